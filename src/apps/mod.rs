@@ -1,0 +1,154 @@
+//! Apps and their two environments. An app is a product that uses Usher; its id is the client id.
+
+pub(crate) mod store;
+
+use rlibphonenumber::Region;
+
+use crate::db::{Tx, id_type};
+use crate::error::{Error, Result};
+use crate::tokens::SigningKey;
+
+id_type!(
+    /// An app: `X-CLIENT-ID`, and the `aud` of its tokens.
+    AppId
+);
+id_type!(
+    /// Sandbox or live of one app.
+    EnvironmentId
+);
+
+/// The issuer of tokens unless an environment names another (contract C1: the official browser client knows this
+/// one and no other).
+pub const DEFAULT_ISSUER: &str = "f0af4569-4d5d-4c20-af95-5a80c74e30a6";
+
+/// The two environments of an app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// For trying out: mail is captured and never leaves.
+    Sandbox,
+    /// For real people.
+    Live,
+}
+
+impl Kind {
+    /// Both.
+    pub const ALL: [Kind; 2] = [Kind::Sandbox, Kind::Live];
+
+    /// As written in keys, in the database and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Sandbox => "sandbox",
+            Kind::Live => "live",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn named(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+/// An app as listed.
+#[derive(Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct App {
+    /// The client id.
+    #[serde(rename = "clientId")]
+    pub id: AppId,
+    /// The name people see in mails and on pages.
+    pub name: String,
+    /// Where its phone numbers are when they do not say, ISO 3166.
+    pub region: String,
+}
+
+/// One environment with what its app says of it.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// Its id.
+    pub id: EnvironmentId,
+    /// The app.
+    pub app: AppId,
+    /// The app's name.
+    pub app_name: String,
+    /// Sandbox or live.
+    pub kind: Kind,
+    /// Where phone numbers are when they do not say.
+    pub region: Region,
+    /// The `iss` of its tokens.
+    pub issuer: String,
+    /// Where a person is sent after following a link; the hosted profile page if `None`.
+    pub redirect_url: Option<String>,
+}
+
+/// What `app create` and `app update` may set.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The name people see.
+    pub name: Option<String>,
+    /// ISO 3166 region.
+    pub region: Option<Region>,
+    /// Where a person is sent after following a link; an empty text takes it away.
+    pub redirect_url: Option<String>,
+    /// The `iss` of tokens.
+    pub issuer: Option<String>,
+}
+
+/// Makes an app with both environments. `signing_keys` are made outside the transaction, for that takes a while.
+///
+/// # Errors
+/// The settings are not acceptable, or the database refuses.
+pub fn create(tx: &Tx, settings: &Settings, signing_keys: &[SigningKey; 2]) -> Result<App> {
+    settings.check()?;
+    let app = App {
+        id: AppId::random(),
+        name: settings.name.clone().unwrap_or_else(|| "Default".into()),
+        region: settings.region.unwrap_or(Region::US).to_string(),
+    };
+    store::insert(tx, &app)?;
+    for (kind, signing_key) in Kind::ALL.into_iter().zip(signing_keys) {
+        let environment = EnvironmentId::random();
+        store::insert_environment(tx, environment, app.id, kind, settings)?;
+        crate::tokens::store::insert_signing_key(tx, environment, signing_key)?;
+    }
+    Ok(app)
+}
+
+/// Changes an app, and its environment `kind` or both.
+///
+/// # Errors
+/// There is no such app, or the settings are not acceptable.
+pub fn update(tx: &Tx, id: AppId, kind: Option<Kind>, settings: &Settings) -> Result<()> {
+    settings.check()?;
+    store::update(tx, id, settings)?;
+    for kind in Kind::ALL.into_iter().filter(|k| kind.is_none_or(|only| only == *k)) {
+        let environment = environment(tx, id, kind)?;
+        store::update_environment(tx, environment.id, settings)?;
+    }
+    Ok(())
+}
+
+/// One environment of an app.
+///
+/// # Errors
+/// There is no such app.
+pub fn environment(tx: &Tx, app: AppId, kind: Kind) -> Result<Environment> {
+    store::environment_of(tx, app, kind)?.ok_or_else(|| {
+        Error::startup(format!("there is no app with the client id {app}. `usher app list` shows those that exist."))
+    })
+}
+
+impl Settings {
+    fn check(&self) -> Result<()> {
+        if self.name.as_ref().is_some_and(|name| name.trim().is_empty() || name.chars().any(char::is_control)) {
+            return Err(Error::startup("an app's name must be one line with something in it."));
+        }
+        match self.redirect_url.as_deref() {
+            None | Some("") => Ok(()),
+            Some(text) => match url::Url::parse(text) {
+                Ok(url) if matches!(url.scheme(), "https" | "http") && url.fragment().is_none() && url.has_host() => Ok(()),
+                _ => Err(Error::startup("a redirect URL must be an absolute https:// (or http://) address without `#`.")),
+            },
+        }
+    }
+}

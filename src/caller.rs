@@ -1,0 +1,93 @@
+//! Who is asking, and how far they can see. Every query for users starts from a [`Scope`].
+
+use rlibphonenumber::Region;
+
+use crate::apps::{AppId, EnvironmentId, Kind};
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+use crate::field::Context;
+use crate::keys::KeyId;
+use crate::tenants::TenantId;
+use crate::users::UserId;
+
+/// The users that a caller can see: one environment, or one tenant of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// The environment. Nothing crosses it.
+    pub environment: EnvironmentId,
+    /// The tenant that the caller is bound to, if any.
+    pub tenant: Option<TenantId>,
+}
+
+/// Who acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// An API key, which acts for the app or for a tenant of it.
+    Key(KeyId),
+    /// A person, by an access token or a session of theirs.
+    Person(UserId),
+    /// The operator, at the command line.
+    Operator,
+}
+
+/// An authenticated caller.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// The app.
+    pub app: AppId,
+    /// Sandbox or live.
+    pub kind: Kind,
+    /// What the caller can see.
+    pub scope: Scope,
+    /// Who it is.
+    pub actor: Actor,
+    /// Where the app's phone numbers are when they do not say.
+    pub region: Region,
+}
+
+impl Caller {
+    /// What the fields of the caller's request are judged by.
+    pub fn context(&self, now: Timestamp) -> Context {
+        Context { region: self.region, today: now.day() }
+    }
+
+    /// The id of the user that `target` names.
+    ///
+    /// # Errors
+    /// `me` without a person, or another user than the person who asks (contract items 46 and 53).
+    pub fn resolve(&self, target: Target) -> Result<UserId> {
+        match (target, self.actor) {
+            (Target::Id(id), Actor::Key(_) | Actor::Operator) => Ok(id),
+            (Target::Me, Actor::Person(me)) => Ok(me),
+            (Target::Id(id), Actor::Person(me)) if id == me => Ok(me),
+            (Target::Id(_), Actor::Person(_)) => {
+                Err(Error::Forbidden { code: "not_yours", message: "An access token changes its own user only" })
+            }
+            (Target::Me, _) => Err(Error::bad_request("me_needs_token", "`me` needs an access token; with an API key send the user's UUID")),
+        }
+    }
+}
+
+/// The user that a request is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The person who asks.
+    Me,
+    /// A user by id.
+    Id(UserId),
+}
+
+impl std::str::FromStr for Target {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "me" => Ok(Target::Me),
+            id if id.len() == 36 => id.parse().map(Target::Id).map_err(|_| malformed_id()),
+            _ => Err(malformed_id()),
+        }
+    }
+}
+
+fn malformed_id() -> Error {
+    Error::bad_request("malformed_id", "The user id in the path must be a UUID, or `me` with an access token")
+}

@@ -1,0 +1,48 @@
+//! Brings the tables up to date. `migrations/` is append-only: a released file never changes.
+
+use super::{Tx, params};
+use crate::error::{Error, Result};
+
+/// Every migration in order; its version is its place, counted from one.
+const MIGRATIONS: &[(&str, &str)] = &[("0001_first", include_str!("../../migrations/0001_first.sql"))];
+
+/// The version that this program needs.
+pub(super) const NEWEST: i64 = MIGRATIONS.len() as i64;
+
+/// Reads the value by which a data key is known to be the right one.
+pub(super) const SEAL: &str = "SELECT value FROM meta WHERE name = 'seal'";
+pub(super) const SEAL_OWNER: &[u8] = b"usher.meta.seal";
+
+/// Applies what is missing, and seals a new database with the data key, all in the caller's transaction.
+pub(super) fn run(tx: &Tx) -> Result<()> {
+    tx.batch(
+        "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BYTEA NOT NULL);
+         CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL);",
+    )?;
+    let done = version(tx)?;
+    if done > NEWEST {
+        return Err(Error::startup(format!(
+            "a newer Usher made this database (its schema is {done}, this program knows {NEWEST}). Start the newer program."
+        )));
+    }
+    for (version, (name, sql)) in (1_i64..).zip(MIGRATIONS) {
+        if version > done {
+            tx.batch(sql)?;
+            tx.execute(
+                "INSERT INTO migrations (version, name, applied_at) VALUES ($1, $2, $3)",
+                params![version, *name, tx.now()],
+            )?;
+        }
+    }
+    if tx.query_opt(SEAL, params![])?.is_none() {
+        let seal = tx.vault().seal(SEAL_OWNER, b"usher");
+        tx.execute("INSERT INTO meta (name, value) VALUES ('seal', $1)", params![seal])?;
+    }
+    Ok(())
+}
+
+/// The version of the tables.
+pub(super) fn version(tx: &Tx) -> Result<i64> {
+    let row = tx.query_opt("SELECT COALESCE(MAX(version), 0) FROM migrations", params![])?;
+    row.map_or(Ok(0), |row| row.get(0))
+}

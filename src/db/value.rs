@@ -1,0 +1,136 @@
+//! Values between Rust and a database, the same for every engine.
+
+use std::borrow::Cow;
+
+use uuid::Uuid;
+
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+
+/// A value that a statement is given, or that a row holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value<'a> {
+    /// SQL `NULL`.
+    Null,
+    /// `BIGINT` and `BOOLEAN`.
+    Integer(i64),
+    /// `TEXT`.
+    Text(Cow<'a, str>),
+    /// `BYTEA` and `UUID`.
+    Bytes(Cow<'a, [u8]>),
+}
+
+/// One row of an answer.
+#[derive(Debug)]
+pub struct Row(pub(super) Vec<Value<'static>>);
+
+impl Row {
+    /// The value of the column at `index`, counted from zero.
+    ///
+    /// # Errors
+    /// The column does not hold such a value: a bug, or a damaged file.
+    pub fn get<T: Column>(&self, index: usize) -> Result<T> {
+        self.0
+            .get(index)
+            .and_then(T::from_value)
+            .ok_or_else(|| Error::internal(format!("column {index} does not hold a {}", std::any::type_name::<T>())))
+    }
+}
+
+/// A type that a column can hold.
+pub trait Column: Sized {
+    /// `None` when the value is of another kind.
+    fn from_value(value: &Value<'static>) -> Option<Self>;
+}
+
+macro_rules! columns {
+    ($($type:ty: $pattern:pat => $from:expr, $this:ident => $into:expr;)+) => {$(
+        impl Column for $type {
+            fn from_value(value: &Value<'static>) -> Option<Self> {
+                match value { $pattern => $from, _ => None }
+            }
+        }
+        impl From<$type> for Value<'_> {
+            fn from($this: $type) -> Self { $into }
+        }
+    )+};
+}
+
+columns! {
+    i64: Value::Integer(i) => Some(*i), v => Value::Integer(v);
+    bool: Value::Integer(i) => Some(*i != 0), v => Value::Integer(i64::from(v));
+    Timestamp: Value::Integer(i) => Some(Timestamp(*i)), v => Value::Integer(v.0);
+    String: Value::Text(t) => Some(t.to_string()), v => Value::Text(Cow::Owned(v));
+    Vec<u8>: Value::Bytes(b) => Some(b.to_vec()), v => Value::Bytes(Cow::Owned(v));
+    Uuid: Value::Bytes(b) => Uuid::from_slice(b).ok(), v => Value::Bytes(Cow::Owned(v.as_bytes().to_vec()));
+}
+
+impl<T: Column> Column for Option<T> {
+    fn from_value(value: &Value<'static>) -> Option<Self> {
+        match value {
+            Value::Null => Some(None),
+            value => T::from_value(value).map(Some),
+        }
+    }
+}
+
+impl<'a, T: Into<Value<'a>>> From<Option<T>> for Value<'a> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Value::Null, Into::into)
+    }
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(text: &'a str) -> Self {
+        Value::Text(Cow::Borrowed(text))
+    }
+}
+
+impl<'a> From<&'a String> for Value<'a> {
+    fn from(text: &'a String) -> Self {
+        Value::Text(Cow::Borrowed(text))
+    }
+}
+
+impl<'a> From<&'a [u8]> for Value<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Value::Bytes(Cow::Borrowed(bytes))
+    }
+}
+
+/// The parameters of a statement: `params![id, name]`.
+macro_rules! params {
+    ($($value:expr),* $(,)?) => { &[$($crate::db::Value::from($value)),*] };
+}
+pub(crate) use params;
+
+/// Makes a UUID of its own type, so that a user's id cannot stand where an app's belongs.
+macro_rules! id_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+        #[serde(transparent)]
+        pub struct $name(pub uuid::Uuid);
+
+        impl $name {
+            /// A new random id.
+            pub fn random() -> Self { $name($crate::random::uuid()) }
+        }
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { self.0.fmt(f) }
+        }
+        impl std::str::FromStr for $name {
+            type Err = uuid::Error;
+            fn from_str(text: &str) -> std::result::Result<Self, uuid::Error> { uuid::Uuid::try_parse(text).map($name) }
+        }
+        impl $crate::db::Column for $name {
+            fn from_value(value: &$crate::db::Value<'static>) -> Option<Self> {
+                uuid::Uuid::from_value(value).map($name)
+            }
+        }
+        impl From<$name> for $crate::db::Value<'_> {
+            fn from(id: $name) -> Self { id.0.into() }
+        }
+    };
+}
+pub(crate) use id_type;

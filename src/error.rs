@@ -1,0 +1,179 @@
+//! What can go wrong, once for all dialects: a status, a stable code and a text for a person.
+//!
+//! Nothing here may carry a value that a caller sent: texts name fields and rules, never data.
+
+use std::fmt;
+
+/// The result of everything that can fail in Usher.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// One field of a request that breaks a rule.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct FieldError {
+    /// The field's name in the dialect and version the caller speaks, e.g. `dateOfBirth`.
+    pub field: String,
+    /// A stable word for programs: `required`, `type`, `format`, `range`, `enum`, `too_long`.
+    pub code: &'static str,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// Everything that can go wrong.
+#[derive(Debug, Clone)]
+pub enum Error {
+    /// One or more fields break a rule; all of them are listed.
+    Invalid(Vec<FieldError>),
+    /// The request cannot be read, or contradicts itself.
+    BadRequest {
+        /// A stable word for programs.
+        code: &'static str,
+        /// A sentence that says what to do.
+        message: String,
+    },
+    /// The caller did not prove who they are.
+    Unauthenticated {
+        /// A stable word for programs.
+        code: &'static str,
+        /// A sentence that says what to do.
+        message: &'static str,
+    },
+    /// The caller is known and may not do this.
+    Forbidden {
+        /// A stable word for programs.
+        code: &'static str,
+        /// A sentence that says why.
+        message: &'static str,
+    },
+    /// No such user among those the caller may see.
+    UserNotFound,
+    /// The e-mail address belongs to another user of the environment.
+    EmailTaken,
+    /// The phone number belongs to another user of the environment.
+    PhoneTaken,
+    /// No such route.
+    NoRoute,
+    /// The route exists, not for this method.
+    MethodNotAllowed,
+    /// The body is larger than the limit.
+    TooLarge,
+    /// The body did not arrive in time.
+    BodyTimeout,
+    /// Too many of these in the last hour.
+    TooMany(&'static str),
+    /// The store has more queued than it can do soon.
+    Busy,
+    /// The disk is full.
+    StorageFull,
+    /// Stored data does not decrypt: wrong key or damage.
+    Integrity,
+    /// A uniqueness rule of the database; names columns, never values. Concepts turn it into a rule of theirs.
+    Unique(String),
+    /// The operator asked for something that cannot be; the text says what to do.
+    Operator(String),
+    /// A bug or a broken environment. The text is for the log, not for callers.
+    Internal(String),
+}
+
+impl Error {
+    /// A request that cannot be read.
+    pub fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
+        Error::BadRequest { code, message: message.into() }
+    }
+
+    /// Something that keeps the program from starting.
+    pub fn startup(message: impl Into<String>) -> Self {
+        Error::Operator(message.into())
+    }
+
+    /// A bug or a broken environment, for the log.
+    pub fn internal(what: impl fmt::Display) -> Self {
+        Error::Internal(what.to_string())
+    }
+
+    /// The HTTP status (RFC 9110). A dialect that documents another one says so where it renders.
+    pub fn status(&self) -> u16 {
+        match self {
+            Error::Invalid(_) | Error::BadRequest { .. } | Error::Operator(_) => 400,
+            Error::Unauthenticated { .. } => 401,
+            Error::Forbidden { .. } => 403,
+            Error::UserNotFound | Error::NoRoute => 404,
+            Error::MethodNotAllowed => 405,
+            Error::BodyTimeout => 408,
+            Error::EmailTaken | Error::PhoneTaken => 409,
+            Error::TooLarge => 413,
+            Error::TooMany(_) => 429,
+            Error::Integrity | Error::Unique(_) | Error::Internal(_) => 500,
+            Error::Busy => 503,
+            Error::StorageFull => 507,
+        }
+    }
+
+    /// A stable word for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::Invalid(_) => "invalid_fields",
+            Error::BadRequest { code, .. } | Error::Unauthenticated { code, .. } | Error::Forbidden { code, .. } => code,
+            Error::UserNotFound => "user_not_found",
+            Error::EmailTaken => "email_taken",
+            Error::PhoneTaken => "phone_taken",
+            Error::NoRoute => "no_route",
+            Error::MethodNotAllowed => "method_not_allowed",
+            Error::BodyTimeout => "body_timeout",
+            Error::TooLarge => "too_large",
+            Error::TooMany(_) => "too_many",
+            Error::Busy => "busy",
+            Error::StorageFull => "storage_full",
+            Error::Integrity => "data_integrity",
+            Error::Operator(_) => "operator",
+            Error::Unique(_) | Error::Internal(_) => "internal",
+        }
+    }
+
+    /// The fields at fault, empty unless that is what is wrong.
+    pub fn fields(&self) -> &[FieldError] {
+        match self {
+            Error::Invalid(fields) => fields,
+            _ => &[],
+        }
+    }
+
+    /// What the log may hold beyond code and status: the inner text of failures that are ours.
+    pub fn for_log(&self) -> Option<&str> {
+        match self {
+            Error::Internal(what) | Error::Unique(what) => Some(what),
+            _ => None,
+        }
+    }
+}
+
+/// The sentence for the caller. The four texts of the partner API's error table are exact.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Invalid(fields) => {
+                let mut texts: Vec<&str> = fields.iter().map(|e| e.message.as_str()).collect();
+                texts.dedup();
+                f.write_str(&texts.join("; "))
+            }
+            Error::BadRequest { message, .. } | Error::Operator(message) => f.write_str(message),
+            Error::Unauthenticated { message, .. } | Error::Forbidden { message, .. } | Error::TooMany(message) => {
+                f.write_str(message)
+            }
+            Error::UserNotFound => f.write_str("User not found"),
+            Error::EmailTaken => f.write_str("Email already exists"),
+            Error::PhoneTaken => f.write_str("Phone number already exists"),
+            Error::NoRoute => f.write_str("There is nothing at this address; see /openapi for what exists"),
+            Error::MethodNotAllowed => f.write_str("This address does not take this method; see the Allow header"),
+            Error::BodyTimeout => f.write_str("The body did not arrive within 30 seconds"),
+            Error::TooLarge => f.write_str("The body is larger than 64 KiB"),
+            Error::Busy => f.write_str("The server is busy; try again in a second"),
+            Error::StorageFull => f.write_str("The server's disk is full; nothing was changed"),
+            Error::Integrity => f.write_str("Stored data could not be read; the operator has been told"),
+            Error::Unique(_) | Error::Internal(_) => {
+                f.write_str("Something went wrong on our side; tell the operator the request id")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,169 @@
+//! API keys: `usher_<sandbox|live>_<r|w>_<random><checksum>`.
+//!
+//! A key is shown once and stored as a hash. What it may do stands in its row, never in what the caller
+//! says of it. The checksum lets a mistyped or invented key be refused without asking the database.
+
+pub(crate) mod store;
+
+use crate::apps::{Environment, Kind};
+use crate::caller::Caller;
+use crate::clock::Timestamp;
+use crate::db::{Tx, id_type};
+use crate::error::{Error, Result};
+use crate::random;
+use crate::secret::Secret;
+
+id_type!(
+    /// A key's public name.
+    KeyId
+);
+
+/// How many characters of randomness a key has: 32 of base 62 are 190 bits.
+const RANDOM: usize = 32;
+/// How many characters its checksum has.
+const CHECKSUM: usize = 6;
+
+/// What a key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// Read.
+    Read,
+    /// Read and write.
+    Write,
+}
+
+impl Access {
+    /// As written in the database, on the command line and in `X-API-KEY-TYPE`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Access::Read => "read",
+            Access::Write => "write",
+        }
+    }
+
+    /// The access of that name.
+    pub fn named(name: &str) -> Option<Access> {
+        [Access::Read, Access::Write].into_iter().find(|access| access.as_str() == name)
+    }
+}
+
+/// A key's row. The key itself is not in it.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// Its public name.
+    pub id: KeyId,
+    /// What it is called.
+    pub name: String,
+    /// What it may do.
+    pub access: Access,
+    /// The partner API date it is pinned to.
+    pub api_version: Option<String>,
+    /// The tenant it is bound to, by name.
+    pub tenant: Option<String>,
+    /// Who uses it: its app, environment and scope.
+    pub caller: Caller,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it stops working by itself.
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+    /// When it was last used, to the minute.
+    pub last_used_at: Option<Timestamp>,
+}
+
+impl Key {
+    /// Whether it works at `now`: not revoked, not expired.
+    pub fn works(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|at| now < at)
+    }
+}
+
+/// What a new key is to be.
+#[derive(Clone, Debug)]
+pub struct NewKey {
+    /// What it is called.
+    pub name: String,
+    /// What it may do.
+    pub access: Access,
+    /// The name of the tenant it is bound to; a new name makes a new tenant.
+    pub tenant: Option<String>,
+    /// The partner API date it is pinned to.
+    pub api_version: Option<String>,
+    /// How long it works.
+    pub expires_in: Option<std::time::Duration>,
+}
+
+/// Makes a key and returns it with its row: the only time it is seen.
+///
+/// # Errors
+/// There is no such app.
+pub fn create(tx: &Tx, environment: &Environment, new: &NewKey) -> Result<(Key, Secret)> {
+    let key = mint(environment.kind, new.access);
+    let tenant = new.tenant.as_deref().map(|name| crate::tenants::named(tx, environment.id, name)).transpose()?;
+    let id = KeyId::random();
+    store::insert(tx, id, environment.id, tenant, new, &key)?;
+    let row = store::by_id(tx, id)?.ok_or_else(|| Error::internal("a key just made is not there"))?;
+    Ok((row, key))
+}
+
+/// The row of a presented key, whether it still works or not; `None` for one that was never made.
+///
+/// # Errors
+/// The database does not answer.
+pub fn find(tx: &Tx, presented: &Secret) -> Result<Option<Key>> {
+    store::by_hash(tx, &presented.hash())
+}
+
+/// Makes a key stop working.
+///
+/// # Errors
+/// There is no such key.
+pub fn revoke(tx: &Tx, id: KeyId) -> Result<()> {
+    match store::revoke(tx, id)? {
+        0 => Err(Error::startup(format!("there is no key {id}. `usher key list` shows those that exist."))),
+        _ => Ok(()),
+    }
+}
+
+/// Whether `text` can be a key at all: the right shape and checksum.
+pub fn is_well_formed(text: &str) -> bool {
+    let Some((start, checksum)) = text.split_at_checked(text.len().saturating_sub(CHECKSUM)) else { return false };
+    let mut parts = start.splitn(4, '_');
+    let shape = (parts.next(), parts.next().and_then(Kind::named), parts.next(), parts.next());
+    matches!(shape, (Some("usher"), Some(_), Some("r" | "w"), Some(random))
+        if random.len() == RANDOM && random.bytes().all(|b| b.is_ascii_alphanumeric()))
+        && checksum == checksum_of(start)
+}
+
+fn mint(kind: Kind, access: Access) -> Secret {
+    let letter = if access == Access::Write { 'w' } else { 'r' };
+    let start = format!("usher_{}_{letter}_{}", kind.as_str(), random::base62(RANDOM));
+    Secret::new(format!("{start}{}", checksum_of(&start)))
+}
+
+fn checksum_of(start: &str) -> String {
+    random::base62_of(crc32fast::hash(start.as_bytes()))
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minted_key_is_well_formed_and_a_changed_one_is_not() {
+        let key = mint(Kind::Sandbox, Access::Write);
+        let text = key.expose();
+        assert!(text.starts_with("usher_sandbox_w_") && is_well_formed(text));
+        for i in 0..text.len() {
+            let mut changed = text.as_bytes().to_vec();
+            changed[i] = if changed[i] == b'x' { b'y' } else { b'x' };
+            assert!(!is_well_formed(&String::from_utf8(changed).unwrap()), "character {i} was changed");
+        }
+        for text in ["", "usher", "usher_sandbox_w_", "usher_other_w_abc", "é", &format!("{text}0")] {
+            assert!(!is_well_formed(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The SQL of keys.
+
+use super::{Access, Key, KeyId, NewKey};
+use crate::apps::EnvironmentId;
+use crate::apps::store::{read_kind, read_region};
+use crate::caller::{Actor, Caller, Scope};
+use crate::clock::Timestamp;
+use crate::db::{Row, Tx, params};
+use crate::error::{Error, Result};
+use crate::secret::Secret;
+use crate::tenants::TenantId;
+
+const KEY: &str = "SELECT k.id, k.name, k.access, k.api_version, t.name, e.app_id, e.kind, k.environment_id, k.tenant_id, \
+     a.region, k.created_at, k.expires_at, k.revoked_at, k.last_used_at \
+     FROM keys k JOIN environments e ON e.id = k.environment_id JOIN apps a ON a.id = e.app_id \
+     LEFT JOIN tenants t ON t.id = k.tenant_id";
+
+pub(super) fn insert(
+    tx: &Tx,
+    id: KeyId,
+    environment: EnvironmentId,
+    tenant: Option<TenantId>,
+    new: &NewKey,
+    key: &Secret,
+) -> Result<()> {
+    tx.execute(
+        "INSERT INTO keys (id, environment_id, tenant_id, access, name, hash, api_version, created_at, expires_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        params![
+            id,
+            environment,
+            tenant,
+            new.access.as_str(),
+            &new.name,
+            key.hash(),
+            new.api_version.as_deref(),
+            tx.now(),
+            new.expires_in.map(|span| tx.now() + span),
+        ],
+    )?;
+    Ok(())
+}
+
+pub(super) fn by_hash(tx: &Tx, hash: &[u8]) -> Result<Option<Key>> {
+    let row = tx.query_opt(&format!("{KEY} WHERE k.hash = $1"), params![hash])?;
+    row.as_ref().map(read).transpose()
+}
+
+pub(super) fn by_id(tx: &Tx, id: KeyId) -> Result<Option<Key>> {
+    let row = tx.query_opt(&format!("{KEY} WHERE k.id = $1"), params![id])?;
+    row.as_ref().map(read).transpose()
+}
+
+/// Every key, oldest first.
+pub fn list(tx: &Tx) -> Result<Vec<Key>> {
+    tx.query(&format!("{KEY} ORDER BY k.created_at, k.id"), params![])?.iter().map(read).collect()
+}
+
+pub(super) fn revoke(tx: &Tx, id: KeyId) -> Result<usize> {
+    tx.execute("UPDATE keys SET revoked_at = COALESCE(revoked_at, $1) WHERE id = $2", params![tx.now(), id])
+}
+
+/// Notes when keys were last used.
+pub fn note_use(tx: &Tx, used: &[(KeyId, Timestamp)]) -> Result<()> {
+    for (id, at) in used {
+        tx.execute("UPDATE keys SET last_used_at = $1 WHERE id = $2", params![*at, *id])?;
+    }
+    Ok(())
+}
+
+fn read(row: &Row) -> Result<Key> {
+    let id = row.get(0)?;
+    let access: String = row.get(2)?;
+    Ok(Key {
+        id,
+        name: row.get(1)?,
+        access: Access::named(&access).ok_or_else(|| Error::internal("a key has an unknown access"))?,
+        api_version: row.get(3)?,
+        tenant: row.get(4)?,
+        caller: Caller {
+            app: row.get(5)?,
+            kind: read_kind(&row.get::<String>(6)?)?,
+            scope: Scope { environment: row.get(7)?, tenant: row.get(8)? },
+            actor: Actor::Key(id),
+            region: read_region(&row.get::<String>(9)?)?,
+        },
+        created_at: row.get(10)?,
+        expires_at: row.get(11)?,
+        revoked_at: row.get(12)?,
+        last_used_at: row.get(13)?,
+    })
+}

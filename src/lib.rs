@@ -1,0 +1,17 @@
+//! Usher: a self-hosted user service. See `docs/ARCHITECTURE.md` for the house in one picture.
+
+pub mod apps;
+pub mod caller;
+pub mod clock;
+pub mod db;
+pub mod error;
+pub mod field;
+pub mod keys;
+pub mod links;
+pub mod outbox;
+pub mod random;
+pub mod secret;
+pub mod tenants;
+pub mod tokens;
+pub mod users;
+pub mod vault;

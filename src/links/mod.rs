@@ -1,0 +1,201 @@
+//! Single-use secrets that lead a person in: magic links, and the one-time codes an app receives after one.
+//!
+//! Only a hash is stored. A newer link, an e-mail change, freezing and deletion supersede those before.
+
+pub(crate) mod store;
+
+use std::time::Duration;
+
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
+use serde_json::json;
+use url::Url;
+
+use crate::apps::{self, Environment};
+use crate::caller::{Actor, Caller, Scope};
+use crate::clock::Timestamp;
+use crate::db::Tx;
+use crate::error::{Error, Result};
+use crate::outbox::{self, Kind};
+use crate::random;
+use crate::secret::Secret;
+use crate::tokens;
+use crate::users::{self, User, UserId};
+
+/// How long a one-time code works: the app's page exchanges it at once.
+const CODE_LIFETIME: Duration = Duration::from_secs(60);
+/// How many links one person is sent within an hour at the most.
+const LINKS_PER_HOUR: i64 = 5;
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// What links are made with.
+#[derive(Clone, Debug)]
+pub struct Links {
+    /// Where people reach this server. Links are built from nothing else, never from a request.
+    pub public_url: Url,
+    /// How long an enrolment link works.
+    pub lifetime: Duration,
+}
+
+/// What a secret is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The first link, or a renewed one, after a partner enrolled the person.
+    Enrolment,
+    /// A one-time code that an app's page exchanges for tokens.
+    Code,
+}
+
+impl Purpose {
+    fn as_str(self) -> &'static str {
+        match self {
+            Purpose::Enrolment => "enrolment",
+            Purpose::Code => "code",
+        }
+    }
+}
+
+/// What a link is worth now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It works, once.
+    Open,
+    /// It was used.
+    Used,
+    /// Its time is over.
+    Expired,
+    /// A newer link took its place, or the address it went to is no longer the user's.
+    Superseded,
+    /// There never was such a link.
+    Unknown,
+}
+
+/// Where a followed link leads.
+pub enum Entry {
+    /// To the hosted pages, with this session.
+    Session(Secret),
+    /// To the app's registered address, with a one-time code in it.
+    App(Url),
+}
+
+/// Sends the user a new link and supersedes those before.
+///
+/// # Errors
+/// The database refuses.
+pub fn send(tx: &Tx, links: &Links, user: &User, purpose: Purpose) -> Result<()> {
+    let environment = apps::store::environment(tx, user.environment)?;
+    supersede(tx, user.id)?;
+    let secret = issue(tx, user.id, purpose, links.lifetime)?;
+    let link = at(&links.public_url, &["links", secret.expose()])?;
+    let name = user.person.profile.given_name.as_ref().map(|name| name.0.as_str());
+    let mail = json!({
+        "to": user.email.address(),
+        "name": name,
+        "app": environment.app_name,
+        "link": link.as_str(),
+        "hours": links.lifetime.as_secs().div_ceil(3600),
+    });
+    outbox::enqueue(tx, user, Kind::EnrolmentMail, &mail)
+}
+
+/// What a link is worth, and where it belongs. Changes nothing.
+///
+/// # Errors
+/// The database does not answer.
+pub fn look(tx: &Tx, secret: &Secret) -> Result<(State, Option<Environment>)> {
+    let Some(link) = store::find(tx, secret, Purpose::Enrolment)? else { return Ok((State::Unknown, None)) };
+    let user = users::store::any_by_id(tx, link.user)?.ok_or(Error::UserNotFound)?;
+    Ok((link.state(tx.now()), Some(apps::store::environment(tx, user.environment)?)))
+}
+
+/// Uses a link up and lets the person in: exactly one of any number of callers succeeds.
+///
+/// Following the link proves that the mailbox is the person's, so it verifies the e-mail address.
+///
+/// # Errors
+/// `Ok(Err(state))` tells why the link does not work; a frozen or deleted user is refused.
+pub fn follow(tx: &Tx, secret: &Secret) -> Result<std::result::Result<Entry, State>> {
+    let Some(link) = store::find(tx, secret, Purpose::Enrolment)? else { return Ok(Err(State::Unknown)) };
+    if !store::use_up(tx, secret)? {
+        return Ok(Err(link.state(tx.now())));
+    }
+    let user = users::store::any_by_id(tx, link.user)?.ok_or(Error::UserNotFound)?;
+    user.admit()?;
+    users::store::mark_email_verified(tx, user.id)?;
+    let environment = apps::store::environment(tx, user.environment)?;
+    let Some(redirect_url) = &environment.redirect_url else {
+        return Ok(Ok(Entry::Session(tokens::start_session(tx, user.id)?)));
+    };
+    let code = issue(tx, user.id, Purpose::Code, CODE_LIFETIME)?;
+    let mut url = Url::parse(redirect_url).map_err(Error::internal)?;
+    // What the official browser client reads from the callback (contract C5, C6).
+    url.query_pairs_mut()
+        .append_pair("code", code.expose())
+        .append_pair("service", "email")
+        .append_pair("client_id", &environment.app.to_string());
+    Ok(Ok(Entry::App(url)))
+}
+
+/// Sends a new link to the address on record of whom an old link belonged to.
+///
+/// # Errors
+/// [`Error::TooMany`] when the person was sent several in the last hour.
+pub fn renew(tx: &Tx, links: &Links, secret: &Secret) -> Result<()> {
+    let link = store::find(tx, secret, Purpose::Enrolment)?.ok_or(Error::UserNotFound)?;
+    let user = users::store::any_by_id(tx, link.user)?.ok_or(Error::UserNotFound)?;
+    user.admit()?;
+    if store::count_since(tx, user.id, tx.now() - HOUR)? >= LINKS_PER_HOUR {
+        return Err(Error::TooMany("Several links were sent to you within the last hour. Use the newest mail, or try again later."));
+    }
+    send(tx, links, &user, Purpose::Enrolment)
+}
+
+/// Makes every open link and code of the user worthless.
+///
+/// # Errors
+/// The database refuses.
+pub fn supersede(tx: &Tx, user: UserId) -> Result<()> {
+    store::supersede(tx, user)
+}
+
+/// The person that a session belongs to.
+pub(crate) fn caller_of(environment: &Environment, user: &User) -> Caller {
+    Caller {
+        app: environment.app,
+        kind: environment.kind,
+        scope: Scope { environment: environment.id, tenant: None },
+        actor: Actor::Person(user.id),
+        region: environment.region,
+    }
+}
+
+fn issue(tx: &Tx, user: UserId, purpose: Purpose, lifetime: Duration) -> Result<Secret> {
+    let secret = Secret::new(BASE64_URL_SAFE_NO_PAD.encode(random::bytes::<32>()));
+    store::insert(tx, &secret, user, purpose, tx.now() + lifetime)?;
+    Ok(secret)
+}
+
+/// `base` with a path below it.
+fn at(base: &Url, segments: &[&str]) -> Result<Url> {
+    let mut url = base.clone();
+    url.path_segments_mut().map_err(|()| Error::internal("the public URL has no path"))?.pop_if_empty().extend(segments);
+    Ok(url)
+}
+
+/// A link's row.
+pub(super) struct Link {
+    pub(super) user: UserId,
+    pub(super) expires_at: Timestamp,
+    pub(super) used_at: Option<Timestamp>,
+    pub(super) superseded_at: Option<Timestamp>,
+}
+
+impl Link {
+    fn state(&self, now: Timestamp) -> State {
+        match self {
+            Link { used_at: Some(_), .. } => State::Used,
+            Link { superseded_at: Some(_), .. } => State::Superseded,
+            Link { expires_at, .. } if *expires_at <= now => State::Expired,
+            _ => State::Open,
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The SQL of links.
+
+use super::{Link, Purpose};
+use crate::clock::Timestamp;
+use crate::db::{Tx, params};
+use crate::error::Result;
+use crate::secret::Secret;
+use crate::users::UserId;
+
+pub(super) fn insert(tx: &Tx, secret: &Secret, user: UserId, purpose: Purpose, expires_at: Timestamp) -> Result<()> {
+    tx.execute(
+        "INSERT INTO links (hash, user_id, purpose, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)",
+        params![secret.hash(), user, purpose.as_str(), tx.now(), expires_at],
+    )?;
+    Ok(())
+}
+
+pub(super) fn find(tx: &Tx, secret: &Secret, purpose: Purpose) -> Result<Option<Link>> {
+    let row = tx.query_opt(
+        "SELECT user_id, expires_at, used_at, superseded_at FROM links WHERE hash = $1 AND purpose = $2",
+        params![secret.hash(), purpose.as_str()],
+    )?;
+    row.map(|row| {
+        Ok(Link { user: row.get(0)?, expires_at: row.get(1)?, used_at: row.get(2)?, superseded_at: row.get(3)? })
+    })
+    .transpose()
+}
+
+/// `true` for the one caller who used it up.
+pub(super) fn use_up(tx: &Tx, secret: &Secret) -> Result<bool> {
+    let changed = tx.execute(
+        "UPDATE links SET used_at = $1 WHERE hash = $2 AND used_at IS NULL AND superseded_at IS NULL AND expires_at > $1",
+        params![tx.now(), secret.hash()],
+    )?;
+    Ok(changed == 1)
+}
+
+pub(super) fn supersede(tx: &Tx, user: UserId) -> Result<()> {
+    tx.execute(
+        "UPDATE links SET superseded_at = $1 WHERE user_id = $2 AND used_at IS NULL AND superseded_at IS NULL",
+        params![tx.now(), user],
+    )?;
+    Ok(())
+}
+
+pub(super) fn count_since(tx: &Tx, user: UserId, since: Timestamp) -> Result<i64> {
+    let row = tx.query_opt(
+        "SELECT COUNT(*) FROM links WHERE user_id = $1 AND created_at > $2 AND purpose = 'enrolment'",
+        params![user, since],
+    )?;
+    row.map_or(Ok(0), |row| row.get(0))
+}

@@ -1,0 +1,183 @@
+//! The outbox: side effects to come, written in the transaction of the change that causes them.
+//!
+//! A job is queued, then done (`sent`) or given up (`failed`); mail of a sandbox is `captured` and goes nowhere.
+
+pub(crate) mod store;
+pub mod worker;
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::apps::{self, Kind as EnvironmentKind};
+use crate::clock::Timestamp;
+use crate::db::{Tx, id_type};
+use crate::error::{Error, Result};
+use crate::users::{User, UserId};
+
+id_type!(
+    /// A job of the outbox; a mail's `Message-ID` is made from it.
+    JobId
+);
+
+/// How long a worker has for a job before another may take it.
+pub(super) const LEASE: Duration = Duration::from_secs(60);
+/// How often a job is tried before it is given up.
+const ATTEMPTS: i64 = 12;
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub enum Kind {
+    /// The mail with the magic link. Payload: `to`, `name`, `app`, `link`, `hours`.
+    #[serde(rename = "enrolment")]
+    EnrolmentMail,
+    /// Tell the billing provider of a change. Payload: `test`.
+    #[serde(rename = "billing")]
+    BillingSync,
+}
+
+impl Kind {
+    /// Every kind of mail.
+    pub const MAILS: &'static [Kind] = &[Kind::EnrolmentMail];
+
+    /// As the database names it; a mail's is also the folder of its templates.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::EnrolmentMail => "enrolment",
+            Kind::BillingSync => "billing",
+        }
+    }
+
+    fn named(name: &str) -> Option<Kind> {
+        [Kind::EnrolmentMail, Kind::BillingSync].into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+/// How far a job has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Waiting for its first or next try.
+    Queued,
+    /// Done.
+    Sent,
+    /// Given up.
+    Failed,
+    /// Kept in the sandbox.
+    Captured,
+}
+
+impl State {
+    /// As the database names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Queued => "queued",
+            State::Sent => "sent",
+            State::Failed => "failed",
+            State::Captured => "captured",
+        }
+    }
+
+    fn named(name: &str) -> Option<State> {
+        [State::Queued, State::Sent, State::Failed, State::Captured].into_iter().find(|state| state.as_str() == name)
+    }
+}
+
+/// One job.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// Whom it is about.
+    pub user: UserId,
+    /// What is to be done.
+    pub kind: Kind,
+    /// What it is done with. Personal; holds a link until it is done.
+    pub payload: Payload,
+    /// How far it has come.
+    pub state: State,
+    /// How often it was tried.
+    pub attempts: i64,
+    /// When it was written.
+    pub created_at: Timestamp,
+    /// The other side's words for the last failure.
+    pub failure: Option<String>,
+}
+
+/// A job's data.
+#[derive(Clone)]
+pub struct Payload(pub Value);
+
+impl Payload {
+    /// One member of it.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name).filter(|value| !value.is_null())
+    }
+}
+
+crate::secret::redacted!(Payload);
+
+/// Writes a job with the change that causes it.
+///
+/// # Errors
+/// The database refuses.
+pub fn enqueue(tx: &Tx, user: &User, kind: Kind, payload: &Value) -> Result<()> {
+    let sandbox = apps::store::environment(tx, user.environment)?.kind == EnvironmentKind::Sandbox;
+    let state = if sandbox && Kind::MAILS.contains(&kind) { State::Captured } else { State::Queued };
+    store::insert(tx, JobId::random(), user, kind, payload, state)
+}
+
+/// Takes up to `limit` due jobs of these kinds for [`LEASE`]; nobody else gets them meanwhile.
+///
+/// # Errors
+/// The database refuses.
+pub fn lease(tx: &Tx, kinds: &[Kind], limit: i64) -> Result<Vec<Job>> {
+    let mut jobs = Vec::new();
+    for kind in kinds {
+        for job in store::due(tx, *kind, limit)? {
+            store::lease(tx, job.id, tx.now() + LEASE)?;
+            jobs.push(Job { attempts: job.attempts + 1, ..job });
+        }
+    }
+    Ok(jobs)
+}
+
+/// How a try went.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Done.
+    Done,
+    /// Not now; the other side's words.
+    Retry(String),
+    /// Never; the other side's words.
+    GiveUp(String),
+}
+
+/// Notes how a try went.
+///
+/// # Errors
+/// The database refuses.
+pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome) -> Result<()> {
+    match outcome {
+        Outcome::Done => store::finish(tx, job, State::Sent, None),
+        Outcome::GiveUp(words) => store::finish(tx, job, State::Failed, Some(words)),
+        Outcome::Retry(words) if job.attempts >= ATTEMPTS => store::finish(tx, job, State::Failed, Some(words)),
+        Outcome::Retry(words) => store::retry(tx, job.id, tx.now() + backoff(job.attempts), words),
+    }
+}
+
+/// The job with that id.
+///
+/// # Errors
+/// There is none.
+pub fn get(tx: &Tx, id: JobId) -> Result<Job> {
+    store::by_id(tx, id)?.ok_or_else(|| Error::startup(format!("there is no mail {id}. `usher mail list` shows those that exist.")))
+}
+
+/// 10 s, 20 s, 40 s … up to an hour, each give or take a fifth so that failures do not return in step.
+fn backoff(attempts: i64) -> Duration {
+    let doublings = u32::try_from(attempts - 1).unwrap_or(0).min(9);
+    let base = Duration::from_secs(10).saturating_mul(1 << doublings).min(Duration::from_secs(3600));
+    let [dice] = crate::random::bytes::<1>();
+    base.mul_f64(0.8 + 0.4 * f64::from(dice) / 255.0)
+}

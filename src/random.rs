@@ -1,0 +1,41 @@
+//! Randomness. The only module that asks the operating system for it.
+
+use uuid::{Builder, Uuid};
+
+const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// `N` random bytes.
+///
+/// # Panics
+/// If the operating system has no randomness to give: nothing secret can be made then.
+pub fn bytes<const N: usize>() -> [u8; N] {
+    let mut out = [0; N];
+    aws_lc_rs::rand::fill(&mut out).expect("the operating system gives randomness");
+    out
+}
+
+/// A random UUID of version 4 (the directory API's official client refuses other versions).
+pub fn uuid() -> Uuid {
+    Builder::from_random_bytes(bytes()).into_uuid()
+}
+
+/// `len` random characters of `0-9A-Za-z`, 5.95 bits each.
+pub fn base62(len: usize) -> String {
+    let mut out = String::with_capacity(len);
+    while out.len() < len {
+        // 248 is the largest multiple of 62 in a byte; taking the rest too would favour some characters.
+        let chosen = bytes::<64>().into_iter().filter(|b| *b < 248);
+        out.extend(chosen.map(|b| char::from(BASE62[usize::from(b % 62)])).take(len - out.len()));
+    }
+    out
+}
+
+/// `number` as exactly six characters of `0-9A-Za-z`.
+pub fn base62_of(mut number: u32) -> String {
+    let mut digits = [b'0'; 6];
+    for digit in digits.iter_mut().rev() {
+        *digit = BASE62[(number % 62) as usize];
+        number /= 62;
+    }
+    String::from_utf8_lossy(&digits).into_owned()
+}

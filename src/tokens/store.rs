@@ -1,0 +1,85 @@
+//! The SQL of signing keys and sessions.
+
+use super::{PublicHalf, SigningKey};
+use crate::apps::{AppId, EnvironmentId, Kind};
+use crate::clock::Timestamp;
+use crate::db::{Tx, params};
+use crate::error::{Error, Result};
+use crate::secret::Secret;
+use crate::users::UserId;
+
+pub(crate) fn insert_signing_key(tx: &Tx, environment: EnvironmentId, key: &SigningKey) -> Result<()> {
+    let sealed = tx.vault().seal(key.id.as_bytes(), &key.private);
+    tx.execute(
+        "INSERT INTO signing_keys (id, environment_id, private_key, public_key, created_at) VALUES ($1, $2, $3, $4, $5)",
+        params![&key.id, environment, sealed, key.public.0.as_slice(), tx.now()],
+    )?;
+    Ok(())
+}
+
+pub(super) fn newest_signing_key(tx: &Tx, environment: EnvironmentId) -> Result<SigningKey> {
+    let row = tx.query_opt(
+        "SELECT id, private_key, public_key FROM signing_keys WHERE environment_id = $1 ORDER BY created_at DESC, id LIMIT 1",
+        params![environment],
+    )?;
+    let row = row.ok_or_else(|| Error::internal("an environment has no signing key"))?;
+    let id: String = row.get(0)?;
+    let private = tx.vault().open(id.as_bytes(), &row.get::<Vec<u8>>(1)?)?;
+    Ok(SigningKey { private, public: PublicHalf(row.get(2)?), id })
+}
+
+pub(super) fn public_key(tx: &Tx, id: &str) -> Result<Option<(EnvironmentId, PublicHalf)>> {
+    let row = tx.query_opt("SELECT environment_id, public_key FROM signing_keys WHERE id = $1", params![id])?;
+    row.map(|row| Ok((row.get(0)?, PublicHalf(row.get(1)?)))).transpose()
+}
+
+/// The public keys with their names, newest first: of every app, or of one; of both environments, or of one.
+pub fn public_keys(tx: &Tx, app: Option<AppId>, kind: Option<Kind>) -> Result<Vec<(String, PublicHalf)>> {
+    let rows = tx.query(
+        "SELECT s.id, s.public_key, e.app_id, e.kind FROM signing_keys s JOIN environments e ON e.id = s.environment_id \
+         ORDER BY s.created_at DESC, s.id",
+        params![],
+    )?;
+    let mut keys = Vec::new();
+    for row in rows {
+        let of_app = app.is_none_or(|app| row.get::<AppId>(2).is_ok_and(|a| a == app));
+        let of_kind = kind.is_none_or(|kind| row.get::<String>(3).is_ok_and(|k| k == kind.as_str()));
+        if of_app && of_kind {
+            keys.push((row.get(0)?, PublicHalf(row.get(1)?)));
+        }
+    }
+    Ok(keys)
+}
+
+/// The public key that an environment signs with now.
+pub fn current_public_key(tx: &Tx, environment: EnvironmentId) -> Result<PublicHalf> {
+    newest_signing_key(tx, environment).map(|key| key.public)
+}
+
+pub(super) fn insert_session(tx: &Tx, secret: &Secret, user: UserId, expires_at: Timestamp) -> Result<()> {
+    tx.execute(
+        "INSERT INTO sessions (hash, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4)",
+        params![secret.hash(), user, tx.now(), expires_at],
+    )?;
+    Ok(())
+}
+
+pub(super) fn session_user(tx: &Tx, secret: &Secret) -> Result<Option<UserId>> {
+    let row = tx.query_opt(
+        "SELECT user_id FROM sessions WHERE hash = $1 AND ended_at IS NULL AND expires_at > $2",
+        params![secret.hash(), tx.now()],
+    )?;
+    row.map(|row| row.get(0)).transpose()
+}
+
+/// Ends one session.
+pub fn end_session(tx: &Tx, secret: &Secret) -> Result<()> {
+    tx.execute("UPDATE sessions SET ended_at = $1 WHERE hash = $2 AND ended_at IS NULL", params![tx.now(), secret.hash()])?;
+    Ok(())
+}
+
+/// Ends every session of a user.
+pub fn end_sessions(tx: &Tx, user: UserId) -> Result<()> {
+    tx.execute("UPDATE sessions SET ended_at = $1 WHERE user_id = $2 AND ended_at IS NULL", params![tx.now(), user])?;
+    Ok(())
+}

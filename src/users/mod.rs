@@ -1,0 +1,243 @@
+//! Users: the record that every dialect shares, and what may be done to it.
+//!
+//! Nothing here knows HTTP, a dialect's texts beyond the shared errors, or a dated version.
+
+pub mod email;
+pub mod health;
+pub mod phone;
+pub mod profile;
+pub(crate) mod store;
+
+use serde_json::json;
+
+use crate::apps::EnvironmentId;
+use crate::caller::{Actor, Caller, Scope, Target};
+use crate::clock::Timestamp;
+use crate::db::{Tx, id_type};
+use crate::error::{Error, Result};
+use crate::field::wire;
+use crate::links::{self, Links};
+use crate::outbox::{self, Kind};
+use crate::tenants::TenantId;
+pub use email::Email;
+pub use health::Health;
+pub use phone::Phone;
+pub use profile::Profile;
+
+id_type!(
+    /// A user: `identifier` in the partner API, `sub` in tokens.
+    UserId
+);
+
+/// The facts about a person: a whole record, or the part of it that a change sets.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Person {
+    /// The e-mail address, unique in the environment.
+    pub email: Option<Email>,
+    /// The phone number, unique in the environment.
+    pub phone: Option<Phone>,
+    /// The OpenID claims.
+    pub profile: Profile,
+    /// The programme's fields and the partner's metadata.
+    pub health: Health,
+}
+
+wire! {
+    /// The two facts with columns of their own, as the directory API names them.
+    pub const IDENTITY: Person {
+        /// The e-mail address, unique in the environment. A change resets `email_verified`.
+        "email" email: Email,
+        /// The phone number, unique in the environment.
+        "phone_number" phone: Phone,
+    }
+}
+
+impl Person {
+    /// Takes over every fact that `change` has.
+    pub fn merge(&mut self, change: Person) {
+        self.email = change.email.or(self.email.take());
+        self.phone = change.phone.or(self.phone.take());
+        self.profile.merge(change.profile);
+        self.health.merge(change.health);
+    }
+}
+
+/// One person in one environment.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// Its id.
+    pub id: UserId,
+    /// Where it lives.
+    pub environment: EnvironmentId,
+    /// The tenant it belongs to.
+    pub tenant: Option<TenantId>,
+    /// The e-mail address.
+    pub email: Email,
+    /// Everything that is known; `person.email` is always there.
+    pub person: Person,
+    /// When the address was last proven to be the person's.
+    pub email_verified_at: Option<Timestamp>,
+    /// When the record was made.
+    pub created_at: Timestamp,
+    /// When the record last changed.
+    pub updated_at: Timestamp,
+    /// Since when the person may not sign in.
+    pub frozen_at: Option<Timestamp>,
+    /// Since when the record counts as deleted.
+    pub deleted_at: Option<Timestamp>,
+}
+
+impl User {
+    /// Whether the person may sign in and use tokens.
+    ///
+    /// # Errors
+    /// The user is frozen (contract item 47) or deleted.
+    pub fn admit(&self) -> Result<()> {
+        if self.deleted_at.is_some() {
+            return Err(Error::Unauthenticated { code: "user_deleted", message: "This user no longer exists" });
+        }
+        if self.frozen_at.is_some() {
+            return Err(Error::Forbidden { code: "user_frozen", message: "This user is frozen and cannot sign in" });
+        }
+        Ok(())
+    }
+}
+
+/// What an operator may make of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Status {
+    /// May sign in.
+    Active,
+    /// May not sign in; the record stays.
+    Frozen,
+    /// Gone for every caller; the record stays.
+    Deleted,
+}
+
+/// Makes a user. `person.email` must be there.
+///
+/// # Errors
+/// [`Error::EmailTaken`], then [`Error::PhoneTaken`]: in this order, whatever the indexes would say first.
+pub fn create(tx: &Tx, caller: &Caller, person: Person) -> Result<User> {
+    let email = person.email.clone().ok_or_else(|| Error::internal("a user needs an e-mail address"))?;
+    let user = User {
+        id: UserId::random(),
+        environment: caller.scope.environment,
+        tenant: caller.scope.tenant,
+        email,
+        person,
+        email_verified_at: None,
+        created_at: tx.now(),
+        updated_at: tx.now(),
+        frozen_at: None,
+        deleted_at: None,
+    };
+    refuse_taken(tx, &user)?;
+    store::insert(tx, &user)?;
+    Ok(user)
+}
+
+/// Makes a user and the mail with their link, or neither.
+///
+/// # Errors
+/// As [`create`].
+pub fn enrol(tx: &Tx, caller: &Caller, person: Person, links: &Links) -> Result<User> {
+    let user = create(tx, caller, person)?;
+    links::send(tx, links, &user, links::Purpose::Enrolment)?;
+    Ok(user)
+}
+
+/// Changes the user with that e-mail address, if the caller can see it. `change.email` is only the key.
+///
+/// # Errors
+/// [`Error::UserNotFound`], [`Error::PhoneTaken`].
+pub fn update_by_email(tx: &Tx, caller: &Caller, change: Person) -> Result<User> {
+    let email = change.email.as_ref().ok_or_else(|| Error::internal("an update needs the e-mail address"))?;
+    let user = store::by_email(tx, caller.scope, email)?.ok_or(Error::UserNotFound)?;
+    apply(tx, user, Person { email: None, ..change })
+}
+
+/// Changes a user by id. `test` goes to the billing sync with the change: whether it uses Stripe's test mode.
+///
+/// # Errors
+/// [`Error::UserNotFound`], [`Error::EmailTaken`], [`Error::PhoneTaken`], and those of [`Caller::resolve`].
+pub fn update(tx: &Tx, caller: &Caller, target: Target, change: Person, test: Option<bool>) -> Result<User> {
+    let id = caller.resolve(target)?;
+    let user = store::by_id(tx, caller.scope, id)?.ok_or(Error::UserNotFound)?;
+    let user = apply(tx, user, change)?;
+    if let Some(test) = test {
+        outbox::enqueue(tx, &user, Kind::BillingSync, &json!({ "test": test }))?;
+    }
+    Ok(user)
+}
+
+/// The user behind a caller that is a person, who may still act.
+///
+/// # Errors
+/// The user is gone, frozen or deleted.
+pub fn myself(tx: &Tx, caller: &Caller) -> Result<User> {
+    let Actor::Person(id) = caller.actor else {
+        return Err(Error::internal("only a person has a self"));
+    };
+    let user = store::any_by_id(tx, id)?.ok_or(Error::UserNotFound)?;
+    user.admit()?;
+    Ok(user)
+}
+
+/// Freezes, deletes or restores a user. Their links and sessions end with anything but `Active`.
+///
+/// # Errors
+/// [`Error::UserNotFound`].
+pub fn set_status(tx: &Tx, id: UserId, status: Status) -> Result<()> {
+    if store::set_status(tx, id, status)? == 0 {
+        return Err(Error::UserNotFound);
+    }
+    if status != Status::Active {
+        links::supersede(tx, id)?;
+        crate::tokens::store::end_sessions(tx, id)?;
+    }
+    Ok(())
+}
+
+/// Every user that an address or an id names, for the operator: one a environment at most.
+///
+/// # Errors
+/// The database does not answer.
+pub fn look_up(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Option<User>> {
+    let scope = Scope { environment, tenant: None };
+    match (name.parse(), Email::new(name)) {
+        (Ok(id), _) => store::by_id(tx, scope, id),
+        (_, Some(email)) => store::by_email(tx, scope, &email),
+        _ => Ok(None),
+    }
+}
+
+fn apply(tx: &Tx, before: User, change: Person) -> Result<User> {
+    let mut user = before.clone();
+    user.person.merge(change);
+    if user.person == before.person {
+        return Ok(user);
+    }
+    if let Some(email) = user.person.email.clone() {
+        user.email = email;
+    }
+    refuse_taken(tx, &user)?;
+    if user.email.key() != before.email.key() {
+        // A link that was sent to the old address must not open the account of the new one.
+        user.email_verified_at = None;
+        links::supersede(tx, user.id)?;
+    }
+    user.updated_at = tx.now();
+    store::update(tx, &user)?;
+    Ok(user)
+}
+
+fn refuse_taken(tx: &Tx, user: &User) -> Result<()> {
+    if store::email_is_taken(tx, user)? {
+        return Err(Error::EmailTaken);
+    }
+    if store::phone_is_taken(tx, user)? {
+        return Err(Error::PhoneTaken);
+    }
+    Ok(())
+}
