@@ -60,6 +60,7 @@ CREATE TABLE users (
     deleted_at BIGINT
 );
 CREATE UNIQUE INDEX users_email_key ON users (environment_id, email_key);
+CREATE INDEX users_newest ON users (environment_id, created_at);
 CREATE UNIQUE INDEX users_phone_key ON users (environment_id, phone_key);
 
 -- Single-use secrets that lead a person in: magic links, and the codes an app is sent after one.

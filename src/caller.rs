@@ -63,7 +63,10 @@ impl Caller {
             (Target::Id(_), Actor::Person(_)) => {
                 Err(Error::Forbidden { code: "not_yours", message: "An access token changes its own user only" })
             }
-            (Target::Me, _) => Err(Error::bad_request("me_needs_token", "`me` needs an access token; with an API key send the user's UUID")),
+            (Target::Me, _) => Err(Error::bad_request(
+                "me_needs_token",
+                "`me` needs an access token; with an API key send the user's UUID",
+            )),
         }
     }
 }

@@ -112,7 +112,9 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Error::Invalid(_) => "invalid_fields",
-            Error::BadRequest { code, .. } | Error::Unauthenticated { code, .. } | Error::Forbidden { code, .. } => code,
+            Error::BadRequest { code, .. } | Error::Unauthenticated { code, .. } | Error::Forbidden { code, .. } => {
+                code
+            }
             Error::UserNotFound => "user_not_found",
             Error::EmailTaken => "email_taken",
             Error::PhoneTaken => "phone_taken",

@@ -1,6 +1,9 @@
 //! Apps and their two environments. An app is a product that uses Usher; its id is the client id.
 
-pub(crate) mod store;
+mod store;
+
+pub use store::{by_id, list};
+pub(crate) use store::{read_kind, read_region};
 
 use rlibphonenumber::Region;
 
@@ -109,7 +112,7 @@ pub fn create(tx: &Tx, settings: &Settings, signing_keys: &[SigningKey; 2]) -> R
     for (kind, signing_key) in Kind::ALL.into_iter().zip(signing_keys) {
         let environment = EnvironmentId::random();
         store::insert_environment(tx, environment, app.id, kind, settings)?;
-        crate::tokens::store::insert_signing_key(tx, environment, signing_key)?;
+        crate::tokens::insert_signing_key(tx, environment, signing_key)?;
     }
     Ok(app)
 }
@@ -146,8 +149,12 @@ impl Settings {
         match self.redirect_url.as_deref() {
             None | Some("") => Ok(()),
             Some(text) => match url::Url::parse(text) {
-                Ok(url) if matches!(url.scheme(), "https" | "http") && url.fragment().is_none() && url.has_host() => Ok(()),
-                _ => Err(Error::startup("a redirect URL must be an absolute https:// (or http://) address without `#`.")),
+                Ok(url) if matches!(url.scheme(), "https" | "http") && url.fragment().is_none() && url.has_host() => {
+                    Ok(())
+                }
+                _ => {
+                    Err(Error::startup("a redirect URL must be an absolute https:// (or http://) address without `#`."))
+                }
             },
         }
     }

@@ -17,7 +17,13 @@ pub(super) fn insert(tx: &Tx, app: &App) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn insert_environment(tx: &Tx, id: EnvironmentId, app: AppId, kind: Kind, settings: &Settings) -> Result<()> {
+pub(super) fn insert_environment(
+    tx: &Tx,
+    id: EnvironmentId,
+    app: AppId,
+    kind: Kind,
+    settings: &Settings,
+) -> Result<()> {
     let issuer = settings.issuer.as_deref().unwrap_or(DEFAULT_ISSUER);
     let redirect = settings.redirect_url.as_deref().filter(|url| !url.is_empty());
     tx.execute(
@@ -51,13 +57,14 @@ pub fn list(tx: &Tx) -> Result<Vec<App>> {
 }
 
 /// The environment with that id.
-pub fn environment(tx: &Tx, id: EnvironmentId) -> Result<Environment> {
+pub fn by_id(tx: &Tx, id: EnvironmentId) -> Result<Environment> {
     let row = tx.query_opt(&format!("{ENVIRONMENT} WHERE e.id = $1"), params![id])?;
     read_environment(&row.ok_or_else(|| Error::internal("a row names an environment that is not there"))?)
 }
 
 pub(super) fn environment_of(tx: &Tx, app: AppId, kind: Kind) -> Result<Option<Environment>> {
-    let row = tx.query_opt(&format!("{ENVIRONMENT} WHERE e.app_id = $1 AND e.kind = $2"), params![app, kind.as_str()])?;
+    let row =
+        tx.query_opt(&format!("{ENVIRONMENT} WHERE e.app_id = $1 AND e.kind = $2"), params![app, kind.as_str()])?;
     row.as_ref().map(read_environment).transpose()
 }
 

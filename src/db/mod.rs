@@ -21,15 +21,18 @@ use crate::vault::Vault;
 /// Where an installation keeps its data.
 #[derive(Clone, Debug)]
 pub struct Location {
-    /// The directory of the embedded database and, unless named elsewhere, of the data key.
+    /// The directory of the embedded database and of the data key, unless either is named elsewhere.
     pub data: PathBuf,
+    /// The database's file, if it is not `usher.db` in the directory.
+    pub database: Option<PathBuf>,
     /// The data key's file, if it is not `data.key` in the directory.
     pub key_file: Option<PathBuf>,
 }
 
 impl Location {
-    fn database(&self) -> PathBuf {
-        self.data.join("usher.db")
+    /// The file of the embedded database.
+    pub fn database(&self) -> PathBuf {
+        self.database.clone().unwrap_or_else(|| self.data.join("usher.db"))
     }
 
     /// The file of the data key.
@@ -94,10 +97,8 @@ impl Store {
                 if file.exists() { Vault::load(&file)? } else { Vault::generate(&file)? }
             }
         };
-        let store = Store {
-            engine: Arc::new(sqlite::Engine::open(&database)?),
-            context: Arc::new(Context { clock, vault }),
-        };
+        let store =
+            Store { engine: Arc::new(sqlite::Engine::open(&database)?), context: Arc::new(Context { clock, vault }) };
         if seal.is_none() || store.read(migrate::version).await? != migrate::NEWEST {
             store.write(migrate::run).await?;
         }
@@ -211,7 +212,9 @@ fn wrong_key(file: &Path, vault: &Vault) -> Error {
 
 fn make_private_directory(path: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| {
-        Error::startup(format!("the data directory {} cannot be made: {e}", path.display()))
-    })
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|e| Error::startup(format!("the data directory {} cannot be made: {e}", path.display())))
 }

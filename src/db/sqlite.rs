@@ -4,6 +4,7 @@
 //! group durable, and only then is anyone answered. Nothing here knows what the SQL is about.
 
 use std::borrow::Cow;
+use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -50,6 +51,9 @@ pub(super) fn peek(path: &Path, sql: &str) -> Result<Option<Vec<u8>>> {
 
 impl Engine {
     pub(super) fn open(path: &Path) -> Result<Engine> {
+        // SQLite gives its side files the mode of the database's.
+        let private = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+        private.map_err(|e| Error::startup(format!("the database {} cannot be opened: {e}", path.display())))?;
         let writer = Connection::open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         let (queue, jobs) = sync_channel(QUEUE);
         std::thread::Builder::new()
@@ -176,7 +180,8 @@ impl Connection {
         if !flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY) {
             connection.batch("PRAGMA journal_mode=WAL")?;
         }
-        connection.batch("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY;")?;
+        connection
+            .batch("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY;")?;
         Ok(connection)
     }
 

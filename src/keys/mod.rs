@@ -3,7 +3,12 @@
 //! A key is shown once and stored as a hash. What it may do stands in its row, never in what the caller
 //! says of it. The checksum lets a mistyped or invented key be refused without asking the database.
 
-pub(crate) mod store;
+mod store;
+
+pub use store::{list, note_use};
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
 use crate::apps::{Environment, Kind};
 use crate::caller::Caller;
@@ -147,6 +152,21 @@ fn checksum_of(start: &str) -> String {
     random::base62_of(crc32fast::hash(start.as_bytes()))
 }
 
+/// Which keys were used when, kept in memory so that a request never writes for it.
+#[derive(Default)]
+pub struct KeyUse(Mutex<HashMap<KeyId, Timestamp>>);
+
+impl KeyUse {
+    /// Notes a use.
+    pub fn note(&self, key: KeyId, at: Timestamp) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, at);
+    }
+
+    /// Takes what was noted since the last time.
+    pub fn take(&self) -> Vec<(KeyId, Timestamp)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).drain().collect()
+    }
+}
 
 #[cfg(test)]
 mod tests {

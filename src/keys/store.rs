@@ -1,8 +1,7 @@
 //! The SQL of keys.
 
 use super::{Access, Key, KeyId, NewKey};
-use crate::apps::EnvironmentId;
-use crate::apps::store::{read_kind, read_region};
+use crate::apps::{EnvironmentId, read_kind, read_region};
 use crate::caller::{Actor, Caller, Scope};
 use crate::clock::Timestamp;
 use crate::db::{Row, Tx, params};

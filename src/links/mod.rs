@@ -2,7 +2,7 @@
 //!
 //! Only a hash is stored. A newer link, an e-mail change, freezing and deletion supersede those before.
 
-pub(crate) mod store;
+mod store;
 
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ pub enum Entry {
 /// # Errors
 /// The database refuses.
 pub fn send(tx: &Tx, links: &Links, user: &User, purpose: Purpose) -> Result<()> {
-    let environment = apps::store::environment(tx, user.environment)?;
+    let environment = apps::by_id(tx, user.environment)?;
     supersede(tx, user.id)?;
     let secret = issue(tx, user.id, purpose, links.lifetime)?;
     let link = at(&links.public_url, &["links", secret.expose()])?;
@@ -103,8 +103,8 @@ pub fn send(tx: &Tx, links: &Links, user: &User, purpose: Purpose) -> Result<()>
 /// The database does not answer.
 pub fn look(tx: &Tx, secret: &Secret) -> Result<(State, Option<Environment>)> {
     let Some(link) = store::find(tx, secret, Purpose::Enrolment)? else { return Ok((State::Unknown, None)) };
-    let user = users::store::any_by_id(tx, link.user)?.ok_or(Error::UserNotFound)?;
-    Ok((link.state(tx.now()), Some(apps::store::environment(tx, user.environment)?)))
+    let user = users::any_by_id(tx, link.user)?.ok_or(Error::UserNotFound)?;
+    Ok((link.state(tx.now()), Some(apps::by_id(tx, user.environment)?)))
 }
 
 /// Uses a link up and lets the person in: exactly one of any number of callers succeeds.
@@ -118,10 +118,10 @@ pub fn follow(tx: &Tx, secret: &Secret) -> Result<std::result::Result<Entry, Sta
     if !store::use_up(tx, secret)? {
         return Ok(Err(link.state(tx.now())));
     }
-    let user = users::store::any_by_id(tx, link.user)?.ok_or(Error::UserNotFound)?;
+    let user = users::any_by_id(tx, link.user)?.ok_or(Error::UserNotFound)?;
     user.admit()?;
-    users::store::mark_email_verified(tx, user.id)?;
-    let environment = apps::store::environment(tx, user.environment)?;
+    users::mark_email_verified(tx, user.id)?;
+    let environment = apps::by_id(tx, user.environment)?;
     let Some(redirect_url) = &environment.redirect_url else {
         return Ok(Ok(Entry::Session(tokens::start_session(tx, user.id)?)));
     };
@@ -141,10 +141,12 @@ pub fn follow(tx: &Tx, secret: &Secret) -> Result<std::result::Result<Entry, Sta
 /// [`Error::TooMany`] when the person was sent several in the last hour.
 pub fn renew(tx: &Tx, links: &Links, secret: &Secret) -> Result<()> {
     let link = store::find(tx, secret, Purpose::Enrolment)?.ok_or(Error::UserNotFound)?;
-    let user = users::store::any_by_id(tx, link.user)?.ok_or(Error::UserNotFound)?;
+    let user = users::any_by_id(tx, link.user)?.ok_or(Error::UserNotFound)?;
     user.admit()?;
     if store::count_since(tx, user.id, tx.now() - HOUR)? >= LINKS_PER_HOUR {
-        return Err(Error::TooMany("Several links were sent to you within the last hour. Use the newest mail, or try again later."));
+        return Err(Error::TooMany(
+            "Several links were sent to you within the last hour. Use the newest mail, or try again later.",
+        ));
     }
     send(tx, links, &user, Purpose::Enrolment)
 }
@@ -177,7 +179,10 @@ fn issue(tx: &Tx, user: UserId, purpose: Purpose, lifetime: Duration) -> Result<
 /// `base` with a path below it.
 fn at(base: &Url, segments: &[&str]) -> Result<Url> {
     let mut url = base.clone();
-    url.path_segments_mut().map_err(|()| Error::internal("the public URL has no path"))?.pop_if_empty().extend(segments);
+    url.path_segments_mut()
+        .map_err(|()| Error::internal("the public URL has no path"))?
+        .pop_if_empty()
+        .extend(segments);
     Ok(url)
 }
 

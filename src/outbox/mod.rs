@@ -2,7 +2,9 @@
 //!
 //! A job is queued, then done (`sent`) or given up (`failed`); mail of a sandbox is `captured` and goes nowhere.
 
-pub(crate) mod store;
+mod store;
+
+pub use store::{backlog, newest};
 pub mod worker;
 
 use std::time::Duration;
@@ -122,7 +124,7 @@ crate::secret::redacted!(Payload);
 /// # Errors
 /// The database refuses.
 pub fn enqueue(tx: &Tx, user: &User, kind: Kind, payload: &Value) -> Result<()> {
-    let sandbox = apps::store::environment(tx, user.environment)?.kind == EnvironmentKind::Sandbox;
+    let sandbox = apps::by_id(tx, user.environment)?.kind == EnvironmentKind::Sandbox;
     let state = if sandbox && Kind::MAILS.contains(&kind) { State::Captured } else { State::Queued };
     store::insert(tx, JobId::random(), user, kind, payload, state)
 }
@@ -140,6 +142,19 @@ pub fn lease(tx: &Tx, kinds: &[Kind], limit: i64) -> Result<Vec<Job>> {
         }
     }
     Ok(jobs)
+}
+
+/// Whether a job of these kinds is due. Asked before leasing, so that an idle worker writes nothing.
+///
+/// # Errors
+/// The database does not answer.
+pub fn any_due(tx: &Tx, kinds: &[Kind]) -> Result<bool> {
+    for kind in kinds {
+        if !store::due(tx, *kind, 1)?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// How a try went.
@@ -171,7 +186,8 @@ pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome) -> Result<()> {
 /// # Errors
 /// There is none.
 pub fn get(tx: &Tx, id: JobId) -> Result<Job> {
-    store::by_id(tx, id)?.ok_or_else(|| Error::startup(format!("there is no mail {id}. `usher mail list` shows those that exist.")))
+    store::by_id(tx, id)?
+        .ok_or_else(|| Error::startup(format!("there is no mail {id}. `usher mail list` shows those that exist.")))
 }
 
 /// 10 s, 20 s, 40 s … up to an hour, each give or take a fifth so that failures do not return in step.

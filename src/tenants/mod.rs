@@ -1,6 +1,6 @@
 //! Tenants: groups of users inside an environment. A partner is a tenant with keys of its own.
 
-pub(crate) mod store;
+mod store;
 
 use crate::apps::EnvironmentId;
 use crate::db::{Tx, id_type};

@@ -6,7 +6,8 @@ use crate::db::{Tx, params};
 use crate::error::Result;
 
 pub(super) fn find(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Option<TenantId>> {
-    let row = tx.query_opt("SELECT id FROM tenants WHERE environment_id = $1 AND name = $2", params![environment, name])?;
+    let row =
+        tx.query_opt("SELECT id FROM tenants WHERE environment_id = $1 AND name = $2", params![environment, name])?;
     row.map(|row| row.get(0)).transpose()
 }
 

@@ -4,7 +4,10 @@
 //! alike. Signing and verifying go straight to aws-lc: typed claims and one pinned algorithm are shorter than a
 //! JWT library's options, and its clock would not be ours.
 
-pub(crate) mod store;
+mod store;
+
+pub(crate) use store::insert_signing_key;
+pub use store::{current_public_key, end_session, end_sessions, public_keys};
 
 use std::time::Duration;
 
@@ -133,7 +136,7 @@ pub struct AccessToken {
 /// The user is frozen or deleted, or the database does not answer.
 pub fn issue(tx: &Tx, user: &User) -> Result<AccessToken> {
     user.admit()?;
-    let environment = apps::store::environment(tx, user.environment)?;
+    let environment = apps::by_id(tx, user.environment)?;
     let key = store::newest_signing_key(tx, user.environment)?;
     let now = tx.now();
     let claims = AccessClaims {
@@ -169,7 +172,7 @@ pub fn verify(tx: &Tx, token: &Secret) -> Result<Caller> {
         return Err(Error::Unauthenticated { code: "token_expired", message: "The access token has expired" });
     }
     let id: UserId = claims.sub.parse().map_err(|_| invalid())?;
-    let user = users::store::any_by_id(tx, id)?.filter(|user| user.environment == environment.id).ok_or_else(invalid)?;
+    let user = users::any_by_id(tx, id)?.filter(|user| user.environment == environment.id).ok_or_else(invalid)?;
     user.admit()?;
     Ok(links::caller_of(&environment, &user))
 }
@@ -178,7 +181,9 @@ pub fn verify(tx: &Tx, token: &Secret) -> Result<Caller> {
 fn check(tx: &Tx, token: &Secret) -> Result<Option<(Environment, AccessClaims)>> {
     let token = token.expose();
     let mut parts = token.split('.');
-    let (Some(header64), Some(claims64), Some(signature64), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+    let (Some(header64), Some(claims64), Some(signature64), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
         return Ok(None);
     };
     let Some(header) = read::<Header>(header64).filter(|_| token.len() <= LONGEST) else { return Ok(None) };
@@ -192,7 +197,7 @@ fn check(tx: &Tx, token: &Secret) -> Result<Option<(Environment, AccessClaims)>>
     let Some(claims) = key.verify(signed, &signature).ok().and_then(|()| read::<AccessClaims>(claims64)) else {
         return Ok(None);
     };
-    let environment = apps::store::environment(tx, environment)?;
+    let environment = apps::by_id(tx, environment)?;
     let ours = claims.iss == environment.issuer && claims.aud == environment.app.to_string();
     Ok(ours.then_some((environment, claims)))
 }
@@ -235,7 +240,7 @@ pub fn start_session(tx: &Tx, user: UserId) -> Result<Secret> {
 /// The user is frozen or deleted.
 pub fn session_user(tx: &Tx, secret: &Secret) -> Result<Option<User>> {
     let Some(id) = store::session_user(tx, secret)? else { return Ok(None) };
-    let user = users::store::any_by_id(tx, id)?.ok_or(Error::UserNotFound)?;
+    let user = users::any_by_id(tx, id)?.ok_or(Error::UserNotFound)?;
     user.admit()?;
     Ok(Some(user))
 }

@@ -74,7 +74,10 @@ pub(super) fn session_user(tx: &Tx, secret: &Secret) -> Result<Option<UserId>> {
 
 /// Ends one session.
 pub fn end_session(tx: &Tx, secret: &Secret) -> Result<()> {
-    tx.execute("UPDATE sessions SET ended_at = $1 WHERE hash = $2 AND ended_at IS NULL", params![tx.now(), secret.hash()])?;
+    tx.execute(
+        "UPDATE sessions SET ended_at = $1 WHERE hash = $2 AND ended_at IS NULL",
+        params![tx.now(), secret.hash()],
+    )?;
     Ok(())
 }
 

@@ -93,7 +93,9 @@ mod tests {
     #[test]
     fn spellings_of_one_address_have_one_key() {
         let jane = Email::new("jane@doe.com").unwrap();
-        for spelling in [" jane@doe.com ", "JANE@DOE.COM", "jane@doe.com", "jane＠doe.com", "Jane@Doe.Com\t", "ja\u{FF4E}e@doe.com"] {
+        for spelling in
+            [" jane@doe.com ", "JANE@DOE.COM", "jane@doe.com", "jane＠doe.com", "Jane@Doe.Com\t", "ja\u{FF4E}e@doe.com"]
+        {
             assert_eq!(Email::new(spelling).map(|e| e.key), Some(jane.key.clone()), "{spelling:?}");
         }
         assert_eq!(Email::new("k@bücher.example").unwrap().key(), "k@xn--bcher-kva.example");
@@ -104,7 +106,8 @@ mod tests {
 
     #[test]
     fn what_is_stored_reads_back_as_itself() {
-        for text in ["Jane.Doe+tag@Example.COM", "jürgen@müller.example", "straße@straße.example", "Σίσυφος@doe.com"] {
+        for text in ["Jane.Doe+tag@Example.COM", "jürgen@müller.example", "straße@straße.example", "Σίσυφος@doe.com"]
+        {
             let once = Email::new(text).unwrap();
             assert_eq!(Email::new(once.address()).as_ref(), Some(&once), "{text}");
             assert_eq!(Email::new(once.key()).unwrap().key(), once.key(), "{text}");
@@ -114,9 +117,26 @@ mod tests {
     #[test]
     fn what_is_not_an_address_is_refused() {
         for text in [
-            "", " ", "jane", "jane@", "@doe.com", "jane@doe", "jane@doe..com", "jane doe@doe.com", "a@x.com,b@y.com",
-            "<a@x.com>", "Jane <jane@doe.com>", "a@x.com\r\nBcc: b@y.com", "jane@doe.com\0", "a@[127.0.0.1]",
-            "a\u{200B}@doe.com", "jane@doe.com.", "\"a b\"@doe.com", "a@x%0acc:b", "jane@doe_x.com", ".jane@doe.com",
+            "",
+            " ",
+            "jane",
+            "jane@",
+            "@doe.com",
+            "jane@doe",
+            "jane@doe..com",
+            "jane doe@doe.com",
+            "a@x.com,b@y.com",
+            "<a@x.com>",
+            "Jane <jane@doe.com>",
+            "a@x.com\r\nBcc: b@y.com",
+            "jane@doe.com\0",
+            "a@[127.0.0.1]",
+            "a\u{200B}@doe.com",
+            "jane@doe.com.",
+            "\"a b\"@doe.com",
+            "a@x%0acc:b",
+            "jane@doe_x.com",
+            ".jane@doe.com",
         ] {
             assert!(Email::new(text).is_none(), "{text:?} was accepted");
         }

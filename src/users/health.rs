@@ -124,7 +124,8 @@ impl Field for Pounds {
             Value::Number(number) => number.as_f64(),
             Value::String(text) => {
                 let text = text.trim();
-                let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.') && text.starts_with(|c: char| c.is_ascii_digit());
+                let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+                    && text.starts_with(|c: char| c.is_ascii_digit());
                 if plain { text.parse().ok() } else { None }
             }
             _ => return Err(Fault::kind("a number of pounds")),

@@ -6,7 +6,10 @@ pub mod email;
 pub mod health;
 pub mod phone;
 pub mod profile;
-pub(crate) mod store;
+mod store;
+
+pub(crate) use store::mark_email_verified;
+pub use store::{any_by_id, newest};
 
 use serde_json::json;
 
@@ -194,12 +197,12 @@ pub fn set_status(tx: &Tx, id: UserId, status: Status) -> Result<()> {
     }
     if status != Status::Active {
         links::supersede(tx, id)?;
-        crate::tokens::store::end_sessions(tx, id)?;
+        crate::tokens::end_sessions(tx, id)?;
     }
     Ok(())
 }
 
-/// Every user that an address or an id names, for the operator: one a environment at most.
+/// The user that an address or an id names in one environment, for the operator.
 ///
 /// # Errors
 /// The database does not answer.

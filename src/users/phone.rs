@@ -28,7 +28,10 @@ impl Phone {
         }
         let number = PHONE_NUMBER_UTIL.parse(text, Some(region)).ok()?;
         PHONE_NUMBER_UTIL.is_possible_number_with_reason(&number).ok()?;
-        Some(Phone { number: text.to_owned(), key: PHONE_NUMBER_UTIL.format(&number, PhoneNumberFormat::E164).into_owned() })
+        Some(Phone {
+            number: text.to_owned(),
+            key: PHONE_NUMBER_UTIL.format(&number, PhoneNumberFormat::E164).into_owned(),
+        })
     }
 
     /// A number as the database holds it.
@@ -82,7 +85,17 @@ mod tests {
 
     #[test]
     fn what_is_not_a_number_is_refused() {
-        for text in ["", "123456", "abcdefgh", "1234567890123456", "++11234567890", "1+234567890", "123-456-7890 x5", "１２３４５６７８９０", "+999 1234567"] {
+        for text in [
+            "",
+            "123456",
+            "abcdefgh",
+            "1234567890123456",
+            "++11234567890",
+            "1+234567890",
+            "123-456-7890 x5",
+            "１２３４５６７８９０",
+            "+999 1234567",
+        ] {
             assert!(Phone::new(text, Region::US).is_none(), "{text:?} was accepted");
         }
     }

@@ -1,6 +1,7 @@
 //! The SQL of users. Health never leaves this file unsealed but inside a [`User`].
 
 use super::{Email, Person, Phone, Status, User, UserId};
+use crate::apps::EnvironmentId;
 use crate::caller::Scope;
 use crate::db::{Row, Tx, params};
 use crate::error::{Error, Result};
@@ -68,24 +69,22 @@ pub(super) fn by_email(tx: &Tx, scope: Scope, email: &Email) -> Result<Option<Us
 }
 
 /// A user by id alone, deleted or not: for what is already bound to one user, such as a link.
-pub(crate) fn any_by_id(tx: &Tx, id: UserId) -> Result<Option<User>> {
+pub fn any_by_id(tx: &Tx, id: UserId) -> Result<Option<User>> {
     one(tx, &format!("{USER} WHERE u.id = $1"), params![id])
 }
 
-/// The newest users of every environment, or of one.
-pub(crate) fn newest(tx: &Tx, environment: Option<crate::apps::EnvironmentId>, limit: i64) -> Result<Vec<User>> {
-    let rows = match environment {
-        Some(id) => tx.query(
-            &format!("{USER} WHERE u.environment_id = $1 ORDER BY u.created_at DESC, u.id LIMIT $2"),
-            params![id, limit],
-        )?,
-        None => tx.query(&format!("{USER} ORDER BY u.created_at DESC, u.id LIMIT $1"), params![limit])?,
-    };
+/// The newest users of an environment.
+pub fn newest(tx: &Tx, environment: EnvironmentId, limit: i64) -> Result<Vec<User>> {
+    let sql = format!("{USER} WHERE u.environment_id = $1 ORDER BY u.created_at DESC, u.id LIMIT $2");
+    let rows = tx.query(&sql, params![environment, limit])?;
     rows.iter().map(|row| read(tx, row)).collect()
 }
 
 pub(crate) fn mark_email_verified(tx: &Tx, id: UserId) -> Result<()> {
-    tx.execute("UPDATE users SET email_verified_at = COALESCE(email_verified_at, $1) WHERE id = $2", params![tx.now(), id])?;
+    tx.execute(
+        "UPDATE users SET email_verified_at = COALESCE(email_verified_at, $1) WHERE id = $2",
+        params![tx.now(), id],
+    )?;
     Ok(())
 }
 

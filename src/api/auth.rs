@@ -1,0 +1,208 @@
+//! Who is calling. A handler's signature names one of these extractors, and that is its whole access rule.
+//!
+//! What a caller may do comes from the stored key or the token, never from the header that claims it.
+
+use std::marker::PhantomData;
+
+use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+
+use super::{Api, Trail};
+use crate::api::versions::{ApiDate, Shapes};
+use crate::apps::AppId;
+use crate::caller::Caller;
+use crate::error::{Error, Result};
+use crate::field::Context;
+use crate::keys::{self, Access, Key};
+use crate::secret::Secret;
+use crate::tokens;
+
+/// The route changes something: the key must have been made for writing.
+pub struct Write;
+
+/// The access that a route needs.
+pub trait Needs {
+    /// What the key must be able to do.
+    const ACCESS: Access;
+}
+
+impl Needs for Write {
+    const ACCESS: Access = Access::Write;
+}
+
+/// A partner: `Authorization: Bearer <key>`, and the API date that applies to this request.
+pub struct PartnerKey<N> {
+    /// Who it is.
+    pub caller: Caller,
+    /// What the fields of the request are judged by.
+    pub context: Context,
+    date: ApiDate,
+    need: PhantomData<N>,
+}
+
+impl<N> PartnerKey<N> {
+    /// The shapes of the bodies on the date that applies.
+    pub fn shapes(&self) -> &'static Shapes {
+        self.date.shapes()
+    }
+}
+
+impl<N: Needs> FromRequestParts<Api> for PartnerKey<N> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self> {
+        let refuse = |message| Error::Unauthenticated { code: "invalid_request_error", message };
+        let presented = bearer(&parts.headers, &["authorization"])?.ok_or_else(|| {
+            refuse("Invalid request: send your API key in the header `Authorization: Bearer <API key>`")
+        })?;
+        let key = working_key(api, &presented, parts).await?.map_err(|dead| match dead {
+            Dead::Unknown => refuse("Invalid request: this is not a valid API key"),
+            Dead::Ended => Error::Unauthenticated {
+                code: "authentication_error",
+                message: "Authentication error: this API key was revoked or has expired",
+            },
+        })?;
+        allow(&key, N::ACCESS)?;
+        let date = api_date(&parts.headers, &key)?;
+        if let Some(trail) = parts.extensions.get::<Trail>() {
+            trail.note_date(date);
+        }
+        Ok(PartnerKey {
+            caller: key.caller,
+            context: key.caller.context(api.store.clock().now()),
+            date,
+            need: PhantomData,
+        })
+    }
+}
+
+/// An app's server with a key that may read: `X-API-KEY`, `X-API-KEY-TYPE`, `X-CLIENT-ID`.
+pub struct AppKey(pub Caller);
+
+impl FromRequestParts<Api> for AppKey {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self> {
+        let key = triple(parts, api).await?.ok_or_else(no_credentials)?;
+        Ok(AppKey(key.caller))
+    }
+}
+
+/// An app's server with a key that may write, or a person with an access token.
+///
+/// If there is a key, only the key is judged (contract item 48).
+pub struct AppCaller(pub Caller);
+
+impl FromRequestParts<Api> for AppCaller {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self> {
+        if let Some(key) = triple(parts, api).await? {
+            allow(&key, Access::Write)?;
+            return Ok(AppCaller(key.caller));
+        }
+        // The official client sends tokens in `Authentication` (contract item 43).
+        let token = bearer(&parts.headers, &["authorization", "authentication"])?.ok_or_else(no_credentials)?;
+        api.store.read(move |tx| tokens::verify(tx, &token)).await.map(AppCaller)
+    }
+}
+
+async fn triple(parts: &Parts, api: &Api) -> Result<Option<Key>> {
+    let refuse = |message| Error::Unauthenticated { code: "invalid_key", message };
+    let headers = &parts.headers;
+    let Some(presented) = text(headers, "x-api-key")? else { return Ok(None) };
+    let claimed = text(headers, "x-api-key-type")?.and_then(Access::named);
+    let claimed = claimed.ok_or_else(|| refuse("X-API-KEY-TYPE must be `read` or `write`"))?;
+    let client: Option<AppId> = text(headers, "x-client-id")?.and_then(|id| id.parse().ok());
+    let client = client.ok_or_else(|| refuse("X-CLIENT-ID must be the UUID of the app"))?;
+    let key = working_key(api, &Secret::new(presented), parts)
+        .await?
+        .map_err(|_| refuse("X-API-KEY is not a valid API key, or was revoked, or has expired"))?;
+    if key.caller.app != client {
+        return Err(refuse("X-API-KEY does not belong to the app in X-CLIENT-ID"));
+    }
+    if key.access != claimed {
+        return Err(refuse("X-API-KEY-TYPE is not the type of this key"));
+    }
+    Ok(Some(key))
+}
+
+enum Dead {
+    Unknown,
+    Ended,
+}
+
+/// The row of a key that works now. A text that cannot be a key does not reach the database.
+async fn working_key(api: &Api, presented: &Secret, parts: &Parts) -> Result<std::result::Result<Key, Dead>> {
+    if !keys::is_well_formed(presented.expose()) {
+        return Ok(Err(Dead::Unknown));
+    }
+    let presented = presented.clone();
+    let Some(key) = api.store.read(move |tx| keys::find(tx, &presented)).await? else {
+        return Ok(Err(Dead::Unknown));
+    };
+    let now = api.store.clock().now();
+    if !key.works(now) {
+        return Ok(Err(Dead::Ended));
+    }
+    api.key_use.note(key.id, now);
+    if let Some(trail) = parts.extensions.get::<Trail>() {
+        trail.note_key(key.id);
+    }
+    Ok(Ok(key))
+}
+
+fn allow(key: &Key, needed: Access) -> Result<()> {
+    if key.access < needed {
+        return Err(Error::Forbidden { code: "read_only_key", message: "This API key may only read" });
+    }
+    Ok(())
+}
+
+fn api_date(headers: &HeaderMap, key: &Key) -> Result<ApiDate> {
+    let (theirs, ours) = (text(headers, "fitmate-version")?, text(headers, "usher-version")?);
+    match (theirs.or(ours), key.api_version.as_deref()) {
+        _ if theirs.is_some() && ours.is_some() && theirs != ours => Err(Error::bad_request(
+            "two_versions",
+            "Fitmate-Version and Usher-Version name different API versions; send one",
+        )),
+        (Some(named), _) | (None, Some(named)) => ApiDate::named(named),
+        (None, None) => Ok(ApiDate::NEWEST),
+    }
+}
+
+/// The credential in the first of these headers that is there.
+fn bearer(headers: &HeaderMap, names: &[&'static str]) -> Result<Option<Secret>> {
+    for name in names {
+        if let Some(value) = text(headers, name)? {
+            let (scheme, credential) = value.split_once(' ').unwrap_or((value, ""));
+            let credential = credential.trim();
+            if !scheme.eq_ignore_ascii_case("bearer") || credential.is_empty() {
+                return Ok(Some(Secret::new("")));
+            }
+            return Ok(Some(Secret::new(credential)));
+        }
+    }
+    Ok(None)
+}
+
+/// A header's text. Two of the same name are refused: two readers may take different ones.
+fn text<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value
+            .to_str()
+            .map(|text| Some(text.trim()))
+            .map_err(|_| Error::bad_request("malformed_header", format!("The header {name} must be plain ASCII"))),
+        (Some(_), Some(_)) => Err(Error::bad_request("header_twice", format!("The header {name} stands twice"))),
+    }
+}
+
+fn no_credentials() -> Error {
+    Error::Unauthenticated {
+        code: "no_credentials",
+        message: "Send X-API-KEY, X-API-KEY-TYPE and X-CLIENT-ID, or `Authorization: Bearer <access token>`",
+    }
+}

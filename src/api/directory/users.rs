@@ -1,0 +1,77 @@
+//! `/v1/users/*` of the directory API.
+
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::done;
+use crate::api::Api;
+use crate::api::auth::AppCaller;
+use crate::api::body::JsonObject;
+use crate::caller::Target;
+use crate::error::{Error, FieldError, Result};
+use crate::field::{Context, Wire, judge};
+use crate::users::{self, IDENTITY, Person, Profile};
+
+/// `?test=`
+#[derive(Deserialize)]
+pub struct Test {
+    test: Option<String>,
+}
+
+/// Changes a user. `PUT`, and `POST` with a `user` in the body, as the seed's example does (contract item 34).
+pub async fn update(
+    State(api): State<Api>,
+    AppCaller(caller): AppCaller,
+    Path(target): Path<String>,
+    Query(query): Query<Test>,
+    JsonObject(body): JsonObject,
+) -> Result<Response> {
+    let target: Target = target.parse()?;
+    let (change, test) = read(&body, query.test.as_deref(), &caller.context(api.store.clock().now()))?;
+    api.store.write(move |tx| users::update(tx, &caller, target, change.clone(), test)).await?;
+    Ok(done("User updated", &Value::Null))
+}
+
+/// The fields that `user` may set, in their documented order. Others are ignored: `id`, `tenantId`, `freezed` and
+/// `deleted` among them, whoever sends them.
+pub fn fields() -> impl Iterator<Item = &'static Wire<Person>> {
+    Profile::FIELDS.iter().chain(IDENTITY)
+}
+
+fn read(body: &Map<String, Value>, query_test: Option<&str>, context: &Context) -> Result<(Person, Option<bool>)> {
+    let mut faults = Vec::new();
+    let mut refuse = |field: &str, code, message: &str| {
+        faults.push(FieldError { field: field.into(), code, message: message.into() });
+        None
+    };
+    let from_query = match query_test {
+        None => None,
+        Some("true") => Some(true),
+        Some("false") => Some(false),
+        Some(_) => refuse("test", "type", "test in the query must be true or false"),
+    };
+    let from_body = match body.get("test") {
+        None => None,
+        Some(Value::Bool(test)) => Some(*test),
+        Some(_) => refuse("test", "type", "test must be true or false"),
+    };
+    if from_query.is_some() && from_body.is_some() && from_query != from_body {
+        return Err(Error::bad_request("test_twice", "test says one thing in the query and another in the body"));
+    }
+    let Some(user) = body.get("user") else {
+        return Err(Error::bad_request(
+            "user_required",
+            "The body must have a `user` object with the fields to change",
+        ));
+    };
+    let Some(user) = user.as_object() else {
+        return Err(Error::bad_request("user_not_object", "`user` must be an object"));
+    };
+    let mut person = Person::default();
+    for wire in fields() {
+        wire.take(user, context, &mut person, &mut faults);
+    }
+    judge((person, from_body.or(from_query)), faults)
+}

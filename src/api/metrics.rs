@@ -1,0 +1,69 @@
+//! Counters for operators, in the OpenMetrics text format. Labels are routes and statuses only.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+type Labels = [(&'static str, String); 3];
+
+/// The counters of one process.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<Labels, Counter>,
+    seconds: Histogram,
+    mails: Family<[(&'static str, &'static str); 1], Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("usher");
+        let requests = Family::default();
+        let mails = Family::default();
+        let seconds = Histogram::new([0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0]);
+        registry.register("http_requests", "Requests by method, route and status", requests.clone());
+        registry.register("http_request_seconds", "How long requests took", seconds.clone());
+        registry.register("mails", "Mails by how their last try went", mails.clone());
+        Metrics { registry, requests, seconds, mails }
+    }
+}
+
+impl Metrics {
+    /// Counts a request.
+    pub fn note(&self, method: &'static str, route: &str, status: u16, took: Duration) {
+        let labels = [("method", method.to_owned()), ("route", route.to_owned()), ("status", status.to_string())];
+        self.requests.get_or_create(&labels).inc();
+        self.seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts a try to send a mail.
+    pub fn note_mail(&self, outcome: &'static str) {
+        self.mails.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// All counters as text.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+/// A method's name, with one name for all that are not standard: a label must not be of a caller's making.
+pub fn known_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::PATCH => "PATCH",
+        Method::OPTIONS => "OPTIONS",
+        _ => "OTHER",
+    }
+}

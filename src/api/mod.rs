@@ -1,0 +1,263 @@
+//! HTTP: a skin over the concepts. Knows requests, dialects and versions; must not know SQL or an engine.
+//!
+//! [`Server::call`] is the way of every request: give it a name, find its handler, render its error in the dialect
+//! of its address, count it and log it without anything personal.
+
+pub mod auth;
+pub mod body;
+pub mod directory;
+pub mod metrics;
+pub mod openapi;
+pub mod partner;
+pub mod routes;
+pub mod service;
+pub mod versions;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, OnceLock};
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{self, HeaderName, HeaderValue};
+use axum::http::{StatusCode, Uri};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::{Router, http};
+use futures_util::FutureExt;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::clock::Stopwatch;
+use crate::db::Store;
+use crate::error::Error;
+use crate::keys::{KeyId, KeyUse};
+use crate::links::Links;
+use crate::outbox::worker::Bell;
+use crate::{random, ui};
+use versions::ApiDate;
+
+/// What handlers work with.
+pub type Api = Arc<Services>;
+
+/// The parts of a running Usher that requests reach.
+pub struct Services {
+    /// The records.
+    pub store: Store,
+    /// What links are made with.
+    pub links: Links,
+    /// Wakes the outbox's worker.
+    pub outbox: Bell,
+    /// Which keys were used, until it is written down.
+    pub key_use: KeyUse,
+    /// The counters.
+    pub metrics: metrics::Metrics,
+    /// Whether the server is on its way out.
+    pub closing: std::sync::atomic::AtomicBool,
+}
+
+/// What is known of a request besides its answer: shared by the edge and the extractors.
+#[derive(Clone)]
+pub struct Trail(Arc<Steps>);
+
+struct Steps {
+    id: String,
+    date: OnceLock<ApiDate>,
+    key: OnceLock<KeyId>,
+}
+
+impl Trail {
+    fn new() -> Trail {
+        Trail(Arc::new(Steps { id: random::uuid().to_string(), date: OnceLock::new(), key: OnceLock::new() }))
+    }
+
+    fn note_date(&self, date: ApiDate) {
+        let _ = self.0.date.set(date);
+    }
+
+    fn note_key(&self, key: KeyId) {
+        let _ = self.0.key.set(key);
+    }
+}
+
+/// Who a part of the address space speaks to, and so how its errors look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Surface {
+    /// Partners: `/users/*`.
+    Partner,
+    /// Apps' servers and people with tokens: `/v1/*`, also under `/api`.
+    Directory,
+    /// People in a browser.
+    Pages,
+    /// Operators and machines: health, keys, documents.
+    Service,
+}
+
+impl Surface {
+    fn of(path: &str) -> Surface {
+        let starts = |prefixes: &[&str]| {
+            prefixes.iter().any(|prefix| path == *prefix || path.starts_with(&format!("{prefix}/")))
+        };
+        if starts(&["/v1", "/api/v1"]) {
+            Surface::Directory
+        } else if starts(&["/users", "/subscription"]) {
+            Surface::Partner
+        } else if starts(&["/links", "/profile", "/sign-out", "/assets"]) || path == "/" {
+            Surface::Pages
+        } else {
+            Surface::Service
+        }
+    }
+}
+
+/// An answer with a JSON body. One write with its length: the official Node client needs it (contract C4).
+pub fn reply(body: &Value) -> Response {
+    ([(header::CONTENT_TYPE, "application/json; charset=utf-8")], body.to_string()).into_response()
+}
+
+/// An error travels as itself, so that the edge can say it in the right dialect.
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// The HTTP side of Usher.
+#[derive(Clone)]
+pub struct Server {
+    router: Router,
+}
+
+impl Server {
+    /// All routes over `api`.
+    pub fn new(api: Api) -> Server {
+        let router = routes::router()
+            .fallback(|| async { Error::NoRoute })
+            .method_not_allowed_fallback(routes::method_not_allowed)
+            .layer(middleware::from_fn_with_state(Arc::clone(&api), edge))
+            .with_state(api);
+        Server { router }
+    }
+
+    /// Answers one request.
+    pub async fn call(&self, mut request: http::Request<Body>) -> Response {
+        collapse_slashes(request.uri_mut());
+        self.router.clone().oneshot(request).await.into_response()
+    }
+}
+
+/// What surrounds every handler.
+async fn edge(State(api): State<Api>, path: Option<MatchedPath>, mut request: Request, next: Next) -> Response {
+    let watch = Stopwatch::start();
+    let surface = Surface::of(request.uri().path());
+    let route = path.map_or_else(|| "(none)".to_owned(), |path| path.as_str().to_owned());
+    let method = request.method().clone();
+    let trail = Trail::new();
+    request.extensions_mut().insert(trail.clone());
+
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let mut response = answered.unwrap_or_else(|_| Error::internal("the handler panicked").into_response());
+    let error = fault_of(&mut response);
+    if let Some(error) = &error {
+        response = render(error, surface, &trail.0.id, &response);
+    }
+
+    let headers = response.headers_mut();
+    headers.insert(HeaderName::from_static("request-id"), ascii(&trail.0.id));
+    if let Some(date) = trail.0.date.get() {
+        headers.insert(HeaderName::from_static("usher-version"), ascii(date.as_str()));
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+
+    let (status, took) = (response.status().as_u16(), watch.elapsed());
+    let method = metrics::known_method(&method);
+    api.metrics.note(method, &route, status, took);
+    let key = trail.0.key.get().map(ToString::to_string);
+    tracing::info!(
+        method,
+        route,
+        status,
+        request_id = trail.0.id,
+        key,
+        micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        code = error.as_ref().map(Error::code),
+        "request"
+    );
+    if let Some(what) = error.as_ref().and_then(Error::for_log) {
+        tracing::error!(request_id = trail.0.id, what, "internal error");
+    }
+    response
+}
+
+/// The error that an answer stands for: ours, or one that the framework made by itself.
+fn fault_of(response: &mut Response) -> Option<Error> {
+    if let Some(error) = response.extensions_mut().remove::<Error>() {
+        return Some(error);
+    }
+    let ours =
+        response.headers().get(header::CONTENT_TYPE).is_none_or(|kind| !kind.as_bytes().starts_with(b"text/plain"));
+    match response.status() {
+        StatusCode::BAD_REQUEST if !ours => {
+            Some(Error::bad_request("malformed_request", "The address could not be read"))
+        }
+        StatusCode::INTERNAL_SERVER_ERROR => Some(Error::internal("the framework failed")),
+        _ => None,
+    }
+}
+
+fn render(error: &Error, surface: Surface, request_id: &str, from: &Response) -> Response {
+    let (status, mut response) = match surface {
+        Surface::Partner => (partner::status(error), reply(&partner::render(error, request_id))),
+        Surface::Directory => (directory::status(error), reply(&directory::render(error))),
+        Surface::Pages => (error.status(), ui::error_page(error, request_id)),
+        Surface::Service => (error.status(), reply(&partner::render(error, request_id))),
+    };
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    for name in
+        [header::ALLOW, header::VARY, header::ACCESS_CONTROL_ALLOW_ORIGIN, header::ACCESS_CONTROL_EXPOSE_HEADERS]
+    {
+        if let Some(value) = from.headers().get(&name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    if matches!(error, Error::Busy | Error::StorageFull) {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if matches!(error, Error::BodyTimeout | Error::TooLarge) {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn ascii(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// `//v1/users` is `/v1/users`: clients whose base address ends in a slash send that (contract item 60).
+fn collapse_slashes(uri: &mut Uri) {
+    if !uri.path().contains("//") {
+        return;
+    }
+    let mut path = String::with_capacity(uri.path().len());
+    for c in uri.path().chars() {
+        if c != '/' || !path.ends_with('/') {
+            path.push(c);
+        }
+    }
+    if let Some(query) = uri.query() {
+        path = format!("{path}?{query}");
+    }
+    if let Ok(collapsed) = path.parse() {
+        *uri = collapsed;
+    }
+}
+
+/// A small JSON answer of the service surface.
+pub(crate) fn say(status: u16, what: &str) -> Response {
+    let mut response = reply(&json!({ "status": what }));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
+    response
+}

@@ -1,0 +1,276 @@
+//! The OpenAPI 3.1 documents, made from the route table and the field types, so they cannot disagree with either.
+//!
+//! Our own hundred lines and not a library: a document of an older date is the newest shapes taken back by the
+//! version files, which attributes on handlers cannot express.
+
+use axum::extract::Path;
+use axum::response::Response;
+use serde_json::{Map, Value, json};
+
+use super::routes::{Route, routes};
+use super::versions::{ApiDate, CHANGES};
+use super::{Surface, directory as directory_api, reply};
+use crate::error::{Error, Result};
+
+const JSON: &str = "application/json";
+
+/// Every document with its address: the partner API of each date, and the directory API.
+pub fn documents() -> Vec<(String, Value)> {
+    let partner = ApiDate::all().map(|date| (format!("partner/{}.json", date.as_str()), partner_document(date)));
+    partner.chain([("directory.json".to_owned(), directory_document())]).collect()
+}
+
+/// `GET /openapi`
+pub async fn list() -> Response {
+    let addresses: Vec<String> = documents().into_iter().map(|(name, _)| format!("/openapi/{name}")).collect();
+    reply(&json!({ "documents": addresses }))
+}
+
+/// `GET /openapi/partner/<date>.json`
+pub async fn partner(Path(file): Path<String>) -> Result<Response> {
+    let date = file.strip_suffix(".json").ok_or(Error::NoRoute)?;
+    Ok(reply(&partner_document(ApiDate::named(date)?)))
+}
+
+/// `GET /openapi/directory.json`
+pub async fn directory() -> Response {
+    reply(&directory_document())
+}
+
+fn partner_document(date: ApiDate) -> Value {
+    let shapes = date.shapes();
+    let created = json!({
+        "type": "object", "required": ["message", "email", "identifier"],
+        "properties": {
+            "message": {"const": "User created successfully"},
+            "email": {"type": "string", "format": "email"},
+            "identifier": {"type": "string", "format": "uuid", "description": "The id of the new user."}
+        }
+    });
+    let updated = json!({
+        "type": "object", "required": ["message", "identifier", "data"],
+        "properties": {
+            "message": {"const": "User updated successfully"},
+            "identifier": {"type": "string", "format": "uuid"},
+            "data": {"$ref": "#/components/schemas/UserData"}
+        }
+    });
+    let operation = |route: &Route| {
+        let (schema, answer, extra) = match route.operation {
+            "createUser" => (
+                "CreateUser",
+                "CreatedUser",
+                &[(409, "The e-mail address or the phone number belongs to another user.")],
+            ),
+            _ => ("UpdateUser", "UpdatedUser", &[(404, "No user with that e-mail address.")]),
+        };
+        let mut responses = failures("Error", &PARTNER_FAILURES);
+        for (status, text) in extra {
+            responses.insert(status.to_string(), failure("Error", text));
+        }
+        if route.operation == "updateUser" && ApiDate::all().next_back() == Some(date) {
+            responses.insert("409".into(), failure("Error", "The phone number belongs to another user."));
+        }
+        responses.insert("200".into(), success(answer));
+        responses.sort_keys();
+        json!({
+            "operationId": route.operation, "summary": route.summary,
+            "parameters": [version_header("Fitmate-Version"), version_header("Usher-Version")],
+            "requestBody": {"required": true, "content": {JSON: {"schema": reference(schema)}}},
+            "responses": responses
+        })
+    };
+    let notes: Vec<String> = CHANGES.iter().rev().map(|change| format!("- {}: {}", change.date, change.note)).collect();
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Usher partner API", "version": date.as_str(),
+            "description": format!(
+                "Enrol people into a programme and keep their records. The key decides between sandbox and live.\n\nChanges by date:\n\n{}",
+                notes.join("\n")
+            ),
+            "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"}
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"partnerKey": []}],
+        "paths": paths(Surface::Partner, operation),
+        "components": {
+            "securitySchemes": {"partnerKey": {"type": "http", "scheme": "bearer", "description": "An API key with write access."}},
+            "schemas": {
+                "CreateUser": shapes.create.request_schema(),
+                "CreatedUser": created,
+                "UpdateUser": shapes.update.request_schema(),
+                "UpdatedUser": updated,
+                "UserData": shapes.update.answer_schema(),
+                "Error": error_schema()
+            }
+        }
+    })
+}
+
+fn directory_document() -> Value {
+    let fields: Map<String, Value> = directory_api::users::fields()
+        .map(|wire| {
+            let mut schema = (wire.schema)();
+            schema["description"] = wire.about.trim().into();
+            (wire.name.to_owned(), schema)
+        })
+        .collect();
+    let body = json!({
+        "type": "object", "required": ["user"],
+        "properties": {
+            "user": {"type": "object", "properties": fields, "description": "The fields to change. Others are ignored."},
+            "test": {"type": "boolean", "description": "Whether the billing sync uses the provider's test mode."}
+        }
+    });
+    let operation = |route: &Route| {
+        let mut responses = failures("Failure", &DIRECTORY_FAILURES);
+        responses.insert("200".into(), success(if route.method == "GET" { "PublicKey" } else { "Done" }));
+        responses.sort_keys();
+        let mut parameters = vec![];
+        let mut operation = json!({"operationId": route.operation, "summary": route.summary});
+        if route.method == "GET" {
+            parameters.push(path_parameter("appId", "The UUID of the app."));
+            operation["security"] = json!([{"apiKey": [], "apiKeyType": [], "clientId": []}]);
+        } else {
+            parameters.push(path_parameter("userId", "The UUID of the user, or `me` with an access token."));
+            parameters.push(json!({
+                "name": "test", "in": "query", "schema": {"type": "boolean"},
+                "description": "Whether the billing sync uses the provider's test mode."
+            }));
+            operation["requestBody"] =
+                json!({"required": true, "content": {JSON: {"schema": reference("ChangeUser")}}});
+        }
+        operation["parameters"] = parameters.into();
+        operation["responses"] = responses.into();
+        operation
+    };
+    let envelope = |data: Value| {
+        json!({
+            "type": "object", "required": ["success", "message", "error", "data"],
+            "properties": {"success": {"const": true}, "message": {"type": "string"}, "error": {"type": "null"}, "data": data}
+        })
+    };
+    let header = |name: &str, text: &str| json!({"type": "apiKey", "in": "header", "name": name, "description": text});
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Usher directory API", "version": "v1",
+            "description": "Manage the users of an app, from its server with a key or as the person with an access token. Also served below /api.",
+            "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"}
+        },
+        "servers": [{"url": "/"}, {"url": "/api"}],
+        "security": [{"apiKey": [], "apiKeyType": [], "clientId": []}, {"accessToken": []}],
+        "paths": paths(Surface::Directory, operation),
+        "components": {
+            "securitySchemes": {
+                "apiKey": header("X-API-KEY", "An API key. Never use it on a client."),
+                "apiKeyType": header("X-API-KEY-TYPE", "`read` or `write`: the access of the key."),
+                "clientId": header("X-CLIENT-ID", "The UUID of the app."),
+                "accessToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+                    "description": "An access token of the person. The header Authentication is read too."}
+            },
+            "schemas": {
+                "ChangeUser": body,
+                "Done": envelope(json!({"type": "null"})),
+                "PublicKey": envelope(json!({
+                    "type": "object", "required": ["kind", "publicKey"],
+                    "properties": {"kind": {"const": "publicKey"}, "publicKey": {"type": "string", "description": "PEM."}}
+                })),
+                "Failure": {
+                    "type": "object", "required": ["success", "error", "message", "data"],
+                    "properties": {
+                        "success": {"const": false}, "error": {"type": "string"},
+                        "message": {"type": "null"}, "data": {"type": "null"}
+                    }
+                }
+            }
+        }
+    })
+}
+
+const PARTNER_FAILURES: [(u16, &str); 8] = [
+    (400, "The body or the version is wrong; every wrong field is listed."),
+    (403, "No valid key, a revoked or expired one, or one that may only read."),
+    (408, "The body did not arrive within 30 seconds."),
+    (413, "The body is larger than 64 KiB."),
+    (405, "The address takes POST only; see the Allow header."),
+    (500, "Something went wrong on the server."),
+    (503, "The server is busy; see Retry-After."),
+    (507, "The server's disk is full; nothing was changed."),
+];
+
+const DIRECTORY_FAILURES: [(u16, &str); 9] = [
+    (400, "The body is wrong, there is no such user, or the e-mail address or phone number belongs to another."),
+    (401, "No valid credential."),
+    (403, "The credential is valid and may not do this."),
+    (405, "The address does not take this method; see the Allow header."),
+    (408, "The body did not arrive within 30 seconds."),
+    (413, "The body is larger than 64 KiB."),
+    (500, "Something went wrong on the server."),
+    (503, "The server is busy; see Retry-After."),
+    (507, "The server's disk is full; nothing was changed."),
+];
+
+fn paths(surface: Surface, operation: impl Fn(&Route) -> Value) -> Map<String, Value> {
+    let mut paths = Map::new();
+    for route in routes().iter().filter(|route| route.surface == surface) {
+        let path = paths.entry(route.path).or_insert_with(|| json!({}));
+        path[route.method.to_lowercase()] = operation(route);
+    }
+    paths
+}
+
+fn failures(schema: &str, list: &[(u16, &str)]) -> Map<String, Value> {
+    list.iter().map(|(status, text)| (status.to_string(), failure(schema, text))).collect()
+}
+
+fn failure(schema: &str, text: &str) -> Value {
+    json!({"description": text, "content": {JSON: {"schema": reference(schema)}}})
+}
+
+fn success(schema: &str) -> Value {
+    json!({
+        "description": "Done.",
+        "headers": {"Request-Id": {"schema": {"type": "string", "format": "uuid"}, "description": "Names this request; quote it when you ask for help."}},
+        "content": {JSON: {"schema": reference(schema)}}
+    })
+}
+
+fn reference(schema: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{schema}")})
+}
+
+fn path_parameter(name: &str, text: &str) -> Value {
+    json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}, "description": text})
+}
+
+fn version_header(name: &str) -> Value {
+    let dates: Vec<&str> = ApiDate::all().map(ApiDate::as_str).collect();
+    json!({
+        "name": name, "in": "header", "schema": {"type": "string", "enum": dates},
+        "description": "The API date for this request. Without it: the date pinned on the key, else the newest."
+    })
+}
+
+fn error_schema() -> Value {
+    json!({
+        "type": "object", "required": ["message", "code", "errors", "requestId"],
+        "properties": {
+            "message": {"type": "string", "description": "A sentence for people."},
+            "code": {"type": "string", "description": "A stable word for programs."},
+            "errors": {
+                "type": "array", "description": "Every wrong field; empty if that is not what is wrong.",
+                "items": {
+                    "type": "object", "required": ["field", "code", "message"],
+                    "properties": {
+                        "field": {"type": "string"},
+                        "code": {"enum": ["required", "type", "format", "range", "enum", "too_long"]},
+                        "message": {"type": "string"}
+                    }
+                }
+            },
+            "requestId": {"type": "string", "format": "uuid"}
+        }
+    })
+}

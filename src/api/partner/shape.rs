@@ -1,0 +1,245 @@
+//! The shapes of the partner API's bodies: which fields, in which order, required or not.
+
+use serde_json::{Map, Value, json};
+
+use crate::api::versions::Shapes;
+use crate::error::{FieldError, Result};
+use crate::field::{BirthDay, Context, Field, FilledLine, Wire, judge, wire};
+use crate::users::health::{BinaryGender, DiabetesAtEnrolment, Health, Pounds};
+use crate::users::{Email, Person, Phone};
+
+wire! {
+    /// The facts that the partner API names in its own way. The others have their names from [`Health`].
+    const PARTNER_NAMES: Person {
+        /// The email address of the user (unique ID).
+        "email" email: Email,
+        /// The firstname of the user.
+        "firstname" profile.given_name: FilledLine<256>,
+        /// The lastname of the user.
+        "lastname" profile.family_name: FilledLine<256>,
+        /// The phone number of the user, unique; without a country code it is in the app's region.
+        "phonenumber" phone: Phone,
+        /// The date of birth of the user.
+        "dateOfBirth" profile.birthdate: BirthDay,
+        /// The weight in pounds.
+        "weight" health.current_weight: Pounds,
+    }
+}
+
+wire! {
+    /// What the create page allows less of than the update page.
+    const AT_ENROLMENT: Person {
+        /// 0 no diabetes, 2 type 1, 3 type 2. Pre-diabetes can be told by an update only.
+        "diabetes" health.diabetes: DiabetesAtEnrolment,
+    }
+}
+
+/// The deprecated name of `sex`. It has no word for intersex, so such a person's `gender` is shown as null.
+const GENDER: Wire<Person> = Wire {
+    name: "gender",
+    about: "The gender at birth of the user. Deprecated: use sex, which wins if both are sent.",
+    schema: BinaryGender::schema,
+    read: |value, context, person| {
+        person.health.sex = Some(BinaryGender::parse(value, context)?.into());
+        Ok(())
+    },
+    show: |person| {
+        let sex = person.health.sex.as_ref().map(crate::field::show)?;
+        (sex != "intersex").then_some(sex)
+    },
+};
+
+/// The newest shapes. `name` is required, `name?` is optional, `name|other` is required unless `other` is sent.
+pub fn newest() -> Shapes {
+    Shapes {
+        create: Shape::new(
+            &[AT_ENROLMENT, PARTNER_NAMES, Health::FIELDS],
+            &[
+                "email",
+                "firstname",
+                "lastname",
+                "phonenumber",
+                "dateOfBirth",
+                "gender?",
+                "sex|gender",
+                "height",
+                "pregnant?",
+                "diabetes",
+                "glp1drugs",
+                "paymentPlan",
+                "planStartDate",
+                "medicalClearance",
+                "medicalClearanceDescription?",
+                "currentWeight",
+                "desiredWeight?",
+                "allergies?",
+                "nutritionPreferences?",
+                "religiousDietaryRestrictions?",
+                "doctorFullname?",
+                "metadata?",
+            ],
+        ),
+        update: Shape::new(
+            &[PARTNER_NAMES, Health::FIELDS],
+            &["email", "diabetes?", "glp1drugs?", "doctorFullname?", "medicalClearanceDescription?", "metadata?"],
+        ),
+    }
+}
+
+/// The fields of one body, in their documented order.
+#[derive(Clone)]
+pub struct Shape {
+    tables: &'static [&'static [Wire<Person>]],
+    fields: Vec<Use>,
+}
+
+#[derive(Clone)]
+struct Use {
+    wire: &'static Wire<Person>,
+    need: Need,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Need {
+    Required,
+    RequiredUnless(&'static str),
+    Optional,
+}
+
+impl Shape {
+    fn new(tables: &'static [&'static [Wire<Person>]], fields: &[&'static str]) -> Shape {
+        let mut shape = Shape { tables, fields: Vec::new() };
+        shape.replace(fields);
+        shape
+    }
+
+    /// Takes these fields instead of all that were.
+    pub fn replace(&mut self, fields: &[&'static str]) {
+        self.fields = fields.iter().map(|spec| self.parse(spec)).collect();
+    }
+
+    /// Takes these fields in the places of those of the same name.
+    pub fn change(&mut self, fields: &[&'static str]) {
+        for spec in fields {
+            let changed = self.parse(spec);
+            let place = self.place(changed.wire.name);
+            self.fields[place] = changed;
+        }
+    }
+
+    /// Adds a field before the one of that name.
+    pub fn insert_before(&mut self, name: &str, spec: &'static str) {
+        let place = self.place(name);
+        self.fields.insert(place, self.parse(spec));
+    }
+
+    /// Reads a body, with every fault noted. Fields that the shape does not have are ignored.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Invalid`].
+    pub fn read(&self, body: &Map<String, Value>, context: &Context) -> Result<Person> {
+        let mut person = Person::default();
+        let mut faults = Vec::new();
+        for Use { wire, need } in &self.fields {
+            let missing = !body.contains_key(wire.name);
+            let required = match need {
+                Need::Required => true,
+                Need::RequiredUnless(other) => !body.contains_key(*other),
+                Need::Optional => false,
+            };
+            if missing && required {
+                faults.push(FieldError {
+                    field: wire.name.to_owned(),
+                    code: "required",
+                    message: format!("{} is required", wire.name),
+                });
+            }
+            wire.take(body, context, &mut person, &mut faults);
+        }
+        judge(person, faults)
+    }
+
+    /// The stored facts in this shape: null where nothing is known, `{}` for metadata.
+    pub fn show(&self, person: &Person) -> Value {
+        let unknown = |wire: &Wire<Person>| if wire.name == "metadata" { json!({}) } else { Value::Null };
+        let entry = |field: &Use| {
+            (field.wire.name.to_owned(), (field.wire.show)(person).unwrap_or_else(|| unknown(field.wire)))
+        };
+        Value::Object(self.fields.iter().map(entry).collect())
+    }
+
+    /// The request as JSON Schema.
+    pub fn request_schema(&self) -> Value {
+        let required: Vec<&str> =
+            self.fields.iter().filter(|f| f.need == Need::Required).map(|f| f.wire.name).collect();
+        let mut schema = json!({"type": "object", "properties": self.properties(false), "required": required});
+        let either: Vec<Value> = self
+            .fields
+            .iter()
+            .filter_map(|field| match field.need {
+                Need::RequiredUnless(other) => {
+                    Some(json!({"anyOf": [{"required": [field.wire.name]}, {"required": [other]}]}))
+                }
+                _ => None,
+            })
+            .collect();
+        if !either.is_empty() {
+            schema["allOf"] = Value::Array(either);
+        }
+        schema
+    }
+
+    /// The stored state as JSON Schema.
+    pub fn answer_schema(&self) -> Value {
+        let names: Vec<&str> = self.fields.iter().map(|f| f.wire.name).collect();
+        json!({"type": "object", "properties": self.properties(true), "required": names})
+    }
+
+    fn properties(&self, nullable: bool) -> Map<String, Value> {
+        let property = |field: &Use| {
+            let mut schema = (field.wire.schema)();
+            if nullable && field.need == Need::Optional && field.wire.name != "metadata" {
+                schema = json!({"anyOf": [schema, {"type": "null"}]});
+            }
+            schema["description"] = field.wire.about.trim().into();
+            if field.wire.name == "gender" {
+                schema["deprecated"] = true.into();
+            }
+            (field.wire.name.to_owned(), schema)
+        };
+        self.fields.iter().map(property).collect()
+    }
+
+    fn parse(&self, spec: &'static str) -> Use {
+        let (name, need) = match (spec.strip_suffix('?'), spec.split_once('|')) {
+            (Some(name), _) => (name, Need::Optional),
+            (None, Some((name, other))) => (name, Need::RequiredUnless(other)),
+            (None, None) => (spec, Need::Required),
+        };
+        Use { wire: self.wire(name), need }
+    }
+
+    fn wire(&self, name: &str) -> &'static Wire<Person> {
+        let mut wires = self.tables.iter().copied().flatten().chain([const { &GENDER }]);
+        wires.find(|wire| wire.name == name).unwrap_or_else(|| panic!("no partner field is called {name}"))
+    }
+
+    fn place(&self, name: &str) -> usize {
+        self.fields.iter().position(|f| f.wire.name == name).unwrap_or_else(|| panic!("the shape has no field {name}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::api::versions::ApiDate;
+    use crate::field::twice;
+
+    #[test]
+    fn every_date_has_its_shapes_and_no_field_twice() {
+        for date in ApiDate::all() {
+            for shape in [&date.shapes().create, &date.shapes().update] {
+                assert_eq!(twice(shape.fields.iter().map(|f| f.wire.name)), Vec::<&str>::new(), "{}", date.as_str());
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Every route on one screen. A handler's signature states who may call it; no caller in it means public.
+
+use axum::Router;
+use axum::http::{HeaderName, Method, header};
+use axum::routing::{MethodRouter, get, post, put};
+use tower_http::cors::{Any, CorsLayer};
+
+use super::{Api, Surface, directory, openapi, partner, service};
+use crate::error::Error;
+use crate::ui;
+
+/// One route.
+pub struct Route {
+    /// Whom it speaks to.
+    pub surface: Surface,
+    /// Its method.
+    pub method: &'static str,
+    /// Its path, with `{parameters}`.
+    pub path: &'static str,
+    /// Its name in the OpenAPI documents and the log.
+    pub operation: &'static str,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    handler: MethodRouter<Api>,
+}
+
+/// Every route.
+#[rustfmt::skip]
+pub fn routes() -> Vec<Route> {
+    use Surface::{Directory, Pages, Partner, Service};
+    let route = |surface, method, path, operation, summary, handler| Route { surface, method, path, operation, summary, handler };
+    vec![
+        route(Partner,   "POST", "/users/create",                "createUser",       "Enrol a person: make the user and mail them their link", post(partner::users::create)),
+        route(Partner,   "POST", "/users/update",                "updateUser",       "Change the user with that e-mail address",               post(partner::users::update)),
+
+        route(Directory, "PUT",  "/v1/users/{userId}",           "updateUser",       "Change a user",                                          put(directory::users::update)),
+        route(Directory, "POST", "/v1/users/{userId}",           "updateUserByPost", "Change a user, as PUT does",                             post(directory::users::update)),
+        route(Directory, "GET",  "/v1/apps/{appId}/public-keys", "getPublicKey",     "The key that verifies the environment's tokens",         get(directory::apps::public_key)),
+
+        route(Pages,     "GET",  "/",                            "welcome",          "What this is",                                           get(ui::welcome)),
+        route(Pages,     "GET",  "/links/{link}",                "showLink",         "The page of a magic link; changes nothing",              get(ui::links::show)),
+        route(Pages,     "POST", "/links/{link}",                "followLink",       "Use a magic link, once",                                 post(ui::links::follow)),
+        route(Pages,     "POST", "/links/{link}/renew",          "renewLink",        "Send a new link to the address on record",               post(ui::links::renew)),
+        route(Pages,     "GET",  "/profile",                     "showProfile",      "The signed-in person's profile",                         get(ui::profile::show)),
+        route(Pages,     "POST", "/sign-out",                    "signOut",          "End the session",                                        post(ui::profile::sign_out)),
+        route(Pages,     "GET",  "/assets/{file}",               "asset",            "Style sheet and script of the pages",                    get(ui::asset)),
+
+        route(Service,   "GET",  "/.well-known/jwks.json",       "getKeySet",        "The keys that verify tokens, as a JSON Web Key Set",     get(directory::apps::jwks)),
+        route(Service,   "GET",  "/openapi",                     "listDocuments",    "The OpenAPI documents",                                  get(openapi::list)),
+        route(Service,   "GET",  "/openapi/partner/{date}",      "partnerDocument",  "The partner API of one date",                            get(openapi::partner)),
+        route(Service,   "GET",  "/openapi/directory.json",      "directoryDocument","The directory API",                                      get(openapi::directory)),
+        route(Service,   "GET",  "/livez",                       "live",             "Whether the process runs",                               get(service::live)),
+        route(Service,   "GET",  "/readyz",                      "ready",            "Whether requests can be answered",                       get(service::ready)),
+        route(Service,   "GET",  "/metrics",                     "metrics",          "Counters in the OpenMetrics text format",                get(service::metrics)),
+    ]
+}
+
+/// The routes as axum wants them. The directory API also answers below `/api` (contract A6).
+pub(super) fn router() -> Router<Api> {
+    let mut router = Router::new();
+    let mut directory = Router::new();
+    for route in routes() {
+        if route.surface == Surface::Directory {
+            directory =
+                directory.route(route.path, route.handler.clone()).route(&format!("/api{}", route.path), route.handler);
+        } else {
+            router = router.route(route.path, route.handler);
+        }
+    }
+    // The layer must be around the 405 too, or a browser's preflight would meet that instead.
+    router.merge(directory.method_not_allowed_fallback(method_not_allowed).layer(cors()))
+}
+
+/// What the address does not take.
+pub(super) async fn method_not_allowed() -> Error {
+    Error::MethodNotAllowed
+}
+
+/// Browsers may call the directory API from any origin, with tokens and without cookies (contract item 59).
+fn cors() -> CorsLayer {
+    let custom = ["authentication", "x-api-key", "x-api-key-type", "x-client-id"].map(HeaderName::from_static);
+    let headers = [header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT].into_iter().chain(custom);
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+        .allow_headers(headers.collect::<Vec<_>>())
+        .expose_headers([HeaderName::from_static("request-id")])
+        .max_age(std::time::Duration::from_mins(10))
+}

@@ -1,0 +1,80 @@
+//! The dated versions of the partner API.
+//!
+//! The code knows the newest shape only. Each file here is one date: a note for the changelog, and how the shapes
+//! looked before that date. Shapes of an older date come from the newest by going back through the files in between.
+
+mod v2023_08_22;
+mod v2023_10_04;
+
+use std::sync::LazyLock;
+
+use crate::api::partner::shape::{self, Shape};
+use crate::error::{Error, Result};
+
+/// What happened to the API on one date.
+pub struct Version {
+    /// The date from which it holds.
+    pub date: &'static str,
+    /// What changed, for those who call the date before.
+    pub note: &'static str,
+    /// Takes the shapes back to what they were before this date.
+    before: fn(&mut Shapes),
+}
+
+/// Every change, newest first.
+pub const CHANGES: &[Version] = &[v2023_10_04::VERSION, v2023_08_22::VERSION];
+/// The first date, which changed nothing.
+const FIRST: &str = "2023-08-01";
+
+/// The shapes of the partner API's bodies on one date.
+#[derive(Clone)]
+pub struct Shapes {
+    /// `POST /users/create`: the request.
+    pub create: Shape,
+    /// `POST /users/update`: the request, and `data` of the answer.
+    pub update: Shape,
+}
+
+/// One date of the partner API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ApiDate(usize);
+
+impl ApiDate {
+    /// The date of a caller that names none and has none pinned.
+    pub const NEWEST: ApiDate = ApiDate(0);
+
+    /// Every date, newest first.
+    pub fn all() -> impl DoubleEndedIterator<Item = ApiDate> {
+        (0..=CHANGES.len()).map(ApiDate)
+    }
+
+    /// The date written so.
+    ///
+    /// # Errors
+    /// It is none of ours; the text lists those that are.
+    pub fn named(text: &str) -> Result<ApiDate> {
+        ApiDate::all().find(|date| date.as_str() == text).ok_or_else(|| {
+            let dates: Vec<&str> = ApiDate::all().rev().map(ApiDate::as_str).collect();
+            Error::bad_request("unknown_version", format!("Unknown API version; the versions are {}", dates.join(", ")))
+        })
+    }
+
+    /// `YYYY-MM-DD`.
+    pub fn as_str(self) -> &'static str {
+        CHANGES.get(self.0).map_or(FIRST, |change| change.date)
+    }
+
+    /// The shapes on this date.
+    pub fn shapes(self) -> &'static Shapes {
+        static SHAPES: LazyLock<Vec<Shapes>> = LazyLock::new(|| {
+            let mut shapes = vec![shape::newest()];
+            for change in CHANGES {
+                let mut older = shapes[shapes.len() - 1].clone();
+                (change.before)(&mut older);
+                shapes.push(older);
+            }
+            shapes
+        });
+        &SHAPES[self.0]
+    }
+}

@@ -1,0 +1,37 @@
+//! 2023-08-22 (seed `partner-update-user`; contract item 18 for what create required).
+
+use super::{Shapes, Version};
+
+pub(super) const VERSION: Version = Version {
+    date: "2023-08-22",
+    note: "Creating a user takes sex, the programme's fields and the doctor; pregnant is optional. Updating a user \
+           changes diabetes, glp1drugs, doctorFullname, medicalClearanceDescription and metadata, and no longer \
+           firstname, lastname, phonenumber, dateOfBirth, gender, height, weight and pregnant.",
+    before: |shapes: &mut Shapes| {
+        shapes.create.replace(&[
+            "email",
+            "firstname",
+            "lastname",
+            "phonenumber",
+            "dateOfBirth",
+            "gender|sex",
+            "sex?",
+            "height",
+            "weight",
+            "pregnant",
+            "metadata?",
+        ]);
+        shapes.update.replace(&[
+            "email",
+            "firstname?",
+            "lastname?",
+            "phonenumber?",
+            "dateOfBirth?",
+            "gender?",
+            "height?",
+            "weight?",
+            "pregnant?",
+            "metadata?",
+        ]);
+    },
+};

@@ -1,0 +1,99 @@
+//! `usher app`
+
+use clap::Subcommand;
+use rlibphonenumber::{PHONE_NUMBER_UTIL, Region};
+use serde_json::json;
+
+use super::Common;
+use crate::apps::{self, AppId, Kind, Settings};
+use crate::db::IfMissing;
+use crate::error::Result;
+use crate::tokens::SigningKey;
+
+#[derive(Subcommand)]
+pub enum App {
+    /// Make an app with its sandbox and live environments
+    #[command(after_help = "Example:\n  usher app create 'Acme Coaching' --region US")]
+    Create {
+        /// The name that people see in mails and on pages
+        name: String,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Change an app
+    #[command(
+        after_help = "Example:\n  usher app update CLIENT_ID --environment live --redirect-url https://app.example.com/callback"
+    )]
+    Update {
+        /// The client id
+        client_id: AppId,
+        /// A new name
+        #[arg(long)]
+        name: Option<String>,
+        /// Change this environment's redirect URL and issuer only
+        #[arg(long)]
+        environment: Option<Kind>,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// List the apps
+    #[command(after_help = "Example:\n  usher app list --json")]
+    List,
+}
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// Where phone numbers without a country code are, ISO 3166 [default for a new app: US]
+    #[arg(long, value_name = "XX", value_parser = region)]
+    region: Option<Region>,
+    /// Where a person is sent after following a link; '' for the hosted profile page
+    #[arg(long, value_name = "URL")]
+    redirect_url: Option<String>,
+    /// The `iss` of tokens
+    #[arg(long, value_name = "TEXT")]
+    issuer: Option<String>,
+}
+
+impl Options {
+    fn named(self, name: Option<String>) -> Settings {
+        Settings { name, region: self.region, redirect_url: self.redirect_url, issuer: self.issuer }
+    }
+}
+
+fn region(text: &str) -> std::result::Result<Region, String> {
+    let region = text.parse().ok().filter(|region| PHONE_NUMBER_UTIL.get_country_code_for_region(*region).is_some());
+    region.ok_or_else(|| "this is not a region that has phone numbers; write two letters like US or DE".to_owned())
+}
+
+impl App {
+    pub async fn run(self, common: &Common) -> Result<()> {
+        match self {
+            App::Create { name, options } => {
+                let store = common.open(IfMissing::Create).await?;
+                let settings = options.named(Some(name));
+                let keys = [SigningKey::generate()?, SigningKey::generate()?];
+                let app = store.write(move |tx| apps::create(tx, &settings, &keys)).await?;
+                common.say(&json!(app), &format!("Made the app {} with the client id {}.", app.name, app.id));
+            }
+            App::Update { client_id, name, environment, options } => {
+                let store = common.open(IfMissing::Refuse).await?;
+                let settings = options.named(name);
+                store.write(move |tx| apps::update(tx, client_id, environment, &settings)).await?;
+                common.say(&json!({"clientId": client_id}), "Changed.");
+            }
+            App::List => {
+                let store = common.open(IfMissing::Refuse).await?;
+                let apps = store.read(apps::list).await?;
+                let rows =
+                    apps.iter().map(|app| vec![app.id.to_string(), app.name.clone(), app.region.clone()]).collect();
+                common.show(
+                    &json!(apps),
+                    &["CLIENT ID", "NAME", "REGION"],
+                    rows,
+                    "There are no apps. `usher app create NAME` makes one.",
+                );
+            }
+        }
+        Ok(())
+    }
+}

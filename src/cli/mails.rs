@@ -1,0 +1,90 @@
+//! `usher mail`
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::{Common, or_dash};
+use crate::db::IfMissing;
+use crate::error::{Error, Result};
+use crate::mail;
+use crate::outbox::{self, Job, JobId, Kind, State};
+
+#[derive(Subcommand)]
+pub enum Mail {
+    /// List the newest mails with their state
+    #[command(after_help = "Example:\n  usher mail list --limit 5")]
+    List {
+        /// How many at the most
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+        limit: i64,
+    },
+    /// Show a captured mail with its links
+    #[command(after_help = "Example:\n  usher mail show          the newest\n  usher mail show ID --json")]
+    Show {
+        /// The mail's id [default: the newest]
+        id: Option<JobId>,
+    },
+}
+
+impl Mail {
+    pub async fn run(self, common: &Common) -> Result<()> {
+        let store = common.open(IfMissing::Refuse).await?;
+        match self {
+            Mail::List { limit } => {
+                let jobs = store.read(move |tx| outbox::newest(tx, Kind::EnrolmentMail, limit)).await?;
+                let json: Vec<Value> = jobs.iter().map(to_json).collect();
+                let row = |job: &Job| {
+                    vec![
+                        job.id.to_string(),
+                        to(job),
+                        job.kind.as_str().to_owned(),
+                        job.state.as_str().to_owned(),
+                        job.created_at.to_string(),
+                        or_dash(job.failure.as_ref()),
+                    ]
+                };
+                let head = ["ID", "TO", "KIND", "STATE", "CREATED", "LAST FAILURE"];
+                common.show(&json!(json), &head, jobs.iter().map(row).collect(), "There are no mails.");
+            }
+            Mail::Show { id } => {
+                let job = store
+                    .read(move |tx| match id {
+                        Some(id) => outbox::get(tx, id),
+                        None => outbox::newest(tx, Kind::EnrolmentMail, 1)?
+                            .pop()
+                            .ok_or_else(|| Error::startup("there are no mails yet.")),
+                    })
+                    .await?;
+                // A live mail's link would let whoever reads this in as the patient.
+                let mail = if job.state == State::Captured { mail::render(&job)? } else { None };
+                let mut json = to_json(&job);
+                json["subject"] = json!(mail.as_ref().map(|mail| &mail.subject));
+                json["text"] = json!(mail.as_ref().map(|mail| &mail.text));
+                json["html"] = json!(mail.as_ref().map(|mail| &mail.html));
+                json["links"] = json!(mail.as_ref().map(|mail| mail.links.as_slice()).unwrap_or_default());
+                let words = match &mail {
+                    Some(mail) => format!("To: {}\nSubject: {}\n\n{}", mail.to, mail.subject, mail.text.trim_end()),
+                    None => format!(
+                        "To: {}\nState: {}\nLast failure: {}\n\nThe text of live mail is not shown: its link is the person's.",
+                        to(&job),
+                        job.state.as_str(),
+                        or_dash(job.failure.as_ref())
+                    ),
+                };
+                common.say(&json, &words);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn to(job: &Job) -> String {
+    job.payload.get("to").and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn to_json(job: &Job) -> Value {
+    json!({
+        "id": job.id, "to": to(job), "kind": job.kind, "state": job.state, "createdAt": job.created_at,
+        "attempts": job.attempts, "failure": job.failure,
+    })
+}

@@ -1,0 +1,206 @@
+//! The command line. Each command is a short function over the concepts; none has rules of its own.
+//!
+//! Exit codes: 0 done, 1 failed, 2 the command was not understood.
+
+mod apps;
+mod doctor;
+mod documents;
+mod keys;
+mod mails;
+mod serve;
+mod tokens;
+mod users;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use comfy_table::{Table, presets};
+use serde_json::Value;
+
+use crate::apps::{AppId, Kind};
+use crate::clock::Clock;
+use crate::config;
+use crate::db::{IfMissing, Location, Store};
+use crate::error::{Error, Result};
+
+/// A self-hosted user service: partners enrol people, apps manage users, people manage their own profile.
+#[derive(Parser)]
+#[command(
+    name = "usher",
+    version,
+    after_help = "Start here:\n  usher serve\n\nEvery option that shows an [env] name can also stand in usher.toml, by its long name."
+)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args, Clone)]
+struct Common {
+    /// Where the data is
+    #[arg(long, global = true, value_name = "DIR", env = "USHER_DATA", default_value = "./data")]
+    data: PathBuf,
+    /// Another place for the database: sqlite:FILE
+    #[arg(long, global = true, value_name = "URL", env = "USHER_DATABASE")]
+    database: Option<String>,
+    /// The data key's file [default: data.key in the data directory]
+    #[arg(long, global = true, value_name = "FILE", env = "USHER_KEY_FILE")]
+    key_file: Option<PathBuf>,
+    /// Read settings from this file [default: usher.toml, if it is there]
+    #[arg(long, global = true, value_name = "FILE", env = "USHER_CONFIG")]
+    config: Option<PathBuf>,
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(serve::Serve),
+    /// Apps: products that use Usher
+    #[command(subcommand)]
+    App(apps::App),
+    /// API keys
+    #[command(subcommand)]
+    Key(keys::Key),
+    /// Users
+    #[command(subcommand)]
+    User(users::User),
+    /// Mail, and what the sandbox captured of it
+    #[command(subcommand)]
+    Mail(mails::Mail),
+    /// Access tokens
+    #[command(subcommand)]
+    Token(tokens::Token),
+    /// Check the installation
+    #[command(after_help = "Example:\n  usher doctor")]
+    Doctor,
+    /// Bring the tables up to date, which `serve` also does
+    #[command(after_help = "Example:\n  usher migrate")]
+    Migrate,
+    /// Write the OpenAPI documents
+    Openapi(documents::Openapi),
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
+    let cli = match config::matches(Cli::command(), &arguments) {
+        Ok(Ok(matches)) => Cli::from_arg_matches(&matches),
+        Ok(Err(e)) => Err(e),
+        Err(e) => return failed(&e),
+    };
+    let cli = match cli {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help and version are no failure; clap knows which is which.
+            let _ = e.print();
+            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
+        }
+    };
+    let mut builder = match cli.command {
+        Command::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let outcome = builder.enable_all().build().map_err(Error::internal).and_then(|runtime| runtime.block_on(run(cli)));
+    match outcome {
+        Ok(code) => code,
+        Err(e) => failed(&e),
+    }
+}
+
+async fn run(Cli { common, command }: Cli) -> Result<ExitCode> {
+    match command {
+        Command::Serve(serve) => serve.run(&common).await?,
+        Command::App(app) => app.run(&common).await?,
+        Command::Key(key) => key.run(&common).await?,
+        Command::User(user) => user.run(&common).await?,
+        Command::Mail(mail) => mail.run(&common).await?,
+        Command::Token(token) => token.run(&common).await?,
+        Command::Doctor => return doctor::run(&common).await,
+        Command::Migrate => {
+            common.open(IfMissing::Create).await?;
+            common.say(&serde_json::json!({"migrated": true}), "The tables are up to date.");
+        }
+        Command::Openapi(openapi) => openapi.run(&common)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn failed(error: &Error) -> ExitCode {
+    let text = error.for_log().map_or_else(|| error.to_string(), str::to_owned);
+    let _ = writeln!(std::io::stderr(), "usher: {text}");
+    ExitCode::FAILURE
+}
+
+impl Common {
+    fn location(&self) -> Result<Location> {
+        let database = match self.database.as_deref() {
+            None => None,
+            Some(url) => match url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest)) {
+                Some(file) if !file.is_empty() => Some(PathBuf::from(file)),
+                _ => {
+                    return Err(Error::startup(
+                        "--database takes sqlite:FILE, e.g. sqlite:/var/lib/usher/usher.db; this version knows no other engine.",
+                    ));
+                }
+            },
+        };
+        Ok(Location { data: self.data.clone(), database, key_file: self.key_file.clone() })
+    }
+
+    async fn open(&self, missing: IfMissing) -> Result<Store> {
+        Store::open(&self.location()?, Clock::System, missing).await
+    }
+
+    /// Prints JSON if that was asked for, else the words.
+    fn say(&self, json: &Value, words: &str) {
+        if self.json { print(&format!("{json:#}")) } else { print(words) }
+    }
+
+    /// Prints JSON if that was asked for, else a table.
+    fn show(&self, json: &Value, head: &[&str], rows: Vec<Vec<String>>, none: &str) {
+        if self.json {
+            return print(&format!("{json:#}"));
+        }
+        if rows.is_empty() {
+            return print(none);
+        }
+        let mut table = Table::new();
+        // Nothing is folded to the terminal's width: a folded id cannot be copied.
+        table.load_style(presets::NOTHING).set_header(head.to_vec()).add_rows(rows);
+        print(&table.trim_fmt());
+    }
+}
+
+/// Prints a line; a reader that has gone away (`usher … | head`) is no failure.
+fn print(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// How this program was called, for lines to copy.
+fn program(common: &Common) -> String {
+    let name = std::env::args().next().unwrap_or_else(|| "usher".into());
+    let data = if common.data.as_os_str() == "./data" { String::new() } else { format!(" --data {}", common.data.display()) };
+    format!("{name}{data}")
+}
+
+/// Which environment a command is about.
+#[derive(Args, Clone)]
+struct Place {
+    /// The app's client id
+    #[arg(long, value_name = "CLIENT_ID")]
+    app: Option<AppId>,
+    /// Sandbox or live
+    #[arg(long, value_name = "ENVIRONMENT")]
+    environment: Option<Kind>,
+}
+
+fn or_dash(text: Option<impl ToString>) -> String {
+    text.map_or_else(|| "-".to_owned(), |text| text.to_string())
+}

@@ -1,0 +1,177 @@
+//! `usher serve`
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::json;
+use tracing_subscriber::prelude::*;
+use url::Url;
+
+use super::{Common, print, program};
+use crate::app::{self, App};
+use crate::apps::{self, Kind, Settings};
+use crate::config::{secret, span};
+use crate::db::{IfMissing, Store};
+use crate::error::{Error, Result};
+use crate::keys::{self, Access, NewKey};
+use crate::links::Links;
+use crate::mail::transport::Smtp;
+use crate::secret::Secret;
+use crate::tokens::SigningKey;
+
+#[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  usher serve\n  usher serve --data /var/lib/usher --public-url https://users.example.com --smtp-url-file /run/secrets/smtp-url"
+)]
+pub struct Serve {
+    /// The address to listen on
+    #[arg(long, value_name = "ADDRESS", env = "USHER_LISTEN", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Where people reach this server; links in mails are built from it [default: http://ADDRESS]
+    #[arg(long, value_name = "URL", env = "USHER_PUBLIC_URL")]
+    public_url: Option<Url>,
+    /// Send live mail through this server: smtps://USER:PASSWORD@HOST, or smtp:// with STARTTLS
+    #[arg(long, value_name = "URL", env = "USHER_SMTP_URL", hide_env_values = true)]
+    smtp_url: Option<Secret>,
+    /// A file that holds the SMTP URL
+    #[arg(long, value_name = "FILE", env = "USHER_SMTP_URL_FILE")]
+    smtp_url_file: Option<PathBuf>,
+    /// How long a mail server may take to answer
+    #[arg(long, value_name = "SPAN", env = "USHER_SMTP_TIMEOUT", default_value = "30s", value_parser = span)]
+    smtp_timeout: Duration,
+    /// The sender of mails [default: no-reply@ the public URL's host]
+    #[arg(long, value_name = "ADDRESS", env = "USHER_MAIL_FROM")]
+    mail_from: Option<String>,
+    /// How long a link in an enrolment mail works
+    #[arg(long, value_name = "SPAN", env = "USHER_LINK_LIFETIME", default_value = "24h", value_parser = span)]
+    link_lifetime: Duration,
+    /// How to write the log: text or json [default: text at a terminal, else json]
+    #[arg(long, value_name = "FORMAT", env = "USHER_LOG_FORMAT")]
+    log_format: Option<LogFormat>,
+    /// The least important lines of the log to keep: error, warn or info
+    #[arg(long, value_name = "LEVEL", env = "USHER_LOG_LEVEL", default_value = "info")]
+    log_level: LogLevel,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum LogLevel {
+    Error,
+    Warn,
+    Info,
+}
+
+impl Serve {
+    pub async fn run(self, common: &Common) -> Result<()> {
+        start_log(self.log_format, self.log_level);
+        let smtp_url = secret("smtp-url", self.smtp_url, self.smtp_url_file.as_deref())?;
+        if smtp_url.is_some() && self.public_url.is_none() {
+            return Err(Error::startup(
+                "--smtp-url sends mail to real people, so say with --public-url where their links lead (e.g. https://users.example.com).",
+            ));
+        }
+        let store = common.open(IfMissing::Create).await?;
+        let listener = app::listen(self.listen).await?;
+        let address = listener.local_addr().map_err(Error::internal)?;
+        let public_url = match self.public_url {
+            Some(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
+            Some(_) => return Err(Error::startup("--public-url must be an http:// or https:// address.")),
+            None => Url::parse(&format!("http://{address}")).map_err(Error::internal)?,
+        };
+        let from =
+            self.mail_from.unwrap_or_else(|| format!("no-reply@{}", public_url.host_str().unwrap_or("localhost")));
+        let smtp = smtp_url.map(|url| Smtp::new(&url, &from, &public_url, self.smtp_timeout)).transpose()?;
+
+        let stop = app::asked_to_stop()?;
+        let base = public_url.as_str().trim_end_matches('/').to_owned();
+        match first_start(&store).await? {
+            Some(first) => print(&first.welcome(&base, common)),
+            None if common.json => print(&json!({"url": base}).to_string()),
+            None => print(&format!("Usher is running at {base}")),
+        }
+        if smtp.is_none() {
+            tracing::warn!("no --smtp-url: live mail waits in the outbox; sandbox mail is captured as always");
+        }
+        let links = Links { public_url, lifetime: self.link_lifetime };
+        App::new(store, links, smtp).serve(listener, stop).await
+    }
+}
+
+/// What the first start made.
+struct FirstStart {
+    client_id: String,
+    key: Secret,
+}
+
+/// Makes an app called Default with a sandbox key, if there is no app at all.
+async fn first_start(store: &Store) -> Result<Option<FirstStart>> {
+    if !store.read(apps::list).await?.is_empty() {
+        return Ok(None);
+    }
+    let signing_keys = [SigningKey::generate()?, SigningKey::generate()?];
+    store
+        .write(move |tx| {
+            if !apps::list(tx)?.is_empty() {
+                return Ok(None);
+            }
+            let settings = Settings { name: Some("Default".into()), ..Settings::default() };
+            let app = apps::create(tx, &settings, &signing_keys)?;
+            let new = NewKey {
+                name: "first".into(),
+                access: Access::Write,
+                tenant: None,
+                api_version: None,
+                expires_in: None,
+            };
+            let (_, key) = keys::create(tx, &apps::environment(tx, app.id, Kind::Sandbox)?, &new)?;
+            Ok(Some(FirstStart { client_id: app.id.to_string(), key }))
+        })
+        .await
+}
+
+impl FirstStart {
+    fn welcome(&self, base: &str, common: &Common) -> String {
+        let FirstStart { client_id, key } = self;
+        let key = key.expose();
+        if common.json {
+            return json!({"url": base, "clientId": client_id, "key": key}).to_string();
+        }
+        let usher = program(common);
+        format!(
+            "Usher is running at {base}\n\n\
+             This is the first start, so there is an app called Default now:\n\n  \
+               client id    {client_id}\n  \
+               sandbox key  {key}\n\n\
+             The key is shown this once; `{usher} key create` makes more. In another terminal, enrol a person:\n\n\
+             curl -s {base}/users/create -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' -d '{EXAMPLE}'\n\n\
+             and see the mail with their link, which the sandbox keeps:\n\n\
+             {usher} mail show\n"
+        )
+    }
+}
+
+/// The seed's example person.
+const EXAMPLE: &str = r#"{"email":"jane@doe.com","firstname":"Jane","lastname":"Doe","phonenumber":"1234567890","dateOfBirth":"1990-12-23","sex":"female","height":"5ft 6in","diabetes":0,"glp1drugs":false,"paymentPlan":1,"planStartDate":"2026-12-01","medicalClearance":"full","currentWeight":130}"#;
+
+fn start_log(format: Option<LogFormat>, level: LogLevel) {
+    let at_terminal = if std::io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json };
+    let level = match level {
+        LogLevel::Error => tracing::Level::ERROR,
+        LogLevel::Warn => tracing::Level::WARN,
+        LogLevel::Info => tracing::Level::INFO,
+    };
+    // Libraries' own lines may quote what they were given, so only Usher's pass.
+    let ours = tracing_subscriber::filter::filter_fn(|metadata| metadata.target().starts_with("usher"));
+    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).with_target(false);
+    match format.unwrap_or(at_terminal) {
+        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).finish().with(ours).init(),
+        LogFormat::Json => builder.json().flatten_event(true).finish().with(ours).init(),
+    }
+}

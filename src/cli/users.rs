@@ -1,0 +1,167 @@
+//! `usher user`
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::{Common, Place, or_dash};
+use crate::apps::{self, Environment, Kind};
+use crate::db::{IfMissing, Tx};
+use crate::error::{Error, Result};
+use crate::users::{self, Status};
+
+#[derive(Subcommand)]
+pub enum User {
+    /// Show everything that is stored about a user
+    #[command(after_help = "Example:\n  usher user show jane@doe.com --environment sandbox")]
+    Show {
+        /// E-mail address or id
+        user: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// List the newest users
+    #[command(after_help = "Example:\n  usher user list --environment live --limit 20")]
+    List {
+        #[command(flatten)]
+        place: Place,
+        /// How many at the most
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+        limit: i64,
+    },
+    /// Keep a user from signing in; their tokens, sessions and links stop working
+    #[command(after_help = "Example:\n  usher user freeze jane@doe.com")]
+    Freeze(Named),
+    /// Delete a user for every caller; the record stays and can be restored
+    #[command(after_help = "Example:\n  usher user delete 4d5f3c1e-6f0b-4c8e-9f57-0a8f6d1c2b3a")]
+    Delete(Named),
+    /// Undo freezing or deleting
+    #[command(after_help = "Example:\n  usher user restore 4d5f3c1e-6f0b-4c8e-9f57-0a8f6d1c2b3a")]
+    Restore(Named),
+}
+
+#[derive(clap::Args)]
+pub struct Named {
+    /// E-mail address or id
+    user: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl User {
+    pub async fn run(self, common: &Common) -> Result<()> {
+        let store = common.open(IfMissing::Refuse).await?;
+        let (named, status) = match self {
+            User::Show { user, place } => {
+                let (user, environment) = store.read(move |tx| the_one(tx, &user, &place)).await?;
+                let json = to_json(&user, &environment);
+                common.say(&json, &to_text(&json));
+                return Ok(());
+            }
+            User::List { place, limit } => {
+                let users = store.read(move |tx| newest(tx, &place, limit)).await?;
+                let json = users.iter().map(|(user, environment)| to_json(user, environment)).collect::<Vec<_>>();
+                let row = |(user, environment): &(users::User, Environment)| {
+                    vec![
+                        user.id.to_string(),
+                        user.email.address().to_owned(),
+                        environment.kind.as_str().to_owned(),
+                        or_dash(user.email_verified_at),
+                        user.created_at.to_string(),
+                    ]
+                };
+                let head = ["ID", "EMAIL", "ENVIRONMENT", "EMAIL VERIFIED", "CREATED"];
+                common.show(&json!(json), &head, users.iter().map(row).collect(), "There are no users.");
+                return Ok(());
+            }
+            User::Freeze(named) => (named, Status::Frozen),
+            User::Delete(named) => (named, Status::Deleted),
+            User::Restore(named) => (named, Status::Active),
+        };
+        let id = store
+            .write(move |tx| {
+                let (user, _) = the_one(tx, &named.user, &named.place)?;
+                users::set_status(tx, user.id, status)?;
+                Ok(user.id)
+            })
+            .await?;
+        let word = match status {
+            Status::Active => "active",
+            Status::Frozen => "frozen",
+            Status::Deleted => "deleted",
+        };
+        common.say(&json!({"id": id, "status": word}), &format!("The user is {word}."));
+        Ok(())
+    }
+}
+
+fn environments(tx: &Tx, place: &Place) -> Result<Vec<Environment>> {
+    let mut all = Vec::new();
+    for app in apps::list(tx)?.iter().filter(|app| place.app.is_none_or(|only| only == app.id)) {
+        for kind in Kind::ALL.into_iter().filter(|kind| place.environment.is_none_or(|only| only == *kind)) {
+            all.push(apps::environment(tx, app.id, kind)?);
+        }
+    }
+    Ok(all)
+}
+
+fn the_one(tx: &Tx, name: &str, place: &Place) -> Result<(users::User, Environment)> {
+    let mut found = Vec::new();
+    for environment in environments(tx, place)? {
+        if let Some(user) = users::look_up(tx, environment.id, name)? {
+            found.push((user, environment));
+        }
+    }
+    match found.len() {
+        0 => Err(Error::startup("there is no such user. `usher user list` shows the newest.")),
+        1 => Ok(found.remove(0)),
+        _ => Err(Error::startup("that address is in several environments; say which with --environment and --app.")),
+    }
+}
+
+fn newest(tx: &Tx, place: &Place, limit: i64) -> Result<Vec<(users::User, Environment)>> {
+    let mut all = Vec::new();
+    for environment in environments(tx, place)? {
+        let users = users::newest(tx, environment.id, limit)?;
+        all.extend(users.into_iter().map(|user| (user, environment.clone())));
+    }
+    all.sort_by_key(|(user, _)| std::cmp::Reverse(user.created_at));
+    all.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(all)
+}
+
+fn to_json(user: &users::User, environment: &Environment) -> Value {
+    json!({
+        "id": user.id,
+        "clientId": environment.app,
+        "environment": environment.kind,
+        "tenantId": user.tenant,
+        "email": user.email,
+        "emailVerified": user.email_verified_at.is_some(),
+        "phone": user.person.phone,
+        "profile": user.person.profile,
+        "health": user.person.health,
+        "createdAt": user.created_at,
+        "updatedAt": user.updated_at,
+        "frozenAt": user.frozen_at,
+        "deletedAt": user.deleted_at,
+    })
+}
+
+/// One line a fact; facts of a part are indented.
+fn to_text(json: &Value) -> String {
+    let mut lines = Vec::new();
+    for (name, value) in json.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
+        match value.as_object() {
+            Some(part) => {
+                lines.push(format!("{name}:"));
+                lines.extend(part.iter().map(|(name, value)| format!("  {name}: {}", plain(value))));
+            }
+            None => lines.push(format!("{name}: {}", plain(value))),
+        }
+    }
+    lines.join("\n")
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

@@ -1,0 +1,93 @@
+//! Mail: from an outbox job to a message with a text and an HTML part, by the templates in `templates/mail/`.
+//!
+//! Everything a person or partner chose is escaped here. Knows nothing of how a message travels.
+
+pub mod transport;
+
+use std::sync::LazyLock;
+
+use minijinja::{AutoEscape, Environment, context};
+
+use crate::error::{Error, Result};
+use crate::outbox::{Job, Kind};
+
+/// A message ready to go.
+#[derive(Clone)]
+pub struct Mail {
+    /// The one recipient.
+    pub to: String,
+    /// The subject, one line.
+    pub subject: String,
+    /// The plain part.
+    pub text: String,
+    /// The HTML part.
+    pub html: String,
+    /// The links in it.
+    pub links: Vec<String>,
+}
+
+crate::secret::redacted!(Mail);
+
+/// The template files, by the kind of mail.
+const TEMPLATES: &[(&str, &str)] = &[
+    ("enrolment/subject.txt", include_str!("../../templates/mail/enrolment/subject.txt")),
+    ("enrolment/body.txt", include_str!("../../templates/mail/enrolment/body.txt")),
+    ("enrolment/body.html", include_str!("../../templates/mail/enrolment/body.html")),
+];
+
+static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut engine = Environment::new();
+    engine.set_auto_escape_callback(|name| if name.ends_with(".html") { AutoEscape::Html } else { AutoEscape::None });
+    for (name, source) in TEMPLATES {
+        engine.add_template(name, source).expect("the built-in templates are sound");
+    }
+    engine
+});
+
+/// The message of a job; `None` once the job is done and what it was made from is wiped.
+///
+/// # Errors
+/// The job is not a mail, or a template fails.
+pub fn render(job: &Job) -> Result<Option<Mail>> {
+    if !Kind::MAILS.contains(&job.kind) {
+        return Err(Error::internal("this job is not a mail"));
+    }
+    let text = |name: &str| job.payload.get(name).and_then(|value| value.as_str()).map(str::to_owned);
+    let (Some(to), Some(link)) = (text("to"), text("link")) else { return Ok(None) };
+    let values = context! {
+        name => text("name").filter(|name| is_plain_name(name)),
+        app => text("app"),
+        link => &link,
+        hours => job.payload.get("hours").and_then(serde_json::Value::as_u64),
+    };
+    let part = |file: &str| {
+        let template = ENGINE.get_template(&format!("{}/{file}", job.kind.as_str())).map_err(Error::internal)?;
+        template.render(&values).map_err(Error::internal)
+    };
+    let subject = part("subject.txt")?.split_whitespace().collect::<Vec<_>>().join(" ");
+    Ok(Some(Mail { to, subject, text: part("body.txt")?, html: part("body.html")?, links: vec![link] }))
+}
+
+/// Whether a name may greet. Mail programs turn what looks like an address into a link, and whoever enrols a person
+/// chooses the name, so a name that looks like one is left out.
+fn is_plain_name(name: &str) -> bool {
+    let dotted = name.as_bytes().windows(2).any(|pair| pair[0] == b'.' && pair[1] != b' ');
+    !dotted
+        && name.chars().count() <= 64
+        && !name.contains(['/', ':', '@', '<', '>', '{', '}', '[', ']', '\\', '。', '．'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_looks_like_an_address_does_not_greet() {
+        for name in ["Jane", "Anne-Marie", "O'Neil", "Dr. Mike", "José", "李"] {
+            assert!(is_plain_name(name), "{name}");
+        }
+        for name in ["http://evil.com", "evil.com", "www.evil.com", "a@b.c", "<b>", "{{7*7}}", &"x".repeat(65)] {
+            assert!(!is_plain_name(name), "{name}");
+        }
+    }
+}

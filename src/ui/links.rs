@@ -1,0 +1,88 @@
+//! The page of a magic link. Opening it changes nothing: mail scanners and previews open links too, so only the
+//! button, which posts, uses the link up.
+
+use askama::Template;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Redirect, Response};
+
+use super::{Message, page};
+use crate::api::Api;
+use crate::error::{Error, Result};
+use crate::links::{self, Entry};
+use crate::secret::Secret;
+
+/// The cookie of a session on the hosted pages.
+pub(super) const COOKIE: &str = "usher_session";
+
+#[derive(Template)]
+#[template(path = "link.html")]
+struct LinkPage {
+    app: String,
+    works: bool,
+    /// Why it does not work, in plain words.
+    text: &'static str,
+    secret: Secret,
+}
+
+/// `GET /links/{link}`, and `HEAD`.
+pub async fn show(State(api): State<Api>, Path(secret): Path<Secret>) -> Result<Response> {
+    let wanted = secret.clone();
+    let (state, environment) = api.store.read(move |tx| links::look(tx, &wanted)).await?;
+    let Some(environment) = environment else { return Ok(unknown()) };
+    // Chromium applies `form-action` to where the answer of a form redirects to.
+    let origin = environment.redirect_url.as_deref().and_then(|url| url::Url::parse(url).ok());
+    let origin = origin.map(|url| url.origin().ascii_serialization());
+    let works = state == links::State::Open;
+    let template = LinkPage { app: environment.app_name, works, text: explain(state), secret };
+    Ok(page(&template, origin.as_deref()))
+}
+
+/// `POST /links/{link}`: the button.
+pub async fn follow(State(api): State<Api>, Path(secret): Path<Secret>, headers: HeaderMap) -> Result<Response> {
+    from_our_page(&headers)?;
+    let wanted = secret.clone();
+    let entry = api.store.write(move |tx| links::follow(tx, &wanted)).await?;
+    match entry {
+        Ok(Entry::App(url)) => Ok(Redirect::to(url.as_str()).into_response()),
+        Ok(Entry::Session(session)) => {
+            let secure = if api.links.public_url.scheme() == "https" { "; Secure" } else { "" };
+            let cookie = format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Lax{secure}", session.expose());
+            Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/profile")).into_response())
+        }
+        Err(_) => show(State(api), Path(secret)).await,
+    }
+}
+
+/// `POST /links/{link}/renew`: a new link to the address on record.
+pub async fn renew(State(api): State<Api>, Path(secret): Path<Secret>, headers: HeaderMap) -> Result<Response> {
+    from_our_page(&headers)?;
+    let made_with = api.links.clone();
+    api.store.write(move |tx| links::renew(tx, &made_with, &secret)).await?;
+    api.outbox.wake();
+    let text = "We have sent you a new link. Please open the newest mail from us.";
+    Ok(page(&Message { title: "Check your mail", text, request_id: None }, None))
+}
+
+/// A form of another site must not sign anyone in or out. `Sec-Fetch-Site` says so in every current browser; `Origin`
+/// cannot, for our pages send no referrer and their forms therefore `Origin: null`.
+pub(super) fn from_our_page(headers: &HeaderMap) -> Result<()> {
+    match headers.get("sec-fetch-site").map(|site| site.as_bytes()) {
+        None | Some(b"same-origin" | b"none") => Ok(()),
+        Some(_) => Err(Error::Forbidden { code: "cross_site", message: "This form was sent from another site" }),
+    }
+}
+
+fn unknown() -> Response {
+    let text = "This link is not one of ours. Please check that you copied all of it, or use the newest mail from us.";
+    page(&Message { title: "Unknown link", text, request_id: None }, None)
+}
+
+fn explain(state: links::State) -> &'static str {
+    match state {
+        links::State::Used => "This link was already used. Each link works once.",
+        links::State::Expired => "This link has expired.",
+        links::State::Superseded => "A newer link has taken the place of this one.",
+        links::State::Open | links::State::Unknown => "",
+    }
+}

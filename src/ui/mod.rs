@@ -1,0 +1,70 @@
+//! The pages that people see in a browser: link, profile, errors. Server-rendered, one style sheet, one script.
+//!
+//! Pages know requests and concepts; like `api` they must not know SQL.
+
+pub mod links;
+pub mod profile;
+
+use askama::Template;
+use axum::extract::Path;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+
+use crate::error::{Error, Result};
+
+/// What a page may load and where its forms may lead.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; \
+     base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
+
+/// A page with nothing but words.
+#[derive(Template)]
+#[template(path = "message.html")]
+struct Message<'a> {
+    title: &'a str,
+    text: &'a str,
+    request_id: Option<&'a str>,
+}
+
+/// Answers with a page. `form_target` is an origin beyond ours to which a form's answer may redirect.
+fn page(template: &impl Template, form_target: Option<&str>) -> Response {
+    let html = match template.render() {
+        Ok(html) => html,
+        Err(e) => return Error::internal(e).into_response(),
+    };
+    let policy = form_target.map_or_else(|| POLICY.to_owned(), |origin| format!("{POLICY} {origin}"));
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, policy.as_str()),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (headers, html).into_response()
+}
+
+/// An error as a page.
+pub fn error_page(error: &Error, request_id: &str) -> Response {
+    let (title, text) = match error {
+        Error::NoRoute => ("Page not found", "There is nothing at this address.".to_owned()),
+        Error::Internal(_) | Error::Integrity | Error::Unique(_) => {
+            ("Something went wrong", "Please try again. If it happens again, tell us the code below.".to_owned())
+        }
+        other => ("That did not work", other.to_string()),
+    };
+    page(&Message { title, text: &text, request_id: Some(request_id) }, None)
+}
+
+/// `GET /`
+pub async fn welcome() -> Response {
+    let text = "Usher is running. The OpenAPI documents are at /openapi.";
+    page(&Message { title: "Usher", text, request_id: None }, None)
+}
+
+/// `GET /assets/{file}`
+pub async fn asset(Path(file): Path<String>) -> Result<Response> {
+    let (kind, body) = match file.as_str() {
+        "usher.css" => ("text/css; charset=utf-8", include_str!("assets/usher.css")),
+        "profile.js" => ("text/javascript; charset=utf-8", include_str!("assets/profile.js")),
+        _ => return Err(Error::NoRoute),
+    };
+    Ok(([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "public, max-age=3600")], body).into_response())
+}

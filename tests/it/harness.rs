@@ -1,0 +1,335 @@
+//! The real app without a socket, on a fresh database, with a clock that stands still until it is moved.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Request};
+use http_body_util::BodyExt;
+use serde_json::{Map, Value, json};
+use usher::app::App;
+use usher::apps::{self, AppId, Kind, Settings};
+use usher::clock::Clock;
+use usher::db::{IfMissing, Location, Store};
+use usher::keys::{self, Access, NewKey};
+use usher::links::Links;
+use usher::mail::{self, Mail};
+use usher::outbox;
+use usher::tokens::{self, SigningKey};
+use usher::users::{self, UserId};
+
+/// 2026-11-21T12:00:00Z
+const START: i64 = 1_795_262_400_000;
+
+/// A directory of this process that is gone when it is dropped.
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn new() -> Folder {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("usher-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    pub fn location(&self) -> Location {
+        Location { data: self.0.clone(), database: None, key_file: None }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// An installation with one app, made once and copied for every test: signing keys take a while to make.
+struct Template {
+    folder: Folder,
+    app: AppId,
+}
+
+fn template() -> &'static Template {
+    static TEMPLATE: OnceLock<Template> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        let make = async {
+            let folder = Folder::new();
+            let store = Store::open(&folder.location(), manual(START).1, IfMissing::Create).await.unwrap();
+            let settings = Settings { name: Some("Acme Coaching".into()), ..Settings::default() };
+            let signing_keys = [SigningKey::generate().unwrap(), SigningKey::generate().unwrap()];
+            let app = store.write(move |tx| apps::create(tx, &settings, &signing_keys)).await.unwrap().id;
+            drop(store);
+            Template { folder, app }
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        std::thread::scope(|scope| scope.spawn(|| runtime.block_on(make)).join().unwrap())
+    })
+}
+
+fn manual(start: i64) -> (Arc<AtomicI64>, Clock) {
+    let time = Arc::new(AtomicI64::new(start));
+    (Arc::clone(&time), Clock::Manual(time))
+}
+
+/// The app under test.
+pub struct TestApp {
+    pub client_id: AppId,
+    pub app: App,
+    time: Arc<AtomicI64>,
+    folder: Folder,
+}
+
+impl TestApp {
+    pub async fn new() -> TestApp {
+        let template = template();
+        let folder = Folder::new();
+        for file in std::fs::read_dir(&template.folder.0).unwrap().map(Result::unwrap) {
+            std::fs::copy(file.path(), folder.0.join(file.file_name())).unwrap();
+        }
+        let (time, clock) = manual(START);
+        let store = Store::open(&folder.location(), clock, IfMissing::Refuse).await.unwrap();
+        let public_url = "https://users.example.com".parse().unwrap();
+        let links = Links { public_url, lifetime: Duration::from_hours(24) };
+        TestApp { client_id: template.app, app: App::new(store, links, None), time, folder }
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.app.api().store
+    }
+
+    /// Where the files are.
+    pub fn path(&self) -> &PathBuf {
+        &self.folder.0
+    }
+
+    pub fn advance(&self, span: Duration) {
+        self.time.fetch_add(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    pub async fn new_key(&self, kind: Kind, new: NewKey) -> (keys::Key, String) {
+        let app = self.client_id;
+        let made = self.store().write(move |tx| keys::create(tx, &apps::environment(tx, app, kind)?, &new)).await;
+        let (key, secret) = made.unwrap();
+        (key, secret.expose().to_owned())
+    }
+
+    /// A caller with a new key, in no header yet.
+    pub async fn key(&self, kind: Kind, access: Access) -> String {
+        self.new_key(kind, NewKey { access, ..a_key() }).await.1
+    }
+
+    /// A caller that sends nothing about itself.
+    pub fn anyone(&self) -> Client<'_> {
+        Client { app: self, headers: Vec::new() }
+    }
+
+    /// A partner with a sandbox key of its own tenant.
+    pub async fn partner(&self, tenant: &str) -> Client<'_> {
+        self.partner_in(Kind::Sandbox, Some(tenant)).await
+    }
+
+    pub async fn partner_in(&self, kind: Kind, tenant: Option<&str>) -> Client<'_> {
+        let (_, key) = self.new_key(kind, NewKey { tenant: tenant.map(str::to_owned), ..a_key() }).await;
+        self.anyone().with("Authorization", &format!("Bearer {key}"))
+    }
+
+    /// The app's server with a sandbox key that may write.
+    pub async fn server(&self) -> Client<'_> {
+        self.server_in(Kind::Sandbox, Access::Write).await
+    }
+
+    pub async fn server_in(&self, kind: Kind, access: Access) -> Client<'_> {
+        let key = self.key(kind, access).await;
+        self.anyone().with("X-API-KEY", &key).with("X-API-KEY-TYPE", access.as_str()).with("X-CLIENT-ID", &self.client_id.to_string())
+    }
+
+    /// A person with an access token.
+    pub async fn person(&self, id: &str) -> Client<'_> {
+        self.anyone().with("Authorization", &format!("Bearer {}", self.token(id).await))
+    }
+
+    pub async fn token(&self, id: &str) -> String {
+        let id: UserId = id.parse().unwrap();
+        let token = self.store().read(move |tx| tokens::issue(tx, &users::any_by_id(tx, id)?.unwrap())).await;
+        token.unwrap().token.expose().to_owned()
+    }
+
+    pub async fn user(&self, id: &str) -> users::User {
+        let id: UserId = id.parse().unwrap();
+        self.store().read(move |tx| users::any_by_id(tx, id)).await.unwrap().expect("the user is there")
+    }
+
+    /// Every mail with its job, newest first.
+    pub async fn mails(&self) -> Vec<(outbox::Job, Mail)> {
+        let jobs = self.store().read(|tx| outbox::newest(tx, outbox::Kind::EnrolmentMail, 1000)).await.unwrap();
+        jobs.into_iter().filter_map(|job| mail::render(&job).unwrap().map(|mail| (job, mail))).collect()
+    }
+
+    /// The path of the link in the newest mail.
+    pub async fn newest_link(&self) -> String {
+        let link = self.mails().await[0].1.links[0].clone();
+        link.strip_prefix("https://users.example.com").expect("links begin with the public URL").to_owned()
+    }
+
+    /// How many rows a table has.
+    pub async fn count(&self, table: &'static str) -> i64 {
+        let rows = self.store().read(move |tx| tx.query_opt(&format!("SELECT COUNT(*) FROM {table}"), &[])).await;
+        rows.unwrap().unwrap().get(0).unwrap()
+    }
+}
+
+/// A key as most tests want it.
+pub fn a_key() -> NewKey {
+    NewKey { name: "test".into(), access: Access::Write, tenant: None, api_version: None, expires_in: None }
+}
+
+/// Someone who calls the app, with the headers they send.
+#[derive(Clone)]
+pub struct Client<'a> {
+    app: &'a TestApp,
+    headers: Vec<(String, String)>,
+}
+
+impl Client<'_> {
+    /// The same caller with one more header.
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        let mut client = self.clone();
+        client.headers.push((name.to_owned(), value.to_owned()));
+        client
+    }
+
+    /// The same caller with another value of a header.
+    pub fn instead(&self, name: &str, value: &str) -> Self {
+        let mut client = self.clone();
+        client.headers.retain(|(n, _)| n != name);
+        client.with(name, value)
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, "").await
+    }
+
+    pub async fn post(&self, path: &str, body: impl Into<Value>) -> Answer {
+        self.send("POST", path, &body.into().to_string()).await
+    }
+
+    pub async fn put(&self, path: &str, body: impl Into<Value>) -> Answer {
+        self.send("PUT", path, &body.into().to_string()).await
+    }
+
+    pub async fn send(&self, method: &str, path: &str, body: impl Into<Body>) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        let response = self.app.app.server().call(request.body(body.into()).unwrap()).await;
+        let (parts, body) = response.into_parts();
+        let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+        Answer { status: parts.status.as_u16(), headers: parts.headers, body, text }
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Value,
+    pub text: String,
+}
+
+impl Answer {
+    /// Fails unless it is a 200.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.status, 200, "{}", self.text);
+        self
+    }
+
+    pub fn message(&self) -> &str {
+        self.body["message"].as_str().unwrap_or_default()
+    }
+
+    /// The error text of the directory API.
+    pub fn error(&self) -> &str {
+        self.body["error"].as_str().unwrap_or_default()
+    }
+
+    pub fn id(&self) -> &str {
+        self.body["identifier"].as_str().expect("an identifier")
+    }
+
+    /// The fields at fault, in order.
+    pub fn fields(&self) -> Vec<&str> {
+        self.body["errors"].as_array().unwrap().iter().map(|e| e["field"].as_str().unwrap()).collect()
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+/// The seed's example person (`partner-create-user`, payload example).
+pub fn jane() -> Value {
+    json!({
+        "email": "jane@doe.com",
+        "firstname": "jane",
+        "lastname": "doe",
+        "phonenumber": "1234567890",
+        "dateOfBirth": "1990-12-23",
+        "gender": "female",
+        "height": "5ft 6in",
+        "pregnant": false,
+        "diabetes": 0,
+        "glp1drugs": false,
+        "paymentPlan": 1,
+        "planStartDate": "2023-10-30",
+        "medicalClearance": "full",
+        "medicalClearanceDescription": "Yes, provided medical clearance",
+        "currentWeight": 130,
+        "desiredWeight": 110,
+        "allergies": "no allergies",
+        "nutritionPreferences": "vegan, gluten free",
+        "religiousDietaryRestrictions": "no pork",
+        "doctorFullname": "Dr. Mike Smith",
+        "metadata": {"key": "value"}
+    })
+}
+
+/// Another person than [`jane`].
+pub fn john() -> Value {
+    jane().but("email", json!("john@doe.com")).but("phonenumber", json!("2025550123"))
+}
+
+/// Small changes to a JSON object.
+pub trait But {
+    fn but(self, name: &str, value: Value) -> Value;
+    fn without(self, name: &str) -> Value;
+    fn map(&mut self) -> &mut Map<String, Value>;
+}
+
+impl But for Value {
+    fn but(mut self, name: &str, value: Value) -> Value {
+        self.map().insert(name.to_owned(), value);
+        self
+    }
+    fn without(mut self, name: &str) -> Value {
+        self.map().shift_remove(name);
+        self
+    }
+    fn map(&mut self) -> &mut Map<String, Value> {
+        self.as_object_mut().unwrap()
+    }
+}
+
+/// Says that something was not tested, so that it cannot be overlooked; fails if skipping is not allowed.
+pub fn skip(what: &str, why: &str) {
+    use std::io::Write;
+    assert!(std::env::var_os("USHER_TEST_ALL").is_none(), "{what} must be tested here, but {why}");
+    // Not `eprintln!`: the test runner would keep that to itself.
+    let _ = writeln!(std::io::stderr(), "\nSKIPPED: {what}, because {why}.\n");
+}

@@ -1,0 +1,132 @@
+//! The real binary as a child process, with its server on a free port.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::harness::Folder;
+
+/// A running `usher serve`.
+pub struct Program {
+    pub url: String,
+    pub key: String,
+    pub client_id: String,
+    pub folder: Folder,
+    child: Child,
+    log: Option<std::thread::JoinHandle<String>>,
+}
+
+impl Program {
+    /// A first start in an empty directory.
+    pub fn start(extra: &[&str]) -> Program {
+        Program::start_in(Folder::new(), extra)
+    }
+
+    pub fn start_in(folder: Folder, extra: &[&str]) -> Program {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut child = usher(&folder)
+            .args(["serve", "--json", "--log-format", "json", "--listen", &format!("127.0.0.1:{port}")])
+            .args(extra)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let log = std::thread::spawn(move || {
+            let mut log = String::new();
+            let _ = stderr.read_to_string(&mut log);
+            log
+        });
+        let banner: Value = serde_json::from_str(&line).unwrap_or_else(|_| {
+            let _ = child.kill();
+            panic!("the server did not start: {line}")
+        });
+        let text = |name: &str| banner[name].as_str().unwrap_or_default().to_owned();
+        let url = format!("http://127.0.0.1:{port}");
+        Program { url, key: text("key"), client_id: text("clientId"), folder, child, log: Some(log) }
+    }
+
+    /// Runs another command on the same data.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        usher(&self.folder).args(arguments).output().unwrap()
+    }
+
+    /// The JSON that a command prints.
+    #[track_caller]
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.run(&[arguments, &["--json"]].concat());
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Enrols a person over HTTP.
+    pub fn enrol(&self, body: &Value) -> (u16, Value) {
+        self.call("POST", "/users/create", body)
+    }
+
+    pub fn call(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        self.call_as(&self.key, method, path, body)
+    }
+
+    pub fn call_as(&self, key: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: usher\r\nConnection: close\r\nAuthorization: Bearer {key}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.to_string().len()
+        );
+        let (head, text) = raw(&self.url, request.as_bytes());
+        let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
+        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    pub fn signal(&self, name: &str) {
+        let done = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap();
+        assert!(done.success());
+    }
+
+    /// Stops the server as an operator would and gives its exit code and its log.
+    pub fn stop(mut self) -> (Option<i32>, String, Folder) {
+        self.signal("TERM");
+        let code = self.child.wait().unwrap().code();
+        let log = self.log.take().unwrap().join().unwrap();
+        (code, log, std::mem::replace(&mut self.folder, Folder::new()))
+    }
+
+    /// Ends the server as a power cut would, and gives its directory.
+    pub fn kill(mut self) -> Folder {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::mem::replace(&mut self.folder, Folder::new())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The program with its data in `folder` and no settings from outside.
+pub fn usher(folder: &Folder) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_usher"));
+    command.env_clear().env("USHER_DATA", &folder.0).current_dir(&folder.0);
+    command
+}
+
+/// Sends bytes to the server of `url` and gives the head and the body of the answer.
+pub fn raw(url: &str, request: &[u8]) -> (String, String) {
+    use std::io::Write;
+    let mut socket = std::net::TcpStream::connect(url.trim_start_matches("http://")).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(45))).unwrap();
+    socket.write_all(request).unwrap();
+    let mut answer = Vec::new();
+    let _ = socket.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    (head.to_owned(), body.to_owned())
+}
