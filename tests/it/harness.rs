@@ -209,15 +209,15 @@ impl Client<'_> {
     }
 
     pub async fn get(&self, path: &str) -> Answer {
-        self.send("GET", path, "").await
+        self.send("GET", path, String::new()).await
     }
 
     pub async fn post(&self, path: &str, body: impl Into<Value>) -> Answer {
-        self.send("POST", path, &body.into().to_string()).await
+        self.send("POST", path, body.into().to_string()).await
     }
 
     pub async fn put(&self, path: &str, body: impl Into<Value>) -> Answer {
-        self.send("PUT", path, &body.into().to_string()).await
+        self.send("PUT", path, body.into().to_string()).await
     }
 
     pub async fn send(&self, method: &str, path: &str, body: impl Into<Body>) -> Answer {

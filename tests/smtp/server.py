@@ -1,0 +1,93 @@
+"""An SMTP server by aiosmtpd. Prints its port, then one JSON line for everything that a client does.
+
+What it answers is in the recipient's name: refused@ 550, busy@ 451, later@ 451 once, hang@ nothing at all;
+everybody else's mail is taken.
+"""
+
+import argparse
+import asyncio
+import email
+import email.policy
+import json
+import ssl
+
+from aiosmtpd.smtp import SMTP, AuthResult
+
+
+def tell(**what):
+    print(json.dumps(what), flush=True)
+
+
+def parts(content):
+    message = email.message_from_bytes(content, policy=email.policy.default)
+    return {
+        "raw": content.decode(),
+        "headers": [[name, str(value)] for name, value in message.items()],
+        "type": message.get_content_type(),
+        "parts": [part.get_content_type() for part in message.iter_parts()],
+        "text": message.get_body(["plain"]).get_content(),
+        "html": message.get_body(["html"]).get_content(),
+    }
+
+
+class Handler:
+    def __init__(self):
+        self.seen = set()
+
+    async def handle_MAIL(self, server, session, envelope, address, options):
+        tell(event="mail", encrypted=session.ssl is not None, authenticated=bool(session.authenticated))
+        envelope.mail_from = address
+        return "250 OK"
+
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        if address.startswith("refused@"):
+            return "550 5.1.1 No mailbox of that name here"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server, session, envelope):
+        tell(event="message", sender=envelope.mail_from, recipients=envelope.rcpt_tos, **parts(envelope.content))
+        to = envelope.rcpt_tos[0]
+        first = to not in self.seen
+        self.seen.add(to)
+        if to.startswith("hang@"):
+            await asyncio.sleep(3600)
+        if to.startswith("busy@") or (to.startswith("later@") and first):
+            return "451 4.3.2 Come back in a while"
+        return "250 OK"
+
+
+async def main():
+    options = argparse.ArgumentParser()
+    options.add_argument("--login", help="USER:PASSWORD without which nothing is taken")
+    options.add_argument("--certificate", help="PEM file of key and certificate; nothing is taken before STARTTLS")
+    options = options.parse_args()
+
+    def authenticate(server, session, envelope, mechanism, data):
+        given = f"{data.login.decode()}:{data.password.decode()}"
+        tell(event="login", mechanism=mechanism, encrypted=session.ssl is not None, given=given)
+        return AuthResult(success=given == options.login, handled=False)
+
+    context = None
+    if options.certificate:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(options.certificate)
+    handler = Handler()
+
+    def connection():
+        return SMTP(
+            handler,
+            hostname="mail.test",
+            authenticator=authenticate,
+            auth_required=options.login is not None,
+            auth_require_tls=context is not None,
+            tls_context=context,
+            require_starttls=context is not None,
+        )
+
+    server = await asyncio.get_running_loop().create_server(connection, "127.0.0.1", 0)
+    tell(port=server.sockets[0].getsockname()[1])
+    await server.serve_forever()
+
+
+asyncio.run(main())
