@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{ErrorCode, OpenFlags, ToSql};
@@ -28,7 +29,9 @@ const BUSY_MS: u32 = 5000;
 
 pub(super) struct Engine {
     path: PathBuf,
-    queue: SyncSender<Box<dyn Job>>,
+    /// `None` only while the engine is being dropped.
+    queue: Option<SyncSender<Box<dyn Job>>>,
+    writer: Option<JoinHandle<()>>,
     idle_readers: Mutex<Vec<Connection>>,
     reader_permits: Semaphore,
 }
@@ -56,13 +59,14 @@ impl Engine {
         private.map_err(|e| Error::startup(format!("the database {} cannot be opened: {e}", path.display())))?;
         let writer = Connection::open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         let (queue, jobs) = sync_channel(QUEUE);
-        std::thread::Builder::new()
+        let writer = std::thread::Builder::new()
             .name("usher-writer".into())
             .spawn(move || writer_loop(&writer, &jobs))
             .map_err(Error::internal)?;
         Ok(Engine {
             path: path.to_owned(),
-            queue,
+            queue: Some(queue),
+            writer: Some(writer),
             idle_readers: Mutex::default(),
             reader_permits: Semaphore::new(READERS),
         })
@@ -75,7 +79,8 @@ impl Engine {
     {
         let (reply, answer) = oneshot::channel();
         let job = Operation { operation, outcome: None, reply };
-        self.queue.try_send(Box::new(job)).map_err(|e| match e {
+        let queue = self.queue.as_ref().ok_or_else(|| Error::internal("the engine is closing"))?;
+        queue.try_send(Box::new(job)).map_err(|e| match e {
             TrySendError::Full(_) => Error::Busy,
             TrySendError::Disconnected(_) => Error::internal("the writer has stopped"),
         })?;
@@ -103,6 +108,16 @@ impl Engine {
         })
         .await
         .map_err(Error::internal)?
+    }
+}
+
+/// Ends the writer after what is queued, so that it closes the file in good order.
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
     }
 }
 

@@ -64,8 +64,9 @@ fn template() -> &'static Template {
             drop(store);
             Template { folder, app }
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        std::thread::scope(|scope| scope.spawn(|| runtime.block_on(make)).join().unwrap())
+        // On a thread of its own: a test's runtime cannot wait for another.
+        let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+        std::thread::spawn(move || runtime().block_on(make)).join().unwrap()
     })
 }
 
