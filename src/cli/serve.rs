@@ -72,22 +72,30 @@ impl Serve {
     pub async fn run(self, common: &Common) -> Result<()> {
         start_log(self.log_format, self.log_level);
         let smtp_url = secret("smtp-url", self.smtp_url, self.smtp_url_file.as_deref())?;
-        if smtp_url.is_some() && self.public_url.is_none() {
-            return Err(Error::startup(
-                "--smtp-url sends mail to real people, so say with --public-url where their links lead (e.g. https://users.example.com).",
-            ));
+        if self.public_url.as_ref().is_some_and(|url| !matches!(url.scheme(), "http" | "https") || !url.has_host()) {
+            return Err(Error::startup("--public-url must be an http:// or https:// address."));
         }
+        let from = self.mail_from.unwrap_or_else(|| {
+            let host = self.public_url.as_ref().and_then(Url::host_str).unwrap_or("localhost");
+            format!("no-reply@{host}")
+        });
+        let smtp = match (smtp_url, &self.public_url) {
+            (Some(url), Some(public_url)) => Some(Smtp::new(&url, &from, public_url, self.smtp_timeout)?),
+            (Some(_), None) => {
+                return Err(Error::startup(
+                    "--smtp-url sends mail to real people, so say with --public-url where their links lead \
+                     (e.g. https://users.example.com).",
+                ));
+            }
+            (None, _) => None,
+        };
         let store = common.open(IfMissing::Create).await?;
         let listener = app::listen(self.listen).await?;
         let address = listener.local_addr().map_err(Error::internal)?;
         let public_url = match self.public_url {
-            Some(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
-            Some(_) => return Err(Error::startup("--public-url must be an http:// or https:// address.")),
+            Some(url) => url,
             None => Url::parse(&format!("http://{address}")).map_err(Error::internal)?,
         };
-        let from =
-            self.mail_from.unwrap_or_else(|| format!("no-reply@{}", public_url.host_str().unwrap_or("localhost")));
-        let smtp = smtp_url.map(|url| Smtp::new(&url, &from, &public_url, self.smtp_timeout)).transpose()?;
 
         let stop = app::asked_to_stop()?;
         let base = public_url.as_str().trim_end_matches('/').to_owned();

@@ -119,19 +119,19 @@ test("axios sees an object for a wrong key, a wrong version, a wrong method, a w
   const readOnly = `Bearer ${newKey(clientId, { access: "read" })}`;
   const live = `Bearer ${newKey(clientId, { environment: "live" })}`;
   const calls = [
-    [403, post("/users/update", { email }, {})],
-    [403, post("/users/update", { email }, { Authorization: `${bearer}x` })],
-    [403, post("/users/update", { email }, { Authorization: readOnly })],
-    [404, post("/users/update", { email }, { Authorization: live })],
-    [400, post("/users/update", { email }, { Authorization: bearer, "Fitmate-Version": "2023-10-05" })],
-    [405, axios.get(`${server}/users/update`)],
-    [404, axios.get(`${server}/foo`)],
-    [400, post("/users/update", "{", { Authorization: bearer, "Content-Type": "application/json" })],
-    [400, post("/users/update", [], { Authorization: bearer })],
-    [413, post("/users/update", { email, doctorFullname: "x".repeat(70_000) })],
+    [403, () => post("/users/update", { email }, {})],
+    [403, () => post("/users/update", { email }, { Authorization: `${bearer}x` })],
+    [403, () => post("/users/update", { email }, { Authorization: readOnly })],
+    [404, () => post("/users/update", { email }, { Authorization: live })],
+    [400, () => post("/users/update", { email }, { Authorization: bearer, "Fitmate-Version": "2023-10-05" })],
+    [405, () => axios.get(`${server}/users/update`)],
+    [404, () => axios.get(`${server}/foo`)],
+    [400, () => post("/users/update", "{", { Authorization: bearer, "Content-Type": "application/json" })],
+    [400, () => post("/users/update", [], { Authorization: bearer })],
+    [413, () => post("/users/update", { email, doctorFullname: "x".repeat(70_000) })],
   ];
   for (const [status, call] of calls) {
-    const response = await refusal(call);
+    const response = await refusal(call());
     assert.equal(response.status, status, JSON.stringify(response.data));
     assert.equal(typeof response.data.message, "string");
   }

@@ -1,0 +1,182 @@
+//! What survives, and what refuses to start: SIGKILL, the data key, a newer schema, another process.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::json;
+use usher::clock::Clock;
+use usher::db::{IfMissing, Store};
+
+use crate::harness::{But, Folder, jane};
+use crate::program::{Program, usher};
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_kill() {
+    let mut folder = Folder::new();
+    let mut key = String::new();
+    let mut acknowledged = Vec::new();
+    for round in 0..3 {
+        let mut server = Program::start_in(folder, &[]);
+        if round == 0 {
+            key.clone_from(&server.key);
+        }
+        server.key.clone_from(&key);
+        let stop = AtomicBool::new(false);
+        let done: Vec<String> = std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..8)
+                .map(|client| {
+                    let (server, stop) = (&server, &stop);
+                    scope.spawn(move || {
+                        let mut done = Vec::new();
+                        for i in 0.. {
+                            let email = format!("r{round}c{client}n{i}@doe.com");
+                            let body = jane().but("email", json!(email)).but("phonenumber", json!(format!("202{round}{client}{i:05}")));
+                            if stop.load(Ordering::SeqCst) {
+                                break;
+                            }
+                            if server.enrol(&body).0 == 200 {
+                                done.push(email);
+                            }
+                        }
+                        done
+                    })
+                })
+                .collect();
+            std::thread::sleep(std::time::Duration::from_millis(700));
+            server.signal("KILL");
+            stop.store(true, Ordering::SeqCst);
+            clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+        });
+        assert!(done.len() > 5, "round {round} wrote {}", done.len());
+        acknowledged.extend(done);
+        folder = server.kill();
+    }
+    let server = Program::start_in(folder, &[]);
+    let all = |command: &[&str], name: &str| -> Vec<String> {
+        let list = server.json(&[command, &["--limit", "10000"]].concat());
+        list.as_array().unwrap().iter().map(|row| row[name].as_str().unwrap().to_owned()).collect()
+    };
+    let (mut users, mut mails) = (all(&["user", "list"], "email"), all(&["mail", "list"], "to"));
+    for email in &acknowledged {
+        assert!(users.contains(email), "{email} was acknowledged and is gone");
+    }
+    users.sort();
+    mails.sort();
+    assert_eq!(users, mails, "every user has exactly one mail");
+    let mut once = users.clone();
+    once.dedup();
+    assert_eq!(users.len(), once.len());
+}
+
+#[test]
+fn a_missing_or_wrong_data_key_refuses_to_start_and_writes_nothing() {
+    let (_, _, folder) = Program::start(&[]).stop();
+    let key_file = folder.0.join("data.key");
+    let right = fs::read(&key_file).unwrap();
+    let other = Folder::new();
+    assert!(usher(&other).args(["app", "create", "Other"]).status().unwrap().success());
+    let wrong = fs::read(other.0.join("data.key")).unwrap();
+    for (content, words) in [
+        (None, "the data key"),
+        (Some(wrong), "is not the data key of this database"),
+        (Some(b"nonsense".to_vec()), "is not a data key"),
+    ] {
+        match &content {
+            None => fs::remove_file(&key_file).unwrap(),
+            Some(bytes) => fs::write(&key_file, bytes).unwrap(),
+        }
+        let before = contents(&folder);
+        for command in [vec!["serve", "--listen", "127.0.0.1:0"], vec!["app", "create", "X"], vec!["user", "list"], vec!["migrate"]] {
+            let output = usher(&folder).args(&command).output().unwrap();
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(1), "{command:?}");
+            assert!(text.contains(words) && text.contains("--key-file") || text.contains("is not a data key"), "{text}");
+        }
+        assert_eq!(before, contents(&folder), "something was written");
+    }
+    fs::write(&key_file, &right).unwrap();
+    let elsewhere = other.0.join("elsewhere.key");
+    fs::rename(&key_file, &elsewhere).unwrap();
+    let given = usher(&folder).args(["app", "list", "--key-file", elsewhere.to_str().unwrap()]).output().unwrap();
+    assert!(given.status.success(), "the key can be given by file");
+}
+
+/// Every file with its bytes; SQLite's side files may come and go while they are empty.
+fn contents(folder: &Folder) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<_> = fs::read_dir(&folder.0)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(&path).unwrap()))
+        .filter(|(name, bytes)| !name.ends_with("-shm") && !(name.ends_with("-wal") && bytes.is_empty()))
+        .collect();
+    files.sort();
+    files
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_program_is_refused() {
+    let folder = Folder::new();
+    let open = async || Store::open(&folder.location(), Clock::System, IfMissing::Create).await;
+    let store = open().await.unwrap();
+    let newer = "INSERT INTO migrations (version, name, applied_at) VALUES (999, 'later', 0)";
+    store.write(move |tx| tx.execute(newer, &[])).await.unwrap();
+    drop(store);
+    let refused = open().await.err().expect("a newer schema is refused").to_string();
+    assert!(refused.contains("a newer Usher made this database"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_operation_that_fails_or_panics_leaves_nothing_and_harms_no_other() {
+    let folder = Folder::new();
+    let store = Store::open(&folder.location(), Clock::System, IfMissing::Create).await.unwrap();
+    let insert = |name: String, then: fn() -> usher::error::Result<()>| {
+        let store = store.clone();
+        async move {
+            store
+                .write(move |tx| {
+                    tx.execute(&format!("INSERT INTO meta (name, value) VALUES ('{name}', 'x')"), &[])?;
+                    then()
+                })
+                .await
+        }
+    };
+    let mut all: Vec<std::pin::Pin<Box<dyn Future<Output = usher::error::Result<()>>>>> = Vec::new();
+    for i in 0..60 {
+        let then: fn() -> usher::error::Result<()> = match i % 3 {
+            0 => || Ok(()),
+            1 => || Err(usher::error::Error::UserNotFound),
+            _ => || panic!("on purpose"),
+        };
+        all.push(Box::pin(insert(format!("row{i}"), then)));
+    }
+    let outcomes = futures_util::future::join_all(all).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 20);
+    let rows = store.read(|tx| tx.query("SELECT name FROM meta WHERE name LIKE 'row%'", &[])).await.unwrap();
+    assert_eq!(rows.len(), 20);
+}
+
+#[test]
+fn commands_write_beside_a_busy_server() {
+    let server = Program::start(&[]);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            let mut created = 0;
+            for i in 0.. {
+                if stop.load(Ordering::SeqCst) {
+                    break;
+                }
+                let body = jane().but("email", json!(format!("n{i}@doe.com"))).but("phonenumber", json!(format!("20255{i:05}")));
+                assert_eq!(server.enrol(&body).0, 200);
+                created += 1;
+            }
+            created
+        });
+        for i in 0..10 {
+            server.json(&["key", "create", "--app", &server.client_id, "--environment", "sandbox", "--access", "read", "--tenant", &format!("t{i}")]);
+        }
+        stop.store(true, Ordering::SeqCst);
+        assert!(load.join().unwrap() > 0);
+    });
+    assert_eq!(server.json(&["key", "list"]).as_array().unwrap().len(), 11);
+}

@@ -1,0 +1,90 @@
+//! The rules of the house, read off the source: who may use whom, and who may call what.
+
+use std::path::{Path, PathBuf};
+
+use usher::api::routes::routes;
+
+use crate::harness::TestApp;
+
+fn sources(below: &Path, into: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(below).unwrap().map(Result::unwrap) {
+        match entry.file_type().unwrap().is_dir() {
+            true => sources(&entry.path(), into),
+            false if entry.path().extension().is_some_and(|e| e == "rs") => into.push(entry.path()),
+            false => {}
+        }
+    }
+}
+
+/// Lines of the source that name one of `words`, outside of tests and of the files that may.
+fn naming(words: &[&str], may: &dyn Fn(&str) -> bool) -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    assert!(files.len() > 40, "the source was found");
+    let mut found = Vec::new();
+    for file in files {
+        let name = file.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/");
+        if may(&name) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            if words.iter().any(|word| line.contains(word)) {
+                found.push(format!("{name}: {}", line.trim()));
+            }
+        }
+    }
+    found
+}
+
+const CONCEPTS: &[&str] = &["apps", "tenants", "users", "keys", "links", "tokens", "mail/mod.rs", "outbox/mod.rs", "outbox/store.rs", "field.rs", "caller.rs"];
+
+fn is_concept(name: &str) -> bool {
+    CONCEPTS.iter().any(|concept| name.starts_with(concept))
+}
+
+#[test]
+fn only_db_names_a_driver() {
+    assert_eq!(naming(&["rusqlite", "tokio_postgres"], &|name| name.starts_with("db/")), Vec::<String>::new());
+}
+
+#[test]
+fn a_concept_names_no_framework_runtime_or_surface() {
+    let words = ["axum", "tokio", "hyper", "crate::api", "crate::ui", "crate::cli", "crate::app::"];
+    assert_eq!(naming(&words, &|name| !is_concept(name)), Vec::<String>::new());
+}
+
+#[test]
+fn sql_stands_in_stores_and_nowhere_else() {
+    let words = ["\"SELECT ", "\"INSERT ", "\"UPDATE ", "\"DELETE ", "tx.query", "tx.execute"];
+    assert_eq!(naming(&words, &|name| name.ends_with("store.rs") || name.starts_with("db/")), Vec::<String>::new());
+}
+
+#[test]
+fn http_and_pages_do_not_know_the_app_and_only_the_app_spawns() {
+    assert_eq!(naming(&["crate::app::", "crate::cli"], &|name| !name.starts_with("api/") && !name.starts_with("ui/")), Vec::<String>::new());
+    assert_eq!(naming(&["tokio::spawn"], &|name| name == "app.rs"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_public_routes_are_these_and_no_others() {
+    let app = TestApp::new().await;
+    let mut public = Vec::new();
+    for route in routes() {
+        let path = route.path.replace("{userId}", "me").replace("{appId}", "x").replace("{link}", "x").replace("{file}", "usher.css").replace("{date}", "2023-10-04.json");
+        let status = app.anyone().send(route.method, &path, "{}").await.status;
+        if !matches!(status, 401 | 403) {
+            public.push(format!("{} {}", route.method, route.path));
+        }
+    }
+    assert_eq!(
+        public,
+        [
+            "GET /", "GET /links/{link}", "POST /links/{link}", "POST /links/{link}/renew", "GET /profile", "POST /sign-out", "GET /assets/{file}",
+            "GET /.well-known/jwks.json", "GET /openapi", "GET /openapi/partner/{date}", "GET /openapi/directory.json",
+            "GET /livez", "GET /readyz", "GET /metrics",
+        ]
+    );
+}

@@ -1,0 +1,239 @@
+//! The magic link: from the mail to the signed-in profile page, once.
+
+use std::time::Duration;
+
+use serde_json::json;
+use usher::apps::{self, Kind, Settings};
+use usher::users::{self, Status, UserId};
+
+use crate::harness::{Answer, But, TestApp, jane};
+
+async fn app_with_link() -> (TestApp, String, String) {
+    let app = TestApp::new().await;
+    let id = app.partner("acme").await.post("/users/create", jane()).await.ok().id().to_owned();
+    let link = app.newest_link().await;
+    (app, id, link)
+}
+
+impl TestApp {
+    async fn open(&self, link: &str) -> Answer {
+        self.anyone().get(link).await
+    }
+
+    async fn press(&self, link: &str) -> Answer {
+        self.anyone().send("POST", link, "").await
+    }
+}
+
+fn cookie(answer: &Answer) -> &str {
+    answer.header("set-cookie").split(';').next().unwrap()
+}
+
+#[tokio::test]
+async fn a_link_opened_ten_times_works_once_by_its_button_and_then_no_more() {
+    let (app, id, link) = app_with_link().await;
+    for _ in 0..10 {
+        let page = app.open(&link).await.ok();
+        assert!(page.text.contains("Sign in") && page.header("set-cookie").is_empty());
+        app.anyone().send("HEAD", &link, "").await.ok();
+    }
+    assert!(app.user(&id).await.email_verified_at.is_none());
+    let pressed = app.press(&link).await;
+    assert_eq!((pressed.status, pressed.header("location")), (303, "/profile"));
+    assert!(app.user(&id).await.email_verified_at.is_some(), "whoever follows the link has the mailbox");
+    let profile = app.anyone().with("Cookie", cookie(&pressed)).get("/profile").await.ok();
+    assert!(profile.text.contains(r#"value="jane""#) && profile.text.contains(r#"value="1234567890""#));
+    let again = app.press(&link).await;
+    assert!(again.header("set-cookie").is_empty() && again.text.contains("already used"));
+    assert!(app.open(&link).await.text.contains("Send me a new link"));
+}
+
+#[tokio::test]
+async fn of_100_simultaneous_presses_one_signs_in() {
+    let (app, _, link) = app_with_link().await;
+    let presses = futures_util::future::join_all((0..100).map(|_| app.press(&link))).await;
+    assert_eq!(presses.iter().filter(|a| a.status == 303).count(), 1);
+    assert_eq!(app.count("sessions").await, 1);
+}
+
+#[tokio::test]
+async fn the_link_has_256_bits_and_only_its_hash_is_stored() {
+    let (app, _, link) = app_with_link().await;
+    let secret = link.strip_prefix("/links/").unwrap();
+    assert_eq!(secret.len(), 43);
+    let hash = usher::secret::sha256(secret.as_bytes());
+    let rows = app.store().read(|tx| tx.query("SELECT hash FROM links", &[])).await.unwrap();
+    assert_eq!((rows.len(), rows[0].get::<Vec<u8>>(0).unwrap()), (1, hash.to_vec()));
+}
+
+#[tokio::test]
+async fn a_link_works_for_a_day_and_then_offers_a_new_one() {
+    let (app, _, link) = app_with_link().await;
+    app.advance(Duration::from_hours(24) - Duration::from_secs(1));
+    assert!(app.open(&link).await.text.contains("Sign in"));
+    app.advance(Duration::from_secs(1));
+    for page in [app.open(&link).await, app.press(&link).await] {
+        assert!(page.text.contains("expired") && page.text.contains("Send me a new link"), "{}", page.text);
+    }
+    let sent = app.press(&format!("{link}/renew")).await.ok();
+    assert!(sent.text.contains("sent you a new link"));
+    assert_eq!(app.press(&app.newest_link().await).await.status, 303);
+}
+
+#[tokio::test]
+async fn a_newer_link_supersedes_the_one_before() {
+    let (app, _, first) = app_with_link().await;
+    app.advance(Duration::from_secs(1));
+    app.press(&format!("{first}/renew")).await.ok();
+    let second = app.newest_link().await;
+    assert_ne!(first, second);
+    assert!(app.press(&first).await.text.contains("A newer link"));
+    assert_eq!(app.press(&second).await.status, 303);
+}
+
+#[tokio::test]
+async fn a_person_is_sent_five_links_an_hour_at_the_most() {
+    let (app, _, link) = app_with_link().await;
+    for _ in 0..4 {
+        app.advance(Duration::from_secs(1));
+        app.press(&format!("{link}/renew")).await.ok();
+    }
+    let newest = app.newest_link().await;
+    let refused = app.press(&format!("{link}/renew")).await;
+    assert_eq!((refused.status, app.mails().await.len()), (429, 5));
+    assert_eq!(app.press(&newest).await.status, 303, "the link already sent still works");
+    app.advance(Duration::from_hours(1));
+    app.press(&format!("{link}/renew")).await.ok();
+}
+
+#[tokio::test]
+async fn an_email_change_freezing_and_deletion_end_a_link() {
+    let (app, id, link) = app_with_link().await;
+    let server = app.server().await;
+    server.put(&format!("/v1/users/{id}"), json!({"user": {"email": "jane@roe.com"}})).await.ok();
+    assert!(app.press(&link).await.text.contains("A newer link"));
+    app.advance(Duration::from_secs(1));
+    app.press(&format!("{link}/renew")).await.ok();
+    assert_eq!(app.mails().await[0].1.to, "jane@roe.com", "a new link goes to the address on record");
+    let newest = app.newest_link().await;
+    let user: UserId = id.parse().unwrap();
+    for (status, code) in [(Status::Frozen, 403), (Status::Deleted, 401)] {
+        app.store().write(move |tx| users::set_status(tx, user, status)).await.unwrap();
+        assert_eq!(app.press(&format!("{newest}/renew")).await.status, code);
+        assert_ne!(app.press(&newest).await.status, 303);
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_link_says_so_and_changes_nothing() {
+    let (app, _, _) = app_with_link().await;
+    for link in ["/links/nonsense", &format!("/links/{}", "A".repeat(43)), "/links/%00", "/links/%E2%98%83"] {
+        for page in [app.open(link).await, app.press(link).await] {
+            assert!(page.text.contains("not one of ours"), "{link}: {} {}", page.status, page.text);
+        }
+    }
+    assert_eq!((app.count("sessions").await, app.count("links").await), (0, 1));
+}
+
+#[tokio::test]
+async fn the_links_address_comes_from_the_public_url_whatever_the_request_says() {
+    let app = TestApp::new().await;
+    let acme = app.partner("acme").await;
+    for (i, (name, value)) in [
+        ("Host", "evil.example"), ("X-Forwarded-Host", "evil.example"), ("X-Forwarded-Proto", "http"),
+        ("Forwarded", "host=evil.example;proto=http"), ("X-Original-Host", "evil.example"), ("Origin", "https://evil.example"),
+    ].into_iter().enumerate() {
+        let body = jane().but("email", json!(format!("jane{i}@doe.com"))).but("phonenumber", json!(format!("202555010{i}")));
+        acme.with(name, value).post("/users/create", body).await.ok();
+    }
+    for (_, mail) in app.mails().await {
+        assert!(mail.links[0].starts_with("https://users.example.com/links/"));
+        assert!(!mail.html.contains("evil") && !mail.text.contains("evil"));
+    }
+}
+
+#[tokio::test]
+async fn with_a_redirect_url_the_person_goes_to_the_app_with_a_one_time_code() {
+    let (app, _, link) = app_with_link().await;
+    let id = app.client_id;
+    let settings = Settings { redirect_url: Some("https://app.example.com/callback?from=mail".into()), ..Settings::default() };
+    app.store().write(move |tx| apps::update(tx, id, Some(Kind::Sandbox), &settings)).await.unwrap();
+    let page = app.open(&link).await.ok();
+    assert!(page.header("content-security-policy").ends_with("form-action 'self' https://app.example.com"));
+    let pressed = app.press(&link).await;
+    let target: url::Url = pressed.header("location").parse().unwrap();
+    assert_eq!((pressed.status, target.origin().ascii_serialization()), (303, "https://app.example.com".to_owned()));
+    let query: Vec<(String, String)> = target.query_pairs().into_owned().collect();
+    let names: Vec<&str> = query.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["from", "code", "service", "client_id"]);
+    assert_eq!((query[1].1.len(), query[2].1.as_str(), &query[3].1), (43, "email", &id.to_string()));
+    assert_eq!((app.count("sessions").await, app.count("links").await), (0, 2), "the code is stored, by its hash, and waits");
+    let code = format!("/links/{}", query[1].1);
+    assert!(app.open(&code).await.text.contains("not one of ours"), "a code is no link");
+}
+
+#[tokio::test]
+async fn pages_are_private_and_load_nothing_from_elsewhere() {
+    let (app, _, link) = app_with_link().await;
+    for page in [app.open(&link).await, app.open("/links/nonsense").await, app.open("/").await, app.open("/profile").await] {
+        assert_eq!((page.header("referrer-policy"), page.header("cache-control")), ("no-referrer", "no-store"));
+        assert!(page.header("content-security-policy").starts_with("default-src 'none'; style-src 'self'; script-src 'self'"));
+        assert!(!page.text.contains("style=") && !page.text.contains("onclick"));
+    }
+    for asset in ["usher.css", "profile.js"] {
+        app.open(&format!("/assets/{asset}")).await.ok();
+    }
+    let missing = app.open("/assets/../Cargo.toml").await;
+    assert_eq!((missing.status, missing.header("content-type")), (404, "text/html; charset=utf-8"));
+}
+
+#[tokio::test]
+async fn a_form_of_another_site_signs_nobody_in_or_out() {
+    let (app, id, link) = app_with_link().await;
+    for site in ["cross-site", "same-site"] {
+        let foreign = app.anyone().with("Sec-Fetch-Site", site);
+        for path in [link.clone(), format!("{link}/renew"), "/sign-out".into()] {
+            assert_eq!(foreign.send("POST", &path, "").await.status, 403);
+        }
+    }
+    assert!(app.user(&id).await.email_verified_at.is_none());
+    assert_eq!(app.anyone().with("Sec-Fetch-Site", "same-origin").send("POST", &link, "").await.status, 303);
+}
+
+#[tokio::test]
+async fn a_session_ends_by_signing_out_by_time_and_by_freezing() {
+    let (app, id, link) = app_with_link().await;
+    let pressed = app.press(&link).await;
+    assert!(pressed.header("set-cookie").contains("; HttpOnly; SameSite=Lax; Secure"));
+    let me = app.anyone().with("Cookie", &format!("other=1; {}", cookie(&pressed)));
+    let signed_in = async || me.get("/profile").await.text.contains("Save");
+    assert!(signed_in().await);
+    me.send("POST", "/sign-out", "").await;
+    assert!(!signed_in().await);
+
+    app.press(&format!("{link}/renew")).await.ok();
+    let pressed = app.press(&app.newest_link().await).await;
+    let me = app.anyone().with("Cookie", cookie(&pressed));
+    assert!(me.get("/profile").await.text.contains("Save"));
+    app.advance(Duration::from_hours(12));
+    assert!(me.get("/profile").await.text.contains("signed out"));
+
+    app.press(&format!("{link}/renew")).await.ok();
+    let pressed = app.press(&app.newest_link().await).await;
+    let me = app.anyone().with("Cookie", cookie(&pressed));
+    let user: UserId = id.parse().unwrap();
+    app.store().write(move |tx| users::set_status(tx, user, Status::Frozen)).await.unwrap();
+    assert!(!me.get("/profile").await.text.contains("Save"));
+}
+
+#[tokio::test]
+async fn what_a_partner_or_person_chose_is_escaped_on_the_pages() {
+    let app = TestApp::new().await;
+    let body = jane().but("firstname", json!(r#""><script>alert(1)</script>"#));
+    app.partner("acme").await.post("/users/create", body).await.ok();
+    let pressed = app.press(&app.newest_link().await).await;
+    let profile = app.anyone().with("Cookie", cookie(&pressed)).get("/profile").await.ok();
+    assert!(!profile.text.contains("<script>alert"));
+    let (_, mail) = &app.mails().await[0];
+    assert!(!mail.html.contains("<script>") && mail.text.starts_with("Hello,"));
+}

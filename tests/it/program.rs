@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::Folder;
+use crate::harness::{Folder, reveals};
 
 /// A running `usher serve`.
 pub struct Program {
@@ -26,10 +26,16 @@ impl Program {
     }
 
     pub fn start_in(folder: Folder, extra: &[&str]) -> Program {
+        Program::start_with(folder, &[], extra)
+    }
+
+    /// With settings from outside.
+    pub fn start_with(folder: Folder, variables: &[(&str, &str)], extra: &[&str]) -> Program {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut child = usher(&folder)
             .args(["serve", "--json", "--log-format", "json", "--listen", &format!("127.0.0.1:{port}")])
             .args(extra)
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -40,6 +46,10 @@ impl Program {
         let log = std::thread::spawn(move || {
             let mut log = String::new();
             let _ = stderr.read_to_string(&mut log);
+            if let Some((line, what)) = log.lines().find_map(|line| reveals(line).map(|what| (line, what))) {
+                eprintln!("the log holds {what:?}: {line}");
+                std::process::exit(1);
+            }
             log
         });
         let banner: Value = serde_json::from_str(&line).unwrap_or_else(|_| {
@@ -89,8 +99,13 @@ impl Program {
     }
 
     /// Stops the server as an operator would and gives its exit code and its log.
-    pub fn stop(mut self) -> (Option<i32>, String, Folder) {
+    pub fn stop(self) -> (Option<i32>, String, Folder) {
         self.signal("TERM");
+        self.wait()
+    }
+
+    /// Waits until the server has ended by itself.
+    pub fn wait(mut self) -> (Option<i32>, String, Folder) {
         let code = self.child.wait().unwrap().code();
         let log = self.log.take().unwrap().join().unwrap();
         (code, log, std::mem::replace(&mut self.folder, Folder::new()))

@@ -9,13 +9,28 @@ import asyncio
 import email
 import email.policy
 import json
+import logging
 import ssl
+import warnings
+from html.parser import HTMLParser
 
 from aiosmtpd.smtp import SMTP, AuthResult
 
 
 def tell(**what):
     print(json.dumps(what), flush=True)
+
+
+class Hrefs(HTMLParser):
+    """The addresses behind the links of a page, as a mail program reads them."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.found = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.found += [value for name, value in attributes if name == "href"]
 
 
 def parts(content):
@@ -27,6 +42,7 @@ def parts(content):
         "parts": [part.get_content_type() for part in message.iter_parts()],
         "text": message.get_body(["plain"]).get_content(),
         "html": message.get_body(["html"]).get_content(),
+        "hrefs": Hrefs(message.get_body(["html"]).get_content()).found,
     }
 
 
@@ -55,6 +71,11 @@ class Handler:
         if to.startswith("busy@") or (to.startswith("later@") and first):
             return "451 4.3.2 Come back in a while"
         return "250 OK"
+
+
+# It warns of what some of the tests are about: passwords without TLS.
+warnings.simplefilter("ignore")
+logging.getLogger("mail.log").setLevel(logging.CRITICAL)
 
 
 async def main():

@@ -1,0 +1,51 @@
+# What is done in this repository, one word each. `.ci/run` uses the same words.
+
+# Show the words
+default:
+    @just --list --unsorted
+
+# Build the program as the README does
+build:
+    cargo build --locked --release
+
+# Run the tests; what the machine lacks is skipped, loudly
+test *arguments:
+    cargo test --locked {{ arguments }}
+
+# Install what the tests need beyond Rust
+setup:
+    tests/setup
+
+# Format the code
+fmt:
+    cargo fmt
+
+# Fail if the code is not formatted
+formatted:
+    cargo fmt --check
+
+# Fail on every warning of the compiler and of clippy
+lint:
+    cargo clippy --locked --all-targets -- -D warnings
+
+# Make every generated file anew
+generate:
+    cargo build --locked
+    rm -rf openapi
+    cargo run --locked --quiet -- openapi --out openapi
+
+# Fail if making the generated files anew changes the tree
+generated: generate
+    git diff --exit-code -- openapi
+    test -z "$(git status --porcelain -- openapi)"
+
+# Check the dependencies against deny.toml; needs cargo-deny
+deny:
+    cargo deny --locked check bans licenses sources
+
+# Everything but the tests
+check: formatted lint deny generated
+
+# What CI does: everything, and no test may be skipped
+ci: setup check
+    USHER_TEST_ALL=1 cargo test
