@@ -2,7 +2,7 @@
 
 use rlibphonenumber::Region;
 
-use crate::apps::{AppId, EnvironmentId, Kind};
+use crate::apps::{AppId, Environment, EnvironmentId, Kind};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::field::Context;
@@ -46,6 +46,17 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// A person of `environment`, who acts for themselves.
+    pub fn person(environment: &Environment, user: UserId) -> Caller {
+        Caller {
+            app: environment.app,
+            kind: environment.kind,
+            scope: Scope { environment: environment.id, tenant: None },
+            actor: Actor::Person(user),
+            region: environment.region,
+        }
+    }
+
     /// What the fields of the caller's request are judged by.
     pub fn context(&self, now: Timestamp) -> Context {
         Context { region: self.region, today: now.day() }

@@ -4,8 +4,6 @@
 //! the command line, imports and the OpenAPI documents cannot disagree. [`record!`] turns a list of
 //! such fields into a struct plus the table that dialects read and show it by: one line a field.
 
-use std::collections::BTreeSet;
-
 use jiff::civil::Date;
 use rlibphonenumber::Region;
 use serde::de::DeserializeOwned;
@@ -27,11 +25,11 @@ pub struct Context {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Fault {
     code: &'static str,
-    text: Text_,
+    wording: Wording,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Text_ {
+enum Wording {
     /// A whole sentence.
     Sentence(&'static str),
     /// What follows the field's name: `must be …`.
@@ -41,12 +39,12 @@ enum Text_ {
 impl Fault {
     /// A refusal whose sentence is documented to the letter.
     pub fn sentence(code: &'static str, sentence: &'static str) -> Fault {
-        Fault { code, text: Text_::Sentence(sentence) }
+        Fault { code, wording: Wording::Sentence(sentence) }
     }
 
     /// A refusal that reads `<field> <rule>`, e.g. `must be true or false`.
     pub fn rule(code: &'static str, rule: impl Into<String>) -> Fault {
-        Fault { code, text: Text_::Rule(rule.into()) }
+        Fault { code, wording: Wording::Rule(rule.into()) }
     }
 
     /// The refusal of a JSON value of another type.
@@ -56,9 +54,9 @@ impl Fault {
 
     /// The refusal as told to the caller, for the field of that name.
     pub fn at(self, field: &str) -> FieldError {
-        let message = match self.text {
-            Text_::Sentence(sentence) => sentence.to_owned(),
-            Text_::Rule(rule) => format!("{field} {rule}"),
+        let message = match self.wording {
+            Wording::Sentence(sentence) => sentence.to_owned(),
+            Wording::Rule(rule) => format!("{field} {rule}"),
         };
         FieldError { field: field.to_owned(), code: self.code, message }
     }
@@ -407,10 +405,4 @@ impl<const MAX: usize> std::fmt::Debug for Prose<MAX> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("[REDACTED]")
     }
-}
-
-/// The names that stand twice in a list; a dialect's table must have none.
-pub fn twice<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut seen = BTreeSet::new();
-    names.into_iter().filter(|name| !seen.insert(*name)).collect()
 }

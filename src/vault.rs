@@ -78,10 +78,13 @@ impl Vault {
 
     /// The key's public name, as hexadecimal.
     pub fn key_id(&self) -> String {
-        self.id.iter().map(|b| format!("{b:02x}")).collect()
+        format!("{:08x}", u32::from_be_bytes(self.id))
     }
 
     /// Encrypts `plain`, bound to `owner`.
+    ///
+    /// # Panics
+    /// Never for what fits a request: AES-GCM seals up to 64 GiB.
     pub fn seal(&self, owner: &[u8], plain: &[u8]) -> Vec<u8> {
         let nonce = random::bytes::<NONCE>();
         let mut body = plain.to_vec();

@@ -94,9 +94,9 @@ pub enum Surface {
 
 impl Surface {
     fn of(path: &str) -> Surface {
-        let starts = |prefixes: &[&str]| {
-            prefixes.iter().any(|prefix| path == *prefix || path.starts_with(&format!("{prefix}/")))
-        };
+        let below =
+            |prefix: &&str| path.strip_prefix(*prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| below(prefix));
         if starts(&["/v1", "/api/v1"]) {
             Surface::Directory
         } else if starts(&["/users", "/subscription"]) {
@@ -223,8 +223,13 @@ fn render(error: &Error, surface: Surface, request_id: &str, from: &Response) ->
             headers.insert(name, value.clone());
         }
     }
-    if matches!(error, Error::Busy | Error::StorageFull) {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    let wait = match error {
+        Error::Busy | Error::StorageFull => Some("1"),
+        Error::TooMany(_) => Some("3600"),
+        _ => None,
+    };
+    if let Some(seconds) = wait {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
     }
     if matches!(error, Error::BodyTimeout | Error::TooLarge) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -3,11 +3,10 @@
 mod store;
 
 pub use store::{by_id, list};
-pub(crate) use store::{read_kind, read_region};
 
 use rlibphonenumber::Region;
 
-use crate::db::{Tx, id_type};
+use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
 use crate::tokens::SigningKey;
 
@@ -24,31 +23,14 @@ id_type!(
 /// one and no other).
 pub const DEFAULT_ISSUER: &str = "f0af4569-4d5d-4c20-af95-5a80c74e30a6";
 
-/// The two environments of an app.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// For trying out: mail is captured and never leaves.
-    Sandbox,
-    /// For real people.
-    Live,
-}
-
-impl Kind {
-    /// Both.
-    pub const ALL: [Kind; 2] = [Kind::Sandbox, Kind::Live];
-
-    /// As written in keys, in the database and on the command line.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::Sandbox => "sandbox",
-            Kind::Live => "live",
-        }
-    }
-
-    /// The kind of that name.
-    pub fn named(name: &str) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| kind.as_str() == name)
+words! {
+    /// The two environments of an app.
+    #[derive(clap::ValueEnum)]
+    pub enum Kind {
+        /// For trying out: mail is captured and never leaves.
+        Sandbox = "sandbox",
+        /// For real people.
+        Live = "live",
     }
 }
 
@@ -62,7 +44,12 @@ pub struct App {
     /// The name people see in mails and on pages.
     pub name: String,
     /// Where its phone numbers are when they do not say, ISO 3166.
-    pub region: String,
+    #[serde(serialize_with = "region_code")]
+    pub region: Region,
+}
+
+fn region_code<S: serde::Serializer>(region: &Region, s: S) -> std::result::Result<S::Ok, S::Error> {
+    s.collect_str(region)
 }
 
 /// One environment with what its app says of it.
@@ -106,10 +93,10 @@ pub fn create(tx: &Tx, settings: &Settings, signing_keys: &[SigningKey; 2]) -> R
     let app = App {
         id: AppId::random(),
         name: settings.name.clone().unwrap_or_else(|| "Default".into()),
-        region: settings.region.unwrap_or(Region::US).to_string(),
+        region: settings.region.unwrap_or(Region::US),
     };
     store::insert(tx, &app)?;
-    for (kind, signing_key) in Kind::ALL.into_iter().zip(signing_keys) {
+    for (kind, signing_key) in Kind::ALL.iter().copied().zip(signing_keys) {
         let environment = EnvironmentId::random();
         store::insert_environment(tx, environment, app.id, kind, settings)?;
         crate::tokens::insert_signing_key(tx, environment, signing_key)?;
@@ -124,7 +111,7 @@ pub fn create(tx: &Tx, settings: &Settings, signing_keys: &[SigningKey; 2]) -> R
 pub fn update(tx: &Tx, id: AppId, kind: Option<Kind>, settings: &Settings) -> Result<()> {
     settings.check()?;
     store::update(tx, id, settings)?;
-    for kind in Kind::ALL.into_iter().filter(|k| kind.is_none_or(|only| only == *k)) {
+    for kind in Kind::ALL.iter().copied().filter(|k| kind.is_none_or(|only| only == *k)) {
         let environment = environment(tx, id, kind)?;
         store::update_environment(tx, environment.id, settings)?;
     }

@@ -1,7 +1,5 @@
 //! The SQL of apps and environments.
 
-use rlibphonenumber::Region;
-
 use super::{App, AppId, DEFAULT_ISSUER, Environment, EnvironmentId, Kind, Settings};
 use crate::db::{Row, Tx, params};
 use crate::error::{Error, Result};
@@ -12,7 +10,7 @@ const ENVIRONMENT: &str = "SELECT e.id, e.app_id, a.name, e.kind, a.region, e.is
 pub(super) fn insert(tx: &Tx, app: &App) -> Result<()> {
     tx.execute(
         "INSERT INTO apps (id, name, region, created_at) VALUES ($1, $2, $3, $4)",
-        params![app.id, &app.name, &app.region, tx.now()],
+        params![app.id, &app.name, app.region, tx.now()],
     )?;
     Ok(())
 }
@@ -28,7 +26,7 @@ pub(super) fn insert_environment(
     let redirect = settings.redirect_url.as_deref().filter(|url| !url.is_empty());
     tx.execute(
         "INSERT INTO environments (id, app_id, kind, issuer, redirect_url) VALUES ($1, $2, $3, $4, $5)",
-        params![id, app, kind.as_str(), issuer, redirect],
+        params![id, app, kind, issuer, redirect],
     )?;
     Ok(())
 }
@@ -36,7 +34,7 @@ pub(super) fn insert_environment(
 pub(super) fn update(tx: &Tx, id: AppId, settings: &Settings) -> Result<()> {
     tx.execute(
         "UPDATE apps SET name = COALESCE($1, name), region = COALESCE($2, region) WHERE id = $3",
-        params![settings.name.as_deref(), settings.region.map(|region| region.to_string()), id],
+        params![settings.name.as_deref(), settings.region, id],
     )?;
     Ok(())
 }
@@ -63,8 +61,7 @@ pub fn by_id(tx: &Tx, id: EnvironmentId) -> Result<Environment> {
 }
 
 pub(super) fn environment_of(tx: &Tx, app: AppId, kind: Kind) -> Result<Option<Environment>> {
-    let row =
-        tx.query_opt(&format!("{ENVIRONMENT} WHERE e.app_id = $1 AND e.kind = $2"), params![app, kind.as_str()])?;
+    let row = tx.query_opt(&format!("{ENVIRONMENT} WHERE e.app_id = $1 AND e.kind = $2"), params![app, kind])?;
     row.as_ref().map(read_environment).transpose()
 }
 
@@ -73,17 +70,9 @@ fn read_environment(row: &Row) -> Result<Environment> {
         id: row.get(0)?,
         app: row.get(1)?,
         app_name: row.get(2)?,
-        kind: read_kind(&row.get::<String>(3)?)?,
-        region: read_region(&row.get::<String>(4)?)?,
+        kind: row.get(3)?,
+        region: row.get(4)?,
         issuer: row.get(5)?,
         redirect_url: row.get(6)?,
     })
-}
-
-pub(crate) fn read_kind(text: &str) -> Result<Kind> {
-    Kind::named(text).ok_or_else(|| Error::internal("an environment is of an unknown kind"))
-}
-
-pub(crate) fn read_region(text: &str) -> Result<Region> {
-    text.parse().map_err(|_| Error::internal("an app is in an unknown region"))
 }

@@ -85,7 +85,7 @@ impl App {
                 let store = common.open(IfMissing::Refuse).await?;
                 let apps = store.read(apps::list).await?;
                 let rows =
-                    apps.iter().map(|app| vec![app.id.to_string(), app.name.clone(), app.region.clone()]).collect();
+                    apps.iter().map(|app| vec![app.id.to_string(), app.name.clone(), app.region.to_string()]).collect();
                 common.show(
                     &json!(apps),
                     &["CLIENT ID", "NAME", "REGION"],

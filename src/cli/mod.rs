@@ -186,7 +186,8 @@ fn print(text: &str) {
 /// How this program was called, for lines to copy.
 fn program(common: &Common) -> String {
     let name = std::env::args().next().unwrap_or_else(|| "usher".into());
-    let data = if common.data.as_os_str() == "./data" { String::new() } else { format!(" --data {}", common.data.display()) };
+    let data =
+        if common.data.as_os_str() == "./data" { String::new() } else { format!(" --data {}", common.data.display()) };
     format!("{name}{data}")
 }
 

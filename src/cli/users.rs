@@ -97,7 +97,7 @@ impl User {
 fn environments(tx: &Tx, place: &Place) -> Result<Vec<Environment>> {
     let mut all = Vec::new();
     for app in apps::list(tx)?.iter().filter(|app| place.app.is_none_or(|only| only == app.id)) {
-        for kind in Kind::ALL.into_iter().filter(|kind| place.environment.is_none_or(|only| only == *kind)) {
+        for kind in Kind::ALL.iter().copied().filter(|kind| place.environment.is_none_or(|only| only == *kind)) {
             all.push(apps::environment(tx, app.id, kind)?);
         }
     }

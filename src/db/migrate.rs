@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 const MIGRATIONS: &[(&str, &str)] = &[("0001_first", include_str!("../../migrations/0001_first.sql"))];
 
 /// The version that this program needs.
+#[expect(clippy::cast_possible_wrap, reason = "a handful")]
 pub(super) const NEWEST: i64 = MIGRATIONS.len() as i64;
 
 /// Reads the value by which a data key is known to be the right one.

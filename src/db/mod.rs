@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use value::{Column, Row, Value};
-pub(crate) use value::{id_type, params};
+pub(crate) use value::{id_type, params, words};
 
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
@@ -85,17 +85,14 @@ impl Store {
             )));
         }
         let seal = sqlite::peek(&database, migrate::SEAL)?;
-        let vault = match &seal {
-            Some(seal) => {
-                let vault = Vault::load(&location.key_file())?;
-                vault.open(migrate::SEAL_OWNER, seal).map_err(|_| wrong_key(&location.key_file(), &vault))?;
-                vault
-            }
-            None => {
-                make_private_directory(&location.data)?;
-                let file = location.key_file();
-                if file.exists() { Vault::load(&file)? } else { Vault::generate(&file)? }
-            }
+        let vault = if let Some(seal) = &seal {
+            let vault = Vault::load(&location.key_file())?;
+            vault.open(migrate::SEAL_OWNER, seal).map_err(|_| wrong_key(&location.key_file(), &vault))?;
+            vault
+        } else {
+            make_private_directory(&location.data)?;
+            let file = location.key_file();
+            if file.exists() { Vault::load(&file)? } else { Vault::generate(&file)? }
         };
         let store =
             Store { engine: Arc::new(sqlite::Engine::open(&database)?), context: Arc::new(Context { clock, vault }) };
@@ -153,7 +150,7 @@ impl Store {
     /// # Errors
     /// The engine does not answer.
     pub async fn inspect(&self) -> Result<Vec<(&'static str, String, bool)>> {
-        let mut findings = self.engine.read(|connection| connection.inspect()).await?;
+        let mut findings = self.engine.read(sqlite::Connection::inspect).await?;
         let version = self.read(migrate::version).await?;
         findings.push(("schema version", version.to_string(), version == migrate::NEWEST));
         findings.push(("data key", self.context.vault.key_id(), true));

@@ -78,7 +78,7 @@ impl Engine {
         F: Fn(&Connection) -> Result<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let job = Operation { operation, outcome: None, reply };
+        let job = Operation { body: operation, outcome: None, reply };
         let queue = self.queue.as_ref().ok_or_else(|| Error::internal("the engine is closing"))?;
         queue.try_send(Box::new(job)).map_err(|e| match e {
             TrySendError::Full(_) => Error::Busy,
@@ -130,14 +130,14 @@ trait Job: Send {
 }
 
 struct Operation<T, F> {
-    operation: F,
+    body: F,
     outcome: Option<Result<T>>,
     reply: oneshot::Sender<Result<T>>,
 }
 
 impl<T: Send, F: Fn(&Connection) -> Result<T> + Send> Job for Operation<T, F> {
     fn run(&mut self, connection: &Connection) -> bool {
-        let outcome = catch_unwind(AssertUnwindSafe(|| (self.operation)(connection)))
+        let outcome = catch_unwind(AssertUnwindSafe(|| (self.body)(connection)))
             .unwrap_or_else(|_| Err(Error::internal("the operation panicked")));
         self.outcome.insert(outcome).is_ok()
     }

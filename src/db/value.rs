@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use rlibphonenumber::Region;
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
@@ -103,6 +104,54 @@ macro_rules! params {
     ($($value:expr),* $(,)?) => { &[$($crate::db::Value::from($value)),*] };
 }
 pub(crate) use params;
+
+/// A region is stored by its two letters.
+impl Column for Region {
+    fn from_value(value: &Value<'static>) -> Option<Self> {
+        String::from_value(value)?.parse().ok()
+    }
+}
+
+impl From<Region> for Value<'_> {
+    fn from(region: Region) -> Self {
+        region.to_string().into()
+    }
+}
+
+/// A closed set of words that a column can hold and JSON can show: `Variant = "word"`.
+macro_rules! words {
+    ($(#[$meta:meta])* pub enum $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+        pub enum $name { $($(#[$doc])* #[serde(rename = $word)] $variant,)+ }
+
+        impl $name {
+            /// Every one.
+            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+
+            /// The word.
+            pub fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $word),+ }
+            }
+
+            /// The one of that word.
+            pub fn named(word: &str) -> Option<$name> {
+                $name::ALL.iter().copied().find(|one| one.as_str() == word)
+            }
+        }
+
+        impl $crate::db::Column for $name {
+            fn from_value(value: &$crate::db::Value<'static>) -> Option<Self> {
+                match value { $crate::db::Value::Text(word) => $name::named(word), _ => None }
+            }
+        }
+
+        impl From<$name> for $crate::db::Value<'_> {
+            fn from(one: $name) -> Self { one.as_str().into() }
+        }
+    };
+}
+pub(crate) use words;
 
 /// Makes a UUID of its own type, so that a user's id cannot stand where an app's belongs.
 macro_rules! id_type {

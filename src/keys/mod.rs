@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::apps::{Environment, Kind};
 use crate::caller::Caller;
 use crate::clock::Timestamp;
-use crate::db::{Tx, id_type};
+use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
 use crate::random;
 use crate::secret::Secret;
@@ -28,28 +28,14 @@ const RANDOM: usize = 32;
 /// How many characters its checksum has.
 const CHECKSUM: usize = 6;
 
-/// What a key may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, clap::ValueEnum, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Access {
-    /// Read.
-    Read,
-    /// Read and write.
-    Write,
-}
-
-impl Access {
-    /// As written in the database, on the command line and in `X-API-KEY-TYPE`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Access::Read => "read",
-            Access::Write => "write",
-        }
-    }
-
-    /// The access of that name.
-    pub fn named(name: &str) -> Option<Access> {
-        [Access::Read, Access::Write].into_iter().find(|access| access.as_str() == name)
+words! {
+    /// What a key may do.
+    #[derive(PartialOrd, clap::ValueEnum)]
+    pub enum Access {
+        /// Read.
+        Read = "read",
+        /// Read and write.
+        Write = "write",
     }
 }
 

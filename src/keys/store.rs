@@ -1,11 +1,11 @@
 //! The SQL of keys.
 
-use super::{Access, Key, KeyId, NewKey};
-use crate::apps::{EnvironmentId, read_kind, read_region};
+use super::{Key, KeyId, NewKey};
+use crate::apps::EnvironmentId;
 use crate::caller::{Actor, Caller, Scope};
 use crate::clock::Timestamp;
 use crate::db::{Row, Tx, params};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::secret::Secret;
 use crate::tenants::TenantId;
 
@@ -29,7 +29,7 @@ pub(super) fn insert(
             id,
             environment,
             tenant,
-            new.access.as_str(),
+            new.access,
             &new.name,
             key.hash(),
             new.api_version.as_deref(),
@@ -69,19 +69,18 @@ pub fn note_use(tx: &Tx, used: &[(KeyId, Timestamp)]) -> Result<()> {
 
 fn read(row: &Row) -> Result<Key> {
     let id = row.get(0)?;
-    let access: String = row.get(2)?;
     Ok(Key {
         id,
         name: row.get(1)?,
-        access: Access::named(&access).ok_or_else(|| Error::internal("a key has an unknown access"))?,
+        access: row.get(2)?,
         api_version: row.get(3)?,
         tenant: row.get(4)?,
         caller: Caller {
             app: row.get(5)?,
-            kind: read_kind(&row.get::<String>(6)?)?,
+            kind: row.get(6)?,
             scope: Scope { environment: row.get(7)?, tenant: row.get(8)? },
             actor: Actor::Key(id),
-            region: read_region(&row.get::<String>(9)?)?,
+            region: row.get(9)?,
         },
         created_at: row.get(10)?,
         expires_at: row.get(11)?,

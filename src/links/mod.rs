@@ -11,9 +11,8 @@ use serde_json::json;
 use url::Url;
 
 use crate::apps::{self, Environment};
-use crate::caller::{Actor, Caller, Scope};
 use crate::clock::Timestamp;
-use crate::db::Tx;
+use crate::db::{Tx, words};
 use crate::error::{Error, Result};
 use crate::outbox::{self, Kind};
 use crate::random;
@@ -22,10 +21,10 @@ use crate::tokens;
 use crate::users::{self, User, UserId};
 
 /// How long a one-time code works: the app's page exchanges it at once.
-const CODE_LIFETIME: Duration = Duration::from_secs(60);
+const CODE_LIFETIME: Duration = Duration::from_mins(1);
 /// How many links one person is sent within an hour at the most.
 const LINKS_PER_HOUR: i64 = 5;
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// What links are made with.
 #[derive(Clone, Debug)]
@@ -36,21 +35,13 @@ pub struct Links {
     pub lifetime: Duration,
 }
 
-/// What a secret is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// The first link, or a renewed one, after a partner enrolled the person.
-    Enrolment,
-    /// A one-time code that an app's page exchanges for tokens.
-    Code,
-}
-
-impl Purpose {
-    fn as_str(self) -> &'static str {
-        match self {
-            Purpose::Enrolment => "enrolment",
-            Purpose::Code => "code",
-        }
+words! {
+    /// What a secret is for.
+    pub enum Purpose {
+        /// The first link, or a renewed one, after a partner enrolled the person.
+        Enrolment = "enrolment",
+        /// A one-time code that an app's page exchanges for tokens.
+        Code = "code",
     }
 }
 
@@ -157,17 +148,6 @@ pub fn renew(tx: &Tx, links: &Links, secret: &Secret) -> Result<()> {
 /// The database refuses.
 pub fn supersede(tx: &Tx, user: UserId) -> Result<()> {
     store::supersede(tx, user)
-}
-
-/// The person that a session belongs to.
-pub(crate) fn caller_of(environment: &Environment, user: &User) -> Caller {
-    Caller {
-        app: environment.app,
-        kind: environment.kind,
-        scope: Scope { environment: environment.id, tenant: None },
-        actor: Actor::Person(user.id),
-        region: environment.region,
-    }
 }
 
 fn issue(tx: &Tx, user: UserId, purpose: Purpose, lifetime: Duration) -> Result<Secret> {

@@ -10,7 +10,7 @@ use crate::users::UserId;
 pub(super) fn insert(tx: &Tx, secret: &Secret, user: UserId, purpose: Purpose, expires_at: Timestamp) -> Result<()> {
     tx.execute(
         "INSERT INTO links (hash, user_id, purpose, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)",
-        params![secret.hash(), user, purpose.as_str(), tx.now(), expires_at],
+        params![secret.hash(), user, purpose, tx.now(), expires_at],
     )?;
     Ok(())
 }
@@ -18,7 +18,7 @@ pub(super) fn insert(tx: &Tx, secret: &Secret, user: UserId, purpose: Purpose, e
 pub(super) fn find(tx: &Tx, secret: &Secret, purpose: Purpose) -> Result<Option<Link>> {
     let row = tx.query_opt(
         "SELECT user_id, expires_at, used_at, superseded_at FROM links WHERE hash = $1 AND purpose = $2",
-        params![secret.hash(), purpose.as_str()],
+        params![secret.hash(), purpose],
     )?;
     row.map(|row| {
         Ok(Link { user: row.get(0)?, expires_at: row.get(1)?, used_at: row.get(2)?, superseded_at: row.get(3)? })

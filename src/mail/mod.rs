@@ -37,7 +37,7 @@ const TEMPLATES: &[(&str, &str)] = &[
 
 static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut engine = Environment::new();
-    engine.set_auto_escape_callback(|name| if name.ends_with(".html") { AutoEscape::Html } else { AutoEscape::None });
+    engine.set_auto_escape_callback(|name| if name.ends_with("html") { AutoEscape::Html } else { AutoEscape::None });
     for (name, source) in TEMPLATES {
         engine.add_template(name, source).expect("the built-in templates are sound");
     }

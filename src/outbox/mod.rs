@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::apps::{self, Kind as EnvironmentKind};
 use crate::clock::Timestamp;
-use crate::db::{Tx, id_type};
+use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
 use crate::users::{User, UserId};
 
@@ -23,65 +23,36 @@ id_type!(
 );
 
 /// How long a worker has for a job before another may take it.
-pub(super) const LEASE: Duration = Duration::from_secs(60);
+pub(super) const LEASE: Duration = Duration::from_mins(1);
 /// How often a job is tried before it is given up.
 const ATTEMPTS: i64 = 12;
 
-/// What is to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub enum Kind {
-    /// The mail with the magic link. Payload: `to`, `name`, `app`, `link`, `hours`.
-    #[serde(rename = "enrolment")]
-    EnrolmentMail,
-    /// Tell the billing provider of a change. Payload: `test`.
-    #[serde(rename = "billing")]
-    BillingSync,
+words! {
+    /// What is to be done.
+    pub enum Kind {
+        /// The mail with the magic link. Payload: `to`, `name`, `app`, `link`, `hours`.
+        EnrolmentMail = "enrolment",
+        /// Tell the billing provider of a change. Payload: `test`.
+        BillingSync = "billing",
+    }
 }
 
 impl Kind {
-    /// Every kind of mail.
+    /// Every kind of mail; its word is also the folder of its templates.
     pub const MAILS: &'static [Kind] = &[Kind::EnrolmentMail];
-
-    /// As the database names it; a mail's is also the folder of its templates.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::EnrolmentMail => "enrolment",
-            Kind::BillingSync => "billing",
-        }
-    }
-
-    fn named(name: &str) -> Option<Kind> {
-        [Kind::EnrolmentMail, Kind::BillingSync].into_iter().find(|kind| kind.as_str() == name)
-    }
 }
 
-/// How far a job has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// Waiting for its first or next try.
-    Queued,
-    /// Done.
-    Sent,
-    /// Given up.
-    Failed,
-    /// Kept in the sandbox.
-    Captured,
-}
-
-impl State {
-    /// As the database names it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            State::Queued => "queued",
-            State::Sent => "sent",
-            State::Failed => "failed",
-            State::Captured => "captured",
-        }
-    }
-
-    fn named(name: &str) -> Option<State> {
-        [State::Queued, State::Sent, State::Failed, State::Captured].into_iter().find(|state| state.as_str() == name)
+words! {
+    /// How far a job has come.
+    pub enum State {
+        /// Waiting for its first or next try.
+        Queued = "queued",
+        /// Done.
+        Sent = "sent",
+        /// Given up.
+        Failed = "failed",
+        /// Kept in the sandbox.
+        Captured = "captured",
     }
 }
 
@@ -193,7 +164,7 @@ pub fn get(tx: &Tx, id: JobId) -> Result<Job> {
 /// 10 s, 20 s, 40 s … up to an hour, each give or take a fifth so that failures do not return in step.
 fn backoff(attempts: i64) -> Duration {
     let doublings = u32::try_from(attempts - 1).unwrap_or(0).min(9);
-    let base = Duration::from_secs(10).saturating_mul(1 << doublings).min(Duration::from_secs(3600));
+    let base = Duration::from_secs(10).saturating_mul(1 << doublings).min(Duration::from_hours(1));
     let [dice] = crate::random::bytes::<1>();
     base.mul_f64(0.8 + 0.4 * f64::from(dice) / 255.0)
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Job, JobId, Kind, Payload, State};
 use crate::clock::Timestamp;
 use crate::db::{Row, Tx, params};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::field::restore;
 use crate::users::User;
 
@@ -20,9 +20,9 @@ pub(super) fn insert(tx: &Tx, id: JobId, user: &User, kind: Kind, payload: &Valu
             id,
             user.environment,
             user.id,
-            kind.as_str(),
+            kind,
             payload,
-            state.as_str(),
+            state,
             tx.now(),
             (state == State::Queued).then(|| tx.now()),
         ],
@@ -34,7 +34,7 @@ pub(super) fn due(tx: &Tx, kind: Kind, limit: i64) -> Result<Vec<Job>> {
     let sql = format!(
         "{JOB} WHERE due_at <= $1 AND (leased_until IS NULL OR leased_until <= $1) AND kind = $2 ORDER BY due_at LIMIT $3"
     );
-    tx.query(&sql, params![tx.now(), kind.as_str(), limit])?.iter().map(|row| read(tx, row)).collect()
+    tx.query(&sql, params![tx.now(), kind, limit])?.iter().map(|row| read(tx, row)).collect()
 }
 
 pub(super) fn lease(tx: &Tx, id: JobId, until: Timestamp) -> Result<()> {
@@ -49,7 +49,7 @@ pub(super) fn finish(tx: &Tx, job: &Job, state: State, failure: Option<&String>)
     tx.execute(
         "UPDATE outbox SET state = $1, failure = $2, payload = $3, finished_at = $4, due_at = NULL, leased_until = NULL \
          WHERE id = $5",
-        params![state.as_str(), failure, kept, tx.now(), job.id],
+        params![state, failure, kept, tx.now(), job.id],
     )?;
     Ok(())
 }
@@ -69,26 +69,25 @@ pub(super) fn by_id(tx: &Tx, id: JobId) -> Result<Option<Job>> {
 /// The newest jobs of a kind, newest first.
 pub fn newest(tx: &Tx, kind: Kind, limit: i64) -> Result<Vec<Job>> {
     let sql = format!("{JOB} WHERE kind = $1 ORDER BY created_at DESC, id LIMIT $2");
-    tx.query(&sql, params![kind.as_str(), limit])?.iter().map(|row| read(tx, row)).collect()
+    tx.query(&sql, params![kind, limit])?.iter().map(|row| read(tx, row)).collect()
 }
 
 /// How many jobs of a kind are in a state, and since when the oldest waits.
 pub fn backlog(tx: &Tx, kind: Kind, state: State) -> Result<(i64, Option<Timestamp>)> {
     let sql = "SELECT COUNT(*), MIN(created_at) FROM outbox WHERE kind = $1 AND state = $2";
-    let row = tx.query_opt(sql, params![kind.as_str(), state.as_str()])?;
+    let row = tx.query_opt(sql, params![kind, state])?;
     row.map_or(Ok((0, None)), |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
 fn read(tx: &Tx, row: &Row) -> Result<Job> {
     let id: JobId = row.get(0)?;
-    let unknown = || Error::internal("a job is of an unknown kind or state");
     let payload = tx.vault().open(id.0.as_bytes(), &row.get::<Vec<u8>>(3)?)?;
     Ok(Job {
         id,
         user: row.get(1)?,
-        kind: Kind::named(&row.get::<String>(2)?).ok_or_else(unknown)?,
+        kind: row.get(2)?,
         payload: Payload(restore(&payload)?),
-        state: State::named(&row.get::<String>(4)?).ok_or_else(unknown)?,
+        state: row.get(4)?,
         attempts: row.get(5)?,
         created_at: row.get(6)?,
         failure: row.get(7)?,

@@ -9,6 +9,7 @@ mod store;
 pub(crate) use store::insert_signing_key;
 pub use store::{current_public_key, end_session, end_sessions, public_keys};
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
@@ -22,15 +23,14 @@ use crate::apps::{self, Environment};
 use crate::caller::Caller;
 use crate::db::Tx;
 use crate::error::{Error, Result};
-use crate::links;
 use crate::random;
 use crate::secret::{Secret, sha256};
 use crate::users::{self, User, UserId};
 
 /// How long an access token works.
-pub const ACCESS_LIFETIME: Duration = Duration::from_secs(3600);
+pub const ACCESS_LIFETIME: Duration = Duration::from_hours(1);
 /// How long a person stays signed in on the hosted pages.
-const SESSION_LIFETIME: Duration = Duration::from_secs(12 * 3600);
+const SESSION_LIFETIME: Duration = Duration::from_hours(12);
 /// No token of ours is longer.
 const LONGEST: usize = 8192;
 
@@ -174,7 +174,7 @@ pub fn verify(tx: &Tx, token: &Secret) -> Result<Caller> {
     let id: UserId = claims.sub.parse().map_err(|_| invalid())?;
     let user = users::any_by_id(tx, id)?.filter(|user| user.environment == environment.id).ok_or_else(invalid)?;
     user.admit()?;
-    Ok(links::caller_of(&environment, &user))
+    Ok(Caller::person(&environment, user.id))
 }
 
 /// Signature, algorithm, issuer and audience; `None` if anything is off.
@@ -214,7 +214,7 @@ fn segment<T: Serialize>(value: &T) -> Result<String> {
     for unit in json.encode_utf16() {
         match u8::try_from(unit) {
             Ok(byte) if byte < 0x7f && !b">?~".contains(&byte) => ascii.push(char::from(byte)),
-            _ => ascii.push_str(&format!("\\u{unit:04x}")),
+            _ => write!(ascii, "\\u{unit:04x}").map_err(Error::internal)?,
         }
     }
     Ok(BASE64URL.encode(ascii))

@@ -43,7 +43,7 @@ pub fn public_keys(tx: &Tx, app: Option<AppId>, kind: Option<Kind>) -> Result<Ve
     let mut keys = Vec::new();
     for row in rows {
         let of_app = app.is_none_or(|app| row.get::<AppId>(2).is_ok_and(|a| a == app));
-        let of_kind = kind.is_none_or(|kind| row.get::<String>(3).is_ok_and(|k| k == kind.as_str()));
+        let of_kind = kind.is_none_or(|kind| row.get::<Kind>(3).is_ok_and(|k| k == kind));
         if of_app && of_kind {
             keys.push((row.get(0)?, PublicHalf(row.get(1)?)));
         }

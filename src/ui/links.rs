@@ -67,7 +67,7 @@ pub async fn renew(State(api): State<Api>, Path(secret): Path<Secret>, headers: 
 /// A form of another site must not sign anyone in or out. `Sec-Fetch-Site` says so in every current browser; `Origin`
 /// cannot, for our pages send no referrer and their forms therefore `Origin: null`.
 pub(super) fn from_our_page(headers: &HeaderMap) -> Result<()> {
-    match headers.get("sec-fetch-site").map(|site| site.as_bytes()) {
+    match headers.get("sec-fetch-site").map(axum::http::HeaderValue::as_bytes) {
         None | Some(b"same-origin" | b"none") => Ok(()),
         Some(_) => Err(Error::Forbidden { code: "cross_site", message: "This form was sent from another site" }),
     }

@@ -14,7 +14,7 @@ pub use store::{any_by_id, newest};
 use serde_json::json;
 
 use crate::apps::EnvironmentId;
-use crate::caller::{Actor, Caller, Scope, Target};
+use crate::caller::{Actor, Caller, Target};
 use crate::clock::Timestamp;
 use crate::db::{Tx, id_type};
 use crate::error::{Error, Result};
@@ -202,15 +202,14 @@ pub fn set_status(tx: &Tx, id: UserId, status: Status) -> Result<()> {
     Ok(())
 }
 
-/// The user that an address or an id names in one environment, for the operator.
+/// The user that an address or an id names in one environment, deleted or not, for the operator.
 ///
 /// # Errors
 /// The database does not answer.
 pub fn look_up(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Option<User>> {
-    let scope = Scope { environment, tenant: None };
     match (name.parse(), Email::new(name)) {
-        (Ok(id), _) => store::by_id(tx, scope, id),
-        (_, Some(email)) => store::by_email(tx, scope, &email),
+        (Ok(id), _) => Ok(store::any_by_id(tx, id)?.filter(|user| user.environment == environment)),
+        (_, Some(email)) => store::any_by_email(tx, environment, &email),
         _ => Ok(None),
     }
 }

@@ -58,14 +58,17 @@ pub(super) fn update(tx: &Tx, user: &User) -> Result<()> {
 
 /// A user that the scope can see, unless deleted.
 pub(super) fn by_id(tx: &Tx, scope: Scope, id: UserId) -> Result<Option<User>> {
-    let user = one(tx, &format!("{USER} WHERE u.id = $1 AND u.environment_id = $2"), params![id, scope.environment])?;
-    Ok(user.filter(|user| visible(user, scope)))
+    Ok(any_by_id(tx, id)?.filter(|user| visible(user, scope)))
 }
 
 /// A user that the scope can see, unless deleted.
 pub(super) fn by_email(tx: &Tx, scope: Scope, email: &Email) -> Result<Option<User>> {
-    let sql = format!("{USER} WHERE u.environment_id = $1 AND u.email_key = $2");
-    Ok(one(tx, &sql, params![scope.environment, email.key()])?.filter(|user| visible(user, scope)))
+    Ok(any_by_email(tx, scope.environment, email)?.filter(|user| visible(user, scope)))
+}
+
+/// A user by address, deleted or not: for the operator.
+pub(super) fn any_by_email(tx: &Tx, environment: EnvironmentId, email: &Email) -> Result<Option<User>> {
+    one(tx, &format!("{USER} WHERE u.environment_id = $1 AND u.email_key = $2"), params![environment, email.key()])
 }
 
 /// A user by id alone, deleted or not: for what is already bound to one user, such as a link.
@@ -108,7 +111,9 @@ pub(super) fn phone_is_taken(tx: &Tx, user: &User) -> Result<bool> {
 }
 
 fn visible(user: &User, scope: Scope) -> bool {
-    user.deleted_at.is_none() && scope.tenant.is_none_or(|tenant| user.tenant == Some(tenant))
+    user.environment == scope.environment
+        && user.deleted_at.is_none()
+        && scope.tenant.is_none_or(|tenant| user.tenant == Some(tenant))
 }
 
 /// Two writers on one engine cannot get here, the check before is in the same transaction; on several, an index decides.

@@ -37,14 +37,18 @@ fn the_first_start_prints_a_curl_line_that_works_and_the_line_that_shows_the_mai
     }
     let line = |start: &str| banner.lines().find(|line| line.starts_with(start)).expect("the line is there").to_owned();
     let shell = |command: &str| {
-        let output = std::process::Command::new("sh").args(["-c", command]).env("USHER_DATA", &folder.0).output().unwrap();
+        let output =
+            std::process::Command::new("sh").args(["-c", command]).env("USHER_DATA", &folder.0).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     if std::process::Command::new("curl").arg("--version").output().is_ok() {
         let created: Value = serde_json::from_str(&shell(&line("curl"))).unwrap();
         assert_eq!(created["message"], "User created successfully");
         let mail = shell(banner.lines().find(|line| line.ends_with("mail show")).unwrap());
-        assert!(mail.contains("To: jane@doe.com") && mail.contains(&format!("http://127.0.0.1:{port}/links/")), "{mail}");
+        assert!(
+            mail.contains("To: jane@doe.com") && mail.contains(&format!("http://127.0.0.1:{port}/links/")),
+            "{mail}"
+        );
     } else {
         crate::harness::skip("the printed curl line", "there is no curl");
     }
@@ -64,31 +68,66 @@ fn the_first_start_prints_a_curl_line_that_works_and_the_line_that_shows_the_mai
 fn the_json_of_every_command_has_its_documented_members() {
     let server = Program::start(&[]);
     let apps = server.json(&["app", "list"]);
-    assert_eq!((apps[0]["name"].as_str(), apps[0]["clientId"].as_str()), (Some("Default"), Some(server.client_id.as_str())));
-    let key = server.json(&["key", "create", "--app", &server.client_id, "--environment", "live", "--access", "read", "--tenant", "Clinic North", "--api-version", "2023-08-22", "--expires", "90d", "--name", "reports"]);
+    assert_eq!(
+        (apps[0]["name"].as_str(), apps[0]["clientId"].as_str()),
+        (Some("Default"), Some(server.client_id.as_str()))
+    );
+    let key = server.json(&[
+        "key",
+        "create",
+        "--app",
+        &server.client_id,
+        "--environment",
+        "live",
+        "--access",
+        "read",
+        "--tenant",
+        "Clinic North",
+        "--api-version",
+        "2023-08-22",
+        "--expires",
+        "90d",
+        "--name",
+        "reports",
+    ]);
     assert_eq!(keys(&key), ["id", "key", "clientId", "environment", "access", "tenant", "apiVersion"]);
     assert!(key["key"].as_str().unwrap().starts_with("usher_live_r_"));
-    assert_eq!((&key["tenant"], &key["apiVersion"], &key["access"]), (&json!("Clinic North"), &json!("2023-08-22"), &json!("read")));
+    assert_eq!(
+        (&key["tenant"], &key["apiVersion"], &key["access"]),
+        (&json!("Clinic North"), &json!("2023-08-22"), &json!("read"))
+    );
     let (status, created) = server.enrol(&jane());
     assert_eq!(status, 200);
     let id = created["identifier"].as_str().unwrap();
     let mails = server.json(&["mail", "list"]);
     assert_eq!(keys(&mails[0])[..5], ["id", "to", "kind", "state", "createdAt"]);
-    assert_eq!((&mails[0]["to"], &mails[0]["kind"], &mails[0]["state"]), (&json!("jane@doe.com"), &json!("enrolment"), &json!("captured")));
+    assert_eq!(
+        (&mails[0]["to"], &mails[0]["kind"], &mails[0]["state"]),
+        (&json!("jane@doe.com"), &json!("enrolment"), &json!("captured"))
+    );
     let mail = server.json(&["mail", "show", mails[0]["id"].as_str().unwrap()]);
     for member in ["subject", "text", "html"] {
         assert!(mail[member].as_str().is_some_and(|text| text.len() > 5), "{member}");
     }
     assert!(mail["links"][0].as_str().unwrap().starts_with(&format!("{}/links/", server.url)));
     let token = server.json(&["token", "create", "--user", id]);
-    assert_eq!((keys(&token), &token["userId"], &token["expiresIn"]), (vec!["accessToken", "expiresIn", "userId"], &json!(id), &json!(3600)));
+    assert_eq!(
+        (keys(&token), &token["userId"], &token["expiresIn"]),
+        (vec!["accessToken", "expiresIn", "userId"], &json!(id), &json!(3600))
+    );
     let user = server.json(&["user", "show", "JANE@doe.com", "--environment", "sandbox"]);
-    assert_eq!((&user["id"], &user["health"]["height"], &user["profile"]["given_name"]), (&json!(id), &json!("5ft 6in"), &json!("jane")));
+    assert_eq!(
+        (&user["id"], &user["health"]["height"], &user["profile"]["given_name"]),
+        (&json!(id), &json!("5ft 6in"), &json!("jane"))
+    );
     assert_eq!(server.json(&["user", "show", id])["id"], id);
     assert_eq!(server.json(&["user", "list"]).as_array().unwrap().len(), 1);
     let made = server.json(&["app", "create", "Second", "--region", "DE"]);
     assert_eq!((&made["name"], &made["region"]), (&json!("Second"), &json!("DE")));
-    assert_eq!(keys(&server.json(&["openapi"])), ["partner/2023-10-04.json", "partner/2023-08-22.json", "partner/2023-08-01.json", "directory.json"]);
+    assert_eq!(
+        keys(&server.json(&["openapi"])),
+        ["partner/2023-10-04.json", "partner/2023-08-22.json", "partner/2023-08-01.json", "directory.json"]
+    );
     assert_eq!(server.json(&["migrate"]), json!({"migrated": true}));
     let findings = server.json(&["doctor"]);
     let billing = findings.as_array().unwrap().iter().find(|f| f["what"] == "billing provider").unwrap();
@@ -98,7 +137,8 @@ fn the_json_of_every_command_has_its_documented_members() {
 #[test]
 fn a_revoked_key_stops_within_a_second_and_the_list_says_when_a_key_was_used() {
     let server = Program::start(&[]);
-    let key = server.json(&["key", "create", "--app", &server.client_id, "--environment", "sandbox", "--access", "write"]);
+    let key =
+        server.json(&["key", "create", "--app", &server.client_id, "--environment", "sandbox", "--access", "write"]);
     let (id, text) = (key["id"].as_str().unwrap(), key["key"].as_str().unwrap());
     let update = || server.call_as(text, "POST", "/users/update", &json!({"email": "a@b.co"})).0;
     assert_eq!(update(), 404);
@@ -120,7 +160,9 @@ fn a_frozen_users_token_is_refused_by_the_running_server() {
     let id = server.enrol(&jane()).1["identifier"].as_str().unwrap().to_owned();
     let token = server.json(&["token", "create", "--user", &id])["accessToken"].as_str().unwrap().to_owned();
     let me = || server.call_as(&token, "PUT", "/v1/users/me", &json!({"user": {"nickname": "J"}})).0;
-    for (command, status, word) in [("freeze", 403, "frozen"), ("restore", 200, "active"), ("delete", 401, "deleted")] {
+    for (command, status, word) in
+        [("freeze", 403, "frozen"), ("restore", 200, "active"), ("delete", 401, "deleted"), ("restore", 200, "active")]
+    {
         assert_eq!(server.json(&["user", command, &id])["status"], word);
         assert_eq!(me(), status, "{command}");
     }
@@ -139,16 +181,52 @@ fn what_goes_wrong_is_said_with_what_to_do_and_the_right_exit_code() {
         (&folder, vec!["serve", "--listen", "everywhere"], 2, "--listen"),
         (&folder, vec!["user", "list", "--database", "postgres://localhost/usher"], 1, "sqlite:FILE"),
         (&folder, vec!["serve", "--smtp-url", "smtp://mail.example.com"], 1, "--public-url"),
-        (&folder, vec!["serve", "--smtp-url", "http://mail.example.com", "--public-url", "https://u.example.com"], 1, "smtps://"),
+        (
+            &folder,
+            vec!["serve", "--smtp-url", "http://mail.example.com", "--public-url", "https://u.example.com"],
+            1,
+            "smtps://",
+        ),
         (&start, vec!["user", "show", "nobody@doe.com"], 1, "`usher user list`"),
         (&start, vec!["key", "revoke", nowhere], 1, "`usher key list`"),
         (&start, vec!["mail", "show", nowhere], 1, "`usher mail list`"),
         (&start, vec!["mail", "show"], 1, "no mails yet"),
         (&start, vec!["token", "create", "--user", nowhere], 1, "`usher user list`"),
-        (&start, vec!["key", "create", "--app", nowhere, "--environment", "live", "--access", "read"], 1, "`usher app list`"),
-        (&start, vec!["key", "create", "--app", nowhere, "--environment", "live", "--access", "admin"], 2, "read, write"),
-        (&start, vec!["key", "create", "--app", nowhere, "--environment", "live", "--access", "read", "--api-version", "2020-01-01"], 2, "2023-08-22"),
-        (&start, vec!["key", "create", "--app", nowhere, "--environment", "live", "--access", "read", "--expires", "soon"], 2, "90d"),
+        (
+            &start,
+            vec!["key", "create", "--app", nowhere, "--environment", "live", "--access", "read"],
+            1,
+            "`usher app list`",
+        ),
+        (
+            &start,
+            vec!["key", "create", "--app", nowhere, "--environment", "live", "--access", "admin"],
+            2,
+            "read, write",
+        ),
+        (
+            &start,
+            vec![
+                "key",
+                "create",
+                "--app",
+                nowhere,
+                "--environment",
+                "live",
+                "--access",
+                "read",
+                "--api-version",
+                "2020-01-01",
+            ],
+            2,
+            "2023-08-22",
+        ),
+        (
+            &start,
+            vec!["key", "create", "--app", nowhere, "--environment", "live", "--access", "read", "--expires", "soon"],
+            2,
+            "90d",
+        ),
         (&start, vec!["app", "create", "Acme", "--region", "Germany"], 2, "US or DE"),
         (&start, vec!["app", "create", "Acme", "--redirect-url", "/callback"], 1, "https://"),
         (&start, vec!["app", "create", " "], 1, "name"),
@@ -164,13 +242,32 @@ fn what_goes_wrong_is_said_with_what_to_do_and_the_right_exit_code() {
 fn every_command_has_help_with_an_example() {
     let folder = Folder::new();
     for command in [
-        "serve", "app create", "app update", "app list", "key create", "key list", "key revoke", "user show", "user list", "user freeze",
-        "user delete", "user restore", "mail list", "mail show", "token create", "doctor", "migrate", "openapi",
+        "serve",
+        "app create",
+        "app update",
+        "app list",
+        "key create",
+        "key list",
+        "key revoke",
+        "user show",
+        "user list",
+        "user freeze",
+        "user delete",
+        "user restore",
+        "mail list",
+        "mail show",
+        "token create",
+        "doctor",
+        "migrate",
+        "openapi",
     ] {
         let arguments: Vec<&str> = command.split(' ').chain(["--help"]).collect();
         let output = run(&folder, &arguments);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success() && text.contains("Example") && text.contains(&format!("usher {command}")), "{command}: {text}");
+        assert!(
+            output.status.success() && text.contains("Example") && text.contains(&format!("usher {command}")),
+            "{command}: {text}"
+        );
     }
 }
 
@@ -191,12 +288,32 @@ fn settings_come_from_the_command_line_then_variables_then_the_file() {
     };
     std::fs::write(folder.0.join("usher.toml"), format!("data = {:?}\nlisten = \"127.0.0.1:1\"\n", here.0)).unwrap();
     assert!(list(&|_| {}).contains("Here"));
-    assert!(list(&|c| drop(c.env("USHER_DATA", &there.0))).contains("There"));
-    assert!(list(&|c| drop(c.env("USHER_DATA", &there.0).arg("--data").arg(&elsewhere.0))).contains("Elsewhere"));
+    assert!(
+        list(&|c| {
+            c.env("USHER_DATA", &there.0);
+        })
+        .contains("There")
+    );
+    assert!(
+        list(&|c| {
+            c.env("USHER_DATA", &there.0).arg("--data").arg(&elsewhere.0);
+        })
+        .contains("Elsewhere")
+    );
     let named = folder.0.join("named.toml");
     std::fs::write(&named, format!("data = {:?}\n", there.0)).unwrap();
-    assert!(list(&|c| drop(c.arg("--config").arg(&named))).contains("There"));
-    assert!(list(&|c| drop(c.env("USHER_CONFIG", &named))).contains("There"));
+    assert!(
+        list(&|c| {
+            c.arg("--config").arg(&named);
+        })
+        .contains("There")
+    );
+    assert!(
+        list(&|c| {
+            c.env("USHER_CONFIG", &named);
+        })
+        .contains("There")
+    );
 }
 
 #[test]
@@ -229,8 +346,10 @@ fn a_secret_can_come_from_a_file_and_is_not_shown() {
     assert!(errors(&from_file).contains("--smtp-url: "), "{}", errors(&from_file));
     let variable = usher(&folder).args(arguments).env("USHER_SMTP_URL_FILE", file).output().unwrap();
     assert!(errors(&variable).contains("--smtp-url: ") && !errors(&variable).contains("hunter2"));
-    let both = run(&folder, &[&arguments[..], &["--smtp-url-file", file, "--smtp-url", "smtp://user:hunter2@x"]].concat());
+    let both =
+        run(&folder, &[&arguments[..], &["--smtp-url-file", file, "--smtp-url", "smtp://user:hunter2@x"]].concat());
     assert!(errors(&both).contains("exclude each other") && !errors(&both).contains("hunter2"));
-    let help = usher(&folder).args(["serve", "--help"]).env("USHER_SMTP_URL", "smtp://user:hunter2@x").output().unwrap();
+    let help =
+        usher(&folder).args(["serve", "--help"]).env("USHER_SMTP_URL", "smtp://user:hunter2@x").output().unwrap();
     assert!(!String::from_utf8_lossy(&help.stdout).contains("hunter2"));
 }

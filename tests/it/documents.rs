@@ -13,10 +13,16 @@ fn the_committed_documents_are_the_generated_ones() {
     let mut names = Vec::new();
     for (name, document) in openapi::documents() {
         let committed = std::fs::read_to_string(folder.join(&name)).unwrap_or_default();
-        assert!(committed == format!("{document:#}\n"), "openapi/{name} differs; `usher openapi --out openapi` makes it anew");
+        assert!(
+            committed == format!("{document:#}\n"),
+            "openapi/{name} differs; `usher openapi --out openapi` makes it anew"
+        );
         names.push(name);
     }
-    assert_eq!(names, ["partner/2023-10-04.json", "partner/2023-08-22.json", "partner/2023-08-01.json", "directory.json"]);
+    assert_eq!(
+        names,
+        ["partner/2023-10-04.json", "partner/2023-08-22.json", "partner/2023-08-01.json", "directory.json"]
+    );
 }
 
 #[test]
@@ -52,8 +58,25 @@ fn the_document_of_a_date_has_the_fields_of_that_date() {
         let (_, document) = documents.iter().find(|(name, _)| name.contains(date)).unwrap();
         document["components"]["schemas"][schema]["properties"].as_object().unwrap().keys().cloned().collect()
     };
-    assert_eq!(of("2023-08-01", "UserData"), ["email", "firstname", "lastname", "phonenumber", "dateOfBirth", "gender", "height", "weight", "pregnant", "metadata"]);
-    assert_eq!(of("2023-10-04", "UserData"), ["email", "diabetes", "glp1drugs", "doctorFullname", "medicalClearanceDescription", "metadata"]);
+    assert_eq!(
+        of("2023-08-01", "UserData"),
+        [
+            "email",
+            "firstname",
+            "lastname",
+            "phonenumber",
+            "dateOfBirth",
+            "gender",
+            "height",
+            "weight",
+            "pregnant",
+            "metadata"
+        ]
+    );
+    assert_eq!(
+        of("2023-10-04", "UserData"),
+        ["email", "diabetes", "glp1drugs", "doctorFullname", "medicalClearanceDescription", "metadata"]
+    );
     assert!(of("2023-10-04", "CreateUser").contains(&"currentWeight".to_owned()));
     assert!(!of("2023-08-01", "CreateUser").contains(&"currentWeight".to_owned()));
 }

@@ -86,11 +86,24 @@ pub struct TestApp {
 /// What no line of a log may hold: the example persons' data, keys, tokens, links.
 pub fn reveals(line: &str) -> Option<&'static str> {
     const NEVER: &[&str] = &[
-        "doe.com", "roe.com", "jane", "1234567890", "2025550", "1990-12-23", "Mike Smith", "no pork", "vegan", "5ft 6in", "no allergies",
-        "usher_sandbox_", "usher_live_", "eyJ", "canary",
+        "doe.com",
+        "roe.com",
+        "jane",
+        "1234567890",
+        "2025550",
+        "1990-12-23",
+        "Mike Smith",
+        "no pork",
+        "vegan",
+        "5ft 6in",
+        "no allergies",
+        "usher_sandbox_",
+        "usher_live_",
+        "eyJ",
+        "canary",
     ];
-    let link = line.match_indices("/links/").any(|(at, found)| !line[at + found.len()..].starts_with('{'));
-    NEVER.iter().copied().find(|never| line.contains(never)).or(link.then_some("a link"))
+    let a_link = line.match_indices("/links/").any(|(at, found)| !line[at + found.len()..].starts_with('{'));
+    NEVER.iter().copied().find(|never| line.contains(never)).or(a_link.then_some("a link"))
 }
 
 /// Watches every line that the suite logs, at the finest level. Nothing personal may pass: the process ends then,
@@ -176,7 +189,10 @@ impl TestApp {
 
     pub async fn server_in(&self, kind: Kind, access: Access) -> Client<'_> {
         let key = self.key(kind, access).await;
-        self.anyone().with("X-API-KEY", &key).with("X-API-KEY-TYPE", access.as_str()).with("X-CLIENT-ID", &self.client_id.to_string())
+        self.anyone()
+            .with("X-API-KEY", &key)
+            .with("X-API-KEY-TYPE", access.as_str())
+            .with("X-CLIENT-ID", &self.client_id.to_string())
     }
 
     /// A person with an access token.

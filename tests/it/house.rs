@@ -39,7 +39,19 @@ fn naming(words: &[&str], may: &dyn Fn(&str) -> bool) -> Vec<String> {
     found
 }
 
-const CONCEPTS: &[&str] = &["apps", "tenants", "users", "keys", "links", "tokens", "mail/mod.rs", "outbox/mod.rs", "outbox/store.rs", "field.rs", "caller.rs"];
+const CONCEPTS: &[&str] = &[
+    "apps",
+    "tenants",
+    "users",
+    "keys",
+    "links",
+    "tokens",
+    "mail/mod.rs",
+    "outbox/mod.rs",
+    "outbox/store.rs",
+    "field.rs",
+    "caller.rs",
+];
 
 fn is_concept(name: &str) -> bool {
     CONCEPTS.iter().any(|concept| name.starts_with(concept))
@@ -64,7 +76,10 @@ fn sql_stands_in_stores_and_nowhere_else() {
 
 #[test]
 fn http_and_pages_do_not_know_the_app_and_only_the_app_spawns() {
-    assert_eq!(naming(&["crate::app::", "crate::cli"], &|name| !name.starts_with("api/") && !name.starts_with("ui/")), Vec::<String>::new());
+    assert_eq!(
+        naming(&["crate::app::", "crate::cli"], &|name| !name.starts_with("api/") && !name.starts_with("ui/")),
+        Vec::<String>::new()
+    );
     assert_eq!(naming(&["tokio::spawn"], &|name| name == "app.rs"), Vec::<String>::new());
 }
 
@@ -73,7 +88,13 @@ async fn the_public_routes_are_these_and_no_others() {
     let app = TestApp::new().await;
     let mut public = Vec::new();
     for route in routes() {
-        let path = route.path.replace("{userId}", "me").replace("{appId}", "x").replace("{link}", "x").replace("{file}", "usher.css").replace("{date}", "2023-10-04.json");
+        let path = route
+            .path
+            .replace("{userId}", "me")
+            .replace("{appId}", "x")
+            .replace("{link}", "x")
+            .replace("{file}", "usher.css")
+            .replace("{date}", "2023-10-04.json");
         let status = app.anyone().send(route.method, &path, "{}").await.status;
         if !matches!(status, 401 | 403) {
             public.push(format!("{} {}", route.method, route.path));
@@ -82,9 +103,20 @@ async fn the_public_routes_are_these_and_no_others() {
     assert_eq!(
         public,
         [
-            "GET /", "GET /links/{link}", "POST /links/{link}", "POST /links/{link}/renew", "GET /profile", "POST /sign-out", "GET /assets/{file}",
-            "GET /.well-known/jwks.json", "GET /openapi", "GET /openapi/partner/{date}", "GET /openapi/directory.json",
-            "GET /livez", "GET /readyz", "GET /metrics",
+            "GET /",
+            "GET /links/{link}",
+            "POST /links/{link}",
+            "POST /links/{link}/renew",
+            "GET /profile",
+            "POST /sign-out",
+            "GET /assets/{file}",
+            "GET /.well-known/jwks.json",
+            "GET /openapi",
+            "GET /openapi/partner/{date}",
+            "GET /openapi/directory.json",
+            "GET /livez",
+            "GET /readyz",
+            "GET /metrics",
         ]
     );
 }

@@ -20,6 +20,12 @@ impl TestApp {
         self.anyone().get(link).await
     }
 
+    /// Asks for a new link, a second later: mails of one millisecond have no order.
+    async fn renew(&self, link: &str) -> Answer {
+        self.advance(Duration::from_secs(1));
+        self.press(&format!("{link}/renew")).await
+    }
+
     async fn press(&self, link: &str) -> Answer {
         self.anyone().send("POST", link, "").await
     }
@@ -75,7 +81,7 @@ async fn a_link_works_for_a_day_and_then_offers_a_new_one() {
     for page in [app.open(&link).await, app.press(&link).await] {
         assert!(page.text.contains("expired") && page.text.contains("Send me a new link"), "{}", page.text);
     }
-    let sent = app.press(&format!("{link}/renew")).await.ok();
+    let sent = app.renew(&link).await.ok();
     assert!(sent.text.contains("sent you a new link"));
     assert_eq!(app.press(&app.newest_link().await).await.status, 303);
 }
@@ -83,8 +89,7 @@ async fn a_link_works_for_a_day_and_then_offers_a_new_one() {
 #[tokio::test]
 async fn a_newer_link_supersedes_the_one_before() {
     let (app, _, first) = app_with_link().await;
-    app.advance(Duration::from_secs(1));
-    app.press(&format!("{first}/renew")).await.ok();
+    app.renew(&first).await.ok();
     let second = app.newest_link().await;
     assert_ne!(first, second);
     assert!(app.press(&first).await.text.contains("A newer link"));
@@ -95,15 +100,14 @@ async fn a_newer_link_supersedes_the_one_before() {
 async fn a_person_is_sent_five_links_an_hour_at_the_most() {
     let (app, _, link) = app_with_link().await;
     for _ in 0..4 {
-        app.advance(Duration::from_secs(1));
-        app.press(&format!("{link}/renew")).await.ok();
+        app.renew(&link).await.ok();
     }
     let newest = app.newest_link().await;
-    let refused = app.press(&format!("{link}/renew")).await;
+    let refused = app.renew(&link).await;
     assert_eq!((refused.status, app.mails().await.len()), (429, 5));
     assert_eq!(app.press(&newest).await.status, 303, "the link already sent still works");
     app.advance(Duration::from_hours(1));
-    app.press(&format!("{link}/renew")).await.ok();
+    app.renew(&link).await.ok();
 }
 
 #[tokio::test]
@@ -112,14 +116,13 @@ async fn an_email_change_freezing_and_deletion_end_a_link() {
     let server = app.server().await;
     server.put(&format!("/v1/users/{id}"), json!({"user": {"email": "jane@roe.com"}})).await.ok();
     assert!(app.press(&link).await.text.contains("A newer link"));
-    app.advance(Duration::from_secs(1));
-    app.press(&format!("{link}/renew")).await.ok();
+    app.renew(&link).await.ok();
     assert_eq!(app.mails().await[0].1.to, "jane@roe.com", "a new link goes to the address on record");
     let newest = app.newest_link().await;
     let user: UserId = id.parse().unwrap();
     for (status, code) in [(Status::Frozen, 403), (Status::Deleted, 401)] {
         app.store().write(move |tx| users::set_status(tx, user, status)).await.unwrap();
-        assert_eq!(app.press(&format!("{newest}/renew")).await.status, code);
+        assert_eq!(app.renew(&newest).await.status, code);
         assert_ne!(app.press(&newest).await.status, 303);
     }
 }
@@ -140,10 +143,18 @@ async fn the_links_address_comes_from_the_public_url_whatever_the_request_says()
     let app = TestApp::new().await;
     let acme = app.partner("acme").await;
     for (i, (name, value)) in [
-        ("Host", "evil.example"), ("X-Forwarded-Host", "evil.example"), ("X-Forwarded-Proto", "http"),
-        ("Forwarded", "host=evil.example;proto=http"), ("X-Original-Host", "evil.example"), ("Origin", "https://evil.example"),
-    ].into_iter().enumerate() {
-        let body = jane().but("email", json!(format!("jane{i}@doe.com"))).but("phonenumber", json!(format!("202555010{i}")));
+        ("Host", "evil.example"),
+        ("X-Forwarded-Host", "evil.example"),
+        ("X-Forwarded-Proto", "http"),
+        ("Forwarded", "host=evil.example;proto=http"),
+        ("X-Original-Host", "evil.example"),
+        ("Origin", "https://evil.example"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let body =
+            jane().but("email", json!(format!("jane{i}@doe.com"))).but("phonenumber", json!(format!("202555010{i}")));
         acme.with(name, value).post("/users/create", body).await.ok();
     }
     for (_, mail) in app.mails().await {
@@ -156,7 +167,8 @@ async fn the_links_address_comes_from_the_public_url_whatever_the_request_says()
 async fn with_a_redirect_url_the_person_goes_to_the_app_with_a_one_time_code() {
     let (app, _, link) = app_with_link().await;
     let id = app.client_id;
-    let settings = Settings { redirect_url: Some("https://app.example.com/callback?from=mail".into()), ..Settings::default() };
+    let settings =
+        Settings { redirect_url: Some("https://app.example.com/callback?from=mail".into()), ..Settings::default() };
     app.store().write(move |tx| apps::update(tx, id, Some(Kind::Sandbox), &settings)).await.unwrap();
     let page = app.open(&link).await.ok();
     assert!(page.header("content-security-policy").ends_with("form-action 'self' https://app.example.com"));
@@ -167,7 +179,11 @@ async fn with_a_redirect_url_the_person_goes_to_the_app_with_a_one_time_code() {
     let names: Vec<&str> = query.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["from", "code", "service", "client_id"]);
     assert_eq!((query[1].1.len(), query[2].1.as_str(), &query[3].1), (43, "email", &id.to_string()));
-    assert_eq!((app.count("sessions").await, app.count("links").await), (0, 2), "the code is stored, by its hash, and waits");
+    assert_eq!(
+        (app.count("sessions").await, app.count("links").await),
+        (0, 2),
+        "the code is stored, by its hash, and waits"
+    );
     let code = format!("/links/{}", query[1].1);
     assert!(app.open(&code).await.text.contains("not one of ours"), "a code is no link");
 }
@@ -175,9 +191,14 @@ async fn with_a_redirect_url_the_person_goes_to_the_app_with_a_one_time_code() {
 #[tokio::test]
 async fn pages_are_private_and_load_nothing_from_elsewhere() {
     let (app, _, link) = app_with_link().await;
-    for page in [app.open(&link).await, app.open("/links/nonsense").await, app.open("/").await, app.open("/profile").await] {
+    for page in
+        [app.open(&link).await, app.open("/links/nonsense").await, app.open("/").await, app.open("/profile").await]
+    {
         assert_eq!((page.header("referrer-policy"), page.header("cache-control")), ("no-referrer", "no-store"));
-        assert!(page.header("content-security-policy").starts_with("default-src 'none'; style-src 'self'; script-src 'self'"));
+        assert!(
+            page.header("content-security-policy")
+                .starts_with("default-src 'none'; style-src 'self'; script-src 'self'")
+        );
         assert!(!page.text.contains("style=") && !page.text.contains("onclick"));
     }
     for asset in ["usher.css", "profile.js"] {
@@ -211,14 +232,14 @@ async fn a_session_ends_by_signing_out_by_time_and_by_freezing() {
     me.send("POST", "/sign-out", "").await;
     assert!(!signed_in().await);
 
-    app.press(&format!("{link}/renew")).await.ok();
+    app.renew(&link).await.ok();
     let pressed = app.press(&app.newest_link().await).await;
     let me = app.anyone().with("Cookie", cookie(&pressed));
     assert!(me.get("/profile").await.text.contains("Save"));
     app.advance(Duration::from_hours(12));
     assert!(me.get("/profile").await.text.contains("signed out"));
 
-    app.press(&format!("{link}/renew")).await.ok();
+    app.renew(&link).await.ok();
     let pressed = app.press(&app.newest_link().await).await;
     let me = app.anyone().with("Cookie", cookie(&pressed));
     let user: UserId = id.parse().unwrap();

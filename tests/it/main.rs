@@ -1,5 +1,11 @@
 //! One test binary. Tests read like sentences; [`harness`] has the app they talk to, [`program`] the real binary.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::too_many_lines,
+    reason = "tests time the program from outside, and a table of cases is as long as it is"
+)]
+
 mod harness;
 mod program;
 

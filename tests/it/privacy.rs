@@ -20,8 +20,12 @@ fn canary() -> Value {
 #[test]
 fn the_watch_over_the_log_sees_what_it_should() {
     for line in [
-        r#"{"route":"/users/create","email":"jane@doe.com"}"#, "phone +1 123 456 7890 1234567890", "usher_sandbox_w_abc", "Bearer eyJhbGciOi",
-        "path=/links/EgFsXcwR8Wn9qbESAVZ2-P08HfjELnAKLxyAmRtb5O8", "doctor Dr. Mike Smith",
+        r#"{"route":"/users/create","email":"jane@doe.com"}"#,
+        "phone +1 123 456 7890 1234567890",
+        "usher_sandbox_w_abc",
+        "Bearer eyJhbGciOi",
+        "path=/links/EgFsXcwR8Wn9qbESAVZ2-P08HfjELnAKLxyAmRtb5O8",
+        "doctor Dr. Mike Smith",
     ] {
         assert!(reveals(line).is_some(), "{line}");
     }
@@ -41,7 +45,8 @@ async fn an_error_never_repeats_what_was_sent() {
             answers.push(acme.post("/users/create", canary().but(name, wrong)).await);
         }
     }
-    for text in [r#"{"canary-note": canary-meta"#, r#"{"canary-note":1,"canary-note":2}"#, r#""canary-email@doe.com""#] {
+    for text in [r#"{"canary-note": canary-meta"#, r#"{"canary-note":1,"canary-note":2}"#, r#""canary-email@doe.com""#]
+    {
         answers.push(acme.send("POST", "/users/create", text).await);
     }
     answers.push(app.anyone().get("/users/canary-email@doe.com").await);
@@ -61,7 +66,9 @@ async fn health_data_links_and_keys_are_not_readable_in_the_files() {
     let app = TestApp::new().await;
     let key = app.key(Kind::Sandbox, usher::keys::Access::Write).await;
     let acme = app.anyone().with("Authorization", &format!("Bearer {key}"));
-    let body = canary().but("doctorFullname", json!("canary-doctor")).but("medicalClearanceDescription", json!("canary-clearance"));
+    let body = canary()
+        .but("doctorFullname", json!("canary-doctor"))
+        .but("medicalClearanceDescription", json!("canary-clearance"));
     let id = acme.post("/users/create", body).await.ok().id().to_owned();
     let link = app.newest_link().await;
     let token = app.token(&id).await;
@@ -69,9 +76,20 @@ async fn health_data_links_and_keys_are_not_readable_in_the_files() {
     for file in std::fs::read_dir(app.path()).unwrap().map(Result::unwrap) {
         files.push(std::fs::read(file.path()).unwrap());
     }
-    let holds = |needle: &str| files.iter().any(|file| file.windows(needle.len()).any(|window| window == needle.as_bytes()));
+    let holds =
+        |needle: &str| files.iter().any(|file| file.windows(needle.len()).any(|window| window == needle.as_bytes()));
     assert!(holds("canary-email"), "the address is there to be found by");
-    for secret in ["canary-note", "canary-meta", "canary-doctor", "canary-clearance", "5ft 6in", "no pork", &link[7..], &key[16..], &token[..40]] {
+    for secret in [
+        "canary-note",
+        "canary-meta",
+        "canary-doctor",
+        "canary-clearance",
+        "5ft 6in",
+        "no pork",
+        &link[7..],
+        &key[16..],
+        &token[..40],
+    ] {
         assert!(!holds(secret), "{secret} can be read in the files");
     }
 }

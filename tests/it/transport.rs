@@ -14,21 +14,48 @@ async fn every_error_is_json_in_the_dialect_of_its_address() {
     let app = TestApp::new().await;
     let anyone = app.anyone();
     for (method, path, status) in [
-        ("GET", "/users/create", 405), ("PUT", "/users/create", 405), ("DELETE", "/users/update", 405), ("BREW", "/users/create", 405),
-        ("POST", "/foo", 404), ("GET", "/users", 404), ("POST", "/users/create/", 404), ("GET", "/openapi/partner/2020-01-01.json", 400),
+        ("GET", "/users/create", 405),
+        ("PUT", "/users/create", 405),
+        ("DELETE", "/users/update", 405),
+        ("BREW", "/users/create", 405),
+        ("POST", "/foo", 404),
+        ("GET", "/users", 404),
+        ("POST", "/users/create/", 404),
+        ("GET", "/openapi/partner/2020-01-01.json", 400),
     ] {
         let answer = anyone.send(method, path, "").await;
-        assert_eq!((answer.status, answer.header("content-type")), (status, "application/json; charset=utf-8"), "{method} {path}");
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (status, "application/json; charset=utf-8"),
+            "{method} {path}"
+        );
         let names: Vec<&String> = answer.body.as_object().unwrap().keys().collect();
         assert_eq!(names, ["message", "code", "errors", "requestId"], "{method} {path}");
     }
-    for (method, path, status) in [("GET", "/v1/users/me", 405), ("PATCH", "/v1/users/me", 405), ("GET", "/v1/nothing", 404), ("PUT", "/api/v1", 404)] {
+    for (method, path, status) in [
+        ("GET", "/v1/users/me", 405),
+        ("PATCH", "/v1/users/me", 405),
+        ("GET", "/v1/nothing", 404),
+        ("PUT", "/api/v1", 404),
+    ] {
         let answer = anyone.send(method, path, "").await;
         let names: Vec<&String> = answer.body.as_object().unwrap().keys().collect();
-        assert_eq!((answer.status, names), (status, vec!["success", "error", "message", "data"].iter().map(|s| s.to_string()).collect::<Vec<_>>().iter().collect()));
+        assert_eq!(
+            (answer.status, names),
+            (
+                status,
+                ["success", "error", "message", "data"]
+                    .iter()
+                    .map(std::string::ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .iter()
+                    .collect()
+            )
+        );
     }
     assert_eq!(anyone.get("/users/create").await.header("allow"), "POST");
-    let mut allowed: Vec<String> = anyone.get("/v1/users/me").await.header("allow").split(',').map(|m| m.trim().to_owned()).collect();
+    let mut allowed: Vec<String> =
+        anyone.get("/v1/users/me").await.header("allow").split(',').map(|m| m.trim().to_owned()).collect();
     allowed.sort();
     assert_eq!(allowed, ["POST", "PUT"]);
 }
@@ -39,8 +66,12 @@ async fn every_answer_has_its_own_request_id() {
     let acme = app.partner("acme").await;
     let mut ids = std::collections::BTreeSet::new();
     for answer in [
-        acme.post("/users/create", jane()).await, acme.post("/users/create", jane()).await, app.anyone().get("/nothing").await,
-        app.anyone().get("/livez").await, app.anyone().get("/").await, app.anyone().send("PUT", "/v1/users/me", "").await,
+        acme.post("/users/create", jane()).await,
+        acme.post("/users/create", jane()).await,
+        app.anyone().get("/nothing").await,
+        app.anyone().get("/livez").await,
+        app.anyone().get("/").await,
+        app.anyone().send("PUT", "/v1/users/me", "").await,
     ] {
         assert_eq!((answer.header("request-id").len(), answer.header("x-content-type-options")), (36, "nosniff"));
         ids.insert(answer.header("request-id").to_owned());
@@ -59,7 +90,8 @@ async fn a_body_over_64_kib_is_413_and_one_of_64_is_read() {
     let large = acme.send("POST", "/users/create", sized(64 * 1024 + 1)).await;
     assert_eq!((large.status, &large.body["code"]), (413, &json!("too_large")));
     acme.send("POST", "/users/create", sized(64 * 1024)).await.ok();
-    let envelope = app.server().await.send("PUT", "/v1/users/11111111-1111-4111-8111-111111111111", sized(70_000)).await;
+    let envelope =
+        app.server().await.send("PUT", "/v1/users/11111111-1111-4111-8111-111111111111", sized(70_000)).await;
     assert_eq!((envelope.status, envelope.error()), (413, "The body is larger than 64 KiB"));
 }
 
@@ -68,7 +100,11 @@ async fn deep_and_doubled_bodies_are_400() {
     let app = TestApp::new().await;
     let acme = app.partner("acme").await;
     let deep = format!(r#"{{"metadata":{}1{}}}"#, "[".repeat(40), "]".repeat(40));
-    for (body, code) in [(deep.as_str(), "too_deep"), (r#"{"metadata":{"a":1,"a":2}}"#, "duplicate_key"), ("{\"email\":\"\\ud800\"}", "malformed_json")] {
+    for (body, code) in [
+        (deep.as_str(), "too_deep"),
+        (r#"{"metadata":{"a":1,"a":2}}"#, "duplicate_key"),
+        ("{\"email\":\"\\ud800\"}", "malformed_json"),
+    ] {
         let answer = acme.send("POST", "/users/create", body.to_owned()).await;
         assert_eq!((answer.status, &answer.body["code"]), (400, &json!(code)));
     }
@@ -83,9 +119,14 @@ async fn browsers_may_call_the_directory_api_from_anywhere_without_cookies() {
         .with("Access-Control-Request-Headers", "authentication,x-api-key,content-type");
     for path in ["/v1/users/me", "/api/v1/users/me"] {
         let answer = preflight.send("OPTIONS", path, "").await.ok();
-        assert_eq!((answer.header("access-control-allow-origin"), answer.header("access-control-allow-credentials")), ("*", ""));
+        assert_eq!(
+            (answer.header("access-control-allow-origin"), answer.header("access-control-allow-credentials")),
+            ("*", "")
+        );
         assert_eq!(answer.header("access-control-allow-methods"), "GET,POST,PUT,DELETE");
-        for header in ["authorization", "authentication", "content-type", "accept", "x-api-key", "x-api-key-type", "x-client-id"] {
+        for header in
+            ["authorization", "authentication", "content-type", "accept", "x-api-key", "x-api-key-type", "x-client-id"]
+        {
             assert!(answer.header("access-control-allow-headers").contains(header), "{header}");
         }
     }
@@ -93,7 +134,11 @@ async fn browsers_may_call_the_directory_api_from_anywhere_without_cookies() {
     let refused = browser.put("/v1/users/me", json!({"user": {}})).await;
     assert_eq!((refused.status, refused.header("access-control-allow-origin")), (401, "*"));
     let partner = preflight.send("OPTIONS", "/users/create", "").await;
-    assert_eq!((partner.status, partner.header("access-control-allow-origin")), (405, ""), "partner keys have no place in a browser");
+    assert_eq!(
+        (partner.status, partner.header("access-control-allow-origin")),
+        (405, ""),
+        "partner keys have no place in a browser"
+    );
 }
 
 #[tokio::test]
@@ -104,7 +149,11 @@ async fn health_and_counters_are_public_and_impersonal() {
     assert_eq!(app.anyone().get("/livez").await.ok().body, json!({"status": "alive"}));
     assert_eq!(app.anyone().get("/readyz").await.ok().body, json!({"status": "ready"}));
     let metrics = app.anyone().get("/metrics").await.ok();
-    assert!(metrics.text.contains(r#"usher_http_requests_total{method="POST",route="/users/create",status="200"} 1"#), "{}", metrics.text);
+    assert!(
+        metrics.text.contains(r#"usher_http_requests_total{method="POST",route="/users/create",status="200"} 1"#),
+        "{}",
+        metrics.text
+    );
     assert!(!metrics.text.contains("jane"));
     app.app.api().closing.store(true, std::sync::atomic::Ordering::SeqCst);
     assert_eq!(app.anyone().get("/readyz").await.status, 503);
@@ -118,7 +167,7 @@ fn slow_clients_are_let_go_and_others_are_served_meanwhile() {
     let (silent, half, trickle) = std::thread::scope(|scope| {
         let connect = || {
             let socket = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
-            socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+            socket.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
             socket
         };
         let closed_after = move |mut socket: TcpStream| {
@@ -136,7 +185,9 @@ fn slow_clients_are_let_go_and_others_are_served_meanwhile() {
         let key = &server.key;
         let trickle = scope.spawn(move || {
             let mut socket = connect();
-            let head = format!("POST /users/create HTTP/1.1\r\nHost: u\r\nAuthorization: Bearer {key}\r\nContent-Length: 100\r\n\r\n{{");
+            let head = format!(
+                "POST /users/create HTTP/1.1\r\nHost: u\r\nAuthorization: Bearer {key}\r\nContent-Length: 100\r\n\r\n{{"
+            );
             socket.write_all(head.as_bytes()).unwrap();
             closed_after(socket)
         });
@@ -157,7 +208,11 @@ fn a_stopping_server_finishes_what_it_has_begun_and_exits_0() {
     let server = Program::start(&[]);
     let address = server.url.trim_start_matches("http://").to_owned();
     let body = jane().to_string();
-    let head = format!("POST /users/create HTTP/1.1\r\nHost: u\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\r\n", server.key, body.len());
+    let head = format!(
+        "POST /users/create HTTP/1.1\r\nHost: u\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\r\n",
+        server.key,
+        body.len()
+    );
     let mut begun = TcpStream::connect(&address).unwrap();
     begun.write_all(head.as_bytes()).unwrap();
     let mut idle = TcpStream::connect(&address).unwrap();
@@ -181,9 +236,16 @@ fn a_client_that_hangs_up_leaves_a_whole_operation_or_none() {
     let server = Program::start(&[]);
     let address = server.url.trim_start_matches("http://").to_owned();
     for i in 0..100_u64 {
-        let body = john().but("email", json!(format!("j{i}@doe.com"))).but("phonenumber", json!(format!("2025552{i:03}"))).to_string();
+        let body = john()
+            .but("email", json!(format!("j{i}@doe.com")))
+            .but("phonenumber", json!(format!("2025552{i:03}")))
+            .to_string();
         let mut socket = TcpStream::connect(&address).unwrap();
-        let head = format!("POST /users/create HTTP/1.1\r\nHost: u\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\r\n{body}", server.key, body.len());
+        let head = format!(
+            "POST /users/create HTTP/1.1\r\nHost: u\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\r\n{body}",
+            server.key,
+            body.len()
+        );
         socket.write_all(head.as_bytes()).unwrap();
         std::thread::sleep(Duration::from_micros(i * 70));
         drop(socket);
@@ -202,7 +264,8 @@ fn what_is_not_http_is_told_so() {
     assert!(head.starts_with("HTTP/1.1 400"), "{head}");
     let header = format!("GET /livez HTTP/1.1\r\nHost: u\r\nX: {}\r\n\r\n", "x".repeat(70_000));
     assert!(raw(&server.url, header.as_bytes()).0.starts_with("HTTP/1.1 431"));
-    let both = b"POST /users/create HTTP/1.1\r\nHost: u\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    let both =
+        b"POST /users/create HTTP/1.1\r\nHost: u\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
     assert!(!raw(&server.url, both).0.starts_with("HTTP/1.1 2"));
     assert_eq!(server.call("GET", "/livez", &Value::Null).0, 200);
 }

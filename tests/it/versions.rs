@@ -37,7 +37,11 @@ async fn a_date_that_is_none_of_ours_is_400_with_the_list() {
             "{date}"
         );
     }
-    let two = acme.with("Fitmate-Version", "2023-10-04").with("Usher-Version", "2023-08-22").post("/users/create", jane()).await;
+    let two = acme
+        .with("Fitmate-Version", "2023-10-04")
+        .with("Usher-Version", "2023-08-22")
+        .post("/users/create", jane())
+        .await;
     assert_eq!((two.status, &two.body["code"]), (400, &json!("two_versions")));
     assert_eq!(app.count("users").await, 0);
 }
@@ -54,7 +58,10 @@ fn first_create() -> Value {
 async fn the_first_version_takes_gender_and_weight_and_ignores_what_came_later() {
     let app = TestApp::new().await;
     let first = app.partner("acme").await.with("Fitmate-Version", "2023-08-01");
-    let later = first_create().but("diabetes", json!("nonsense")).but("currentWeight", json!("abc")).but("paymentPlan", json!(3));
+    let later = first_create()
+        .but("diabetes", json!("nonsense"))
+        .but("currentWeight", json!("abc"))
+        .but("paymentPlan", json!(3));
     let id = first.post("/users/create", later).await.ok().id().to_owned();
     let health = json!(app.user(&id).await.person.health);
     assert_eq!(
@@ -73,7 +80,10 @@ async fn the_first_version_updates_and_shows_its_ten_fields() {
     let acme = app.partner("acme").await;
     acme.post("/users/create", jane().but("sex", json!("intersex"))).await.ok();
     let first = acme.with("Fitmate-Version", "2023-08-01");
-    let answer = first.post("/users/update", json!({"email": "jane@doe.com", "firstname": "Janet", "weight": "131.5"})).await.ok();
+    let answer = first
+        .post("/users/update", json!({"email": "jane@doe.com", "firstname": "Janet", "weight": "131.5"}))
+        .await
+        .ok();
     assert_eq!(
         answer.body["data"].to_string(),
         r#"{"email":"jane@doe.com","firstname":"Janet","lastname":"doe","phonenumber":"1234567890","dateOfBirth":"1990-12-23","gender":null,"height":"5ft 6in","weight":131.5,"pregnant":false,"metadata":{"key":"value"}}"#
@@ -110,7 +120,9 @@ async fn the_middle_version_requires_what_both_neighbours_do() {
     }
     let weightless = middle.post("/users/create", least.clone().without("weight")).await;
     assert_eq!((weightless.status, weightless.fields()), (400, vec!["currentWeight"]));
-    let checked = middle.post("/users/create", least.clone().but("diabetes", json!(4)).but("medicalClearance", json!("none"))).await;
+    let checked = middle
+        .post("/users/create", least.clone().but("diabetes", json!(4)).but("medicalClearance", json!("none")))
+        .await;
     assert_eq!((checked.status, checked.fields()), (400, vec!["diabetes", "medicalClearance"]));
     let id = middle.post("/users/create", least.but("currentWeight", json!(125))).await.ok().id().to_owned();
     assert_eq!(json!(app.user(&id).await.person.health.current_weight), 125);

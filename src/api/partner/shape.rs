@@ -232,13 +232,16 @@ impl Shape {
 #[cfg(test)]
 mod tests {
     use crate::api::versions::ApiDate;
-    use crate::field::twice;
 
     #[test]
     fn every_date_has_its_shapes_and_no_field_twice() {
         for date in ApiDate::all() {
             for shape in [&date.shapes().create, &date.shapes().update] {
-                assert_eq!(twice(shape.fields.iter().map(|f| f.wire.name)), Vec::<&str>::new(), "{}", date.as_str());
+                let mut names: Vec<&str> = shape.fields.iter().map(|field| field.wire.name).collect();
+                let all = names.len();
+                names.sort_unstable();
+                names.dedup();
+                assert_eq!(names.len(), all, "{}", date.as_str());
             }
         }
     }
