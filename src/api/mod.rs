@@ -96,7 +96,7 @@ impl Surface {
     fn of(path: &str) -> Surface {
         let below =
             |prefix: &&str| path.strip_prefix(*prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| below(prefix));
+        let starts = |prefixes: &[&str]| prefixes.iter().any(below);
         if starts(&["/v1", "/api/v1"]) {
             Surface::Directory
         } else if starts(&["/users", "/subscription"]) {

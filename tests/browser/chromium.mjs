@@ -42,7 +42,8 @@ export async function browse(use, { others = [], complaints = [], javaScript = t
   }
 }
 
-/** Checks the page as a phone and as a desk see it, light and dark, and keeps pictures if somebody wants them. */
+/** Checks the page as a phone and as a desk see it, light and dark, and keeps pictures in the folder
+ * SCREENSHOTS if somebody wants them. */
 export async function look(page, name) {
   const sizes = { phone: { width: 360, height: 740 }, desk: { width: 1280, height: 800 } };
   for (const [size, viewport] of Object.entries(sizes)) {
