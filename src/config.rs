@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::builder::Resettable;
 use clap::{ArgMatches, Command};
 
 use crate::error::{Error, Result};
@@ -84,7 +85,12 @@ fn options(command: &Command) -> Vec<String> {
 
 fn give(command: Command, defaults: &[(String, String)]) -> Command {
     let command = command.mut_args(|argument| {
-        let entry = argument.get_long().filter(|_| argument.get_env().is_some());
+        // Compose files and unit files give a variable that is not set as an empty one.
+        #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+        let empty = argument.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+        let named = argument.get_env().is_some();
+        let argument = if empty { argument.env(Resettable::Reset) } else { argument };
+        let entry = argument.get_long().filter(|_| named);
         match entry.and_then(|long| defaults.iter().find(|(name, _)| name == long)) {
             Some((_, value)) => argument.default_value(value.clone()).required(false),
             None => argument,

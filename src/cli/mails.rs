@@ -24,6 +24,12 @@ pub enum Mail {
         /// The mail's id [default: the newest]
         id: Option<JobId>,
     },
+    /// Try a failed mail again
+    #[command(after_help = "Example:\n  usher mail retry 4d5f3c1e-6f0b-4c8e-9f57-0a8f6d1c2b3a")]
+    Retry {
+        /// The mail's id
+        id: JobId,
+    },
 }
 
 impl Mail {
@@ -72,6 +78,10 @@ impl Mail {
                     ),
                 };
                 common.say(&json, &words);
+            }
+            Mail::Retry { id } => {
+                store.write(move |tx| outbox::retry(tx, id)).await?;
+                common.say(&json!({"id": id, "state": State::Queued}), "Queued again.");
             }
         }
         Ok(())

@@ -72,8 +72,10 @@ impl Serve {
     pub async fn run(self, common: &Common) -> Result<()> {
         start_log(self.log_format, self.log_level);
         let smtp_url = secret("smtp-url", self.smtp_url, self.smtp_url_file.as_deref())?;
-        if self.public_url.as_ref().is_some_and(|url| !matches!(url.scheme(), "http" | "https") || !url.has_host()) {
-            return Err(Error::startup("--public-url must be an http:// or https:// address."));
+        let is_origin =
+            |url: &Url| matches!(url.scheme(), "http" | "https") && url.path() == "/" && url.query().is_none();
+        if self.public_url.as_ref().is_some_and(|url| !is_origin(url)) {
+            return Err(Error::startup("--public-url must be an http:// or https:// address without a path."));
         }
         let from = self.mail_from.unwrap_or_else(|| {
             let host = self.public_url.as_ref().and_then(Url::host_str).unwrap_or("localhost");

@@ -65,11 +65,12 @@ impl User {
                         user.id.to_string(),
                         user.email.address().to_owned(),
                         environment.kind.as_str().to_owned(),
+                        user.status().as_str().to_owned(),
                         or_dash(user.email_verified_at),
                         user.created_at.to_string(),
                     ]
                 };
-                let head = ["ID", "EMAIL", "ENVIRONMENT", "EMAIL VERIFIED", "CREATED"];
+                let head = ["ID", "EMAIL", "ENVIRONMENT", "STATUS", "EMAIL VERIFIED", "CREATED"];
                 common.show(&json!(json), &head, users.iter().map(row).collect(), "There are no users.");
                 return Ok(());
             }
@@ -84,12 +85,7 @@ impl User {
                 Ok(user.id)
             })
             .await?;
-        let word = match status {
-            Status::Active => "active",
-            Status::Frozen => "frozen",
-            Status::Deleted => "deleted",
-        };
-        common.say(&json!({"id": id, "status": word}), &format!("The user is {word}."));
+        common.say(&json!({"id": id, "status": status}), &format!("The user is {}.", status.as_str()));
         Ok(())
     }
 }
@@ -135,6 +131,7 @@ fn to_json(user: &users::User, environment: &Environment) -> Value {
         "clientId": environment.app,
         "environment": environment.kind,
         "tenantId": user.tenant,
+        "status": user.status(),
         "email": user.email,
         "emailVerified": user.email_verified_at.is_some(),
         "phone": user.person.phone,

@@ -72,7 +72,7 @@ impl Smtp {
         };
         match self.transport.send(message).await {
             Ok(_) => Outcome::Done,
-            Err(e) if e.is_permanent() => Outcome::GiveUp(words(&e)),
+            Err(e) if e.is_permanent() && !is_about_us(&e) => Outcome::GiveUp(words(&e)),
             Err(e) => Outcome::Retry(words(&e)),
         }
     }
@@ -89,6 +89,12 @@ impl Smtp {
             .multipart(MultiPart::alternative_plain_html(mail.text.clone(), mail.html.clone()))
             .map_err(|e| e.to_string())
     }
+}
+
+/// Whether the server refused our sign-in (RFC 4954: 530, 534, 535, 538) and not this message. The operator will mend
+/// that, and no mail may be lost meanwhile.
+fn is_about_us(error: &lettre::transport::smtp::Error) -> bool {
+    error.status().is_some_and(|code| matches!(u16::from(code), 530 | 534 | 535 | 538))
 }
 
 /// The error with its causes: the innermost holds the server's words.

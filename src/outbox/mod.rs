@@ -139,15 +139,26 @@ pub enum Outcome {
     GiveUp(String),
 }
 
+/// Queues a mail again that was given up, from its first try on.
+///
+/// # Errors
+/// There is no such job, or it was not given up.
+pub fn retry(tx: &Tx, id: JobId) -> Result<()> {
+    match get(tx, id)?.state {
+        State::Failed => store::requeue(tx, id),
+        state => Err(Error::startup(format!("this mail is {}; only a failed one can be tried again.", state.as_str()))),
+    }
+}
+
 /// Notes how a try went.
 ///
 /// # Errors
 /// The database refuses.
 pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome) -> Result<()> {
     match outcome {
-        Outcome::Done => store::finish(tx, job, State::Sent, None),
-        Outcome::GiveUp(words) => store::finish(tx, job, State::Failed, Some(words)),
-        Outcome::Retry(words) if job.attempts >= ATTEMPTS => store::finish(tx, job, State::Failed, Some(words)),
+        Outcome::Done => store::finish(tx, job),
+        Outcome::GiveUp(words) => store::give_up(tx, job.id, words),
+        Outcome::Retry(words) if job.attempts >= ATTEMPTS => store::give_up(tx, job.id, words),
         Outcome::Retry(words) => store::retry(tx, job.id, tx.now() + backoff(job.attempts), words),
     }
 }

@@ -42,14 +42,31 @@ pub(super) fn lease(tx: &Tx, id: JobId, until: Timestamp) -> Result<()> {
     Ok(())
 }
 
-/// Ends a job. What it was done with is wiped but for the address: a sent mail holds a working link.
-pub(super) fn finish(tx: &Tx, job: &Job, state: State, failure: Option<&String>) -> Result<()> {
+/// A job is done. What it was done with is wiped but for the address: a sent mail holds a working link.
+pub(super) fn finish(tx: &Tx, job: &Job) -> Result<()> {
     let kept = json!({ "to": job.payload.get("to") });
     let kept = tx.vault().seal(job.id.0.as_bytes(), kept.to_string().as_bytes());
     tx.execute(
-        "UPDATE outbox SET state = $1, failure = $2, payload = $3, finished_at = $4, due_at = NULL, leased_until = NULL \
-         WHERE id = $5",
-        params![state, failure, kept, tx.now(), job.id],
+        "UPDATE outbox SET state = 'sent', failure = NULL, payload = $1, finished_at = $2, due_at = NULL, leased_until = NULL \
+         WHERE id = $3",
+        params![kept, tx.now(), job.id],
+    )?;
+    Ok(())
+}
+
+/// A job was given up. It keeps what it needs, for an operator may try it again.
+pub(super) fn give_up(tx: &Tx, id: JobId, failure: &str) -> Result<()> {
+    tx.execute(
+        "UPDATE outbox SET state = 'failed', failure = $1, finished_at = $2, due_at = NULL, leased_until = NULL WHERE id = $3",
+        params![failure, tx.now(), id],
+    )?;
+    Ok(())
+}
+
+pub(super) fn requeue(tx: &Tx, id: JobId) -> Result<()> {
+    tx.execute(
+        "UPDATE outbox SET state = 'queued', attempts = 0, finished_at = NULL, due_at = $1 WHERE id = $2",
+        params![tx.now(), id],
     )?;
     Ok(())
 }

@@ -14,9 +14,9 @@ pub use store::{any_by_id, newest};
 use serde_json::json;
 
 use crate::apps::EnvironmentId;
-use crate::caller::{Actor, Caller, Target};
+use crate::caller::{Caller, Target};
 use crate::clock::Timestamp;
-use crate::db::{Tx, id_type};
+use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
 use crate::field::wire;
 use crate::links::{self, Links};
@@ -91,6 +91,15 @@ pub struct User {
 }
 
 impl User {
+    /// What an operator has made of the user.
+    pub fn status(&self) -> Status {
+        match (self.deleted_at, self.frozen_at) {
+            (Some(_), _) => Status::Deleted,
+            (None, Some(_)) => Status::Frozen,
+            (None, None) => Status::Active,
+        }
+    }
+
     /// Whether the person may sign in and use tokens.
     ///
     /// # Errors
@@ -106,15 +115,17 @@ impl User {
     }
 }
 
-/// What an operator may make of a user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Status {
-    /// May sign in.
-    Active,
-    /// May not sign in; the record stays.
-    Frozen,
-    /// Gone for every caller; the record stays.
-    Deleted,
+words! {
+    /// What an operator may make of a user.
+    #[derive(clap::ValueEnum)]
+    pub enum Status {
+        /// May sign in.
+        Active = "active",
+        /// May not sign in; the record stays.
+        Frozen = "frozen",
+        /// Gone for every caller; the record stays.
+        Deleted = "deleted",
+    }
 }
 
 /// Makes a user. `person.email` must be there.
@@ -140,11 +151,12 @@ pub fn create(tx: &Tx, caller: &Caller, person: Person) -> Result<User> {
     Ok(user)
 }
 
-/// Makes a user and the mail with their link, or neither.
+/// Makes a user and the mail with their link, or neither. Who is not said to be pregnant is not (the create page).
 ///
 /// # Errors
 /// As [`create`].
-pub fn enrol(tx: &Tx, caller: &Caller, person: Person, links: &Links) -> Result<User> {
+pub fn enrol(tx: &Tx, caller: &Caller, mut person: Person, links: &Links) -> Result<User> {
+    person.health.pregnant.get_or_insert(false);
     let user = create(tx, caller, person)?;
     links::send(tx, links, &user, links::Purpose::Enrolment)?;
     Ok(user)
@@ -171,19 +183,6 @@ pub fn update(tx: &Tx, caller: &Caller, target: Target, change: Person, test: Op
     if let Some(test) = test {
         outbox::enqueue(tx, &user, Kind::BillingSync, &json!({ "test": test }))?;
     }
-    Ok(user)
-}
-
-/// The user behind a caller that is a person, who may still act.
-///
-/// # Errors
-/// The user is gone, frozen or deleted.
-pub fn myself(tx: &Tx, caller: &Caller) -> Result<User> {
-    let Actor::Person(id) = caller.actor else {
-        return Err(Error::internal("only a person has a self"));
-    };
-    let user = store::any_by_id(tx, id)?.ok_or(Error::UserNotFound)?;
-    user.admit()?;
     Ok(user)
 }
 

@@ -256,6 +256,7 @@ fn every_command_has_help_with_an_example() {
         "user restore",
         "mail list",
         "mail show",
+        "mail retry",
         "token create",
         "doctor",
         "migrate",
@@ -288,6 +289,13 @@ fn settings_come_from_the_command_line_then_variables_then_the_file() {
     };
     std::fs::write(folder.0.join("usher.toml"), format!("data = {:?}\nlisten = \"127.0.0.1:1\"\n", here.0)).unwrap();
     assert!(list(&|_| {}).contains("Here"));
+    assert!(
+        list(&|c| {
+            c.env("USHER_DATA", "");
+        })
+        .contains("Here"),
+        "an empty variable is none"
+    );
     assert!(
         list(&|c| {
             c.env("USHER_DATA", &there.0);

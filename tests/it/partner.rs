@@ -43,6 +43,13 @@ async fn everything_sent_is_stored() {
 }
 
 #[tokio::test]
+async fn who_is_not_said_to_be_pregnant_is_not() {
+    let app = TestApp::new().await;
+    let id = app.partner("acme").await.post("/users/create", jane().without("pregnant")).await.ok().id().to_owned();
+    assert_eq!(app.user(&id).await.person.health.pregnant, Some(false));
+}
+
+#[tokio::test]
 async fn the_four_documented_errors_are_exact() {
     let app = TestApp::new().await;
     let acme = app.partner("acme").await;
