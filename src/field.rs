@@ -227,10 +227,15 @@ fn text(value: &Value, max: usize, allowed_controls: &[char]) -> std::result::Re
         return Err(Fault::rule("too_long", format!("must have at most {max} characters")));
     }
     // Control characters have no place in a name, can break mail headers, and PostgreSQL refuses NUL.
-    if text.chars().any(|c| c.is_control() && !allowed_controls.contains(&c)) {
+    if text.chars().any(|c| breaks(c) && !allowed_controls.contains(&c)) {
         return Err(Fault::rule("format", "must not contain control characters"));
     }
     Ok(text.to_owned())
+}
+
+/// Control characters, and the two that Unicode breaks lines and paragraphs with.
+fn breaks(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 impl<const MAX: usize> Field for Line<MAX> {
@@ -263,7 +268,7 @@ impl<const MAX: usize> From<FilledLine<MAX>> for Line<MAX> {
 
 impl<const MAX: usize> Field for Prose<MAX> {
     fn parse(value: &Value, _: &Context) -> std::result::Result<Self, Fault> {
-        text(value, MAX, &['\n', '\r', '\t']).map(Prose)
+        text(value, MAX, &['\n', '\r', '\t', '\u{2028}', '\u{2029}']).map(Prose)
     }
     fn schema() -> Value {
         json!({"type": "string", "maxLength": MAX})

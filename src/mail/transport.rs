@@ -18,6 +18,7 @@ pub struct Smtp {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
     host: String,
+    timeout: Duration,
 }
 
 crate::secret::redacted!(Smtp);
@@ -61,7 +62,7 @@ impl Smtp {
             .parse()
             .map_err(|_| Error::startup("--mail-from: this is not an address (e.g. Usher <no-reply@example.com>)"))?;
         let host = public_url.host_str().unwrap_or("usher").to_owned();
-        Ok(Smtp { transport: builder.build(), from, host })
+        Ok(Smtp { transport: builder.build(), from, host, timeout })
     }
 
     /// Hands the message over. Its `Message-ID` is the job's, so that a second try is the same message.
@@ -70,10 +71,12 @@ impl Smtp {
             Ok(message) => message,
             Err(why) => return Outcome::GiveUp(why),
         };
-        match self.transport.send(message).await {
-            Ok(_) => Outcome::Done,
-            Err(e) if e.is_permanent() && !is_about_us(&e) => Outcome::GiveUp(words(&e)),
-            Err(e) => Outcome::Retry(words(&e)),
+        // The transport's own limit ends with the connection's set-up.
+        match tokio::time::timeout(self.timeout, self.transport.send(message)).await {
+            Ok(Ok(_)) => Outcome::Done,
+            Ok(Err(e)) if e.is_permanent() && !is_about_us(&e) => Outcome::GiveUp(words(&e)),
+            Ok(Err(e)) => Outcome::Retry(words(&e)),
+            Err(_) => Outcome::Retry(format!("the mail server did not answer within {} s", self.timeout.as_secs())),
         }
     }
 

@@ -3,11 +3,12 @@
 
 use askama::Template;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::{Message, page};
 use crate::api::Api;
+use crate::apps::Kind;
 use crate::error::{Error, Result};
 use crate::links::{self, Entry};
 use crate::secret::Secret;
@@ -19,6 +20,7 @@ pub(super) const COOKIE: &str = "usher_session";
 #[template(path = "link.html")]
 struct LinkPage {
     app: String,
+    sandbox: bool,
     works: bool,
     /// Why it does not work, in plain words.
     text: &'static str,
@@ -34,8 +36,13 @@ pub async fn show(State(api): State<Api>, Path(secret): Path<Secret>) -> Result<
     let origin = environment.redirect_url.as_deref().and_then(|url| url::Url::parse(url).ok());
     let origin = origin.map(|url| url.origin().ascii_serialization());
     let works = state == links::State::Open;
-    let template = LinkPage { app: environment.app_name, works, text: explain(state), secret };
-    Ok(page(&template, origin.as_deref()))
+    let sandbox = environment.kind == Kind::Sandbox;
+    let template = LinkPage { app: environment.app_name, sandbox, works, text: explain(state), secret };
+    let mut response = page(&template, origin.as_deref());
+    if !works {
+        *response.status_mut() = StatusCode::GONE;
+    }
+    Ok(response)
 }
 
 /// `POST /links/{link}`: the button.
@@ -75,7 +82,9 @@ pub(super) fn from_our_page(headers: &HeaderMap) -> Result<()> {
 
 fn unknown() -> Response {
     let text = "This link is not one of ours. Please check that you copied all of it, or use the newest mail from us.";
-    page(&Message { title: "Unknown link", text, request_id: None }, None)
+    let mut response = page(&Message { title: "Unknown link", text, request_id: None }, None);
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response
 }
 
 fn explain(state: links::State) -> &'static str {

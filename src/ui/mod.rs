@@ -63,6 +63,7 @@ pub async fn welcome() -> Response {
 pub async fn asset(Path(file): Path<String>) -> Result<Response> {
     let (kind, body) = match file.as_str() {
         "usher.css" => ("text/css; charset=utf-8", include_str!("assets/usher.css")),
+        "icon.svg" => ("image/svg+xml", include_str!("assets/icon.svg")),
         "profile.js" => ("text/javascript; charset=utf-8", include_str!("assets/profile.js")),
         _ => return Err(Error::NoRoute),
     };

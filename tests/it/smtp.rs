@@ -128,6 +128,13 @@ fn a_refusal_ends_it_and_a_delay_does_not() {
     assert_eq!((&busy["state"], &busy["attempts"]), (&json!("queued"), &json!(1)));
     assert!(failure(&busy).contains("Come back in a while"), "{busy}");
 
+    // An operator who has mended what was wrong can have it tried again; here nothing was.
+    usher.program.json(&["mail", "retry", id(&refused)]);
+    let again = usher.wait("refused@doe.com", |mail| mail["state"] == "failed" && mail["attempts"] == 1);
+    assert_eq!(again["failure"], refused["failure"]);
+    let busy_id = id(&busy).to_owned();
+    assert!(!usher.program.run(&["mail", "retry", &busy_id]).status.success(), "only a failed mail can be tried again");
+
     // One that must wait keeps nobody else waiting.
     assert_eq!(usher.settled("kept@doe.com")["state"], "sent");
 

@@ -4,15 +4,23 @@ const status = document.getElementById("status");
 const button = form.querySelector("button");
 const token = document.querySelector("meta[name=access-token]").content;
 
+// Until here a press on Save would have put everything into the address.
+button.disabled = false;
+
+function say(text, failed = false) {
+  status.textContent = text;
+  status.className = failed ? "alert" : "";
+}
+
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const changed = [...form.querySelectorAll("input")].filter((input) => input.value !== input.defaultValue);
   if (changed.length === 0) {
-    status.textContent = "Nothing was changed.";
+    say("Nothing was changed.");
     return;
   }
   button.disabled = true;
-  status.textContent = "Saving …";
+  say("Saving …");
   try {
     const answer = await fetch("/v1/users/me", {
       method: "PUT",
@@ -22,12 +30,12 @@ form.addEventListener("submit", async (event) => {
     const { success, error } = await answer.json();
     if (success) {
       for (const input of changed) input.defaultValue = input.value;
-      status.textContent = "Saved.";
+      say("Saved.");
     } else {
-      status.textContent = answer.status === 401 ? "You have been signed in for a while. Please reload this page." : error;
+      say(answer.status === 401 ? "You have been signed in for a while. Please reload this page." : error, true);
     }
   } catch {
-    status.textContent = "We could not reach the server. Nothing was saved; please try again.";
+    say("We could not reach the server. Nothing was saved; please try again.", true);
   } finally {
     button.disabled = false;
   }
