@@ -1,8 +1,10 @@
 //! SMTP: how live mail leaves. TLS unless the server is on this machine, one pool of connections, no retry of its own.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lettre::message::{Mailbox, MultiPart};
+use lettre::transport::smtp::AsyncSmtpTransportBuilder;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
@@ -15,7 +17,9 @@ use crate::secret::Secret;
 
 /// Sends mail to one SMTP server.
 pub struct Smtp {
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+    builder: AsyncSmtpTransportBuilder,
+    /// The connections that are kept for the next mail.
+    transport: Mutex<AsyncSmtpTransport<Tokio1Executor>>,
     from: Mailbox,
     host: String,
     timeout: Duration,
@@ -62,7 +66,7 @@ impl Smtp {
             .parse()
             .map_err(|_| Error::startup("--mail-from: this is not an address (e.g. Usher <no-reply@example.com>)"))?;
         let host = public_url.host_str().unwrap_or("usher").to_owned();
-        Ok(Smtp { transport: builder.build(), from, host, timeout })
+        Ok(Smtp { transport: Mutex::new(builder.clone().build()), builder, from, host, timeout })
     }
 
     /// Hands the message over. Its `Message-ID` is the job's, so that a second try is the same message.
@@ -72,12 +76,21 @@ impl Smtp {
             Err(why) => return Outcome::GiveUp(why),
         };
         // The transport's own limit ends with the connection's set-up.
-        match tokio::time::timeout(self.timeout, self.transport.send(message)).await {
+        let transport = self.transport().clone();
+        match tokio::time::timeout(self.timeout, transport.send(message)).await {
             Ok(Ok(_)) => Outcome::Done,
             Ok(Err(e)) if e.is_permanent() && !is_about_us(&e) => Outcome::GiveUp(words(&e)),
             Ok(Err(e)) => Outcome::Retry(words(&e)),
-            Err(_) => Outcome::Retry(format!("the mail server did not answer within {} s", self.timeout.as_secs())),
+            Err(_) => {
+                // A connection that was left in the middle goes back to the others and would hang the next mail too.
+                *self.transport() = self.builder.clone().build();
+                Outcome::Retry(format!("the mail server did not answer within {} s", self.timeout.as_secs()))
+            }
         }
+    }
+
+    fn transport(&self) -> MutexGuard<'_, AsyncSmtpTransport<Tokio1Executor>> {
+        self.transport.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn message(&self, mail: &Mail, id: JobId) -> std::result::Result<Message, String> {

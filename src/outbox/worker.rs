@@ -6,18 +6,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::Notify;
 
-use super::{Kind, Outcome, lease, settle};
+use super::{Job, Kind, Outcome, lease, settle};
 use crate::db::Store;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::mail;
 use crate::mail::transport::Smtp;
 
 /// How often the outbox is looked at when nothing rings.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How many mails are on their way at once.
-const AT_ONCE: i64 = 8;
+const AT_ONCE: usize = 8;
 
 /// Rings when there may be something to do.
 #[derive(Clone, Default)]
@@ -31,45 +33,47 @@ impl Bell {
 }
 
 /// Sends live mail until the task is dropped. `noted` hears how each try went.
+///
+/// One that hangs takes one of [`AT_ONCE`] places until its time is over; the others go on.
 pub async fn run(store: Store, bell: Bell, smtp: Smtp, noted: impl Fn(&'static str)) {
+    let mut under_way = FuturesUnordered::new();
     loop {
-        match round(&store, &smtp, &noted).await {
-            Ok(true) => {}
-            Ok(false) => {
-                let _ = tokio::time::timeout(INTERVAL, bell.0.notified()).await;
-            }
-            Err(e) => {
-                tracing::error!(code = e.code(), what = e.for_log(), "the outbox could not be read");
-                tokio::time::sleep(INTERVAL).await;
-            }
+        match take(&store, AT_ONCE - under_way.len()).await {
+            Ok(jobs) => under_way.extend(jobs.into_iter().map(|job| attempt(&store, &smtp, &noted, job))),
+            Err(e) => complain(&e),
+        }
+        tokio::select! {
+            Some(settled) = under_way.next() => if let Err(e) = settled { complain(&e) },
+            () = bell.0.notified() => {}
+            () = tokio::time::sleep(INTERVAL) => {}
         }
     }
 }
 
-/// One batch; `false` when there was nothing to do.
-async fn round(store: &Store, smtp: &Smtp, noted: &impl Fn(&'static str)) -> Result<bool> {
-    if !store.read(|tx| super::any_due(tx, Kind::MAILS)).await? {
-        return Ok(false);
+/// Up to `free` due jobs, leased. Looks before it leases, so that an idle worker writes nothing.
+async fn take(store: &Store, free: usize) -> Result<Vec<Job>> {
+    if free == 0 || !store.read(|tx| super::any_due(tx, Kind::MAILS)).await? {
+        return Ok(Vec::new());
     }
-    let jobs = store.write(|tx| lease(tx, Kind::MAILS, AT_ONCE)).await?;
-    let busy = !jobs.is_empty();
-    let tries = jobs.into_iter().map(|job| async move {
-        let outcome = match mail::render(&job)? {
-            Some(mail) => smtp.send(&mail, job.id).await,
-            None => Outcome::GiveUp("the message is gone".to_owned()),
-        };
-        let word = match outcome {
-            Outcome::Done => "sent",
-            Outcome::Retry(_) => "retry",
-            Outcome::GiveUp(_) => "failed",
-        };
-        // The other side's words may repeat the address, so they go to the database and not to the log.
-        tracing::info!(mail = %job.id, attempt = job.attempts, outcome = word, "mail");
-        noted(word);
-        store.write(move |tx| settle(tx, &job, &outcome)).await
-    });
-    for settled in futures_util::future::join_all(tries).await {
-        settled?;
-    }
-    Ok(busy)
+    store.write(move |tx| lease(tx, Kind::MAILS, i64::try_from(free).unwrap_or(1))).await
+}
+
+async fn attempt(store: &Store, smtp: &Smtp, noted: &impl Fn(&'static str), job: Job) -> Result<()> {
+    let outcome = match mail::render(&job)? {
+        Some(mail) => smtp.send(&mail, job.id).await,
+        None => Outcome::GiveUp("the message is gone".to_owned()),
+    };
+    let word = match outcome {
+        Outcome::Done => "sent",
+        Outcome::Retry(_) => "retry",
+        Outcome::GiveUp(_) => "failed",
+    };
+    // The other side's words may repeat the address, so they go to the database and not to the log.
+    tracing::info!(mail = %job.id, attempt = job.attempts, outcome = word, "mail");
+    noted(word);
+    store.write(move |tx| settle(tx, &job, &outcome)).await
+}
+
+fn complain(error: &Error) {
+    tracing::error!(code = error.code(), what = error.for_log(), "the outbox cannot be worked on");
 }

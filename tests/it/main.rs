@@ -1,4 +1,5 @@
-//! One test binary. Tests read like sentences; [`harness`] has the app they talk to, [`program`] the real binary.
+//! One test binary. Tests read like sentences; [`harness`] has the app they talk to, [`program`] the real binary,
+//! [`mailserver`] a mail server.
 
 #![allow(
     clippy::disallowed_methods,
@@ -7,12 +8,14 @@
 )]
 
 mod harness;
+mod mailserver;
 mod program;
 
 mod cli;
 mod crash;
 mod directory;
 mod documents;
+mod fields;
 mod house;
 mod links;
 mod outside;
