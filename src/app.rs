@@ -12,6 +12,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutStream;
 
 use crate::api::{Api, Server, Services};
 use crate::db::Store;
@@ -23,10 +25,14 @@ use crate::outbox::worker::{self, Bell};
 
 /// How long a client may take to send a request's header, and may keep a connection open without one.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take to read what it asked for.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many connections there may be; the next one waits to be accepted.
+const CONNECTIONS: usize = 4096;
 /// The largest header.
 const HEADER_LIMIT: usize = 32 * 1024;
-/// How long requests under way may take to finish when the server stops.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long requests and mails under way may take to finish when the server stops.
+const GRACE: Duration = Duration::from_secs(8);
 /// How often the chores run.
 const CHORES: Duration = Duration::from_secs(1);
 
@@ -61,11 +67,8 @@ impl App {
         &self.server
     }
 
-    /// Serves until `stop` is done, then lets requests under way finish, for [`GRACE`] at the most.
-    ///
-    /// # Errors
-    /// Not all requests had finished by then.
-    pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<()> {
+    /// Serves until `stop` is done, then lets what is under way finish, for [`GRACE`] at the most.
+    pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) {
         let App { api, server, smtp } = self;
         let chores = spawn(note_key_use(Arc::clone(&api)));
         let worker = smtp.map(|smtp| {
@@ -73,30 +76,36 @@ impl App {
             spawn(async move { worker::run(store, bell, smtp, |outcome| api.metrics.note_mail(outcome)).await })
         });
         let graceful = GracefulShutdown::new();
-        let mut stop = std::pin::pin!(stop);
-        loop {
-            tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok((socket, _)) => connect(&graceful, server.clone(), socket),
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let accept = async {
+            // The semaphore is never closed.
+            while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+                match listener.accept().await {
+                    Ok((socket, _)) => connect(&graceful, server.clone(), socket, place),
                     // Out of file handles, most likely: wait for some to be given back.
                     Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-                },
-                () = &mut stop => break,
+                }
             }
-        }
+        };
+        tokio::select! { () = accept => {}, () = stop => {} }
         api.closing.store(true, Ordering::SeqCst);
         drop(listener);
-        let finished = tokio::time::timeout(GRACE, graceful.shutdown()).await;
-        if let Some(worker) = worker {
-            worker.abort();
+        api.outbox.close();
+        let mailed = async {
+            if let Some(worker) = worker {
+                drop(worker.await);
+            }
+        };
+        let all = futures_util::future::join(graceful.shutdown(), mailed);
+        if tokio::time::timeout(GRACE, all).await.is_err() {
+            tracing::warn!("some requests or mails had not finished after {} s and were cut off", GRACE.as_secs());
         }
         chores.abort();
         flush_key_use(&api).await;
-        finished.map_err(|_| Error::startup("some requests had not finished after 10 seconds and were cut off."))
     }
 }
 
-fn connect(graceful: &GracefulShutdown, server: Server, socket: TcpStream) {
+fn connect(graceful: &GracefulShutdown, server: Server, socket: TcpStream, place: OwnedSemaphorePermit) {
     // Without it, small answers wait for the client's acknowledgement.
     let _ = socket.set_nodelay(true);
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
@@ -107,6 +116,8 @@ fn connect(graceful: &GracefulShutdown, server: Server, socket: TcpStream) {
             answer.await.map_err(Error::internal)
         }
     });
+    let mut socket = Box::pin(TimeoutStream::new(socket));
+    socket.as_mut().set_write_timeout_pinned(Some(WRITE_TIMEOUT));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
@@ -114,7 +125,10 @@ fn connect(graceful: &GracefulShutdown, server: Server, socket: TcpStream) {
         .serve_connection(TokioIo::new(socket), service);
     let connection = graceful.watch(connection);
     // What can go wrong here is the client's: it hung up, or spoke something else than HTTP.
-    spawn(async move { connection.await.unwrap_or_default() });
+    spawn(async move {
+        connection.await.unwrap_or_default();
+        drop(place);
+    });
 }
 
 async fn note_key_use(api: Api) {
@@ -165,7 +179,7 @@ pub fn asked_to_stop() -> Result<impl Future<Output = ()>> {
 /// The address is not usable; the text says what to do.
 pub async fn listen(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|e| {
-        Error::startup(format!(
+        Error::operator(format!(
             "cannot listen on {address}: {e}. Another program may be using it; --listen names another address."
         ))
     })

@@ -26,8 +26,6 @@ pub enum Actor {
     Key(KeyId),
     /// A person, by an access token or a session of theirs.
     Person(UserId),
-    /// The operator, at the command line.
-    Operator,
 }
 
 /// An authenticated caller.
@@ -68,13 +66,13 @@ impl Caller {
     /// `me` without a person, or another user than the person who asks (contract items 46 and 53).
     pub fn resolve(&self, target: Target) -> Result<UserId> {
         match (target, self.actor) {
-            (Target::Id(id), Actor::Key(_) | Actor::Operator) => Ok(id),
+            (Target::Id(id), Actor::Key(_)) => Ok(id),
             (Target::Me, Actor::Person(me)) => Ok(me),
             (Target::Id(id), Actor::Person(me)) if id == me => Ok(me),
             (Target::Id(_), Actor::Person(_)) => {
                 Err(Error::Forbidden { code: "not_yours", message: "An access token changes its own user only" })
             }
-            (Target::Me, _) => Err(Error::bad_request(
+            (Target::Me, Actor::Key(_)) => Err(Error::bad_request(
                 "me_needs_token",
                 "`me` needs an access token; with an API key send the user's UUID",
             )),

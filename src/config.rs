@@ -3,6 +3,7 @@
 //! The file needs no code per option: its entries become the defaults of the options of the same name. The only
 //! module that reads the environment.
 
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use clap::builder::Resettable;
@@ -23,8 +24,29 @@ pub fn matches(command: Command, arguments: &[String]) -> Result<std::result::Re
         None => Vec::new(),
         Some(path) => entries(&path, &command)?,
     };
-    let command = give(command, &defaults);
+    let command = give(command, &without_overruled(defaults, arguments));
     Ok(command.try_get_matches_from(arguments))
+}
+
+/// A secret and its `-file` form exclude each other, so one of them on the command line or in a variable takes the
+/// other out of the file.
+fn without_overruled(mut entries: Vec<(String, String)>, arguments: &[String]) -> Vec<(String, String)> {
+    let given = |option: &str| {
+        let long = format!("--{option}");
+        let variable = format!("USHER_{}", option.to_uppercase().replace('-', "_"));
+        arguments.iter().any(|a| *a == long || a.strip_prefix(&long).is_some_and(|rest| rest.starts_with('=')))
+            || !environment(variable).unwrap_or_default().is_empty()
+    };
+    entries.retain(|(name, _)| match name.strip_suffix("-file") {
+        Some(plain) => !given(plain),
+        None => !given(&format!("{name}-file")),
+    });
+    entries
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn environment(variable: impl AsRef<OsStr>) -> Option<OsString> {
+    std::env::var_os(variable)
 }
 
 /// `--config FILE`, else `USHER_CONFIG`, else `usher.toml` if it is there.
@@ -34,17 +56,16 @@ fn file(arguments: &[String]) -> Option<PathBuf> {
         Some(rest) => rest.strip_prefix('=').map(PathBuf::from),
         None => None,
     });
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-    let from_environment = || std::env::var_os("USHER_CONFIG").map(PathBuf::from);
+    let from_environment = || environment("USHER_CONFIG").filter(|value| !value.is_empty()).map(PathBuf::from);
     named.or_else(from_environment).or_else(|| Path::new(FILE).exists().then(|| PathBuf::from(FILE)))
 }
 
 fn entries(path: &Path, command: &Command) -> Result<Vec<(String, String)>> {
     let text = std::fs::read_to_string(path)
-        .map_err(|e| Error::startup(format!("the settings file {}: {e}", path.display())))?;
+        .map_err(|e| Error::operator(format!("the settings file {}: {e}", path.display())))?;
     let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
         // The whole message would quote the line, which may hold a password.
-        Error::startup(format!("the settings file {} is not TOML: {}", path.display(), e.message()))
+        Error::operator(format!("the settings file {} is not TOML: {}", path.display(), e.message()))
     })?;
     let known = options(command);
     let mut entries = Vec::new();
@@ -53,7 +74,7 @@ fn entries(path: &Path, command: &Command) -> Result<Vec<(String, String)>> {
             let nearest =
                 known.iter().max_by(|a, b| strsim::jaro_winkler(a, &name).total_cmp(&strsim::jaro_winkler(b, &name)));
             let hint = nearest.map(|nearest| format!(" Did you mean `{nearest}`?")).unwrap_or_default();
-            return Err(Error::startup(format!(
+            return Err(Error::operator(format!(
                 "the settings file {} has an unknown entry `{name}`.{hint}",
                 path.display()
             )));
@@ -63,7 +84,7 @@ fn entries(path: &Path, command: &Command) -> Result<Vec<(String, String)>> {
             toml::Value::Integer(number) => number.to_string(),
             toml::Value::Boolean(flag) => flag.to_string(),
             _ => {
-                return Err(Error::startup(format!(
+                return Err(Error::operator(format!(
                     "the settings file {}: `{name}` must be a text or a number.",
                     path.display()
                 )));
@@ -86,13 +107,14 @@ fn options(command: &Command) -> Vec<String> {
 fn give(command: Command, defaults: &[(String, String)]) -> Command {
     let command = command.mut_args(|argument| {
         // Compose files and unit files give a variable that is not set as an empty one.
-        #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-        let empty = argument.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+        let empty = argument.get_env().and_then(environment).is_some_and(|value| value.is_empty());
         let named = argument.get_env().is_some();
         let argument = if empty { argument.env(Resettable::Reset) } else { argument };
         let entry = argument.get_long().filter(|_| named);
+        // Help shows default values, and a secret must not be shown because a file holds it.
+        let secret = argument.is_hide_env_values_set();
         match entry.and_then(|long| defaults.iter().find(|(name, _)| name == long)) {
-            Some((_, value)) => argument.default_value(value.clone()).required(false),
+            Some((_, value)) => argument.default_value(value.clone()).hide_default_value(secret).required(false),
             None => argument,
         }
     });
@@ -106,10 +128,10 @@ fn give(command: Command, defaults: &[(String, String)]) -> Command {
 pub fn secret(option: &str, value: Option<Secret>, file: Option<&Path>) -> Result<Option<Secret>> {
     match (value, file) {
         (value, None) => Ok(value),
-        (Some(_), Some(_)) => Err(Error::startup(format!("--{option} and --{option}-file exclude each other."))),
+        (Some(_), Some(_)) => Err(Error::operator(format!("--{option} and --{option}-file exclude each other."))),
         (None, Some(path)) => {
             let text = std::fs::read_to_string(path)
-                .map_err(|e| Error::startup(format!("--{option}-file {}: {e}", path.display())))?;
+                .map_err(|e| Error::operator(format!("--{option}-file {}: {e}", path.display())))?;
             Ok(Some(Secret::new(text.trim())))
         }
     }

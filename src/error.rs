@@ -80,8 +80,8 @@ impl Error {
         Error::BadRequest { code, message: message.into() }
     }
 
-    /// Something that keeps the program from starting.
-    pub fn startup(message: impl Into<String>) -> Self {
+    /// Something that the operator must mend or asked wrongly.
+    pub fn operator(message: impl Into<String>) -> Self {
         Error::Operator(message.into())
     }
 
@@ -93,7 +93,7 @@ impl Error {
     /// The HTTP status (RFC 9110). A dialect that documents another one says so where it renders.
     pub fn status(&self) -> u16 {
         match self {
-            Error::Invalid(_) | Error::BadRequest { .. } | Error::Operator(_) => 400,
+            Error::Invalid(_) | Error::BadRequest { .. } => 400,
             Error::Unauthenticated { .. } => 401,
             Error::Forbidden { .. } => 403,
             Error::UserNotFound | Error::NoRoute => 404,
@@ -102,7 +102,7 @@ impl Error {
             Error::EmailTaken | Error::PhoneTaken => 409,
             Error::TooLarge => 413,
             Error::TooMany(_) => 429,
-            Error::Integrity | Error::Unique(_) | Error::Internal(_) => 500,
+            Error::Integrity | Error::Unique(_) | Error::Operator(_) | Error::Internal(_) => 500,
             Error::Busy => 503,
             Error::StorageFull => 507,
         }
@@ -143,6 +143,7 @@ impl Error {
     pub fn for_log(&self) -> Option<&str> {
         match self {
             Error::Internal(what) | Error::Unique(what) => Some(what),
+            Error::Integrity => Some("a stored value does not open under the data key: the wrong key, or damage"),
             _ => None,
         }
     }
@@ -170,7 +171,7 @@ impl fmt::Display for Error {
             Error::TooLarge => f.write_str("The body is larger than 64 KiB"),
             Error::Busy => f.write_str("The server is busy; try again in a second"),
             Error::StorageFull => f.write_str("The server's disk is full; nothing was changed"),
-            Error::Integrity => f.write_str("Stored data could not be read; the operator has been told"),
+            Error::Integrity => f.write_str("Stored data could not be read; tell the operator the request id"),
             Error::Unique(_) | Error::Internal(_) => {
                 f.write_str("Something went wrong on our side; tell the operator the request id")
             }

@@ -1,5 +1,9 @@
 //! Values that must not be seen, and the one-way hash under which Usher keeps them.
 
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
+
+use crate::random;
+
 /// A text that never shows itself: `{:?}` prints `[REDACTED]`, and there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -8,6 +12,11 @@ impl Secret {
     /// Wraps a secret text.
     pub fn new(text: impl Into<String>) -> Self {
         Secret(text.into())
+    }
+
+    /// A new secret of 256 random bits, in base64url: 43 characters.
+    pub fn random() -> Self {
+        Secret(BASE64_URL_SAFE_NO_PAD.encode(random::bytes::<32>()))
     }
 
     /// The text itself. Every call is a place to look at in a review.

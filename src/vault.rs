@@ -34,12 +34,12 @@ impl Vault {
     /// The file is missing or is not a data key; the text says what to do.
     pub fn load(path: &Path) -> Result<Vault> {
         let text = fs::read_to_string(path).map_err(|e| match e.kind() {
-            ErrorKind::NotFound => Error::startup(format!(
+            ErrorKind::NotFound => Error::operator(format!(
                 "the data key {} is missing. Without it the health data in this database cannot be read. \
                  Put the file back from your backup, or name it with --key-file.",
                 path.display()
             )),
-            _ => Error::startup(format!("the data key {} cannot be read: {e}", path.display())),
+            _ => Error::operator(format!("the data key {} cannot be read: {e}", path.display())),
         })?;
         let bytes = text
             .trim()
@@ -47,7 +47,7 @@ impl Vault {
             .and_then(|encoded| BASE64_STANDARD.decode(encoded).ok())
             .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
             .ok_or_else(|| {
-                Error::startup(format!(
+                Error::operator(format!(
                     "{} is not a data key: it must hold one line that starts with `{FILE_PREFIX}`.",
                     path.display()
                 ))
@@ -62,11 +62,19 @@ impl Vault {
     pub fn generate(path: &Path) -> Result<Vault> {
         let bytes = random::bytes::<32>();
         let write = || -> std::io::Result<()> {
-            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            // Written whole under another name first: a crash must not leave an empty key.
+            let draft = path.with_extension("draft");
+            let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
             writeln!(file, "{FILE_PREFIX}{}", BASE64_STANDARD.encode(bytes))?;
-            file.sync_all()
+            file.sync_all()?;
+            // Unlike a rename, a link does not replace a key that another start has made meanwhile.
+            let linked = fs::hard_link(&draft, path);
+            fs::remove_file(&draft)?;
+            linked?;
+            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            fs::File::open(directory)?.sync_all()
         };
-        write().map_err(|e| Error::startup(format!("the data key {} cannot be written: {e}", path.display())))?;
+        write().map_err(|e| Error::operator(format!("the data key {} cannot be written: {e}", path.display())))?;
         Ok(Vault::new(&bytes))
     }
 

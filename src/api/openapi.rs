@@ -1,6 +1,6 @@
 //! The OpenAPI 3.1 documents, made from the route table and the field types, so they cannot disagree with either.
 //!
-//! Our own hundred lines and not a library: a document of an older date is the newest shapes taken back by the
+//! Our own and not a library: a document of an older date is the newest shapes taken back by the
 //! version files, which attributes on handlers cannot express.
 
 use axum::extract::Path;
@@ -66,12 +66,12 @@ fn partner_document(date: ApiDate) -> Value {
         };
         let mut responses = failures("Error", &PARTNER_FAILURES);
         for (status, text) in extra {
-            responses.insert(status.to_string(), failure("Error", text));
+            responses.insert(status.to_string(), failure("Error", *status, text));
         }
         if route.operation == "updateUser" && ApiDate::all().next_back() == Some(date) {
-            responses.insert("409".into(), failure("Error", "The phone number belongs to another user."));
+            responses.insert("409".into(), failure("Error", 409, "The phone number belongs to another user."));
         }
-        responses.insert("200".into(), success(answer));
+        responses.insert("200".into(), success(answer, true));
         responses.sort_keys();
         json!({
             "operationId": route.operation, "summary": route.summary,
@@ -125,7 +125,13 @@ fn directory_document() -> Value {
     });
     let operation = |route: &Route| {
         let mut responses = failures("Failure", &DIRECTORY_FAILURES);
-        responses.insert("200".into(), success(if route.method == "GET" { "PublicKey" } else { "Done" }));
+        if route.method == "GET" {
+            // No body, no user: nothing of those to be wrong.
+            for status in ["400", "408", "413", "507"] {
+                responses.shift_remove(status);
+            }
+        }
+        responses.insert("200".into(), success(if route.method == "GET" { "PublicKey" } else { "Done" }, false));
         responses.sort_keys();
         let mut parameters = vec![];
         let mut operation = json!({"operationId": route.operation, "summary": route.summary});
@@ -222,19 +228,42 @@ fn paths(surface: Surface, operation: impl Fn(&Route) -> Value) -> Map<String, V
 }
 
 fn failures(schema: &str, list: &[(u16, &str)]) -> Map<String, Value> {
-    list.iter().map(|(status, text)| (status.to_string(), failure(schema, text))).collect()
+    list.iter().map(|(status, text)| (status.to_string(), failure(schema, *status, text))).collect()
 }
 
-fn failure(schema: &str, text: &str) -> Value {
-    json!({"description": text, "content": {JSON: {"schema": reference(schema)}}})
+fn failure(schema: &str, status: u16, text: &str) -> Value {
+    let mut headers = headers(schema == "Error");
+    let mut also = |name: &str, schema: Value, text: &str| {
+        headers.insert(name.to_owned(), json!({"schema": schema, "description": text}));
+    };
+    match status {
+        405 => also("Allow", json!({"type": "string"}), "The methods that the address takes."),
+        503 | 507 => also("Retry-After", json!({"type": "integer"}), "Seconds to wait."),
+        _ => {}
+    }
+    json!({"description": text, "headers": headers, "content": {JSON: {"schema": reference(schema)}}})
 }
 
-fn success(schema: &str) -> Value {
-    json!({
-        "description": "Done.",
-        "headers": {"Request-Id": {"schema": {"type": "string", "format": "uuid"}, "description": "Names this request; quote it when you ask for help."}},
-        "content": {JSON: {"schema": reference(schema)}}
-    })
+fn success(schema: &str, dated: bool) -> Value {
+    json!({"description": "Done.", "headers": headers(dated), "content": {JSON: {"schema": reference(schema)}}})
+}
+
+/// The headers of every answer; of one with a dated shape the date, once it is settled.
+fn headers(dated: bool) -> Map<String, Value> {
+    let mut headers = Map::new();
+    headers.insert("Request-Id".into(), json!({
+        "schema": {"type": "string", "format": "uuid"}, "description": "Names this request; quote it when you ask for help."
+    }));
+    if dated {
+        headers.insert(
+            "Usher-Version".into(),
+            json!({
+                "schema": {"type": "string", "format": "date"},
+                "description": "The API date that was applied; absent if the request failed before it was settled."
+            }),
+        );
+    }
+    headers
 }
 
 fn reference(schema: &str) -> Value {

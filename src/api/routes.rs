@@ -17,7 +17,7 @@ pub struct Route {
     pub method: &'static str,
     /// Its path, with `{parameters}`.
     pub path: &'static str,
-    /// Its name in the OpenAPI documents and the log.
+    /// Its name in the OpenAPI documents.
     pub operation: &'static str,
     /// What it does, in a line.
     pub summary: &'static str,

@@ -124,14 +124,14 @@ pub fn update(tx: &Tx, id: AppId, kind: Option<Kind>, settings: &Settings) -> Re
 /// There is no such app.
 pub fn environment(tx: &Tx, app: AppId, kind: Kind) -> Result<Environment> {
     store::environment_of(tx, app, kind)?.ok_or_else(|| {
-        Error::startup(format!("there is no app with the client id {app}. `usher app list` shows those that exist."))
+        Error::operator(format!("there is no app with the client id {app}. `usher app list` shows those that exist."))
     })
 }
 
 impl Settings {
     fn check(&self) -> Result<()> {
         if self.name.as_ref().is_some_and(|name| name.trim().is_empty() || name.chars().any(char::is_control)) {
-            return Err(Error::startup("an app's name must be one line with something in it."));
+            return Err(Error::operator("an app's name must be one line with something in it."));
         }
         match self.redirect_url.as_deref() {
             None | Some("") => Ok(()),
@@ -139,9 +139,9 @@ impl Settings {
                 Ok(url) if matches!(url.scheme(), "https" | "http") && url.fragment().is_none() && url.has_host() => {
                     Ok(())
                 }
-                _ => {
-                    Err(Error::startup("a redirect URL must be an absolute https:// (or http://) address without `#`."))
-                }
+                _ => Err(Error::operator(
+                    "a redirect URL must be an absolute https:// (or http://) address without `#`.",
+                )),
             },
         }
     }

@@ -31,7 +31,7 @@ impl Openapi {
                 std::fs::create_dir_all(path.parent().unwrap_or(&directory))?;
                 std::fs::write(&path, format!("{document:#}\n"))
             };
-            write().map_err(|e| Error::startup(format!("{} cannot be written: {e}", path.display())))?;
+            write().map_err(|e| Error::operator(format!("{} cannot be written: {e}", path.display())))?;
             written.push(path.display().to_string());
         }
         common.say(&json!(written), &written.join("\n"));

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{Common, or_dash};
 use crate::db::IfMissing;
 use crate::error::{Error, Result};
+use crate::links;
 use crate::mail;
 use crate::outbox::{self, Job, JobId, Kind, State};
 
@@ -24,7 +25,7 @@ pub enum Mail {
         /// The mail's id [default: the newest]
         id: Option<JobId>,
     },
-    /// Try a failed mail again
+    /// Send the person of a failed mail a new one, with a new link
     #[command(after_help = "Example:\n  usher mail retry 4d5f3c1e-6f0b-4c8e-9f57-0a8f6d1c2b3a")]
     Retry {
         /// The mail's id
@@ -58,7 +59,7 @@ impl Mail {
                         Some(id) => outbox::get(tx, id),
                         None => outbox::newest(tx, Kind::EnrolmentMail, 1)?
                             .pop()
-                            .ok_or_else(|| Error::startup("there are no mails yet.")),
+                            .ok_or_else(|| Error::operator("there are no mails yet.")),
                     })
                     .await?;
                 // A live mail's link would let whoever reads this in as the patient.
@@ -80,8 +81,8 @@ impl Mail {
                 common.say(&json, &words);
             }
             Mail::Retry { id } => {
-                store.write(move |tx| outbox::retry(tx, id)).await?;
-                common.say(&json!({"id": id, "state": State::Queued}), "Queued again.");
+                store.write(move |tx| links::send_again(tx, &outbox::get(tx, id)?)).await?;
+                common.say(&json!({"id": id, "sentAgain": true}), "A new mail with a new link is queued.");
             }
         }
         Ok(())
@@ -89,7 +90,7 @@ impl Mail {
 }
 
 fn to(job: &Job) -> String {
-    job.payload.get("to").and_then(Value::as_str).unwrap_or_default().to_owned()
+    job.payload.as_ref().and_then(|payload| payload.text("to")).unwrap_or_default().to_owned()
 }
 
 fn to_json(job: &Job) -> Value {

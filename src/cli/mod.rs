@@ -93,7 +93,7 @@ pub fn main() -> ExitCode {
     let cli = match config::matches(Cli::command(), &arguments) {
         Ok(Ok(matches)) => Cli::from_arg_matches(&matches),
         Ok(Err(e)) => Err(e),
-        Err(e) => return failed(&e),
+        Err(e) => return failed(&e, arguments.iter().any(|a| a == "--json")),
     };
     let cli = match cli {
         Ok(cli) => cli,
@@ -103,6 +103,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
         }
     };
+    let json = cli.common.json;
     let mut builder = match cli.command {
         Command::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
         _ => tokio::runtime::Builder::new_current_thread(),
@@ -110,7 +111,7 @@ pub fn main() -> ExitCode {
     let outcome = builder.enable_all().build().map_err(Error::internal).and_then(|runtime| runtime.block_on(run(cli)));
     match outcome {
         Ok(code) => code,
-        Err(e) => failed(&e),
+        Err(e) => failed(&e, json),
     }
 }
 
@@ -132,9 +133,10 @@ async fn run(Cli { common, command }: Cli) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn failed(error: &Error) -> ExitCode {
+fn failed(error: &Error, json: bool) -> ExitCode {
     let text = error.for_log().map_or_else(|| error.to_string(), str::to_owned);
-    let _ = writeln!(std::io::stderr(), "usher: {text}");
+    let text = if json { serde_json::json!({"error": text}).to_string() } else { format!("usher: {text}") };
+    let _ = writeln!(std::io::stderr(), "{text}");
     ExitCode::FAILURE
 }
 
@@ -145,7 +147,7 @@ impl Common {
             Some(url) => match url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest)) {
                 Some(file) if !file.is_empty() => Some(PathBuf::from(file)),
                 _ => {
-                    return Err(Error::startup(
+                    return Err(Error::operator(
                         "--database takes sqlite:FILE, e.g. sqlite:/var/lib/usher/usher.db; this version knows no other engine.",
                     ));
                 }
@@ -183,12 +185,17 @@ fn print(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// How this program was called, for lines to copy.
+/// How this program was called, with its data, for lines to copy.
 fn program(common: &Common) -> String {
-    let name = std::env::args().next().unwrap_or_else(|| "usher".into());
-    let data =
-        if common.data.as_os_str() == "./data" { String::new() } else { format!(" --data {}", common.data.display()) };
-    format!("{name}{data}")
+    let mut words = vec![std::env::args().next().unwrap_or_else(|| "usher".into())];
+    if common.data.as_os_str() != "./data" {
+        words.extend(["--data".to_owned(), common.data.display().to_string()]);
+    }
+    words.extend(common.database.iter().flat_map(|url| ["--database".to_owned(), url.clone()]));
+    words.extend(common.key_file.iter().flat_map(|file| ["--key-file".to_owned(), file.display().to_string()]));
+    let plain = |word: &str| word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=".contains(c));
+    let quote = |word: &String| if plain(word) { word.clone() } else { format!("'{}'", word.replace('\'', r"'\''")) };
+    words.iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
 /// Which environment a command is about.

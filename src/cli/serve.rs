@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::keys::{self, Access, NewKey};
 use crate::links::Links;
 use crate::mail::transport::Smtp;
+use crate::outbox::LONGEST_TRY;
 use crate::secret::Secret;
 use crate::tokens::SigningKey;
 
@@ -38,8 +39,8 @@ pub struct Serve {
     /// A file that holds the SMTP URL
     #[arg(long, value_name = "FILE", env = "USHER_SMTP_URL_FILE")]
     smtp_url_file: Option<PathBuf>,
-    /// How long a mail server may take to answer
-    #[arg(long, value_name = "SPAN", env = "USHER_SMTP_TIMEOUT", default_value = "30s", value_parser = span)]
+    /// How long a mail server may take to answer, 45s at the most
+    #[arg(long, value_name = "SPAN", env = "USHER_SMTP_TIMEOUT", default_value = "30s", value_parser = smtp_timeout)]
     smtp_timeout: Duration,
     /// The sender of mails [default: no-reply@ the public URL's host]
     #[arg(long, value_name = "ADDRESS", env = "USHER_MAIL_FROM")]
@@ -53,6 +54,14 @@ pub struct Serve {
     /// The least important lines of the log to keep: error, warn or info
     #[arg(long, value_name = "LEVEL", env = "USHER_LOG_LEVEL", default_value = "info")]
     log_level: LogLevel,
+}
+
+fn smtp_timeout(text: &str) -> std::result::Result<Duration, String> {
+    let timeout = span(text)?;
+    if timeout > LONGEST_TRY {
+        return Err(format!("must be {} s at the most", LONGEST_TRY.as_secs()));
+    }
+    Ok(timeout)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -72,10 +81,14 @@ impl Serve {
     pub async fn run(self, common: &Common) -> Result<()> {
         start_log(self.log_format, self.log_level);
         let smtp_url = secret("smtp-url", self.smtp_url, self.smtp_url_file.as_deref())?;
-        let is_origin =
-            |url: &Url| matches!(url.scheme(), "http" | "https") && url.path() == "/" && url.query().is_none();
+        let is_origin = |url: &Url| {
+            matches!(url.scheme(), "http" | "https")
+                && format!("{}/", url.origin().ascii_serialization()) == url.as_str()
+        };
         if self.public_url.as_ref().is_some_and(|url| !is_origin(url)) {
-            return Err(Error::startup("--public-url must be an http:// or https:// address without a path."));
+            return Err(Error::operator(
+                "--public-url must be an http:// or https:// address with nothing after the host and port.",
+            ));
         }
         let from = self.mail_from.unwrap_or_else(|| {
             let host = self.public_url.as_ref().and_then(Url::host_str).unwrap_or("localhost");
@@ -84,7 +97,7 @@ impl Serve {
         let smtp = match (smtp_url, &self.public_url) {
             (Some(url), Some(public_url)) => Some(Smtp::new(&url, &from, public_url, self.smtp_timeout)?),
             (Some(_), None) => {
-                return Err(Error::startup(
+                return Err(Error::operator(
                     "--smtp-url sends mail to real people, so say with --public-url where their links lead \
                      (e.g. https://users.example.com).",
                 ));
@@ -94,9 +107,13 @@ impl Serve {
         let store = common.open(IfMissing::Create).await?;
         let listener = app::listen(self.listen).await?;
         let address = listener.local_addr().map_err(Error::internal)?;
-        let public_url = match self.public_url {
-            Some(url) => url,
-            None => Url::parse(&format!("http://{address}")).map_err(Error::internal)?,
+        let public_url = if let Some(url) = self.public_url {
+            url
+        } else {
+            // Nobody can open http://0.0.0.0.
+            let host = if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
+            let host = if host.contains(':') { format!("[{host}]") } else { host };
+            Url::parse(&format!("http://{host}:{}", address.port())).map_err(Error::internal)?
         };
 
         let stop = app::asked_to_stop()?;
@@ -110,7 +127,8 @@ impl Serve {
             tracing::warn!("no --smtp-url: live mail waits in the outbox; sandbox mail is captured as always");
         }
         let links = Links { public_url, lifetime: self.link_lifetime };
-        App::new(store, links, smtp).serve(listener, stop).await
+        App::new(store, links, smtp).serve(listener, stop).await;
+        Ok(())
     }
 }
 
@@ -167,7 +185,7 @@ impl FirstStart {
     }
 }
 
-/// The seed's example person.
+/// A person much like the seed's.
 const EXAMPLE: &str = r#"{"email":"jane@doe.com","firstname":"Jane","lastname":"Doe","phonenumber":"1234567890","dateOfBirth":"1990-12-23","sex":"female","height":"5ft 6in","diabetes":0,"glp1drugs":false,"paymentPlan":1,"planStartDate":"2026-12-01","medicalClearance":"full","currentWeight":130}"#;
 
 fn start_log(format: Option<LogFormat>, level: LogLevel) {

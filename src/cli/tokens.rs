@@ -27,11 +27,8 @@ impl Token {
         let access = store
             .read(move |tx| {
                 let user = users::any_by_id(tx, id)?;
-                tokens::issue(
-                    tx,
-                    &user
-                        .ok_or_else(|| Error::startup("there is no such user. `usher user list` shows the newest."))?,
-                )
+                let missing = || Error::operator("there is no such user. `usher user list` shows the newest.");
+                tokens::issue(tx, &user.ok_or_else(missing)?, tx.now())
             })
             .await?;
         let json = json!({"accessToken": access.token.expose(), "expiresIn": access.expires_in, "userId": id});

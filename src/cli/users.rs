@@ -108,9 +108,9 @@ fn the_one(tx: &Tx, name: &str, place: &Place) -> Result<(users::User, Environme
         }
     }
     match found.len() {
-        0 => Err(Error::startup("there is no such user. `usher user list` shows the newest.")),
+        0 => Err(Error::operator("there is no such user. `usher user list` shows the newest.")),
         1 => Ok(found.remove(0)),
-        _ => Err(Error::startup("that address is in several environments; say which with --environment and --app.")),
+        _ => Err(Error::operator("that address is in several environments; say which with --environment and --app.")),
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) fn run(tx: &Tx) -> Result<()> {
     )?;
     let done = version(tx)?;
     if done > NEWEST {
-        return Err(Error::startup(format!(
+        return Err(Error::operator(format!(
             "a newer Usher made this database (its schema is {done}, this program knows {NEWEST}). Start the newer program."
         )));
     }

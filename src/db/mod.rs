@@ -14,6 +14,8 @@ use std::sync::Arc;
 pub use value::{Column, Row, Value};
 pub(crate) use value::{id_type, params, words};
 
+use sqlite::Found;
+
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
 use crate::vault::Vault;
@@ -79,24 +81,31 @@ impl Store {
     pub async fn open(location: &Location, clock: Clock, missing: IfMissing) -> Result<Store> {
         let database = location.database();
         if missing == IfMissing::Refuse && !database.exists() {
-            return Err(Error::startup(format!(
+            return Err(Error::operator(format!(
                 "there is no Usher data in {0}. `usher serve --data {0}` makes it; --data names another directory.",
                 location.data.display()
             )));
         }
-        let seal = sqlite::peek(&database, migrate::SEAL)?;
-        let vault = if let Some(seal) = &seal {
-            let vault = Vault::load(&location.key_file())?;
-            vault.open(migrate::SEAL_OWNER, seal).map_err(|_| wrong_key(&location.key_file(), &vault))?;
-            vault
-        } else {
-            make_private_directory(&location.data)?;
-            let file = location.key_file();
-            if file.exists() { Vault::load(&file)? } else { Vault::generate(&file)? }
+        let found = sqlite::peek(&database, migrate::SEAL)?;
+        let vault = match &found {
+            Found::Value(seal) => {
+                let vault = Vault::load(&location.key_file())?;
+                vault.open(migrate::SEAL_OWNER, seal).map_err(|_| wrong_key(&location.key_file(), &vault))?;
+                vault
+            }
+            Found::Nothing if missing == IfMissing::Create => {
+                make_private_directory(&location.data)?;
+                let file = location.key_file();
+                if file.exists() { Vault::load(&file)? } else { Vault::generate(&file)? }
+            }
+            Found::Nothing | Found::Foreign => {
+                let name = database.display();
+                return Err(Error::operator(format!("{name} is not an Usher database. Nothing was written.")));
+            }
         };
         let store =
             Store { engine: Arc::new(sqlite::Engine::open(&database)?), context: Arc::new(Context { clock, vault }) };
-        if seal.is_none() || store.read(migrate::version).await? != migrate::NEWEST {
+        if matches!(found, Found::Nothing) || store.read(migrate::version).await? != migrate::NEWEST {
             store.write(migrate::run).await?;
         }
         Ok(store)
@@ -113,13 +122,7 @@ impl Store {
         T: Send + 'static,
         F: Fn(&Tx) -> Result<T> + Send + 'static,
     {
-        let context = Arc::clone(&self.context);
-        self.engine
-            .write(move |connection| {
-                let now = context.clock.now();
-                operation(&Tx { connection, context: &context, now })
-            })
-            .await
+        self.engine.write(self.in_transaction(operation)).await
     }
 
     /// Runs `operation` on a consistent snapshot.
@@ -131,13 +134,16 @@ impl Store {
         T: Send + 'static,
         F: Fn(&Tx) -> Result<T> + Send + 'static,
     {
+        self.engine.read(self.in_transaction(operation)).await
+    }
+
+    fn in_transaction<T, F>(&self, operation: F) -> impl Fn(&sqlite::Connection) -> Result<T> + Send + 'static
+    where
+        T: Send + 'static,
+        F: Fn(&Tx) -> Result<T> + Send + 'static,
+    {
         let context = Arc::clone(&self.context);
-        self.engine
-            .read(move |connection| {
-                let now = context.clock.now();
-                operation(&Tx { connection, context: &context, now })
-            })
-            .await
+        move |connection| operation(&Tx { connection, context: &context, now: context.clock.now() })
     }
 
     /// The clock that transactions and everything beside them go by.
@@ -199,7 +205,7 @@ impl Tx<'_> {
 }
 
 fn wrong_key(file: &Path, vault: &Vault) -> Error {
-    Error::startup(format!(
+    Error::operator(format!(
         "{} (key {}) is not the data key of this database. Nothing was written. \
          Put the right file back from your backup, or name it with --key-file.",
         file.display(),
@@ -213,5 +219,5 @@ fn make_private_directory(path: &Path) -> Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .map_err(|e| Error::startup(format!("the data directory {} cannot be made: {e}", path.display())))
+        .map_err(|e| Error::operator(format!("the data directory {} cannot be made: {e}", path.display())))
 }

@@ -39,25 +39,48 @@ pub(super) struct Engine {
 /// One connection, with the settings that durability rests on.
 pub(super) struct Connection(rusqlite::Connection);
 
-/// Reads one value from a database that may not exist or may be empty, changing nothing.
-pub(super) fn peek(path: &Path, sql: &str) -> Result<Option<Vec<u8>>> {
+/// What is in a file that may be a database of ours.
+pub(super) enum Found {
+    /// No file, or one without tables.
+    Nothing,
+    /// Tables, and none that are ours.
+    Foreign,
+    /// The value that was asked for.
+    Value(Vec<u8>),
+}
+
+/// Reads one value from a table `meta`, changing nothing.
+pub(super) fn peek(path: &Path, sql: &str) -> Result<Found> {
     if !path.exists() {
-        return Ok(None);
+        return Ok(Found::Nothing);
     }
-    let connection = Connection::open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let tables = connection.query("SELECT 1 FROM sqlite_schema WHERE name = 'meta'", &[])?;
-    if tables.is_empty() {
-        return Ok(None);
+    let connection = Connection::open(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(|e| unusable(path, &e))?;
+    let tables = connection
+        .query("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name = 'meta' DESC", &[])
+        .map_err(|e| unusable(path, &e))?;
+    match tables.first() {
+        None => Ok(Found::Nothing),
+        Some(row) if row.get::<String>(0)? == "meta" => {
+            match connection.query(sql, &[]).map(|rows| rows.into_iter().next()) {
+                Ok(Some(row)) => Ok(row.get(0).map_or(Found::Foreign, Found::Value)),
+                Ok(None) | Err(_) => Ok(Found::Foreign),
+            }
+        }
+        Some(_) => Ok(Found::Foreign),
     }
-    connection.query(sql, &[])?.first().map(|row| row.get(0)).transpose()
+}
+
+fn unusable(path: &Path, why: &Error) -> Error {
+    let why = why.for_log().map_or_else(|| why.to_string(), str::to_owned);
+    Error::operator(format!("the database {} cannot be opened: {why}", path.display()))
 }
 
 impl Engine {
     pub(super) fn open(path: &Path) -> Result<Engine> {
         // SQLite gives its side files the mode of the database's.
         let private = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path);
-        private.map_err(|e| Error::startup(format!("the database {} cannot be opened: {e}", path.display())))?;
-        let writer = Connection::open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        private.map_err(|e| unusable(path, &Error::internal(e)))?;
+        let writer = Connection::open(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| unusable(path, &e))?;
         let (queue, jobs) = sync_channel(QUEUE);
         let writer = std::thread::Builder::new()
             .name("usher-writer".into())
@@ -125,6 +148,8 @@ impl Drop for Engine {
 trait Job: Send {
     /// Runs the operation; `true` when its effect is to be kept.
     fn run(&mut self, connection: &Connection) -> bool;
+    /// Why the operation failed, if it did.
+    fn failure(&self) -> Error;
     /// Answers the caller: with the operation's outcome, or with why the commit failed.
     fn answer(self: Box<Self>, commit: Result<()>);
 }
@@ -140,6 +165,13 @@ impl<T: Send, F: Fn(&Connection) -> Result<T> + Send> Job for Operation<T, F> {
         let outcome = catch_unwind(AssertUnwindSafe(|| (self.body)(connection)))
             .unwrap_or_else(|_| Err(Error::internal("the operation panicked")));
         self.outcome.insert(outcome).is_ok()
+    }
+
+    fn failure(&self) -> Error {
+        match &self.outcome {
+            Some(Err(own)) => own.clone(),
+            _ => Error::internal("the engine ended the transaction"),
+        }
     }
 
     fn answer(self: Box<Self>, commit: Result<()>) {
@@ -174,9 +206,9 @@ fn run_group(connection: &Connection, group: &mut [Box<dyn Job>]) -> Result<()> 
     for job in group {
         connection.batch("SAVEPOINT operation")?;
         if !job.run(connection) {
-            // SQLite ends the whole transaction by itself on some failures (a full disk among them).
+            // SQLite ends the whole transaction by itself on some failures: a full disk, an I/O error.
             if connection.0.is_autocommit() {
-                return Err(Error::StorageFull);
+                return Err(job.failure());
             }
             connection.batch("ROLLBACK TO operation")?;
         }
@@ -187,8 +219,8 @@ fn run_group(connection: &Connection, group: &mut [Box<dyn Job>]) -> Result<()> 
 
 impl Connection {
     fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
-        let opened = rusqlite::Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-            .map_err(|e| Error::startup(format!("the database {} cannot be opened: {e}", path.display())))?;
+        let opened =
+            rusqlite::Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failure)?;
         opened.set_prepared_statement_cache_capacity(128);
         let connection = Connection(opened);
         connection.batch(&format!("PRAGMA busy_timeout={BUSY_MS}"))?;
@@ -283,9 +315,14 @@ impl ToSql for Value<'_> {
 
 /// SQLite's messages name tables and columns, never values, so they may go to the log.
 fn failure(e: rusqlite::Error) -> Error {
+    use rusqlite::ffi::{SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE};
+    if matches!(e.sqlite_error(), Some(e) if [SQLITE_CONSTRAINT_UNIQUE, SQLITE_CONSTRAINT_PRIMARYKEY].contains(&e.extended_code))
+    {
+        return Error::Unique(e.to_string());
+    }
     match e.sqlite_error_code() {
-        Some(ErrorCode::ConstraintViolation) => Error::Unique(e.to_string()),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Busy,
+        // No file handle is left for another reader.
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::CannotOpen) => Error::Busy,
         Some(ErrorCode::DiskFull) => Error::StorageFull,
         _ => Error::internal(e),
     }

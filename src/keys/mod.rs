@@ -60,7 +60,7 @@ pub struct Key {
     pub expires_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
-    /// When it was last used, to the minute.
+    /// When it was last used, noted once a second.
     pub last_used_at: Option<Timestamp>,
 }
 
@@ -113,7 +113,7 @@ pub fn find(tx: &Tx, presented: &Secret) -> Result<Option<Key>> {
 /// There is no such key.
 pub fn revoke(tx: &Tx, id: KeyId) -> Result<()> {
     match store::revoke(tx, id)? {
-        0 => Err(Error::startup(format!("there is no key {id}. `usher key list` shows those that exist."))),
+        0 => Err(Error::operator(format!("there is no key {id}. `usher key list` shows those that exist."))),
         _ => Ok(()),
     }
 }

@@ -6,7 +6,6 @@ mod store;
 
 use std::time::Duration;
 
-use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use serde_json::json;
 use url::Url;
 
@@ -14,8 +13,7 @@ use crate::apps::{self, Environment};
 use crate::clock::Timestamp;
 use crate::db::{Tx, words};
 use crate::error::{Error, Result};
-use crate::outbox::{self, Kind};
-use crate::random;
+use crate::outbox::{self, Job, Kind};
 use crate::secret::Secret;
 use crate::tokens;
 use crate::users::{self, User, UserId};
@@ -72,10 +70,10 @@ pub enum Entry {
 ///
 /// # Errors
 /// The database refuses.
-pub fn send(tx: &Tx, links: &Links, user: &User, purpose: Purpose) -> Result<()> {
+pub fn send(tx: &Tx, links: &Links, user: &User) -> Result<()> {
     let environment = apps::by_id(tx, user.environment)?;
     supersede(tx, user.id)?;
-    let secret = issue(tx, user.id, purpose, links.lifetime)?;
+    let secret = issue(tx, user.id, Purpose::Enrolment, links.lifetime)?;
     let link = at(&links.public_url, &["links", secret.expose()])?;
     let name = user.person.profile.given_name.as_ref().map(|name| name.0.as_str());
     let mail = json!({
@@ -83,9 +81,48 @@ pub fn send(tx: &Tx, links: &Links, user: &User, purpose: Purpose) -> Result<()>
         "name": name,
         "app": environment.app_name,
         "link": link.as_str(),
-        "hours": links.lifetime.as_secs().div_ceil(3600),
+        "lifetime": in_words(links.lifetime),
+        "lifetime_seconds": links.lifetime.as_secs(),
     });
     outbox::enqueue(tx, user, Kind::EnrolmentMail, &mail)
+}
+
+/// Sends the person of a mail that was given up a new link, made as the first one was.
+///
+/// # Errors
+/// The mail was not given up, or is damaged, or the person may not sign in.
+pub fn send_again(tx: &Tx, mail: &Job) -> Result<()> {
+    let refuse = |why| Err(Error::operator(why));
+    if mail.state != outbox::State::Failed {
+        return refuse("only a failed mail can be sent again; `usher mail list` shows the states.");
+    }
+    let made_with = mail.payload.as_ref().and_then(|payload| {
+        let public_url = Url::parse(payload.text("link")?).ok()?.join("/").ok()?;
+        Some(Links { public_url, lifetime: Duration::from_secs(payload.0.get("lifetime_seconds")?.as_u64()?) })
+    });
+    let Some(links) = made_with else { return refuse("the mail cannot be read: its data is damaged.") };
+    let user = users::any_by_id(tx, mail.user)?.ok_or(Error::UserNotFound)?;
+    user.admit()?;
+    send(tx, &links, &user)
+}
+
+/// Whether the user was sent fewer links in the last hour than they may be.
+///
+/// # Errors
+/// The database does not answer.
+pub fn may_send(tx: &Tx, user: UserId) -> Result<bool> {
+    Ok(store::count_since(tx, user, tx.now() - HOUR)? < LINKS_PER_HOUR)
+}
+
+/// `24 hours`, `90 minutes`, `1 hour`: the largest unit that says it exactly.
+fn in_words(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let (number, unit) = match seconds {
+        s if s % 3600 == 0 => (s / 3600, "hour"),
+        s if s % 60 == 0 => (s / 60, "minute"),
+        s => (s, "second"),
+    };
+    format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
 }
 
 /// What a link is worth, and where it belongs. Changes nothing.
@@ -134,12 +171,12 @@ pub fn renew(tx: &Tx, links: &Links, secret: &Secret) -> Result<()> {
     let link = store::find(tx, secret, Purpose::Enrolment)?.ok_or(Error::UserNotFound)?;
     let user = users::any_by_id(tx, link.user)?.ok_or(Error::UserNotFound)?;
     user.admit()?;
-    if store::count_since(tx, user.id, tx.now() - HOUR)? >= LINKS_PER_HOUR {
+    if !may_send(tx, user.id)? {
         return Err(Error::TooMany(
             "Several links were sent to you within the last hour. Use the newest mail, or try again later.",
         ));
     }
-    send(tx, links, &user, Purpose::Enrolment)
+    send(tx, links, &user)
 }
 
 /// Makes every open link and code of the user worthless.
@@ -151,7 +188,7 @@ pub fn supersede(tx: &Tx, user: UserId) -> Result<()> {
 }
 
 fn issue(tx: &Tx, user: UserId, purpose: Purpose, lifetime: Duration) -> Result<Secret> {
-    let secret = Secret::new(BASE64_URL_SAFE_NO_PAD.encode(random::bytes::<32>()));
+    let secret = Secret::random();
     store::insert(tx, &secret, user, purpose, tx.now() + lifetime)?;
     Ok(secret)
 }

@@ -52,13 +52,13 @@ pub fn render(job: &Job) -> Result<Option<Mail>> {
     if !Kind::MAILS.contains(&job.kind) {
         return Err(Error::internal("this job is not a mail"));
     }
-    let text = |name: &str| job.payload.get(name).and_then(|value| value.as_str()).map(str::to_owned);
+    let text = |name: &str| job.payload.as_ref().and_then(|payload| payload.text(name)).map(str::to_owned);
     let (Some(to), Some(link)) = (text("to"), text("link")) else { return Ok(None) };
     let values = context! {
         name => text("name").filter(|name| is_plain_name(name)),
         app => text("app"),
         link => &link,
-        hours => job.payload.get("hours").and_then(serde_json::Value::as_u64),
+        lifetime => text("lifetime"),
     };
     let part = |file: &str| {
         let template = ENGINE.get_template(&format!("{}/{file}", job.kind.as_str())).map_err(Error::internal)?;
@@ -69,12 +69,12 @@ pub fn render(job: &Job) -> Result<Option<Mail>> {
 }
 
 /// Whether a name may greet. Mail programs turn what looks like an address into a link, and whoever enrols a person
-/// chooses the name, so a name that looks like one is left out.
+/// chooses the name, so a name that looks like one, or that tells a number to call, is left out.
 fn is_plain_name(name: &str) -> bool {
     let dotted = name.as_bytes().windows(2).any(|pair| pair[0] == b'.' && pair[1] != b' ');
-    !dotted
-        && name.chars().count() <= 64
-        && !name.contains(['/', ':', '@', '<', '>', '{', '}', '[', ']', '\\', '。', '．'])
+    let numbered = name.chars().filter(|c| c.is_numeric()).count() > 4;
+    let marks = ['/', ':', '@', '<', '>', '{', '}', '[', ']', '\\', '。', '．', '｡', '․'];
+    !dotted && !numbered && name.chars().count() <= 64 && !name.contains(marks)
 }
 
 #[cfg(test)]
@@ -86,7 +86,17 @@ mod tests {
         for name in ["Jane", "Anne-Marie", "O'Neil", "Dr. Mike", "José", "李"] {
             assert!(is_plain_name(name), "{name}");
         }
-        for name in ["http://evil.com", "evil.com", "www.evil.com", "a@b.c", "<b>", "{{7*7}}", &"x".repeat(65)] {
+        for name in [
+            "http://evil.com",
+            "evil.com",
+            "www.evil.com",
+            "a@b.c",
+            "<b>",
+            "{{7*7}}",
+            "call 18005551234",
+            "evil｡com",
+            &"x".repeat(65),
+        ] {
             assert!(!is_plain_name(name), "{name}");
         }
     }

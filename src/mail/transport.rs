@@ -36,7 +36,7 @@ impl Smtp {
     /// The URL or the sender's address is not usable; the text says why and does not repeat the password.
     pub fn new(url: &Secret, from: &str, public_url: &Url, timeout: Duration) -> Result<Smtp> {
         let refuse =
-            |why: &str| Error::startup(format!("--smtp-url: {why} (e.g. smtps://user:password@mail.example.com)"));
+            |why: &str| Error::operator(format!("--smtp-url: {why} (e.g. smtps://user:password@mail.example.com)"));
         let parsed = Url::parse(url.expose()).map_err(|_| refuse("this is not a URL"))?;
         let host = parsed.host_str().filter(|host| !host.is_empty()).ok_or_else(|| refuse("it names no host"))?;
         let host = host.trim_matches(['[', ']']).to_owned();
@@ -64,7 +64,7 @@ impl Smtp {
         }
         let from = from
             .parse()
-            .map_err(|_| Error::startup("--mail-from: this is not an address (e.g. Usher <no-reply@example.com>)"))?;
+            .map_err(|_| Error::operator("--mail-from: this is not an address (e.g. Usher <no-reply@example.com>)"))?;
         let host = public_url.host_str().unwrap_or("usher").to_owned();
         Ok(Smtp { transport: Mutex::new(builder.clone().build()), builder, from, host, timeout })
     }
@@ -79,7 +79,7 @@ impl Smtp {
         let transport = self.transport().clone();
         match tokio::time::timeout(self.timeout, transport.send(message)).await {
             Ok(Ok(_)) => Outcome::Done,
-            Ok(Err(e)) if e.is_permanent() && !is_about_us(&e) => Outcome::GiveUp(words(&e)),
+            Ok(Err(e)) if e.is_permanent() && self.welcomes_us(&transport).await => Outcome::GiveUp(words(&e)),
             Ok(Err(e)) => Outcome::Retry(words(&e)),
             Err(_) => {
                 // A connection that was left in the middle goes back to the others and would hang the next mail too.
@@ -87,6 +87,12 @@ impl Smtp {
                 Outcome::Retry(format!("the mail server did not answer within {} s", self.timeout.as_secs()))
             }
         }
+    }
+
+    /// Whether the server lets us in at all. If not, its refusal was about us (a greeting of 554, a wrong password) and
+    /// not about the message: the operator will mend that, and no mail may be lost meanwhile.
+    async fn welcomes_us(&self, transport: &AsyncSmtpTransport<Tokio1Executor>) -> bool {
+        matches!(tokio::time::timeout(self.timeout, transport.test_connection()).await, Ok(Ok(true)))
     }
 
     fn transport(&self) -> MutexGuard<'_, AsyncSmtpTransport<Tokio1Executor>> {
@@ -105,12 +111,6 @@ impl Smtp {
             .multipart(MultiPart::alternative_plain_html(mail.text.clone(), mail.html.clone()))
             .map_err(|e| e.to_string())
     }
-}
-
-/// Whether the server refused our sign-in (RFC 4954: 530, 534, 535, 538) and not this message. The operator will mend
-/// that, and no mail may be lost meanwhile.
-fn is_about_us(error: &lettre::transport::smtp::Error) -> bool {
-    error.status().is_some_and(|code| matches!(u16::from(code), 530 | 534 | 535 | 538))
 }
 
 /// The error with its causes: the innermost holds the server's words.

@@ -23,14 +23,16 @@ id_type!(
 );
 
 /// How long a worker has for a job before another may take it.
-pub(super) const LEASE: Duration = Duration::from_mins(1);
+const LEASE: Duration = Duration::from_mins(1);
+/// How long a try may take at the most: well within the lease, or two workers would send one mail.
+pub const LONGEST_TRY: Duration = Duration::from_secs(45);
 /// How often a job is tried before it is given up.
 const ATTEMPTS: i64 = 12;
 
 words! {
     /// What is to be done.
     pub enum Kind {
-        /// The mail with the magic link. Payload: `to`, `name`, `app`, `link`, `hours`.
+        /// The mail with the magic link. Payload: `to`, `name`, `app`, `link`, `lifetime`.
         EnrolmentMail = "enrolment",
         /// Tell the billing provider of a change. Payload: `test`.
         BillingSync = "billing",
@@ -65,8 +67,8 @@ pub struct Job {
     pub user: UserId,
     /// What is to be done.
     pub kind: Kind,
-    /// What it is done with. Personal; holds a link until it is done.
-    pub payload: Payload,
+    /// What it is done with. Personal; holds a link until it is done. `None` if it is damaged.
+    pub payload: Option<Payload>,
     /// How far it has come.
     pub state: State,
     /// How often it was tried.
@@ -82,9 +84,9 @@ pub struct Job {
 pub struct Payload(pub Value);
 
 impl Payload {
-    /// One member of it.
-    pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name).filter(|value| !value.is_null())
+    /// A text in it.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).and_then(Value::as_str)
     }
 }
 
@@ -139,27 +141,16 @@ pub enum Outcome {
     GiveUp(String),
 }
 
-/// Queues a mail again that was given up, from its first try on.
-///
-/// # Errors
-/// There is no such job, or it was not given up.
-pub fn retry(tx: &Tx, id: JobId) -> Result<()> {
-    match get(tx, id)?.state {
-        State::Failed => store::requeue(tx, id),
-        state => Err(Error::startup(format!("this mail is {}; only a failed one can be tried again.", state.as_str()))),
-    }
-}
-
-/// Notes how a try went.
+/// Notes how a try went, unless another worker has taken the job over since.
 ///
 /// # Errors
 /// The database refuses.
 pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome) -> Result<()> {
     match outcome {
         Outcome::Done => store::finish(tx, job),
-        Outcome::GiveUp(words) => store::give_up(tx, job.id, words),
-        Outcome::Retry(words) if job.attempts >= ATTEMPTS => store::give_up(tx, job.id, words),
-        Outcome::Retry(words) => store::retry(tx, job.id, tx.now() + backoff(job.attempts), words),
+        Outcome::GiveUp(words) => store::give_up(tx, job, words),
+        Outcome::Retry(words) if job.attempts >= ATTEMPTS => store::give_up(tx, job, words),
+        Outcome::Retry(words) => store::retry(tx, job, tx.now() + backoff(job.attempts), words),
     }
 }
 
@@ -169,7 +160,7 @@ pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome) -> Result<()> {
 /// There is none.
 pub fn get(tx: &Tx, id: JobId) -> Result<Job> {
     store::by_id(tx, id)?
-        .ok_or_else(|| Error::startup(format!("there is no mail {id}. `usher mail list` shows those that exist.")))
+        .ok_or_else(|| Error::operator(format!("there is no mail {id}. `usher mail list` shows those that exist.")))
 }
 
 /// 10 s, 20 s, 40 s … up to an hour, each give or take a fifth so that failures do not return in step.

@@ -42,40 +42,34 @@ pub(super) fn lease(tx: &Tx, id: JobId, until: Timestamp) -> Result<()> {
     Ok(())
 }
 
+/// Only the worker whose try this was may say how it went.
+const MINE: &str = "state = 'queued' AND attempts =";
+
 /// A job is done. What it was done with is wiped but for the address: a sent mail holds a working link.
 pub(super) fn finish(tx: &Tx, job: &Job) -> Result<()> {
-    let kept = json!({ "to": job.payload.get("to") });
+    let kept = json!({ "to": job.payload.as_ref().and_then(|payload| payload.text("to")) });
     let kept = tx.vault().seal(job.id.0.as_bytes(), kept.to_string().as_bytes());
-    tx.execute(
+    let sql = format!(
         "UPDATE outbox SET state = 'sent', failure = NULL, payload = $1, finished_at = $2, due_at = NULL, leased_until = NULL \
-         WHERE id = $3",
-        params![kept, tx.now(), job.id],
-    )?;
+         WHERE id = $3 AND {MINE} $4"
+    );
+    tx.execute(&sql, params![kept, tx.now(), job.id, job.attempts])?;
     Ok(())
 }
 
-/// A job was given up. It keeps what it needs, for an operator may try it again.
-pub(super) fn give_up(tx: &Tx, id: JobId, failure: &str) -> Result<()> {
-    tx.execute(
-        "UPDATE outbox SET state = 'failed', failure = $1, finished_at = $2, due_at = NULL, leased_until = NULL WHERE id = $3",
-        params![failure, tx.now(), id],
-    )?;
+/// A job was given up. It keeps what it needs, for an operator may want it done again.
+pub(super) fn give_up(tx: &Tx, job: &Job, failure: &str) -> Result<()> {
+    let sql = format!(
+        "UPDATE outbox SET state = 'failed', failure = $1, finished_at = $2, due_at = NULL, leased_until = NULL \
+         WHERE id = $3 AND {MINE} $4"
+    );
+    tx.execute(&sql, params![failure, tx.now(), job.id, job.attempts])?;
     Ok(())
 }
 
-pub(super) fn requeue(tx: &Tx, id: JobId) -> Result<()> {
-    tx.execute(
-        "UPDATE outbox SET state = 'queued', attempts = 0, finished_at = NULL, due_at = $1 WHERE id = $2",
-        params![tx.now(), id],
-    )?;
-    Ok(())
-}
-
-pub(super) fn retry(tx: &Tx, id: JobId, due_at: Timestamp, failure: &str) -> Result<()> {
-    tx.execute(
-        "UPDATE outbox SET due_at = $1, failure = $2, leased_until = NULL WHERE id = $3",
-        params![due_at, failure, id],
-    )?;
+pub(super) fn retry(tx: &Tx, job: &Job, due_at: Timestamp, failure: &str) -> Result<()> {
+    let sql = format!("UPDATE outbox SET due_at = $1, failure = $2, leased_until = NULL WHERE id = $3 AND {MINE} $4");
+    tx.execute(&sql, params![due_at, failure, job.id, job.attempts])?;
     Ok(())
 }
 
@@ -98,12 +92,13 @@ pub fn backlog(tx: &Tx, kind: Kind, state: State) -> Result<(i64, Option<Timesta
 
 fn read(tx: &Tx, row: &Row) -> Result<Job> {
     let id: JobId = row.get(0)?;
-    let payload = tx.vault().open(id.0.as_bytes(), &row.get::<Vec<u8>>(3)?)?;
+    let payload = tx.vault().open(id.0.as_bytes(), &row.get::<Vec<u8>>(3)?);
     Ok(Job {
         id,
         user: row.get(1)?,
         kind: row.get(2)?,
-        payload: Payload(restore(&payload)?),
+        // One damaged job must not stop the others.
+        payload: payload.and_then(|json| restore(&json)).ok().map(Payload),
         state: row.get(4)?,
         attempts: row.get(5)?,
         created_at: row.get(6)?,

@@ -4,6 +4,7 @@
 //! when a worker dies. Knows no SQL; the app spawns it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -21,30 +22,44 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// How many mails are on their way at once.
 const AT_ONCE: usize = 8;
 
-/// Rings when there may be something to do.
+/// Rings when there may be something to do, or when it is time to stop.
 #[derive(Clone, Default)]
-pub struct Bell(Arc<Notify>);
+pub struct Bell(Arc<Rope>);
+
+#[derive(Default)]
+struct Rope {
+    notify: Notify,
+    closing: AtomicBool,
+}
 
 impl Bell {
     /// Something may have been queued.
     pub fn wake(&self) {
-        self.0.notify_one();
+        self.0.notify.notify_one();
+    }
+
+    /// Nothing more is to be begun.
+    pub fn close(&self) {
+        self.0.closing.store(true, Ordering::SeqCst);
+        self.wake();
     }
 }
 
-/// Sends live mail until the task is dropped. `noted` hears how each try went.
+/// Sends live mail until the bell is closed, and then finishes what has begun: a mail that the other side took must
+/// be noted, or it would be sent again. `noted` hears how each try went.
 ///
 /// One that hangs takes one of [`AT_ONCE`] places until its time is over; the others go on.
 pub async fn run(store: Store, bell: Bell, smtp: Smtp, noted: impl Fn(&'static str)) {
     let mut under_way = FuturesUnordered::new();
-    loop {
-        match take(&store, AT_ONCE - under_way.len()).await {
+    while !(bell.0.closing.load(Ordering::SeqCst) && under_way.is_empty()) {
+        let free = if bell.0.closing.load(Ordering::SeqCst) { 0 } else { AT_ONCE - under_way.len() };
+        match take(&store, free).await {
             Ok(jobs) => under_way.extend(jobs.into_iter().map(|job| attempt(&store, &smtp, &noted, job))),
             Err(e) => complain(&e),
         }
         tokio::select! {
             Some(settled) = under_way.next() => if let Err(e) = settled { complain(&e) },
-            () = bell.0.notified() => {}
+            () = bell.0.notify.notified() => {}
             () = tokio::time::sleep(INTERVAL) => {}
         }
     }
@@ -59,9 +74,11 @@ async fn take(store: &Store, free: usize) -> Result<Vec<Job>> {
 }
 
 async fn attempt(store: &Store, smtp: &Smtp, noted: &impl Fn(&'static str), job: Job) -> Result<()> {
-    let outcome = match mail::render(&job)? {
-        Some(mail) => smtp.send(&mail, job.id).await,
-        None => Outcome::GiveUp("the message is gone".to_owned()),
+    let outcome = if let Ok(Some(mail)) = mail::render(&job) {
+        smtp.send(&mail, job.id).await
+    } else {
+        tracing::error!(mail = %job.id, "a mail cannot be made of its data");
+        Outcome::GiveUp("the message cannot be read: its data is damaged".to_owned())
     };
     let word = match outcome {
         Outcome::Done => "sent",

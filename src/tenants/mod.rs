@@ -17,7 +17,7 @@ id_type!(
 /// The name is empty or more than one line.
 pub fn named(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<TenantId> {
     if name.trim().is_empty() || name.chars().any(char::is_control) {
-        return Err(Error::startup("a tenant's name must be one line with something in it."));
+        return Err(Error::operator("a tenant's name must be one line with something in it."));
     }
     if let Some(id) = store::find(tx, environment, name)? {
         return Ok(id);

@@ -9,7 +9,9 @@ mod store;
 pub(crate) use store::insert_signing_key;
 pub use store::{current_public_key, end_session, end_sessions, public_keys};
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
@@ -21,6 +23,7 @@ use serde_json::{Value, json};
 
 use crate::apps::{self, Environment};
 use crate::caller::Caller;
+use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::random;
@@ -59,6 +62,20 @@ impl SigningKey {
         let public = AsDer::<PublicKeyX509Der>::as_der(pair.public_key()).map_err(fail)?.as_ref().to_vec();
         let public = PublicHalf(public);
         Ok(SigningKey { id: public.thumbprint()?, private, public })
+    }
+}
+
+impl SigningKey {
+    /// The pair, ready to sign. Reading one takes longer than signing with it, so those in use are kept.
+    fn pair(&self) -> Result<Arc<KeyPair>> {
+        static READ: Mutex<BTreeMap<String, Arc<KeyPair>>> = Mutex::new(BTreeMap::new());
+        let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pair) = read.get(&self.id) {
+            return Ok(Arc::clone(pair));
+        }
+        let pair = Arc::new(KeyPair::from_pkcs8(&self.private).map_err(|_| Error::Integrity)?);
+        read.insert(self.id.clone(), Arc::clone(&pair));
+        Ok(pair)
     }
 }
 
@@ -130,11 +147,11 @@ pub struct AccessToken {
     pub expires_in: u64,
 }
 
-/// Signs an access token for the user.
+/// Signs an access token for the user, who signed in at `signed_in_at` (the claim `auth_time`).
 ///
 /// # Errors
 /// The user is frozen or deleted, or the database does not answer.
-pub fn issue(tx: &Tx, user: &User) -> Result<AccessToken> {
+pub fn issue(tx: &Tx, user: &User, signed_in_at: Timestamp) -> Result<AccessToken> {
     user.admit()?;
     let environment = apps::by_id(tx, user.environment)?;
     let key = store::newest_signing_key(tx, user.environment)?;
@@ -146,14 +163,14 @@ pub fn issue(tx: &Tx, user: &User) -> Result<AccessToken> {
         lng: user.person.profile.language.as_ref().map_or_else(|| "en".to_owned(), |language| language.0.clone()),
         jti: random::uuid().to_string(),
         nonce: random::uuid().to_string(),
-        auth_time: now.as_seconds(),
+        auth_time: signed_in_at.as_seconds(),
         exp: (now + ACCESS_LIFETIME).as_seconds(),
         scope: ["openid", "profile", "email"].map(str::to_owned).to_vec(),
         psc: Vec::new(),
     };
     let header = json!({"alg": "RS256", "typ": "JWT", "kid": key.id});
     let signed = format!("{}.{}", segment(&header)?, segment(&claims)?);
-    let pair = KeyPair::from_pkcs8(&key.private).map_err(|_| Error::Integrity)?;
+    let pair = key.pair()?;
     let mut signature = vec![0; pair.public_modulus_len()];
     pair.sign(&signature::RSA_PKCS1_SHA256, &aws_lc_rs::rand::SystemRandom::new(), signed.as_bytes(), &mut signature)
         .map_err(|_| Error::internal("a token could not be signed"))?;
@@ -229,20 +246,20 @@ fn read<T: serde::de::DeserializeOwned>(segment: &str) -> Option<T> {
 /// # Errors
 /// The database refuses.
 pub fn start_session(tx: &Tx, user: UserId) -> Result<Secret> {
-    let secret = Secret::new(BASE64URL.encode(random::bytes::<32>()));
+    let secret = Secret::random();
     store::insert_session(tx, &secret, user, tx.now() + SESSION_LIFETIME)?;
     Ok(secret)
 }
 
-/// The user signed in with this session, who may still act; `None` if there is no such session.
+/// The user signed in with this session, who may still act, and since when; `None` if there is no such session.
 ///
 /// # Errors
 /// The user is frozen or deleted.
-pub fn session_user(tx: &Tx, secret: &Secret) -> Result<Option<User>> {
-    let Some(id) = store::session_user(tx, secret)? else { return Ok(None) };
+pub fn session_user(tx: &Tx, secret: &Secret) -> Result<Option<(User, Timestamp)>> {
+    let Some((id, since)) = store::session_user(tx, secret)? else { return Ok(None) };
     let user = users::any_by_id(tx, id)?.ok_or(Error::UserNotFound)?;
     user.admit()?;
-    Ok(Some(user))
+    Ok(Some((user, since)))
 }
 
 #[cfg(test)]

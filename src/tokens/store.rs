@@ -35,25 +35,24 @@ pub(super) fn public_key(tx: &Tx, id: &str) -> Result<Option<(EnvironmentId, Pub
 
 /// The public keys with their names, newest first: of every app, or of one; of both environments, or of one.
 pub fn public_keys(tx: &Tx, app: Option<AppId>, kind: Option<Kind>) -> Result<Vec<(String, PublicHalf)>> {
-    let rows = tx.query(
-        "SELECT s.id, s.public_key, e.app_id, e.kind FROM signing_keys s JOIN environments e ON e.id = s.environment_id \
-         ORDER BY s.created_at DESC, s.id",
-        params![],
-    )?;
-    let mut keys = Vec::new();
-    for row in rows {
-        let of_app = app.is_none_or(|app| row.get::<AppId>(2).is_ok_and(|a| a == app));
-        let of_kind = kind.is_none_or(|kind| row.get::<Kind>(3).is_ok_and(|k| k == kind));
-        if of_app && of_kind {
-            keys.push((row.get(0)?, PublicHalf(row.get(1)?)));
+    let all = "SELECT s.id, s.public_key FROM signing_keys s JOIN environments e ON e.id = s.environment_id";
+    let order = "ORDER BY s.created_at DESC, s.id";
+    let rows = match (app, kind) {
+        (None, None) => tx.query(&format!("{all} {order}"), params![]),
+        (Some(app), None) => tx.query(&format!("{all} WHERE e.app_id = $1 {order}"), params![app]),
+        (None, Some(kind)) => tx.query(&format!("{all} WHERE e.kind = $1 {order}"), params![kind]),
+        (Some(app), Some(kind)) => {
+            tx.query(&format!("{all} WHERE e.app_id = $1 AND e.kind = $2 {order}"), params![app, kind])
         }
-    }
-    Ok(keys)
+    };
+    rows?.iter().map(|row| Ok((row.get(0)?, PublicHalf(row.get(1)?)))).collect()
 }
 
 /// The public key that an environment signs with now.
 pub fn current_public_key(tx: &Tx, environment: EnvironmentId) -> Result<PublicHalf> {
-    newest_signing_key(tx, environment).map(|key| key.public)
+    let sql = "SELECT public_key FROM signing_keys WHERE environment_id = $1 ORDER BY created_at DESC, id LIMIT 1";
+    let row = tx.query_opt(sql, params![environment])?;
+    row.ok_or_else(|| Error::internal("an environment has no signing key"))?.get(0).map(PublicHalf)
 }
 
 pub(super) fn insert_session(tx: &Tx, secret: &Secret, user: UserId, expires_at: Timestamp) -> Result<()> {
@@ -64,12 +63,12 @@ pub(super) fn insert_session(tx: &Tx, secret: &Secret, user: UserId, expires_at:
     Ok(())
 }
 
-pub(super) fn session_user(tx: &Tx, secret: &Secret) -> Result<Option<UserId>> {
+pub(super) fn session_user(tx: &Tx, secret: &Secret) -> Result<Option<(UserId, Timestamp)>> {
     let row = tx.query_opt(
-        "SELECT user_id FROM sessions WHERE hash = $1 AND ended_at IS NULL AND expires_at > $2",
+        "SELECT user_id, created_at FROM sessions WHERE hash = $1 AND ended_at IS NULL AND expires_at > $2",
         params![secret.hash(), tx.now()],
     )?;
-    row.map(|row| row.get(0)).transpose()
+    row.map(|row| Ok((row.get(0)?, row.get(1)?))).transpose()
 }
 
 /// Ends one session.

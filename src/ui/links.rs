@@ -91,7 +91,9 @@ fn explain(state: links::State) -> &'static str {
     match state {
         links::State::Used => "This link was already used. Each link works once.",
         links::State::Expired => "This link has expired.",
-        links::State::Superseded => "A newer link has taken the place of this one.",
+        links::State::Superseded => {
+            "This link no longer works: a newer one was sent, or the e-mail address was changed."
+        }
         links::State::Open | links::State::Unknown => "",
     }
 }

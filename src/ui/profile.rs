@@ -49,9 +49,9 @@ pub async fn show(State(api): State<Api>, headers: HeaderMap) -> Result<Response
         .store
         .read(move |tx| {
             let user = session.as_ref().map_or(Ok(None), |session| tokens::session_user(tx, session))?;
-            let Some(user) = user else { return Ok(None) };
+            let Some((user, since)) = user else { return Ok(None) };
             let environment = apps::by_id(tx, user.environment)?;
-            let token = tokens::issue(tx, &user)?.token;
+            let token = tokens::issue(tx, &user, since)?.token;
             Ok(Some((user, environment, token)))
         })
         .await?;

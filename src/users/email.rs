@@ -41,6 +41,10 @@ impl Email {
         let local_key = nfkc.normalize(&CaseMapper::new().fold_string(local)).into_owned();
         let key = format!("{local_key}@{ascii_domain}");
         EmailAddress::parse_with_options(&key, *OPTIONS).ok()?;
+        // An IP address is not a domain, and no top-level domain is a number.
+        if ascii_domain.rsplit('.').next().is_none_or(|last| last.bytes().all(|b| b.is_ascii_digit())) {
+            return None;
+        }
         // Quoted local parts are legal and nobody has one; `a@b"@c` tricks live there.
         if local.contains(['"', '@', '\\', ' ', '<', '>', ',', ';', ':', '(', ')', '[', ']']) {
             return None;
@@ -61,6 +65,13 @@ impl Email {
     /// The form under which it is unique.
     pub fn key(&self) -> &str {
         &self.key
+    }
+
+    /// Whether both reach one mailbox for certain. Folding makes more equal than mail servers do (`ß` and `ss`), so
+    /// this is narrower than having one key.
+    pub fn same_mailbox(&self, other: &Email) -> bool {
+        let local = |email: &Email| email.address.rsplit_once('@').map(|(local, _)| local.to_ascii_lowercase());
+        self.key == other.key && local(self) == local(other)
     }
 }
 
@@ -136,6 +147,7 @@ mod tests {
             "\"a b\"@doe.com",
             "a@x%0acc:b",
             "jane@doe_x.com",
+            "a@1.2.3.4",
             ".jane@doe.com",
         ] {
             assert!(Email::new(text).is_none(), "{text:?} was accepted");

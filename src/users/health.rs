@@ -25,7 +25,7 @@ record! {
         "glp1drugs" glp1drugs: bool,
         /// Periodicity of the plan in months.
         "paymentPlan" payment_plan: PaymentPlan,
-        /// When the programme is supposed to start. May be past.
+        /// When the programme is supposed to start, from 1900-01-01 to 2199-12-31. May be past.
         "planStartDate" plan_start_date: Day,
         /// Medical clearance for exercise.
         "medicalClearance" medical_clearance: MedicalClearance,
@@ -43,7 +43,8 @@ record! {
         "religiousDietaryRestrictions" religious_dietary_restrictions: Note,
         /// The full name of the doctor.
         "doctorFullname" doctor_fullname: Prose<256>,
-        /// Additional information from the partner's system. Replaced as a whole.
+        /// Additional information from the partner's system, replaced as a whole. At most 50 keys of 40 characters an
+        /// object, texts of 500 characters, 5 levels of objects and lists below this one.
         "metadata" metadata: Metadata,
     }
 }

@@ -14,7 +14,7 @@ pub use store::{any_by_id, newest};
 use serde_json::json;
 
 use crate::apps::EnvironmentId;
-use crate::caller::{Caller, Target};
+use crate::caller::{Actor, Caller, Target};
 use crate::clock::Timestamp;
 use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
@@ -22,6 +22,7 @@ use crate::field::wire;
 use crate::links::{self, Links};
 use crate::outbox::{self, Kind};
 use crate::tenants::TenantId;
+use crate::tokens;
 pub use email::Email;
 pub use health::Health;
 pub use phone::Phone;
@@ -50,7 +51,8 @@ wire! {
     pub const IDENTITY: Person {
         /// The e-mail address, unique in the environment. A change resets `email_verified`.
         "email" email: Email,
-        /// The phone number, unique in the environment.
+        /// The phone number, unique in the environment: 7 to 15 digits, maybe with spaces, dashes, dots and
+        /// parentheses, and a + before a country code. Without one it is in the app's region.
         "phone_number" phone: Phone,
     }
 }
@@ -158,7 +160,7 @@ pub fn create(tx: &Tx, caller: &Caller, person: Person) -> Result<User> {
 pub fn enrol(tx: &Tx, caller: &Caller, mut person: Person, links: &Links) -> Result<User> {
     person.health.pregnant.get_or_insert(false);
     let user = create(tx, caller, person)?;
-    links::send(tx, links, &user, links::Purpose::Enrolment)?;
+    links::send(tx, links, &user)?;
     Ok(user)
 }
 
@@ -174,12 +176,31 @@ pub fn update_by_email(tx: &Tx, caller: &Caller, change: Person) -> Result<User>
 
 /// Changes a user by id. `test` goes to the billing sync with the change: whether it uses Stripe's test mode.
 ///
+/// A change of mailbox ends the links to the old one and, unless it is the person's own doing, their sessions. Who had
+/// not followed their link yet is sent one to the new mailbox: they have no other way in.
+///
 /// # Errors
 /// [`Error::UserNotFound`], [`Error::EmailTaken`], [`Error::PhoneTaken`], and those of [`Caller::resolve`].
-pub fn update(tx: &Tx, caller: &Caller, target: Target, change: Person, test: Option<bool>) -> Result<User> {
+pub fn update(
+    tx: &Tx,
+    caller: &Caller,
+    target: Target,
+    change: Person,
+    test: Option<bool>,
+    links: &Links,
+) -> Result<User> {
     let id = caller.resolve(target)?;
-    let user = store::by_id(tx, caller.scope, id)?.ok_or(Error::UserNotFound)?;
-    let user = apply(tx, user, change)?;
+    let before = store::by_id(tx, caller.scope, id)?.ok_or(Error::UserNotFound)?;
+    let user = apply(tx, before.clone(), change)?;
+    if !user.email.same_mailbox(&before.email) {
+        links::supersede(tx, id)?;
+        if caller.actor != Actor::Person(id) {
+            tokens::end_sessions(tx, id)?;
+        }
+        if before.email_verified_at.is_none() && links::may_send(tx, id)? {
+            links::send(tx, links, &user)?;
+        }
+    }
     if let Some(test) = test {
         outbox::enqueue(tx, &user, Kind::BillingSync, &json!({ "test": test }))?;
     }
@@ -196,7 +217,7 @@ pub fn set_status(tx: &Tx, id: UserId, status: Status) -> Result<()> {
     }
     if status != Status::Active {
         links::supersede(tx, id)?;
-        crate::tokens::end_sessions(tx, id)?;
+        tokens::end_sessions(tx, id)?;
     }
     Ok(())
 }
@@ -223,10 +244,8 @@ fn apply(tx: &Tx, before: User, change: Person) -> Result<User> {
         user.email = email;
     }
     refuse_taken(tx, &user)?;
-    if user.email.key() != before.email.key() {
-        // A link that was sent to the old address must not open the account of the new one.
+    if !user.email.same_mailbox(&before.email) {
         user.email_verified_at = None;
-        links::supersede(tx, user.id)?;
     }
     user.updated_at = tx.now();
     store::update(tx, &user)?;

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 
 use crate::field::{Context, Fault, Field};
 
+/// The longest spelling, in characters.
+const MAX: usize = 64;
+
 /// A number and the form under which it is unique.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Phone {
@@ -21,6 +24,9 @@ impl Phone {
     /// *possible* in its country, not *valid*: the documented `1234567890` is possible only.
     pub fn new(text: &str, region: Region) -> Option<Phone> {
         let text = text.trim();
+        if text.len() > MAX {
+            return None;
+        }
         let digits = text.bytes().filter(u8::is_ascii_digit).count();
         let body = text.strip_prefix('+').unwrap_or(text);
         if !(7..=15).contains(&digits) || !body.chars().all(|c| c.is_ascii_digit() || " -.()".contains(c)) {
@@ -64,7 +70,7 @@ impl Field for Phone {
             .ok_or_else(|| Fault::sentence("format", "Invalid phone number"))
     }
     fn schema() -> Value {
-        json!({"type": "string", "pattern": r"^\s*\+?[0-9 .()\-]+\s*$", "minLength": 7, "maxLength": 64})
+        json!({"type": "string", "pattern": r"^\s*\+?[0-9 .()\-]+\s*$", "minLength": 7, "maxLength": MAX})
     }
 }
 

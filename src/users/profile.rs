@@ -36,7 +36,8 @@ record! {
         "gender" gender: Line<256>,
         /// The gender in words when `gender` has none that fits.
         "other_gender" other_gender: Line<256>,
-        /// The day of birth; `dateOfBirth` in the partner API. A date-time's date part counts.
+        /// The day of birth, from 1900-01-01, not in the future; `dateOfBirth` in the partner API. A date-time's date part
+        /// counts.
         "birthdate" birthdate: BirthMoment,
         /// The time zone, e.g. Europe/Berlin.
         "zoneinfo" zoneinfo: Line<256>,

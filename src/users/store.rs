@@ -92,11 +92,12 @@ pub(crate) fn mark_email_verified(tx: &Tx, id: UserId) -> Result<()> {
 }
 
 pub(super) fn set_status(tx: &Tx, id: UserId, status: Status) -> Result<usize> {
-    let at = |on: bool| on.then(|| tx.now());
-    tx.execute(
-        "UPDATE users SET frozen_at = $1, deleted_at = $2, updated_at = $3 WHERE id = $4",
-        params![at(status == Status::Frozen), at(status == Status::Deleted), tx.now(), id],
-    )
+    let sql = match status {
+        Status::Active => "UPDATE users SET frozen_at = NULL, deleted_at = NULL, updated_at = $1 WHERE id = $2",
+        Status::Frozen => "UPDATE users SET frozen_at = COALESCE(frozen_at, $1), updated_at = $1 WHERE id = $2",
+        Status::Deleted => "UPDATE users SET deleted_at = COALESCE(deleted_at, $1), updated_at = $1 WHERE id = $2",
+    };
+    tx.execute(sql, params![tx.now(), id])
 }
 
 pub(super) fn email_is_taken(tx: &Tx, user: &User) -> Result<bool> {

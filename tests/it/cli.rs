@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Folder, jane};
+use crate::harness::{Folder, jane, reveals};
 use crate::program::{Program, usher};
 
 fn run(folder: &Folder, arguments: &[&str]) -> Output {
@@ -25,9 +25,9 @@ fn the_first_start_prints_a_curl_line_that_works_and_the_line_that_shows_the_mai
     let folder = Folder::new();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut server = usher(&folder)
-        .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
+        .args(["serve", "--log-format", "text", "--listen", &format!("127.0.0.1:{port}")])
         .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
     let mut banner = String::new();
@@ -53,7 +53,9 @@ fn the_first_start_prints_a_curl_line_that_works_and_the_line_that_shows_the_mai
         crate::harness::skip("the printed curl line", "there is no curl");
     }
     server.kill().unwrap();
-    server.wait().unwrap();
+    let log = String::from_utf8(server.wait_with_output().unwrap().stderr).unwrap();
+    assert!(log.contains("live mail waits in the outbox"), "{log}");
+    assert_eq!(log.lines().find_map(reveals), None, "{log}");
     let modes = std::fs::read_dir(&folder.0).unwrap().map(|file| {
         use std::os::unix::fs::PermissionsExt;
         let file = file.unwrap();
@@ -180,6 +182,7 @@ fn what_goes_wrong_is_said_with_what_to_do_and_the_right_exit_code() {
         (&folder, vec!["key", "create"], 2, "--app"),
         (&folder, vec!["serve", "--listen", "everywhere"], 2, "--listen"),
         (&folder, vec!["user", "list", "--database", "postgres://localhost/usher"], 1, "sqlite:FILE"),
+        (&folder, vec!["serve", "--smtp-timeout", "2m"], 2, "45 s"),
         (&folder, vec!["serve", "--smtp-url", "smtp://mail.example.com"], 1, "--public-url"),
         (
             &folder,
@@ -236,6 +239,34 @@ fn what_goes_wrong_is_said_with_what_to_do_and_the_right_exit_code() {
         assert!(errors(&output).contains(words), "{arguments:?}: {}", errors(&output));
     }
     assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 0, "nothing was made by commands that failed");
+}
+
+#[test]
+fn a_failure_is_json_when_json_was_asked_for() {
+    let folder = Folder::new();
+    assert!(run(&folder, &["app", "create", "Acme"]).status.success());
+    for (arguments, words) in [
+        (["user", "show", "nobody@doe.com"], "`usher user list`"),
+        (["mail", "list", "--database=postgres://x"], "sqlite:FILE"),
+        (["mail", "list", "--config=nowhere.toml"], "nowhere.toml"),
+    ] {
+        let output = usher(&folder).args(arguments).arg("--json").output().unwrap();
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]), "{arguments:?}");
+        let failure: Value = serde_json::from_slice(&output.stderr).expect(&errors(&output));
+        assert_eq!(keys(&failure), ["error"]);
+        assert!(failure["error"].as_str().unwrap().contains(words), "{failure}");
+    }
+}
+
+#[test]
+fn freezing_a_deleted_user_does_not_bring_them_back() {
+    let server = Program::start(&[]);
+    let id = server.enrol(&jane()).1["identifier"].as_str().unwrap().to_owned();
+    let update = || server.call("POST", "/users/update", &json!({"email": "jane@doe.com"})).0;
+    assert_eq!(update(), 200);
+    server.json(&["user", "delete", &id]);
+    server.run(&["user", "freeze", &id]);
+    assert_eq!((update(), &server.json(&["user", "show", &id])["status"]), (404, &json!("deleted")));
 }
 
 #[test]
@@ -360,4 +391,28 @@ fn a_secret_can_come_from_a_file_and_is_not_shown() {
     let help =
         usher(&folder).args(["serve", "--help"]).env("USHER_SMTP_URL", "smtp://user:hunter2@x").output().unwrap();
     assert!(!String::from_utf8_lossy(&help.stdout).contains("hunter2"));
+    std::fs::write(folder.0.join("usher.toml"), "smtp-url = \"smtp://user:hunter2@x\"").unwrap();
+    let help = run(&folder, &["serve", "--help"]);
+    let text = String::from_utf8_lossy(&help.stdout).into_owned();
+    assert!(text.contains("--smtp-url <URL>") && !text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn a_secret_of_the_command_line_comes_before_a_file_with_one_that_the_settings_name() {
+    let folder = Folder::new();
+    std::fs::write(folder.0.join("secret"), "not a URL").unwrap();
+    std::fs::write(folder.0.join("usher.toml"), "smtp-url-file = \"secret\"").unwrap();
+    let serve = |more: &[&str], variable: &str| {
+        let mut command = usher(&folder);
+        command.args(["serve", "--public-url", "https://u.example.com"]).args(more).env("USHER_SMTP_URL", variable);
+        errors(&command.output().unwrap())
+    };
+    let of_the_file = serve(&[], "");
+    assert!(of_the_file.contains("this is not a URL"), "{of_the_file}");
+    for nearer in [serve(&["--smtp-url", "http://x"], ""), serve(&[], "http://x")] {
+        assert!(nearer.contains("it must begin with smtps://"), "{nearer}");
+    }
+    std::fs::write(folder.0.join("usher.toml"), "smtp-url = \"http://x\"").unwrap();
+    let of_a_file_named_nearer = serve(&["--smtp-url-file", "secret"], "");
+    assert!(of_a_file_named_nearer.contains("this is not a URL"), "{of_a_file_named_nearer}");
 }

@@ -111,6 +111,59 @@ fn a_missing_or_wrong_data_key_refuses_to_start_and_writes_nothing() {
     assert!(given.status.success(), "the key can be given by file");
 }
 
+#[test]
+fn an_empty_data_key_is_not_replaced_and_a_first_start_leaves_nothing_but_data() {
+    let folder = Folder::new();
+    fs::write(folder.0.join("data.key"), "").unwrap();
+    for command in [vec!["serve", "--listen", "127.0.0.1:0"], vec!["app", "create", "X"]] {
+        let output = usher(&folder).args(&command).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{command:?}");
+        assert!(text.contains("is not a data key"), "{text}");
+        assert_eq!(contents(&folder), [("data.key".to_owned(), Vec::new())]);
+    }
+    let server = Program::start(&[]);
+    let mut names: Vec<String> = fs::read_dir(&server.folder.0)
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !["usher.db-wal", "usher.db-shm"].contains(&name.as_str()))
+        .collect();
+    names.sort();
+    assert_eq!(names, ["data.key", "usher.db"]);
+}
+
+#[test]
+fn a_database_that_is_not_ours_is_left_alone() {
+    let folder = Folder::new();
+    let theirs = rusqlite::Connection::open(folder.0.join("theirs.db")).unwrap();
+    theirs.execute_batch("CREATE TABLE meta (name TEXT, value TEXT); INSERT INTO meta VALUES ('seal', 'x');").unwrap();
+    let notes = rusqlite::Connection::open(folder.0.join("notes.db")).unwrap();
+    notes.execute_batch("CREATE TABLE notes (text TEXT); INSERT INTO notes VALUES ('buy milk');").unwrap();
+    drop((theirs, notes));
+    fs::write(folder.0.join("text.db"), "This is no database at all, just a text of some length.".repeat(20)).unwrap();
+    fs::write(folder.0.join("empty.db"), "").unwrap();
+    let before = contents(&folder);
+    let (reads, writes) = (
+        [vec!["user", "list"], vec!["mail", "list"], vec!["doctor"]],
+        [vec!["serve", "--listen", "127.0.0.1:0"], vec!["app", "create", "X"], vec!["migrate"]],
+    );
+    for (file, commands, words) in [
+        ("notes.db", [&reads[..], &writes].concat(), "not an Usher database"),
+        ("theirs.db", [&reads[..], &writes].concat(), ""),
+        ("text.db", [&reads[..], &writes].concat(), ""),
+        ("empty.db", reads.to_vec(), "not an Usher database"),
+    ] {
+        for command in commands {
+            let output =
+                usher(&folder).args(&command).args(["--database", &format!("sqlite:{file}")]).output().unwrap();
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(1), "{command:?} {file}: {text}");
+            assert!(text.contains(words) && text.contains(file), "{command:?} {file}: {text}");
+            assert_eq!(contents(&folder), before, "{command:?} {file}: something was written");
+        }
+    }
+}
+
 /// Every file with its bytes; SQLite's side files may come and go while they are empty.
 fn contents(folder: &Folder) -> Vec<(String, Vec<u8>)> {
     let mut files: Vec<_> = fs::read_dir(&folder.0)

@@ -69,20 +69,6 @@ async fn both_dialects_share_one_record() {
 }
 
 #[tokio::test]
-async fn an_email_change_resets_its_verification_and_the_old_links() {
-    let (app, id) = app_with_jane().await;
-    let link = app.newest_link().await;
-    app.anyone().send("POST", &link, "").await;
-    assert!(app.user(&id).await.email_verified_at.is_some());
-    let server = app.server().await;
-    server.put(&format!("/v1/users/{id}"), json!({"user": {"email": "JANE@doe.com"}})).await.ok();
-    assert!(app.user(&id).await.email_verified_at.is_some(), "another spelling is the same address");
-    server.put(&format!("/v1/users/{id}"), json!({"user": {"email": "jane@roe.com"}})).await.ok();
-    assert!(app.user(&id).await.email_verified_at.is_none());
-    assert_eq!(app.partner("acme").await.post("/users/update", json!({"email": "jane@doe.com"})).await.status, 404);
-}
-
-#[tokio::test]
 async fn nothing_to_change_is_no_error() {
     let (app, id) = app_with_jane().await;
     let server = app.server().await;
@@ -200,7 +186,7 @@ async fn test_is_taken_from_query_or_body_and_becomes_a_job() {
     server.put(&format!("{path}?test=true"), json!({"user": {"name": "a"}})).await.ok();
     app.advance(std::time::Duration::from_secs(1));
     server.put(&path, json!({"user": {"name": "b"}, "test": false})).await.ok();
-    let told: Vec<_> = jobs().await.iter().map(|job| job.payload.get("test").cloned()).collect();
+    let told: Vec<_> = jobs().await.iter().map(|job| job.payload.as_ref().unwrap().0.get("test").cloned()).collect();
     assert_eq!(told, [Some(json!(false)), Some(json!(true))]);
     for query in ["?test=1", "?test=", "?test=TRUE", "?test"] {
         assert_eq!(server.put(&format!("{path}{query}"), json!({"user": {}})).await.status, 400, "{query}");
@@ -282,6 +268,7 @@ async fn what_a_key_may_do_comes_from_its_row_and_never_from_a_header() {
         (server.instead("X-CLIENT-ID", "22222222-2222-4222-8222-222222222222"), 401),
         (server.instead("X-CLIENT-ID", "abc"), 401),
         (server.instead("X-API-KEY", "abc"), 401),
+        (server.instead("X-API-KEY", "é"), 401),
         (server.instead("X-API-KEY", &revoked_key), 401),
         (reader.clone(), 403),
         (reader.instead("X-API-KEY-TYPE", "write"), 401),
@@ -344,7 +331,7 @@ async fn a_token_that_is_not_ours_or_not_in_force_is_401() {
             .with("Authorization", &format!("Bearer {token}"))
             .put("/v1/users/me", json!({"user": {}}))
             .await;
-        assert!(answer.status == 401 || (answer.status == 400 && !token.is_ascii()), "{token}: {}", answer.text);
+        assert_eq!(answer.status, 401, "{token}: {}", answer.text);
     }
     app.advance(usher::tokens::ACCESS_LIFETIME.checked_sub(std::time::Duration::from_secs(1)).unwrap());
     let me = app.anyone().with("Authorization", &format!("Bearer {good}"));

@@ -129,6 +129,11 @@ fn watch_log() {
 
 impl TestApp {
     pub async fn new() -> TestApp {
+        TestApp::with_links_for(Duration::from_hours(24)).await
+    }
+
+    /// With another lifetime of links.
+    pub async fn with_links_for(lifetime: Duration) -> TestApp {
         watch_log();
         let template = template();
         let folder = Folder::new();
@@ -138,7 +143,7 @@ impl TestApp {
         let (time, clock) = manual(START);
         let store = Store::open(&folder.location(), clock, IfMissing::Refuse).await.unwrap();
         let public_url = "https://users.example.com".parse().unwrap();
-        let links = Links { public_url, lifetime: Duration::from_hours(24) };
+        let links = Links { public_url, lifetime };
         TestApp { client_id: template.app, app: App::new(store, links, None), time, folder }
     }
 
@@ -202,7 +207,7 @@ impl TestApp {
 
     pub async fn token(&self, id: &str) -> String {
         let id: UserId = id.parse().unwrap();
-        let token = self.store().read(move |tx| tokens::issue(tx, &users::any_by_id(tx, id)?.unwrap())).await;
+        let token = self.store().read(move |tx| tokens::issue(tx, &users::any_by_id(tx, id)?.unwrap(), tx.now())).await;
         token.unwrap().token.expose().to_owned()
     }
 

@@ -49,7 +49,7 @@ const CONCEPTS: &[&str] = &[
     "mail/mod.rs",
     "outbox/mod.rs",
     "outbox/store.rs",
-    "field.rs",
+    "field/",
     "caller.rs",
 ];
 

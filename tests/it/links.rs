@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
 use usher::apps::{self, Kind, Settings};
 use usher::users::{self, Status, UserId};
 
-use crate::harness::{Answer, But, TestApp, jane};
+use crate::harness::{Answer, But, TestApp, jane, john};
 
 async fn app_with_link() -> (TestApp, String, String) {
     let app = TestApp::new().await;
@@ -33,6 +35,12 @@ impl TestApp {
 
 fn cookie(answer: &Answer) -> &str {
     answer.header("set-cookie").split(';').next().unwrap()
+}
+
+/// The access token that the profile page has for its script.
+fn token_of(page: &Answer) -> &str {
+    let (_, rest) = page.text.split_once(r#"name="access-token" content=""#).expect("the page has a token");
+    rest.split('"').next().unwrap()
 }
 
 #[tokio::test]
@@ -92,7 +100,7 @@ async fn a_newer_link_supersedes_the_one_before() {
     app.renew(&first).await.ok();
     let second = app.newest_link().await;
     assert_ne!(first, second);
-    assert!(app.press(&first).await.text.contains("A newer link"));
+    assert!(app.press(&first).await.text.contains("This link no longer works"));
     assert_eq!(app.press(&second).await.status, 303);
 }
 
@@ -115,7 +123,7 @@ async fn an_email_change_freezing_and_deletion_end_a_link() {
     let (app, id, link) = app_with_link().await;
     let server = app.server().await;
     server.put(&format!("/v1/users/{id}"), json!({"user": {"email": "jane@roe.com"}})).await.ok();
-    assert!(app.press(&link).await.text.contains("A newer link"));
+    assert!(app.press(&link).await.text.contains("This link no longer works"));
     app.renew(&link).await.ok();
     assert_eq!(app.mails().await[0].1.to, "jane@roe.com", "a new link goes to the address on record");
     let newest = app.newest_link().await;
@@ -125,6 +133,109 @@ async fn an_email_change_freezing_and_deletion_end_a_link() {
         assert_eq!(app.renew(&newest).await.status, code);
         assert_ne!(app.press(&newest).await.status, 303);
     }
+}
+
+#[tokio::test]
+async fn a_new_address_of_someone_who_never_followed_their_link_is_sent_one() {
+    let (app, id, old) = app_with_link().await;
+    app.partner("acme").await.post("/users/create", john()).await.ok();
+    app.advance(Duration::from_secs(1));
+    let (server, path) = (app.server().await, format!("/v1/users/{id}"));
+    let taken = json!({"user": {"email": "jane@roe.com", "phone_number": "2025550123"}});
+    assert_eq!(server.put(&path, taken).await.status, 400);
+    assert_eq!(app.mails().await.len(), 2, "a change that fails sends nothing");
+
+    server.put(&path, json!({"user": {"email": "jane@roe.com"}})).await.ok();
+    let mails = app.mails().await;
+    assert_eq!((mails.len(), mails[0].1.to.as_str()), (3, "jane@roe.com"));
+    assert!(app.press(&old).await.text.contains("This link no longer works"));
+    assert_eq!(app.press(&app.newest_link().await).await.status, 303);
+    assert!(app.user(&id).await.email_verified_at.is_some());
+}
+
+#[tokio::test]
+async fn a_new_address_of_someone_who_has_a_session_ends_it_unless_they_chose_it_themselves() {
+    let (app, id, link) = app_with_link().await;
+    let pressed = app.press(&link).await;
+    let me = app.anyone().with("Cookie", cookie(&pressed));
+    let page = me.get("/profile").await.ok();
+    let myself = app.anyone().with("Authorization", &format!("Bearer {}", token_of(&page)));
+
+    myself.put("/v1/users/me", json!({"user": {"email": "jane@roe.com"}})).await.ok();
+    assert!(me.get("/profile").await.text.contains(r#"value="jane@roe.com""#));
+    assert!(app.user(&id).await.email_verified_at.is_none());
+    app.renew(&link).await.ok();
+    assert_eq!(app.press(&app.newest_link().await).await.status, 303);
+
+    let server = app.server().await;
+    server.put(&format!("/v1/users/{id}"), json!({"user": {"email": "jane@poe.com"}})).await.ok();
+    assert!(me.get("/profile").await.text.contains("signed out"));
+    assert!(app.user(&id).await.email_verified_at.is_none());
+    assert_eq!(app.mails().await.len(), 2, "who has been here knows how to ask for a link");
+    let acme = app.partner("acme").await;
+    assert_eq!(acme.post("/users/update", json!({"email": "jane@doe.com"})).await.status, 404);
+}
+
+#[tokio::test]
+async fn another_spelling_of_the_address_is_no_change_and_another_mailbox_is() {
+    let app = TestApp::new().await;
+    let body = jane().but("email", json!("masse@doe.com"));
+    let id = app.partner("acme").await.post("/users/create", body).await.ok().id().to_owned();
+    app.press(&app.newest_link().await).await;
+    let server = app.server().await;
+    for (address, verified) in [("MASSE@doe.com", true), ("maße@doe.com", false)] {
+        server.put(&format!("/v1/users/{id}"), json!({"user": {"email": address}})).await.ok();
+        let user = app.user(&id).await;
+        assert_eq!((user.email.address(), user.email_verified_at.is_some()), (address, verified));
+    }
+}
+
+#[tokio::test]
+async fn the_mail_says_how_long_its_link_works() {
+    for (lifetime, words) in [
+        (Duration::from_hours(24), "for 24 hours."),
+        (Duration::from_mins(90), "for 90 minutes."),
+        (Duration::from_secs(2), "for 2 seconds."),
+    ] {
+        let app = TestApp::with_links_for(lifetime).await;
+        app.partner("acme").await.post("/users/create", jane()).await.ok();
+        let (_, mail) = app.mails().await.remove(0);
+        assert!(mail.text.contains(words) && mail.html.contains(words), "{words}: {}", mail.text);
+        app.advance(lifetime - Duration::from_secs(1));
+        assert!(app.open(&app.newest_link().await).await.text.contains("Sign in"));
+        app.advance(Duration::from_secs(1));
+        assert!(app.open(&app.newest_link().await).await.text.contains("expired"));
+    }
+}
+
+#[tokio::test]
+async fn a_name_with_a_number_to_call_does_not_greet() {
+    let app = TestApp::new().await;
+    let acme = app.partner("acme").await;
+    for (i, (name, greeting)) in
+        [("Jane 4th 123", "Hello Jane 4th 123,"), ("Jane 12345", "Hello,"), ("call 1 2 3 4 5", "Hello,")]
+            .iter()
+            .enumerate()
+    {
+        let body =
+            jane().but("email", json!(format!("j{i}@doe.com"))).but("phonenumber", json!(format!("202555010{i}")));
+        app.advance(Duration::from_secs(1));
+        acme.post("/users/create", body.but("firstname", json!(name))).await.ok();
+        let (_, mail) = app.mails().await.remove(0);
+        assert!(mail.text.starts_with(greeting) && mail.html.contains(greeting), "{}", mail.text);
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_the_profile_page_tells_when_the_person_signed_in() {
+    let (app, _, link) = app_with_link().await;
+    let pressed = app.press(&link).await;
+    let signed_in = app.store().clock().now().as_seconds();
+    app.advance(Duration::from_hours(1));
+    let page = app.anyone().with("Cookie", cookie(&pressed)).get("/profile").await.ok();
+    let claims = BASE64_URL_SAFE_NO_PAD.decode(token_of(&page).split('.').nth(1).unwrap()).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    assert_eq!((claims["auth_time"].as_i64(), claims["exp"].as_i64()), (Some(signed_in), Some(signed_in + 2 * 3600)));
 }
 
 #[tokio::test]

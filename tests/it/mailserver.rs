@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::harness::{But, Folder, jane, skip};
-use crate::program::Program;
+use crate::program::{Program, raw};
 
 /// A server that sends live mail, with a live key.
 pub struct Usher {
@@ -19,7 +19,11 @@ pub struct Usher {
 
 impl Usher {
     pub fn start(smtp_url: &str) -> Usher {
-        let program = start_in(Folder::new(), &[], smtp_url);
+        Usher::start_with(&[], smtp_url)
+    }
+
+    pub fn start_with(variables: &[(&str, &str)], smtp_url: &str) -> Usher {
+        let program = start_in(Folder::new(), variables, smtp_url);
         let app = &program.client_id;
         program.json(&["app", "update", app, "--name", "Acme & <i>Sons</i>"]);
         let key = program.json(&["key", "create", "--app", app, "--environment", "live", "--access", "write"]);
@@ -37,6 +41,14 @@ impl Usher {
         let body = jane().but("email", json!(address)).but("firstname", json!(name));
         let (status, answer) = self.call(&body.but("phonenumber", json!(format!("202{digits:07}"))));
         assert_eq!(status, 200, "{answer}");
+    }
+
+    /// Opens a link (GET) or presses its button (POST), as whatever stands before this server passes it on.
+    pub fn follow(&self, method: &str, link: &str) -> (String, String) {
+        let path = link.strip_prefix("https://users.example.com").unwrap();
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nHost: usher\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        raw(&self.program.url, request.as_bytes())
     }
 
     pub fn mail(&self, address: &str) -> Value {
@@ -69,8 +81,9 @@ impl Usher {
 
 pub fn start_in(folder: Folder, variables: &[(&str, &str)], smtp_url: &str) -> Program {
     let public = ["--public-url", "https://users.example.com"];
-    let smtp = ["--smtp-url", smtp_url, "--smtp-timeout", "2s"];
-    Program::start_with(folder, variables, &[public.as_slice(), &smtp].concat())
+    let smtp = ["--smtp-url", smtp_url];
+    let variables = [&[("USHER_SMTP_TIMEOUT", "2s")], variables].concat();
+    Program::start_with(folder, &variables, &[public.as_slice(), &smtp].concat())
 }
 
 /// An SMTP server, with what its clients do as events.

@@ -123,6 +123,10 @@ impl Drop for Program {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // The watch over the log ends the test run when it finds something, so it must get to the last line.
+        if let Some(log) = self.log.take() {
+            let _ = log.join();
+        }
     }
 }
 

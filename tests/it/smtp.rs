@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use crate::harness::{But, jane};
 use crate::mailserver::{Certificate, MailServer, Usher, failure, header, html, id, link, start_in};
-use crate::program::raw;
 
 /// Longer than the outbox's worker sleeps, so what it does not send within this, it does not send.
 const A_WHILE: Duration = Duration::from_millis(2500);
@@ -37,9 +36,7 @@ fn a_live_users_mail_arrives_once_and_a_sandbox_users_never_leaves() {
     assert_eq!(message["hrefs"], json!([link]));
 
     // Through whatever stands between that address and us, the link leads to its page.
-    let path = link.strip_prefix("https://users.example.com").unwrap();
-    let (head, page) =
-        raw(&usher.program.url, format!("GET {path} HTTP/1.1\r\nHost: usher\r\nConnection: close\r\n\r\n").as_bytes());
+    let (head, page) = usher.follow("GET", &link);
     assert!(head.starts_with("HTTP/1.1 200") && page.contains("Sign in"), "{head}");
 
     // Once it is sent, the outbox holds the link no longer.
@@ -125,13 +122,6 @@ fn a_refusal_ends_it_and_a_delay_does_not() {
     assert_eq!((&busy["state"], &busy["attempts"]), (&json!("queued"), &json!(1)));
     assert!(failure(&busy).contains("Come back in a while"), "{busy}");
 
-    // An operator who has mended what was wrong can have it tried again; here nothing was.
-    usher.program.json(&["mail", "retry", id(&refused)]);
-    let again = usher.wait("refused@doe.com", |mail| mail["state"] == "failed" && mail["attempts"] == 1);
-    assert_eq!(again["failure"], refused["failure"]);
-    let busy_id = id(&busy).to_owned();
-    assert!(!usher.program.run(&["mail", "retry", &busy_id]).status.success(), "only a failed mail can be tried again");
-
     // One that must wait keeps nobody else waiting.
     assert_eq!(usher.settled("kept@doe.com")["state"], "sent");
 
@@ -144,6 +134,89 @@ fn a_refusal_ends_it_and_a_delay_does_not() {
     let first = tries.next().unwrap();
     assert_eq!(tries.next(), Some(first.clone()));
     assert!(first.0.contains(id(&sent)));
+}
+
+#[test]
+fn a_failed_mail_is_sent_anew_with_a_new_link_when_the_operator_says_so() {
+    let Some(server) = MailServer::start(&[]) else { return };
+    let usher = Usher::start(&server.url(""));
+    usher.enrol("mended@doe.com", "Jane");
+    let failed = usher.settled("mended@doe.com");
+    assert_eq!(failed["state"], "failed", "{failed}");
+    let old = server.message();
+    let (head, _) = usher.follow("GET", &link(&old));
+    assert!(head.starts_with("HTTP/1.1 200"), "it may have arrived all the same: {head}");
+    usher.program.json(&["mail", "retry", id(&failed)]);
+
+    let new = server.message();
+    assert_eq!(
+        (&new["recipients"], usher.settled("mended@doe.com")["state"].as_str()),
+        (&json!(["mended@doe.com"]), Some("sent"))
+    );
+    assert_ne!((link(&old), header(&old, "Message-ID")), (link(&new), header(&new, "Message-ID")));
+    assert!(usher.follow("POST", &link(&old)).1.contains("This link no longer works"));
+    let (head, _) = usher.follow("POST", &link(&new));
+    assert!(head.starts_with("HTTP/1.1 303"), "{head}");
+
+    usher.enrol("busy@doe.com", "Jane");
+    for mail in [usher.settled("mended@doe.com"), usher.tried("busy@doe.com")] {
+        let refused = usher.program.run(&["mail", "retry", id(&mail)]);
+        let words = String::from_utf8_lossy(&refused.stderr);
+        assert!(refused.status.code() == Some(1) && words.contains("only a failed"), "{mail}: {words}");
+    }
+}
+
+#[test]
+fn a_damaged_mail_fails_and_stops_no_other() {
+    let Some(server) = MailServer::start(&[]) else { return };
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let usher = Usher::start(&format!("smtp://{nobody}"));
+    usher.enrol("damaged@doe.com", "Jane");
+    usher.enrol("john@doe.com", "John");
+    let damaged = id(&usher.mail("damaged@doe.com")).to_owned();
+    let key = usher.key.clone();
+    let (_, _, folder) = usher.program.stop();
+    let database = rusqlite::Connection::open(folder.0.join("usher.db")).unwrap();
+    let sql = format!("UPDATE outbox SET payload = X'00' WHERE id = X'{}'", damaged.replace('-', ""));
+    assert_eq!(database.execute(&sql, []).unwrap(), 1);
+    database.execute("UPDATE outbox SET due_at = 0", []).unwrap();
+    drop(database);
+
+    let usher = Usher { program: start_in(folder, &[], &server.url("")), key };
+    assert_eq!(usher.settled("john@doe.com")["state"], "sent");
+    usher.enrol("jim@doe.com", "Jim");
+    assert_eq!(usher.settled("jim@doe.com")["state"], "sent");
+    let mail = usher.program.json(&["mail", "show", &damaged]);
+    assert!(mail["state"] == "failed" && failure(&mail).contains("cannot be read"), "{mail}");
+    assert!(usher.program.run(&["mail", "list"]).status.success());
+}
+
+#[test]
+fn a_server_that_lets_nobody_in_costs_nobody_their_mail() {
+    for step in ["greeting", "hello", "login"] {
+        let Some(server) = MailServer::start(&["--login", "usher:secret", "--closed", step]) else { return };
+        let usher = Usher::start(&server.url("usher:secret@"));
+        usher.enrol("jane@doe.com", "Jane");
+        let mail = usher.tried("jane@doe.com");
+        assert_eq!((&mail["state"], &mail["attempts"]), (&json!("queued"), &json!(1)), "{mail}");
+        assert!(failure(&mail).contains(&format!("Closed at {step}")), "{mail}");
+    }
+}
+
+#[test]
+fn a_stopping_server_waits_for_the_mail_that_it_is_handing_over() {
+    let Some(server) = MailServer::start(&[]) else { return };
+    let usher = Usher::start_with(&[("USHER_SMTP_TIMEOUT", "15s")], &server.url(""));
+    usher.enrol("slow@doe.com", "Jane");
+    assert_eq!(server.message()["recipients"], json!(["slow@doe.com"]));
+    let (key, start) = (usher.key.clone(), Instant::now());
+    let (code, _, folder) = usher.program.stop();
+    assert!((2..10).contains(&start.elapsed().as_secs()), "stopped after {:?}", start.elapsed());
+    assert_eq!(code, Some(0));
+    let usher = Usher { program: start_in(folder, &[], &server.url("")), key };
+    let mail = usher.mail("slow@doe.com");
+    assert_eq!((&mail["state"], &mail["attempts"]), (&json!("sent"), &json!(1)));
+    assert_eq!(server.next_message(A_WHILE), None, "it was sent once");
 }
 
 #[test]

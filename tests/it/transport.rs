@@ -164,7 +164,7 @@ async fn health_and_counters_are_public_and_impersonal() {
 #[test]
 fn slow_clients_are_let_go_and_others_are_served_meanwhile() {
     let server = Program::start(&[]);
-    let (silent, half, trickle) = std::thread::scope(|scope| {
+    let (silent, half, trickle, deaf) = std::thread::scope(|scope| {
         let connect = || {
             let socket = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
             socket.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
@@ -191,16 +191,26 @@ fn slow_clients_are_let_go_and_others_are_served_meanwhile() {
             socket.write_all(head.as_bytes()).unwrap();
             closed_after(socket)
         });
+        let deaf = scope.spawn(move || {
+            let mut socket = connect();
+            socket.set_write_timeout(Some(Duration::from_mins(1))).unwrap();
+            let requests = "GET /openapi/directory.json HTTP/1.1\r\nHost: u\r\n\r\n".repeat(1000);
+            let start = Instant::now();
+            // Never reads, so at some time nothing more can be written either.
+            let error = (0..1000).find_map(|_| socket.write_all(requests.as_bytes()).err()).expect("it is let go");
+            (start.elapsed(), error.kind())
+        });
         let start = Instant::now();
         assert_eq!(server.enrol(&jane()).0, 200);
         assert!(start.elapsed() < Duration::from_secs(5));
-        (silent.join().unwrap(), half.join().unwrap(), trickle.join().unwrap())
+        (silent.join().unwrap(), half.join().unwrap(), trickle.join().unwrap(), deaf.join().unwrap())
     });
     for (after, _) in [&silent, &half] {
         assert!((8..15).contains(&after.as_secs()), "closed after {after:?}");
     }
     assert!((28..40).contains(&trickle.0.as_secs()), "answered after {:?}", trickle.0);
     assert!(trickle.1.starts_with("HTTP/1.1 408") && trickle.1.contains("body_timeout"), "{}", trickle.1);
+    assert!(deaf.0 < Duration::from_secs(45), "still connected after {:?}: {}", deaf.0, deaf.1);
 }
 
 #[test]
@@ -232,6 +242,22 @@ fn a_stopping_server_finishes_what_it_has_begun_and_exits_0() {
 }
 
 #[test]
+fn a_body_that_never_ends_does_not_keep_the_server_from_stopping() {
+    let server = Program::start(&[]);
+    let mut begun = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
+    let head = format!(
+        "POST /users/create HTTP/1.1\r\nHost: u\r\nAuthorization: Bearer {}\r\nContent-Length: 1000\r\n\r\n{{",
+        server.key
+    );
+    begun.write_all(head.as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let start = Instant::now();
+    let (code, _, _) = server.stop();
+    assert_eq!(code, Some(0));
+    assert!(start.elapsed() < Duration::from_secs(11), "stopped after {:?}", start.elapsed());
+}
+
+#[test]
 fn a_client_that_hangs_up_leaves_a_whole_operation_or_none() {
     let server = Program::start(&[]);
     let address = server.url.trim_start_matches("http://").to_owned();
@@ -255,6 +281,17 @@ fn a_client_that_hangs_up_leaves_a_whole_operation_or_none() {
     let (users, mails) = (count(&["user", "list"]), count(&["mail", "list"]));
     assert!(users > 0 && users == mails, "{users} users, {mails} mails");
     assert_eq!(server.enrol(&jane()).0, 200);
+}
+
+#[test]
+fn bytes_that_are_no_text_are_no_credential() {
+    let server = Program::start(&[]);
+    for (line, status) in [("POST /users/create", 403), ("PUT /v1/users/me", 401)] {
+        let start = format!("{line} HTTP/1.1\r\nHost: u\r\nConnection: close\r\nContent-Length: 2\r\n");
+        let request = [start.as_bytes(), b"Authorization: Bearer \xff\xfe\xe9\r\n\r\n{}"].concat();
+        let (head, body) = raw(&server.url, &request);
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{head} {body}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 """An SMTP server by aiosmtpd. Prints its port, then one JSON line for everything that a client does.
 
-What it answers is in the recipient's name: refused@ 550, busy@ 451, later@ 451 once, hang@ nothing at all;
-everybody else's mail is taken.
+What it answers is in the recipient's name: refused@ 550, mended@ 554 once, busy@ 451, later@ 451 once, slow@ 250 after
+three seconds, hang@ nothing at all; everybody else's mail is taken.
 """
 
 import argparse
@@ -68,9 +68,40 @@ class Handler:
         self.seen.add(to)
         if to.startswith("hang@"):
             await asyncio.sleep(3600)
+        if to.startswith("slow@"):
+            await asyncio.sleep(3)
+        if to.startswith("mended@") and first:
+            return "554 5.7.1 Not like this"
         if to.startswith("busy@") or (to.startswith("later@") and first):
             return "451 4.3.2 Come back in a while"
         return "250 OK"
+
+
+class Closed(SMTP):
+    """Lets nobody in: refuses with 554 at one step of a connection's set-up."""
+
+    step = None
+
+    async def refuse(self, step):
+        if step == self.step:
+            await super().push(f"554 5.7.1 Closed at {step}")
+        return step == self.step
+
+    async def push(self, status):
+        if not (str(status).startswith("220 ") and await self.refuse("greeting")):
+            await super().push(status)
+
+    async def smtp_EHLO(self, hostname):
+        if not await self.refuse("hello"):
+            await super().smtp_EHLO(hostname)
+
+    async def smtp_HELO(self, hostname):
+        if not await self.refuse("hello"):
+            await super().smtp_HELO(hostname)
+
+    async def smtp_AUTH(self, arg):
+        if not await self.refuse("login"):
+            await super().smtp_AUTH(arg)
 
 
 # It warns of what some of the tests are about: passwords without TLS.
@@ -82,6 +113,7 @@ async def main():
     options = argparse.ArgumentParser()
     options.add_argument("--login", help="USER:PASSWORD without which nothing is taken")
     options.add_argument("--certificate", help="PEM file of key and certificate; nothing is taken before STARTTLS")
+    options.add_argument("--closed", help="refuse everybody at this step: greeting, hello, login")
     options = options.parse_args()
 
     def authenticate(server, session, envelope, mechanism, data):
@@ -94,9 +126,10 @@ async def main():
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(options.certificate)
     handler = Handler()
+    Closed.step = options.closed
 
     def connection():
-        return SMTP(
+        return Closed(
             handler,
             hostname="mail.test",
             authenticator=authenticate,

@@ -30,7 +30,9 @@ pub async fn update(
 ) -> Result<Response> {
     let target: Target = target.parse()?;
     let (change, test) = read(&body, query.test.as_deref(), &caller.context(api.store.clock().now()))?;
-    api.store.write(move |tx| users::update(tx, &caller, target, change.clone(), test)).await?;
+    let links = api.links.clone();
+    api.store.write(move |tx| users::update(tx, &caller, target, change.clone(), test, &links)).await?;
+    api.outbox.wake();
     Ok(done("User updated", &Value::Null))
 }
 

@@ -17,9 +17,10 @@ wire! {
         "firstname" profile.given_name: FilledLine<256>,
         /// The lastname of the user.
         "lastname" profile.family_name: FilledLine<256>,
-        /// The phone number of the user, unique; without a country code it is in the app's region.
+        /// The phone number of the user, unique: 7 to 15 digits, maybe with spaces, dashes, dots and parentheses, and a +
+        /// before a country code. Without one it is in the app's region.
         "phonenumber" phone: Phone,
-        /// The date of birth of the user.
+        /// The date of birth of the user, from 1900-01-01, not in the future.
         "dateOfBirth" profile.birthdate: BirthDay,
         /// The weight in pounds.
         "weight" health.current_weight: Pounds,
