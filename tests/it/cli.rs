@@ -182,7 +182,7 @@ fn what_goes_wrong_is_said_with_what_to_do_and_the_right_exit_code() {
         (&folder, vec!["key", "create"], 2, "--app"),
         (&folder, vec!["serve", "--listen", "everywhere"], 2, "--listen"),
         (&folder, vec!["user", "list", "--database", "postgres://localhost/usher"], 1, "sqlite:FILE"),
-        (&folder, vec!["serve", "--smtp-timeout", "2m"], 2, "45 s"),
+        (&folder, vec!["serve", "--smtp-timeout", "2m", "--smtp-url", "smtp://x"], 2, "45 s"),
         (&folder, vec!["serve", "--smtp-url", "smtp://mail.example.com"], 1, "--public-url"),
         (
             &folder,
@@ -252,7 +252,7 @@ fn a_failure_is_json_when_json_was_asked_for() {
     ] {
         let output = usher(&folder).args(arguments).arg("--json").output().unwrap();
         assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]), "{arguments:?}");
-        let failure: Value = serde_json::from_slice(&output.stderr).expect(&errors(&output));
+        let failure: Value = serde_json::from_slice(&output.stderr).unwrap_or_else(|_| panic!("{}", errors(&output)));
         assert_eq!(keys(&failure), ["error"]);
         assert!(failure["error"].as_str().unwrap().contains(words), "{failure}");
     }

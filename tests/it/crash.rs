@@ -10,6 +10,9 @@ use usher::db::{IfMissing, Store};
 use crate::harness::{But, Folder, jane};
 use crate::program::{Program, usher};
 
+/// An address that is no machine's: a server that ought not to get so far ends there.
+const NOWHERE: &str = "192.0.2.1:1";
+
 #[test]
 fn what_was_acknowledged_is_there_after_a_kill() {
     let mut folder = Folder::new();
@@ -115,7 +118,7 @@ fn a_missing_or_wrong_data_key_refuses_to_start_and_writes_nothing() {
 fn an_empty_data_key_is_not_replaced_and_a_first_start_leaves_nothing_but_data() {
     let folder = Folder::new();
     fs::write(folder.0.join("data.key"), "").unwrap();
-    for command in [vec!["serve", "--listen", "127.0.0.1:0"], vec!["app", "create", "X"]] {
+    for command in [vec!["serve", "--listen", NOWHERE], vec!["app", "create", "X"]] {
         let output = usher(&folder).args(&command).output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{command:?}");
@@ -145,7 +148,7 @@ fn a_database_that_is_not_ours_is_left_alone() {
     let before = contents(&folder);
     let (reads, writes) = (
         [vec!["user", "list"], vec!["mail", "list"], vec!["doctor"]],
-        [vec!["serve", "--listen", "127.0.0.1:0"], vec!["app", "create", "X"], vec!["migrate"]],
+        [vec!["serve", "--listen", NOWHERE], vec!["app", "create", "X"], vec!["migrate"]],
     );
     for (file, commands, words) in [
         ("notes.db", [&reads[..], &writes].concat(), "not an Usher database"),
