@@ -18,6 +18,7 @@ use tokio_io_timeout::TimeoutStream;
 use crate::api::{Api, Server, Services};
 use crate::db::Store;
 use crate::error::{Error, Result};
+use crate::idempotency;
 use crate::keys;
 use crate::links::Links;
 use crate::mail::transport::Smtp;
@@ -35,6 +36,8 @@ const HEADER_LIMIT: usize = 32 * 1024;
 const GRACE: Duration = Duration::from_secs(8);
 /// How often the chores run.
 const CHORES: Duration = Duration::from_secs(1);
+/// Every how many of them what has expired is removed: once an hour.
+const PURGE: u64 = 3600;
 
 /// A running Usher.
 pub struct App {
@@ -70,7 +73,7 @@ impl App {
     /// Serves until `stop` is done, then lets what is under way finish, for [`GRACE`] at the most.
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) {
         let App { api, server, smtp } = self;
-        let chores = spawn(note_key_use(Arc::clone(&api)));
+        let chores = spawn(chores(Arc::clone(&api)));
         let worker = smtp.map(|smtp| {
             let (store, bell, api) = (api.store.clone(), api.outbox.clone(), Arc::clone(&api));
             spawn(async move { worker::run(store, bell, smtp, |outcome| api.metrics.note_mail(outcome)).await })
@@ -131,10 +134,15 @@ fn connect(graceful: &GracefulShutdown, server: Server, socket: TcpStream, place
     });
 }
 
-async fn note_key_use(api: Api) {
-    loop {
+async fn chores(api: Api) {
+    for second in 1_u64.. {
         tokio::time::sleep(CHORES).await;
         flush_key_use(&api).await;
+        if second.is_multiple_of(PURGE)
+            && let Err(e) = api.store.write(idempotency::purge).await
+        {
+            tracing::warn!(code = e.code(), "old idempotency records could not be removed");
+        }
     }
 }
 

@@ -54,6 +54,10 @@ pub enum Error {
     NoRoute,
     /// The route exists, not for this method.
     MethodNotAllowed,
+    /// The idempotency key was used for another request.
+    IdempotencyKeyReused,
+    /// The record is not, or no longer, the one that the caller means (`If-Match`).
+    Stale,
     /// The body is larger than the limit.
     TooLarge,
     /// The body did not arrive in time.
@@ -100,7 +104,9 @@ impl Error {
             Error::MethodNotAllowed => 405,
             Error::BodyTimeout => 408,
             Error::EmailTaken | Error::PhoneTaken => 409,
+            Error::Stale => 412,
             Error::TooLarge => 413,
+            Error::IdempotencyKeyReused => 422,
             Error::TooMany(_) => 429,
             Error::Integrity | Error::Unique(_) | Error::Operator(_) | Error::Internal(_) => 500,
             Error::Busy => 503,
@@ -121,7 +127,9 @@ impl Error {
             Error::NoRoute => "no_route",
             Error::MethodNotAllowed => "method_not_allowed",
             Error::BodyTimeout => "body_timeout",
+            Error::Stale => "stale",
             Error::TooLarge => "too_large",
+            Error::IdempotencyKeyReused => "idempotency_key_reused",
             Error::TooMany(_) => "too_many",
             Error::Busy => "busy",
             Error::StorageFull => "storage_full",
@@ -168,6 +176,10 @@ impl fmt::Display for Error {
             Error::NoRoute => f.write_str("There is nothing at this address; see /openapi for what exists"),
             Error::MethodNotAllowed => f.write_str("This address does not take this method; see the Allow header"),
             Error::BodyTimeout => f.write_str("The body did not arrive within 30 seconds"),
+            Error::Stale => f.write_str("The user has changed since you read it; read it again and decide anew"),
+            Error::IdempotencyKeyReused => f.write_str(
+                "This Idempotency-Key was already used for another request; take a new key for a new request",
+            ),
             Error::TooLarge => f.write_str("The body is larger than 64 KiB"),
             Error::Busy => f.write_str("The server is busy; try again in a second"),
             Error::StorageFull => f.write_str("The server's disk is full; nothing was changed"),

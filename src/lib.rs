@@ -10,6 +10,7 @@ pub mod config;
 pub mod db;
 pub mod error;
 pub mod field;
+pub mod idempotency;
 pub mod keys;
 pub mod links;
 pub mod mail;

@@ -42,6 +42,11 @@ pub struct PartnerKey<N> {
 }
 
 impl<N> PartnerKey<N> {
+    /// The date that applies.
+    pub fn date(&self) -> &'static str {
+        self.date.as_str()
+    }
+
     /// The shapes of the bodies on the date that applies.
     pub fn shapes(&self) -> &'static Shapes {
         self.date.shapes()
@@ -189,7 +194,7 @@ fn bearer(headers: &HeaderMap, names: &[&'static str]) -> Result<Option<Secret>>
 
 /// A header's text; empty for one that is not ASCII, which no header of ours is. Two of the same name are refused: two
 /// readers may take different ones.
-fn text<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>> {
+pub(super) fn text<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),

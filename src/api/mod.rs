@@ -12,6 +12,7 @@ pub mod partner;
 pub mod routes;
 pub mod service;
 pub mod versions;
+pub mod write;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
@@ -111,7 +112,12 @@ impl Surface {
 
 /// An answer with a JSON body. One write with its length: the official Node client needs it (contract C4).
 pub fn reply(body: &Value) -> Response {
-    ([(header::CONTENT_TYPE, "application/json; charset=utf-8")], body.to_string()).into_response()
+    reply_text(body.to_string())
+}
+
+/// An answer with a body that is JSON already.
+fn reply_text(json: String) -> Response {
+    ([(header::CONTENT_TYPE, "application/json; charset=utf-8")], json).into_response()
 }
 
 /// An error travels as itself, so that the edge can say it in the right dialect.

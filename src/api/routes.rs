@@ -78,12 +78,13 @@ pub(super) async fn method_not_allowed() -> Error {
 
 /// Browsers may call the directory API from any origin, with tokens and without cookies (contract item 59).
 fn cors() -> CorsLayer {
-    let custom = ["authentication", "x-api-key", "x-api-key-type", "x-client-id"].map(HeaderName::from_static);
+    let custom = ["authentication", "x-api-key", "x-api-key-type", "x-client-id", "idempotency-key", "if-match"]
+        .map(HeaderName::from_static);
     let headers = [header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT].into_iter().chain(custom);
     CorsLayer::new()
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
         .allow_headers(headers.collect::<Vec<_>>())
-        .expose_headers([HeaderName::from_static("request-id")])
+        .expose_headers(["request-id", "etag", "idempotent-replayed"].map(HeaderName::from_static))
         .max_age(std::time::Duration::from_mins(10))
 }

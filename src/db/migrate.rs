@@ -4,7 +4,10 @@ use super::{Tx, params};
 use crate::error::{Error, Result};
 
 /// Every migration in order; its version is its place, counted from one.
-const MIGRATIONS: &[(&str, &str)] = &[("0001_first", include_str!("../../migrations/0001_first.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("0001_first", include_str!("../../migrations/0001_first.sql")),
+    ("0002_idempotency", include_str!("../../migrations/0002_idempotency.sql")),
+];
 
 /// The version that this program needs.
 #[expect(clippy::cast_possible_wrap, reason = "a handful")]

@@ -90,9 +90,42 @@ pub struct User {
     pub frozen_at: Option<Timestamp>,
     /// Since when the record counts as deleted.
     pub deleted_at: Option<Timestamp>,
+    /// Counts the changes, from one.
+    pub version: i64,
+}
+
+/// Which versions of a user a caller means to change: the header `If-Match` (RFC 9110 13.1.1).
+#[derive(Clone, Debug)]
+pub enum IfMatch {
+    /// Whatever is there.
+    Anything,
+    /// One of these entity tags.
+    OneOf(Vec<String>),
+}
+
+impl IfMatch {
+    /// Reads the header. A weak or malformed tag matches nothing.
+    pub fn parse(header: &str) -> IfMatch {
+        match header.trim() {
+            "*" => IfMatch::Anything,
+            list => IfMatch::OneOf(list.split(',').map(|tag| tag.trim().to_owned()).collect()),
+        }
+    }
+
+    fn allow(&self, user: &User) -> Result<()> {
+        match self {
+            IfMatch::OneOf(tags) if !tags.contains(&user.etag()) => Err(Error::Stale),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl User {
+    /// The entity tag of this version of the record (RFC 9110 8.8.3).
+    pub fn etag(&self) -> String {
+        format!("\"{}\"", self.version)
+    }
+
     /// What an operator has made of the user.
     pub fn status(&self) -> Status {
         match (self.deleted_at, self.frozen_at) {
@@ -147,6 +180,7 @@ pub fn create(tx: &Tx, caller: &Caller, person: Person) -> Result<User> {
         updated_at: tx.now(),
         frozen_at: None,
         deleted_at: None,
+        version: 1,
     };
     refuse_taken(tx, &user)?;
     store::insert(tx, &user)?;
@@ -167,10 +201,11 @@ pub fn enrol(tx: &Tx, caller: &Caller, mut person: Person, links: &Links) -> Res
 /// Changes the user with that e-mail address, if the caller can see it. `change.email` is only the key.
 ///
 /// # Errors
-/// [`Error::UserNotFound`], [`Error::PhoneTaken`].
-pub fn update_by_email(tx: &Tx, caller: &Caller, change: Person) -> Result<User> {
+/// [`Error::UserNotFound`], [`Error::Stale`], [`Error::PhoneTaken`].
+pub fn update_by_email(tx: &Tx, caller: &Caller, change: Person, if_match: &IfMatch) -> Result<User> {
     let email = change.email.as_ref().ok_or_else(|| Error::internal("an update needs the e-mail address"))?;
     let user = store::by_email(tx, caller.scope, email)?.ok_or(Error::UserNotFound)?;
+    if_match.allow(&user)?;
     apply(tx, user, Person { email: None, ..change })
 }
 
@@ -180,17 +215,19 @@ pub fn update_by_email(tx: &Tx, caller: &Caller, change: Person) -> Result<User>
 /// not followed their link yet is sent one to the new mailbox: they have no other way in.
 ///
 /// # Errors
-/// [`Error::UserNotFound`], [`Error::EmailTaken`], [`Error::PhoneTaken`], and those of [`Caller::resolve`].
+/// [`Error::UserNotFound`], [`Error::Stale`], [`Error::EmailTaken`], [`Error::PhoneTaken`], and those of [`Caller::resolve`].
 pub fn update(
     tx: &Tx,
     caller: &Caller,
     target: Target,
     change: Person,
     test: Option<bool>,
+    if_match: &IfMatch,
     links: &Links,
 ) -> Result<User> {
     let id = caller.resolve(target)?;
     let before = store::by_id(tx, caller.scope, id)?.ok_or(Error::UserNotFound)?;
+    if_match.allow(&before)?;
     let user = apply(tx, before.clone(), change)?;
     if !user.email.same_mailbox(&before.email) {
         links::supersede(tx, id)?;
@@ -248,6 +285,7 @@ fn apply(tx: &Tx, before: User, change: Person) -> Result<User> {
         user.email_verified_at = None;
     }
     user.updated_at = tx.now();
+    user.version += 1;
     store::update(tx, &user)?;
     Ok(user)
 }

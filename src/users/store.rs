@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 use crate::field::restore;
 
 const USER: &str = "SELECT u.id, u.environment_id, u.tenant_id, u.email, u.email_key, u.phone, u.phone_key, u.profile, u.health, \
-     u.email_verified_at, u.created_at, u.updated_at, u.frozen_at, u.deleted_at FROM users u";
+     u.email_verified_at, u.created_at, u.updated_at, u.frozen_at, u.deleted_at, u.version \
+     FROM users u";
 
 pub(super) fn insert(tx: &Tx, user: &User) -> Result<()> {
     let Sealed { profile, health } = seal(tx, user)?;
@@ -39,7 +40,7 @@ pub(super) fn update(tx: &Tx, user: &User) -> Result<()> {
     let phone = user.person.phone.as_ref();
     tx.execute(
         "UPDATE users SET email = $1, email_key = $2, phone = $3, phone_key = $4, profile = $5, health = $6, \
-         email_verified_at = $7, updated_at = $8 WHERE id = $9",
+         email_verified_at = $7, updated_at = $8, version = $9 WHERE id = $10",
         params![
             user.email.address(),
             user.email.key(),
@@ -49,6 +50,7 @@ pub(super) fn update(tx: &Tx, user: &User) -> Result<()> {
             health,
             user.email_verified_at,
             user.updated_at,
+            user.version,
             user.id,
         ],
     )
@@ -85,7 +87,7 @@ pub fn newest(tx: &Tx, environment: EnvironmentId, limit: i64) -> Result<Vec<Use
 
 pub(crate) fn mark_email_verified(tx: &Tx, id: UserId) -> Result<()> {
     tx.execute(
-        "UPDATE users SET email_verified_at = COALESCE(email_verified_at, $1) WHERE id = $2",
+        "UPDATE users SET email_verified_at = $1, version = version + 1 WHERE id = $2 AND email_verified_at IS NULL",
         params![tx.now(), id],
     )?;
     Ok(())
@@ -93,9 +95,15 @@ pub(crate) fn mark_email_verified(tx: &Tx, id: UserId) -> Result<()> {
 
 pub(super) fn set_status(tx: &Tx, id: UserId, status: Status) -> Result<usize> {
     let sql = match status {
-        Status::Active => "UPDATE users SET frozen_at = NULL, deleted_at = NULL, updated_at = $1 WHERE id = $2",
-        Status::Frozen => "UPDATE users SET frozen_at = COALESCE(frozen_at, $1), updated_at = $1 WHERE id = $2",
-        Status::Deleted => "UPDATE users SET deleted_at = COALESCE(deleted_at, $1), updated_at = $1 WHERE id = $2",
+        Status::Active => {
+            "UPDATE users SET frozen_at = NULL, deleted_at = NULL, updated_at = $1, version = version + 1 WHERE id = $2"
+        }
+        Status::Frozen => {
+            "UPDATE users SET frozen_at = COALESCE(frozen_at, $1), updated_at = $1, version = version + 1 WHERE id = $2"
+        }
+        Status::Deleted => {
+            "UPDATE users SET deleted_at = COALESCE(deleted_at, $1), updated_at = $1, version = version + 1 WHERE id = $2"
+        }
     };
     tx.execute(sql, params![tx.now(), id])
 }
@@ -165,5 +173,6 @@ fn read(tx: &Tx, row: &Row) -> Result<User> {
         updated_at: row.get(11)?,
         frozen_at: row.get(12)?,
         deleted_at: row.get(13)?,
+        version: row.get(14)?,
     })
 }

@@ -18,7 +18,7 @@ pub async fn public_key(State(api): State<Api>, AppKey(caller): AppKey, Path(app
         return Err(Error::Forbidden { code: "not_your_app", message: "This API key belongs to another app" });
     }
     let key = api.store.read(move |tx| tokens::current_public_key(tx, caller.scope.environment)).await?;
-    Ok(done("Public key", &json!({"kind": "publicKey", "publicKey": key.pem()})))
+    Ok(reply(&done("Public key", &json!({"kind": "publicKey", "publicKey": key.pem()}))))
 }
 
 /// Which keys to show.

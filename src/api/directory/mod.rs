@@ -3,7 +3,6 @@
 pub mod apps;
 pub mod users;
 
-use axum::response::Response;
 use serde_json::{Value, json};
 
 use crate::error::Error;
@@ -21,7 +20,7 @@ pub fn render(error: &Error) -> Value {
     json!({"success": false, "error": error.to_string(), "message": null, "data": null})
 }
 
-/// A successful answer.
-pub fn done(message: &str, data: &Value) -> Response {
-    crate::api::reply(&json!({"success": true, "message": message, "error": null, "data": data}))
+/// A successful answer's body.
+pub fn done(message: &str, data: &Value) -> Value {
+    json!({"success": true, "message": message, "error": null, "data": data})
 }

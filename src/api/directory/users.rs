@@ -9,7 +9,9 @@ use super::done;
 use crate::api::Api;
 use crate::api::auth::AppCaller;
 use crate::api::body::JsonObject;
+use crate::api::write::Guard;
 use crate::caller::Target;
+use crate::db::Tx;
 use crate::error::{Error, FieldError, Result};
 use crate::field::{Context, Wire, judge};
 use crate::users::{self, IDENTITY, Person, Profile};
@@ -26,14 +28,17 @@ pub async fn update(
     AppCaller(caller): AppCaller,
     Path(target): Path<String>,
     Query(query): Query<Test>,
+    guard: Guard,
     JsonObject(body): JsonObject,
 ) -> Result<Response> {
     let target: Target = target.parse()?;
     let (change, test) = read(&body, query.test.as_deref(), &caller.context(api.store.clock().now()))?;
-    let links = api.links.clone();
-    api.store.write(move |tx| users::update(tx, &caller, target, change.clone(), test, &links)).await?;
-    api.outbox.wake();
-    Ok(done("User updated", &Value::Null))
+    let (links, if_match) = (api.links.clone(), guard.if_match.clone());
+    let operation = move |tx: &Tx| {
+        let user = users::update(tx, &caller, target, change.clone(), test, &if_match, &links)?;
+        Ok((done("User updated", &Value::Null), user))
+    };
+    guard.run(&api, caller, "", body, operation).await
 }
 
 /// The fields that `user` may set, in their documented order. Others are ignored: `id`, `tenantId`, `freezed` and

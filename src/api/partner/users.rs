@@ -4,26 +4,44 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::json;
 
+use crate::api::Api;
 use crate::api::auth::{PartnerKey, Write};
 use crate::api::body::JsonObject;
-use crate::api::{Api, reply};
+use crate::api::write::Guard;
+use crate::db::Tx;
 use crate::error::Result;
 use crate::users;
 
 /// Enrols a person: makes the user and mails them their link.
-pub async fn create(State(api): State<Api>, key: PartnerKey<Write>, JsonObject(body): JsonObject) -> Result<Response> {
+pub async fn create(
+    State(api): State<Api>,
+    key: PartnerKey<Write>,
+    guard: Guard,
+    JsonObject(body): JsonObject,
+) -> Result<Response> {
     let person = key.shapes().create.read(&body, &key.context)?;
-    let links = api.links.clone();
-    let user = api.store.write(move |tx| users::enrol(tx, &key.caller, person.clone(), &links)).await?;
-    api.outbox.wake();
-    Ok(reply(&json!({"message": "User created successfully", "email": user.email, "identifier": user.id})))
+    let (caller, links) = (key.caller, api.links.clone());
+    let operation = move |tx: &Tx| {
+        let user = users::enrol(tx, &caller, person.clone(), &links)?;
+        Ok((json!({"message": "User created successfully", "email": user.email, "identifier": user.id}), user))
+    };
+    guard.run(&api, caller, key.date(), body, operation).await
 }
 
 /// Changes the person with that e-mail address and answers the stored state.
-pub async fn update(State(api): State<Api>, key: PartnerKey<Write>, JsonObject(body): JsonObject) -> Result<Response> {
+pub async fn update(
+    State(api): State<Api>,
+    key: PartnerKey<Write>,
+    guard: Guard,
+    JsonObject(body): JsonObject,
+) -> Result<Response> {
     let shape = &key.shapes().update;
     let change = shape.read(&body, &key.context)?;
-    let user = api.store.write(move |tx| users::update_by_email(tx, &key.caller, change.clone())).await?;
-    let data = shape.show(&user.person);
-    Ok(reply(&json!({"message": "User updated successfully", "identifier": user.id, "data": data})))
+    let (caller, if_match) = (key.caller, guard.if_match.clone());
+    let operation = move |tx: &Tx| {
+        let user = users::update_by_email(tx, &caller, change.clone(), &if_match)?;
+        let data = shape.show(&user.person);
+        Ok((json!({"message": "User updated successfully", "identifier": user.id, "data": data}), user))
+    };
+    guard.run(&api, caller, key.date(), body, operation).await
 }

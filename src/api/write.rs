@@ -1,0 +1,69 @@
+//! What a write may be sent with besides its body: `Idempotency-Key` and `If-Match`.
+
+use axum::extract::FromRequestParts;
+use axum::http::header::{self, HeaderName, HeaderValue};
+use axum::http::request::Parts;
+use axum::response::Response;
+use serde_json::{Map, Value};
+
+use super::auth::text;
+use super::{Api, reply_text};
+use crate::caller::Caller;
+use crate::db::Tx;
+use crate::error::Result;
+use crate::idempotency::{self, Request};
+use crate::users::{IfMatch, User};
+
+/// A write's headers.
+pub struct Guard {
+    key: Option<String>,
+    route: String,
+    /// Which versions of the user the caller means to change.
+    pub if_match: IfMatch,
+}
+
+impl FromRequestParts<Api> for Guard {
+    type Rejection = crate::error::Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self> {
+        Ok(Guard {
+            key: text(&parts.headers, "idempotency-key")?.map(str::to_owned),
+            // PUT and POST of one path do the same there, and `/api/v1` is `/v1`.
+            route: parts.uri.path().trim_start_matches("/api").to_owned(),
+            if_match: text(&parts.headers, "if-match")?.map_or(IfMatch::Anything, IfMatch::parse),
+        })
+    }
+}
+
+impl Guard {
+    /// Runs `operation` in one transaction with the record of its idempotency key, and replies: with its answer and the
+    /// user's `ETag`, or with the answer of the first time. `date` is the API date that shapes the request, if any.
+    ///
+    /// # Errors
+    /// Those of the operation; a malformed key, and one that was used for another request.
+    pub async fn run<F>(
+        self,
+        api: &Api,
+        caller: Caller,
+        date: &str,
+        body: Map<String, Value>,
+        operation: F,
+    ) -> Result<Response>
+    where
+        F: Fn(&Tx) -> Result<(Value, User)> + Send + 'static,
+    {
+        let body = Value::Object(body);
+        let request = self.key.map(|key| Request::new(&key, self.route, date, &body)).transpose()?;
+        let answer = api.store.write(move |tx| idempotency::once(tx, &caller, request.as_ref(), &operation)).await?;
+        api.outbox.wake();
+        let mut response = reply_text(answer.body);
+        if let Some(user) = answer.fresh {
+            let tag = HeaderValue::from_str(&user.etag()).unwrap_or(HeaderValue::from_static(""));
+            response.headers_mut().insert(header::ETAG, tag);
+        } else {
+            let replayed = HeaderName::from_static("idempotent-replayed");
+            response.headers_mut().insert(replayed, HeaderValue::from_static("true"));
+        }
+        Ok(response)
+    }
+}

@@ -1,0 +1,172 @@
+//! Idempotency keys (IETF draft-ietf-httpapi-idempotency-key-header): a request that is sent again gets the answer of
+//! the first time, and its effect happens once.
+//!
+//! The record, the fingerprint and the answer are written in the transaction of the effect, so there is no moment at
+//! which one is there without the other. Failures are not kept: they had no effect, so the request may run again.
+
+mod store;
+
+pub use store::purge;
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::caller::{Actor, Caller};
+use crate::db::Tx;
+use crate::error::{Error, Result};
+use crate::secret::sha256;
+
+/// How long an answer is kept.
+pub const LIFETIME: Duration = Duration::from_hours(24);
+/// The longest key, in characters.
+const LONGEST: usize = 255;
+
+/// A request that its caller may send again.
+#[derive(Clone)]
+pub struct Request {
+    /// The caller's key for it.
+    key: String,
+    /// The path: one key may be used once on each.
+    route: String,
+    /// What the request asks for, whatever its white space and order of keys.
+    fingerprint: Vec<u8>,
+}
+
+crate::secret::redacted!(Request);
+
+/// What a request is answered with.
+pub struct Answer<T> {
+    /// The body, byte for byte.
+    pub body: String,
+    /// What the operation gave besides; `None` if this is the answer of an earlier time.
+    pub fresh: Option<T>,
+}
+
+impl Request {
+    /// A request with the header `Idempotency-Key: <header>`, quoted as the draft has it or bare as many send it.
+    /// `route` is its path, `date` the API date that shapes it, empty where there is none.
+    ///
+    /// # Errors
+    /// The key is empty, too long or not plain ASCII.
+    pub fn new(header: &str, route: String, date: &str, body: &Value) -> Result<Request> {
+        let header = header.trim();
+        let key = header.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(header);
+        let plain = key.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
+        if key.is_empty() || key.len() > LONGEST || !plain {
+            let text = format!(
+                "Idempotency-Key must be 1 to {LONGEST} visible ASCII characters without quotes and backslashes"
+            );
+            return Err(Error::bad_request("invalid_idempotency_key", text));
+        }
+        let mut canonical = format!("{route}\n{date}\n").into_bytes();
+        write_canonical(body, &mut canonical);
+        Ok(Request { key: key.to_owned(), route, fingerprint: sha256(&canonical).to_vec() })
+    }
+}
+
+/// Runs `operation` once for this request of this caller: its answer now, or the answer of the first time.
+///
+/// # Errors
+/// Those of the operation, and 422 if the key was used for another request.
+pub fn once<T>(
+    tx: &Tx,
+    caller: &Caller,
+    request: Option<&Request>,
+    operation: impl FnOnce(&Tx) -> Result<(Value, T)>,
+) -> Result<Answer<T>> {
+    let Some(request) = request else {
+        let (body, fresh) = operation(tx)?;
+        return Ok(Answer { body: body.to_string(), fresh: Some(fresh) });
+    };
+    let owner = owner(caller, request);
+    if let Some((fingerprint, body)) = store::find(tx, &owner)? {
+        if fingerprint != request.fingerprint {
+            return Err(Error::IdempotencyKeyReused);
+        }
+        return Ok(Answer { body, fresh: None });
+    }
+    let (body, fresh) = operation(tx)?;
+    let body = body.to_string();
+    store::insert(tx, caller.scope.environment, &owner, &request.fingerprint, &body)?;
+    Ok(Answer { body, fresh: Some(fresh) })
+}
+
+/// Under which a record is found: the environment, who sent the key, where to, and the key. A hash, because the parts
+/// are of any length and nobody needs to read them.
+fn owner(caller: &Caller, request: &Request) -> Vec<u8> {
+    let actor = match caller.actor {
+        Actor::Key(id) => id.0,
+        Actor::Person(id) => id.0,
+    };
+    let environment = caller.scope.environment.0;
+    sha256(format!("{environment}\n{actor}\n{}\n{}", request.route, request.key).as_bytes()).to_vec()
+}
+
+/// JSON with sorted keys and no white space.
+fn write_canonical(value: &Value, into: &mut Vec<u8>) {
+    match value {
+        Value::Object(map) => {
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_unstable_by_key(|(key, _)| key.as_str());
+            into.push(b'{');
+            for (key, value) in entries {
+                into.extend(Value::from(key.as_str()).to_string().bytes());
+                into.push(b':');
+                write_canonical(value, into);
+                into.push(b',');
+            }
+            into.push(b'}');
+        }
+        Value::Array(list) => {
+            into.push(b'[');
+            for value in list {
+                write_canonical(value, into);
+                into.push(b',');
+            }
+            into.push(b']');
+        }
+        plain => into.extend(plain.to_string().bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn request(header: &str, body: &Value) -> Result<Request> {
+        Request::new(header, "POST /users/create".into(), "2023-10-04", body)
+    }
+
+    #[test]
+    fn order_and_white_space_do_not_make_another_request_and_everything_else_does() {
+        let print = |text: &str| request("k", &serde_json::from_str(text).unwrap()).unwrap().fingerprint;
+        let first = print(r#"{"a":1,"b":{"c":[1,2],"d":"x"}}"#);
+        assert_eq!(first, print(r#" { "b" : { "d":"x", "c" : [1, 2] } , "a" : 1 } "#));
+        for other in [
+            r#"{"a":2,"b":{"c":[1,2],"d":"x"}}"#,
+            r#"{"a":1,"b":{"c":[2,1],"d":"x"}}"#,
+            r#"{"a":"1","b":{"c":[1,2],"d":"x"}}"#,
+            r#"{"a":1,"b":{"c":[1,2]},"d":"x"}"#,
+            r#"{"a":1,"b":{"c":[[1,2]],"d":"x"}}"#,
+            "{}",
+        ] {
+            assert_ne!(first, print(other), "{other}");
+        }
+        let other_date = Request::new("k", "POST /users/create".into(), "2023-08-01", &json!({})).unwrap();
+        assert_ne!(print("{}"), other_date.fingerprint);
+    }
+
+    #[test]
+    fn a_key_is_quoted_or_bare_and_of_a_sensible_length() {
+        let key = |header: &str| request(header, &json!({})).map(|request| request.key);
+        assert_eq!(key("\"8e03978e-40d5\"").unwrap(), "8e03978e-40d5");
+        assert_eq!(key(" 8e03978e-40d5 ").unwrap(), "8e03978e-40d5");
+        assert_eq!(key(&"x".repeat(255)).unwrap().len(), 255);
+        for wrong in ["", " ", "\"\"", "\"", "a b", "a\"b", "a\\b", "é", &"x".repeat(256)] {
+            assert_eq!(key(wrong).unwrap_err().code(), "invalid_idempotency_key", "{wrong}");
+        }
+    }
+}
