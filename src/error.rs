@@ -66,6 +66,10 @@ pub enum Error {
     TooMany(&'static str),
     /// The store has more queued than it can do soon.
     Busy,
+    /// The database server is away. The text is for the log.
+    Unavailable(String),
+    /// Two operations met in the database; the store runs this one again, so no caller sees it.
+    Conflict,
     /// The disk is full.
     StorageFull,
     /// Stored data does not decrypt: wrong key or damage.
@@ -94,6 +98,16 @@ impl Error {
         Error::Internal(what.to_string())
     }
 
+    /// What a broken uniqueness rule means for an operation that has just looked and found nothing: another one was
+    /// faster, so this one is to run again.
+    #[must_use]
+    pub fn met_another(self) -> Self {
+        match self {
+            Error::Unique(_) => Error::Conflict,
+            other => other,
+        }
+    }
+
     /// The HTTP status (RFC 9110). A dialect that documents another one says so where it renders.
     pub fn status(&self) -> u16 {
         match self {
@@ -109,7 +123,7 @@ impl Error {
             Error::IdempotencyKeyReused => 422,
             Error::TooMany(_) => 429,
             Error::Integrity | Error::Unique(_) | Error::Operator(_) | Error::Internal(_) => 500,
-            Error::Busy => 503,
+            Error::Busy | Error::Conflict | Error::Unavailable(_) => 503,
             Error::StorageFull => 507,
         }
     }
@@ -131,7 +145,8 @@ impl Error {
             Error::TooLarge => "too_large",
             Error::IdempotencyKeyReused => "idempotency_key_reused",
             Error::TooMany(_) => "too_many",
-            Error::Busy => "busy",
+            Error::Busy | Error::Conflict => "busy",
+            Error::Unavailable(_) => "unavailable",
             Error::StorageFull => "storage_full",
             Error::Integrity => "data_integrity",
             Error::Operator(_) => "operator",
@@ -150,7 +165,7 @@ impl Error {
     /// What the log may hold beyond code and status: the inner text of failures that are ours.
     pub fn for_log(&self) -> Option<&str> {
         match self {
-            Error::Internal(what) | Error::Unique(what) => Some(what),
+            Error::Internal(what) | Error::Unique(what) | Error::Unavailable(what) => Some(what),
             Error::Integrity => Some("a stored value does not open under the data key: the wrong key, or damage"),
             _ => None,
         }
@@ -181,7 +196,8 @@ impl fmt::Display for Error {
                 "This Idempotency-Key was already used for another request; take a new key for a new request",
             ),
             Error::TooLarge => f.write_str("The body is larger than 64 KiB"),
-            Error::Busy => f.write_str("The server is busy; try again in a second"),
+            Error::Busy | Error::Conflict => f.write_str("The server is busy; try again in a second"),
+            Error::Unavailable(_) => f.write_str("The database does not answer; try again in a second"),
             Error::StorageFull => f.write_str("The server's disk is full; nothing was changed"),
             Error::Integrity => f.write_str("Stored data could not be read; tell the operator the request id"),
             Error::Unique(_) | Error::Internal(_) => {

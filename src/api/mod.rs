@@ -230,7 +230,7 @@ fn render(error: &Error, surface: Surface, request_id: &str, from: &Response) ->
         }
     }
     let wait = match error {
-        Error::Busy | Error::StorageFull => Some("1"),
+        Error::Busy | Error::Conflict | Error::Unavailable(_) | Error::StorageFull => Some("1"),
         Error::TooMany(_) => Some("3600"),
         _ => None,
     };

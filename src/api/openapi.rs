@@ -11,6 +11,7 @@ use super::routes::{Route, routes};
 use super::versions::{ApiDate, CHANGES};
 use super::{Surface, directory as directory_api, reply};
 use crate::error::{Error, Result};
+use crate::idempotency::LONGEST;
 
 const JSON: &str = "application/json";
 
@@ -60,9 +61,9 @@ fn partner_document(date: ApiDate) -> Value {
             "createUser" => (
                 "CreateUser",
                 "CreatedUser",
-                &[(409, "The e-mail address or the phone number belongs to another user.")],
+                &[(409, "The e-mail address or the phone number belongs to another user.")][..],
             ),
-            _ => ("UpdateUser", "UpdatedUser", &[(404, "No user with that e-mail address.")]),
+            _ => ("UpdateUser", "UpdatedUser", &[(404, "No user with that e-mail address."), STALE][..]),
         };
         let mut responses = failures("Error", &PARTNER_FAILURES);
         for (status, text) in extra {
@@ -71,11 +72,16 @@ fn partner_document(date: ApiDate) -> Value {
         if route.operation == "updateUser" && ApiDate::all().next_back() == Some(date) {
             responses.insert("409".into(), failure("Error", 409, "The phone number belongs to another user."));
         }
-        responses.insert("200".into(), success(answer, true));
+        responses.insert("200".into(), written(success(answer, true)));
         responses.sort_keys();
+        let mut parameters =
+            vec![version_header("Fitmate-Version"), version_header("Usher-Version"), idempotency_key()];
+        if route.operation == "updateUser" {
+            parameters.push(if_match());
+        }
         json!({
             "operationId": route.operation, "summary": route.summary,
-            "parameters": [version_header("Fitmate-Version"), version_header("Usher-Version")],
+            "parameters": parameters,
             "requestBody": {"required": true, "content": {JSON: {"schema": reference(schema)}}},
             "responses": responses
         })
@@ -127,11 +133,13 @@ fn directory_document() -> Value {
         let mut responses = failures("Failure", &DIRECTORY_FAILURES);
         if route.method == "GET" {
             // No body, no user: nothing of those to be wrong.
-            for status in ["400", "408", "413", "507"] {
+            for status in ["400", "408", "412", "413", "422", "507"] {
                 responses.shift_remove(status);
             }
+            responses.insert("200".into(), success("PublicKey", false));
+        } else {
+            responses.insert("200".into(), written(success("Done", false)));
         }
-        responses.insert("200".into(), success(if route.method == "GET" { "PublicKey" } else { "Done" }, false));
         responses.sort_keys();
         let mut parameters = vec![];
         let mut operation = json!({"operationId": route.operation, "summary": route.summary});
@@ -144,6 +152,7 @@ fn directory_document() -> Value {
                 "name": "test", "in": "query", "schema": {"type": "boolean"},
                 "description": "Whether the billing sync uses the provider's test mode."
             }));
+            parameters.extend([idempotency_key(), if_match()]);
             operation["requestBody"] =
                 json!({"required": true, "content": {JSON: {"schema": reference("ChangeUser")}}});
         }
@@ -195,24 +204,30 @@ fn directory_document() -> Value {
     })
 }
 
-const PARTNER_FAILURES: [(u16, &str); 8] = [
+const STALE: (u16, &str) = (412, "The user is no longer as If-Match says; nothing was changed.");
+const KEY_REUSED: (u16, &str) = (422, "The Idempotency-Key was already used for another request; nothing was changed.");
+
+const PARTNER_FAILURES: [(u16, &str); 9] = [
     (400, "The body or the version is wrong; every wrong field is listed."),
     (403, "No valid key, a revoked or expired one, or one that may only read."),
     (408, "The body did not arrive within 30 seconds."),
     (413, "The body is larger than 64 KiB."),
     (405, "The address takes POST only; see the Allow header."),
+    KEY_REUSED,
     (500, "Something went wrong on the server."),
     (503, "The server is busy; see Retry-After."),
     (507, "The server's disk is full; nothing was changed."),
 ];
 
-const DIRECTORY_FAILURES: [(u16, &str); 9] = [
+const DIRECTORY_FAILURES: [(u16, &str); 11] = [
     (400, "The body is wrong, there is no such user, or the e-mail address or phone number belongs to another."),
     (401, "No valid credential."),
     (403, "The credential is valid and may not do this."),
     (405, "The address does not take this method; see the Allow header."),
     (408, "The body did not arrive within 30 seconds."),
+    STALE,
     (413, "The body is larger than 64 KiB."),
+    KEY_REUSED,
     (500, "Something went wrong on the server."),
     (503, "The server is busy; see Retry-After."),
     (507, "The server's disk is full; nothing was changed."),
@@ -248,6 +263,19 @@ fn success(schema: &str, dated: bool) -> Value {
     json!({"description": "Done.", "headers": headers(dated), "content": {JSON: {"schema": reference(schema)}}})
 }
 
+/// The answer of a write of a user.
+fn written(mut answer: Value) -> Value {
+    answer["headers"]["ETag"] = json!({
+        "schema": {"type": "string"},
+        "description": "The user as this request left them. Send it as If-Match to change them only if nobody else has."
+    });
+    answer["headers"]["Idempotent-Replayed"] = json!({
+        "schema": {"const": "true"},
+        "description": "This is the answer of an earlier request with the same Idempotency-Key; nothing was done again."
+    });
+    answer
+}
+
 /// The headers of every answer; of one with a dated shape the date, once it is settled.
 fn headers(dated: bool) -> Map<String, Value> {
     let mut headers = Map::new();
@@ -279,6 +307,24 @@ fn version_header(name: &str) -> Value {
     json!({
         "name": name, "in": "header", "schema": {"type": "string", "enum": dates},
         "description": "The API date for this request. Without it: the date pinned on the key, else the newest."
+    })
+}
+
+fn idempotency_key() -> Value {
+    json!({
+        "name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "minLength": 1, "maxLength": 257},
+        "description": format!(
+            "Names this request, so that sending it again has no further effect: 1 to {LONGEST} visible ASCII characters \
+             without quotes and backslashes, within double quotes or bare. For 24 hours, the same request with the same \
+             key gets the answer of the first one."
+        )
+    })
+}
+
+fn if_match() -> Value {
+    json!({
+        "name": "If-Match", "in": "header", "schema": {"type": "string"},
+        "description": "Change the user only if one of these ETags, separated by commas, is still theirs. `*` is any."
     })
 }
 

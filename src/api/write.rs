@@ -7,7 +7,7 @@ use axum::response::Response;
 use serde_json::{Map, Value};
 
 use super::auth::text;
-use super::{Api, reply_text};
+use super::{Api, ascii, reply_text};
 use crate::caller::Caller;
 use crate::db::Tx;
 use crate::error::Result;
@@ -18,6 +18,7 @@ use crate::users::{IfMatch, User};
 pub struct Guard {
     key: Option<String>,
     route: String,
+    query: String,
     /// Which versions of the user the caller means to change.
     pub if_match: IfMatch,
 }
@@ -30,6 +31,7 @@ impl FromRequestParts<Api> for Guard {
             key: text(&parts.headers, "idempotency-key")?.map(str::to_owned),
             // PUT and POST of one path do the same there, and `/api/v1` is `/v1`.
             route: parts.uri.path().trim_start_matches("/api").to_owned(),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
             if_match: text(&parts.headers, "if-match")?.map_or(IfMatch::Anything, IfMatch::parse),
         })
     }
@@ -37,7 +39,7 @@ impl FromRequestParts<Api> for Guard {
 
 impl Guard {
     /// Runs `operation` in one transaction with the record of its idempotency key, and replies: with its answer and the
-    /// user's `ETag`, or with the answer of the first time. `date` is the API date that shapes the request, if any.
+    /// user's `ETag`, or with those of the first time. `date` is the API date that shapes the request, if any.
     ///
     /// # Errors
     /// Those of the operation; a malformed key, and one that was used for another request.
@@ -53,16 +55,15 @@ impl Guard {
         F: Fn(&Tx) -> Result<(Value, User)> + Send + 'static,
     {
         let body = Value::Object(body);
-        let request = self.key.map(|key| Request::new(&key, self.route, date, &body)).transpose()?;
-        let answer = api.store.write(move |tx| idempotency::once(tx, &caller, request.as_ref(), &operation)).await?;
+        let request = self.key.map(|key| Request::new(&key, self.route, &[date, &self.query], &body)).transpose()?;
+        let tagged = move |tx: &Tx| operation(tx).map(|(body, user)| (body, user.etag()));
+        let answer = api.store.write(move |tx| idempotency::once(tx, &caller, request.as_ref(), &tagged)).await?;
         api.outbox.wake();
         let mut response = reply_text(answer.body);
-        if let Some(user) = answer.fresh {
-            let tag = HeaderValue::from_str(&user.etag()).unwrap_or(HeaderValue::from_static(""));
-            response.headers_mut().insert(header::ETAG, tag);
-        } else {
-            let replayed = HeaderName::from_static("idempotent-replayed");
-            response.headers_mut().insert(replayed, HeaderValue::from_static("true"));
+        let headers = response.headers_mut();
+        headers.insert(header::ETAG, ascii(&answer.etag));
+        if answer.replayed {
+            headers.insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
         }
         Ok(response)
     }

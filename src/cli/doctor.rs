@@ -1,23 +1,33 @@
 //! `usher doctor`: what is well with the installation and what is not.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
 
 use super::Common;
+use crate::clock::Timestamp;
 use crate::db::{IfMissing, Store};
 use crate::error::Result;
 use crate::outbox::{self, Kind, State};
 
+const MIB: u64 = 1 << 20;
+/// Free space below this is a problem, and below that worth knowing.
+const LITTLE_SPACE: u64 = 64 * MIB;
+const SOME_SPACE: u64 = 1024 * MIB;
+/// A backup that is older than this is worth knowing.
+const OLD_DAYS: i64 = 7;
+
 /// One finding.
+#[derive(Debug)]
 struct Finding {
     what: String,
     value: String,
     grade: Grade,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Grade {
     Good,
     Note,
@@ -48,6 +58,17 @@ pub async fn run(common: &Common) -> Result<ExitCode> {
         })
         .collect();
     findings.push(key_file_mode(common)?);
+    let location = common.location()?;
+    let now = store.clock().now();
+    // What another engine does with its disks and backups cannot be seen from here.
+    if location.postgres.is_none() {
+        let file = location.database();
+        let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        findings.push(free_space(directory));
+        findings.extend(file_system(directory));
+        findings.push(last_backup(store.last_backup().await?, now));
+    }
+    findings.push(clock(store.newest_user().await?, now));
     findings.extend(outbox(&store).await?);
     let json: Vec<_> =
         findings.iter().map(|f| json!({"what": f.what, "value": f.value, "state": f.grade.word()})).collect();
@@ -63,6 +84,78 @@ fn key_file_mode(common: &Common) -> Result<Finding> {
     let (grade, hint) =
         if mode & 0o077 == 0 { (Grade::Good, "") } else { (Grade::Bad, ": others can read it; chmod 600") };
     Ok(Finding { what: "data key file".into(), value: format!("{} mode {mode:o}{hint}", file.display()), grade })
+}
+
+fn free_space(directory: &Path) -> Finding {
+    let what = "free disk space".into();
+    let name = directory.display();
+    match rustix::fs::statvfs(directory) {
+        Ok(disk) => {
+            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+            Finding { what, value: format!("{} MiB for {name}", free / MIB), grade: grade_space(free) }
+        }
+        Err(e) => Finding { what, value: format!("{name}: {e}"), grade: Grade::Bad },
+    }
+}
+
+fn grade_space(free: u64) -> Grade {
+    match free {
+        ..LITTLE_SPACE => Grade::Bad,
+        LITTLE_SPACE..SOME_SPACE => Grade::Note,
+        _ => Grade::Good,
+    }
+}
+
+/// SQLite's write-ahead log needs memory that all its users share, which no network gives.
+#[cfg(target_os = "linux")]
+fn file_system(directory: &Path) -> Option<Finding> {
+    // The field's type is another on each machine; the numbers have 32 bits.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::unnecessary_cast, reason = "see above")]
+    let kind = rustix::fs::statfs(directory).ok()?.f_type as u32;
+    let (value, grade) = match network(kind) {
+        Some(name) => (format!("{name}: the database must be on a local disk"), Grade::Bad),
+        None => ("none that is known to be a network's".to_owned(), Grade::Good),
+    };
+    Some(Finding { what: "file system".into(), value, grade })
+}
+
+/// Elsewhere the system tells this in other ways.
+#[cfg(not(target_os = "linux"))]
+fn file_system(_: &Path) -> Option<Finding> {
+    None
+}
+
+/// The network file system of this number (statfs(2)).
+#[cfg(target_os = "linux")]
+fn network(kind: u32) -> Option<&'static str> {
+    match kind {
+        0x6969 => Some("NFS"),
+        0x517b | 0xff53_4d42 | 0xfe53_4d42 => Some("SMB"),
+        _ => None,
+    }
+}
+
+fn last_backup(at: Option<Timestamp>, now: Timestamp) -> Finding {
+    let (value, grade) = match at {
+        None => ("never; `usher backup FILE` makes one".to_owned(), Grade::Note),
+        Some(at) => {
+            let hours = (now.0 - at.0).max(0) / 3_600_000;
+            let age = if hours < 48 { format!("{hours} hours ago") } else { format!("{} days ago", hours / 24) };
+            let grade = if hours > OLD_DAYS * 24 { Grade::Note } else { Grade::Good };
+            (format!("{at}, {age}"), grade)
+        }
+    };
+    Finding { what: "last verified backup".into(), value, grade }
+}
+
+fn clock(newest: Option<Timestamp>, now: Timestamp) -> Finding {
+    let (value, grade) = match newest {
+        Some(newest) if newest > now => {
+            (format!("{now}, but a user was made at {newest}: was the clock ahead, or is it behind?"), Grade::Note)
+        }
+        _ => (now.to_string(), Grade::Good),
+    };
+    Finding { what: "clock".into(), value, grade }
 }
 
 async fn outbox(store: &Store) -> Result<[Finding; 3]> {
@@ -82,4 +175,37 @@ async fn outbox(store: &Store) -> Result<[Finding; 3]> {
             grade: Grade::Note,
         },
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn little_space_is_a_problem_and_not_much_is_worth_knowing() {
+        for (mib, grade) in
+            [(0, Grade::Bad), (63, Grade::Bad), (64, Grade::Note), (1023, Grade::Note), (1024, Grade::Good)]
+        {
+            assert_eq!(grade_space(mib * MIB), grade, "{mib} MiB");
+        }
+        let nowhere = free_space(Path::new("/nowhere/at/all"));
+        assert_eq!(nowhere.grade, Grade::Bad, "{nowhere:?}");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_network_file_system_is_told_from_a_local_one() {
+        for (kind, name) in [(0x6969, Some("NFS")), (0xff53_4d42, Some("SMB")), (0xef53, None), (0x0102_1994, None)] {
+            assert_eq!(network(kind), name);
+        }
+    }
+
+    #[test]
+    fn a_backup_is_worth_a_note_after_seven_days() {
+        let day = 86_400_000;
+        for (days, grade) in [(0, Grade::Good), (7, Grade::Good), (8, Grade::Note)] {
+            assert_eq!(last_backup(Some(Timestamp(day)), Timestamp(day + days * day)).grade, grade, "{days} days");
+        }
+        assert_eq!(last_backup(None, Timestamp(day)).grade, Grade::Note);
+    }
 }

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 the command was not understood.
 
 mod apps;
+mod backup;
 mod doctor;
 mod documents;
 mod keys;
@@ -21,9 +22,10 @@ use serde_json::Value;
 
 use crate::apps::{AppId, Kind};
 use crate::clock::Clock;
-use crate::config;
+use crate::config::{self, secret};
 use crate::db::{IfMissing, Location, Store};
 use crate::error::{Error, Result};
+use crate::secret::Secret;
 
 /// A self-hosted user service: partners enrol people, apps manage users, people manage their own profile.
 #[derive(Parser)]
@@ -44,9 +46,12 @@ struct Common {
     /// Where the data is
     #[arg(long, global = true, value_name = "DIR", env = "USHER_DATA", default_value = "./data")]
     data: PathBuf,
-    /// Another place for the database: sqlite:FILE
-    #[arg(long, global = true, value_name = "URL", env = "USHER_DATABASE")]
-    database: Option<String>,
+    /// Another place for the database: sqlite:FILE, or postgres://USER:PASSWORD@HOST/DATABASE
+    #[arg(long, global = true, value_name = "URL", env = "USHER_DATABASE", hide_env_values = true)]
+    database: Option<Secret>,
+    /// A file that holds the database's URL
+    #[arg(long, global = true, value_name = "FILE", env = "USHER_DATABASE_FILE")]
+    database_file: Option<PathBuf>,
     /// The data key's file [default: data.key in the data directory]
     #[arg(long, global = true, value_name = "FILE", env = "USHER_KEY_FILE")]
     key_file: Option<PathBuf>,
@@ -77,6 +82,10 @@ enum Command {
     /// Access tokens
     #[command(subcommand)]
     Token(tokens::Token),
+    /// Copy the database to a new file, also beside a running server
+    Backup(backup::Backup),
+    /// Put a backup where there is no database yet
+    Restore(backup::Restore),
     /// Check the installation
     #[command(after_help = "Example:\n  usher doctor")]
     Doctor,
@@ -123,6 +132,8 @@ async fn run(Cli { common, command }: Cli) -> Result<ExitCode> {
         Command::User(user) => user.run(&common).await?,
         Command::Mail(mail) => mail.run(&common).await?,
         Command::Token(token) => token.run(&common).await?,
+        Command::Backup(backup) => backup.run(&common)?,
+        Command::Restore(restore) => restore.run(&common)?,
         Command::Doctor => return doctor::run(&common).await,
         Command::Migrate => {
             common.open(IfMissing::Create).await?;
@@ -142,18 +153,24 @@ fn failed(error: &Error, json: bool) -> ExitCode {
 
 impl Common {
     fn location(&self) -> Result<Location> {
-        let database = match self.database.as_deref() {
-            None => None,
-            Some(url) => match url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest)) {
-                Some(file) if !file.is_empty() => Some(PathBuf::from(file)),
-                _ => {
-                    return Err(Error::operator(
-                        "--database takes sqlite:FILE, e.g. sqlite:/var/lib/usher/usher.db; this version knows no other engine.",
-                    ));
-                }
-            },
+        let mut location = Location::at(&self.data);
+        location.key_file.clone_from(&self.key_file);
+        let Some(url) = secret("database", self.database.clone(), self.database_file.as_deref())? else {
+            return Ok(location);
         };
-        Ok(Location { data: self.data.clone(), database, key_file: self.key_file.clone() })
+        let file = url.expose().strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
+        match file {
+            Some(file) if !file.is_empty() => location.database = Some(PathBuf::from(file)),
+            None if ["postgres://", "postgresql://"].iter().any(|scheme| url.expose().starts_with(scheme)) => {
+                location.postgres = Some(url);
+            }
+            _ => {
+                return Err(Error::operator(
+                    "--database takes sqlite:FILE or postgres://USER:PASSWORD@HOST/DATABASE, e.g. sqlite:/var/lib/usher/usher.db.",
+                ));
+            }
+        }
+        Ok(location)
     }
 
     async fn open(&self, missing: IfMissing) -> Result<Store> {
@@ -191,7 +208,8 @@ fn program(common: &Common) -> String {
     if common.data.as_os_str() != "./data" {
         words.extend(["--data".to_owned(), common.data.display().to_string()]);
     }
-    words.extend(common.database.iter().flat_map(|url| ["--database".to_owned(), url.clone()]));
+    let files = common.database.iter().filter(|url| url.expose().starts_with("sqlite:"));
+    words.extend(files.flat_map(|url| ["--database".to_owned(), url.expose().to_owned()]));
     words.extend(common.key_file.iter().flat_map(|file| ["--key-file".to_owned(), file.display().to_string()]));
     let plain = |word: &str| word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=".contains(c));
     let quote = |word: &String| if plain(word) { word.clone() } else { format!("'{}'", word.replace('\'', r"'\''")) };

@@ -45,6 +45,12 @@ pub(super) fn run(tx: &Tx) -> Result<()> {
     Ok(())
 }
 
+/// Whether the data key is the one that sealed this database.
+pub(super) fn check_seal(tx: &Tx) -> Result<()> {
+    let row = tx.query_opt(SEAL, params![])?.ok_or(Error::Integrity)?;
+    tx.vault().open(SEAL_OWNER, &row.get::<Vec<u8>>(0)?).map(|_| ())
+}
+
 /// The version of the tables.
 pub(super) fn version(tx: &Tx) -> Result<i64> {
     let row = tx.query_opt("SELECT COALESCE(MAX(version), 0) FROM migrations", params![])?;

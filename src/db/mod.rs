@@ -4,20 +4,25 @@
 //! engine is below. SQL is kept to what SQLite and PostgreSQL both accept, with `$1, $2 …` numbered
 //! in the order of first appearance (that is how SQLite binds them).
 
+pub mod backup;
+mod engine;
 mod migrate;
+mod postgres;
 mod sqlite;
 mod value;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use value::{Column, Row, Value};
 pub(crate) use value::{id_type, params, words};
 
-use sqlite::Found;
+use engine::{Connection, Engine, Found};
 
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
+use crate::secret::Secret;
 use crate::vault::Vault;
 
 /// Where an installation keeps its data.
@@ -27,14 +32,43 @@ pub struct Location {
     pub data: PathBuf,
     /// The database's file, if it is not `usher.db` in the directory.
     pub database: Option<PathBuf>,
+    /// The URL of a PostgreSQL database, if that is used and no file.
+    pub postgres: Option<Secret>,
     /// The data key's file, if it is not `data.key` in the directory.
     pub key_file: Option<PathBuf>,
 }
 
 impl Location {
+    /// Everything in one directory.
+    pub fn at(data: impl Into<PathBuf>) -> Location {
+        Location { data: data.into(), database: None, postgres: None, key_file: None }
+    }
+
     /// The file of the embedded database.
     pub fn database(&self) -> PathBuf {
         self.database.clone().unwrap_or_else(|| self.data.join("usher.db"))
+    }
+
+    fn peek(&self) -> Result<Found> {
+        if let Some(url) = &self.postgres {
+            return std::thread::scope(|scope| {
+                // Off this thread, which may not wait for another runtime.
+                let peek = scope.spawn(|| postgres::peek(url.expose(), migrate::SEAL));
+                peek.join().unwrap_or_else(|_| Err(Error::internal("looking at the database panicked")))
+            });
+        }
+        sqlite::peek(&self.database(), migrate::SEAL)
+    }
+
+    fn is_absent(&self) -> bool {
+        self.postgres.is_none() && !self.database().exists()
+    }
+
+    /// What to call the database in messages.
+    fn name(&self) -> String {
+        self.postgres
+            .as_ref()
+            .map_or_else(|| self.database().display().to_string(), |_| "the PostgreSQL database".to_owned())
     }
 
     /// The file of the data key.
@@ -55,7 +89,7 @@ pub enum IfMissing {
 /// The installation's database with its clock and its data key. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    engine: Arc<sqlite::Engine>,
+    engine: Arc<Engine>,
     context: Arc<Context>,
 }
 
@@ -67,7 +101,7 @@ struct Context {
 
 /// One transaction: SQL, the one time at which it happens, and the vault for what is sealed at rest.
 pub struct Tx<'a> {
-    connection: &'a sqlite::Connection,
+    connection: &'a dyn Connection,
     context: &'a Context,
     now: Timestamp,
 }
@@ -79,14 +113,7 @@ impl Store {
     /// [`Error::Operator`] when there is no data and `missing` refuses, the key is missing or wrong (nothing is
     /// written then), or a newer Usher made the tables.
     pub async fn open(location: &Location, clock: Clock, missing: IfMissing) -> Result<Store> {
-        let database = location.database();
-        if missing == IfMissing::Refuse && !database.exists() {
-            return Err(Error::operator(format!(
-                "there is no Usher data in {0}. `usher serve --data {0}` makes it; --data names another directory.",
-                location.data.display()
-            )));
-        }
-        let found = sqlite::peek(&database, migrate::SEAL)?;
+        let found = location.peek()?;
         let vault = match &found {
             Found::Value(seal) => {
                 let vault = Vault::load(&location.key_file())?;
@@ -98,17 +125,47 @@ impl Store {
                 let file = location.key_file();
                 if file.exists() { Vault::load(&file)? } else { Vault::generate(&file)? }
             }
+            Found::Nothing if location.is_absent() => {
+                return Err(Error::operator(format!(
+                    "there is no Usher data in {0}. `usher serve --data {0}` makes it; --data names another directory.",
+                    location.data.display()
+                )));
+            }
             Found::Nothing | Found::Foreign => {
-                let name = database.display();
+                let name = location.name();
                 return Err(Error::operator(format!("{name} is not an Usher database. Nothing was written.")));
             }
         };
-        let store =
-            Store { engine: Arc::new(sqlite::Engine::open(&database)?), context: Arc::new(Context { clock, vault }) };
-        if matches!(found, Found::Nothing) || store.read(migrate::version).await? != migrate::NEWEST {
-            store.write(migrate::run).await?;
-        }
+        let engine = match &location.postgres {
+            Some(url) => postgres::start(url.expose())?,
+            None => sqlite::start(&location.database())?,
+        };
+        let store = Store { engine: Arc::new(engine), context: Arc::new(Context { clock, vault }) };
+        store.migrate(&found).await?;
+        store.read(migrate::check_seal).await.map_err(|e| match e {
+            // Another server, with another key, was first on an empty database.
+            Error::Integrity => wrong_key(&location.key_file(), &store.context.vault),
+            other => other,
+        })?;
         Ok(store)
+    }
+
+    /// Brings the tables up to date. Of several servers that try at once, one succeeds and the others see that.
+    async fn migrate(&self, found: &Found) -> Result<()> {
+        let mut is_new = matches!(found, Found::Nothing);
+        for last in [false, false, false, false, false, false, false, true] {
+            if !is_new && self.read(migrate::version).await? == migrate::NEWEST {
+                return Ok(());
+            }
+            match self.write(migrate::run).await {
+                Ok(()) => return Ok(()),
+                Err(e @ Error::Operator(_)) => return Err(e),
+                Err(e) if last => return Err(e),
+                Err(_) => tokio::time::sleep(Duration::from_millis(250)).await,
+            }
+            is_new = false;
+        }
+        Ok(())
     }
 
     /// Runs `operation` in one transaction and answers when it is durable; rolls back when it fails.
@@ -137,7 +194,7 @@ impl Store {
         self.engine.read(self.in_transaction(operation)).await
     }
 
-    fn in_transaction<T, F>(&self, operation: F) -> impl Fn(&sqlite::Connection) -> Result<T> + Send + 'static
+    fn in_transaction<T, F>(&self, operation: F) -> impl Fn(&dyn Connection) -> Result<T> + Send + 'static
     where
         T: Send + 'static,
         F: Fn(&Tx) -> Result<T> + Send + 'static,
@@ -156,7 +213,7 @@ impl Store {
     /// # Errors
     /// The engine does not answer.
     pub async fn inspect(&self) -> Result<Vec<(&'static str, String, bool)>> {
-        let mut findings = self.engine.read(sqlite::Connection::inspect).await?;
+        let mut findings = self.engine.read(|connection| connection.inspect()).await?;
         let version = self.read(migrate::version).await?;
         findings.push(("schema version", version.to_string(), version == migrate::NEWEST));
         findings.push(("data key", self.context.vault.key_id(), true));
@@ -197,6 +254,11 @@ impl Tx<'_> {
     /// The engine refuses.
     pub fn query_opt(&self, sql: &str, params: &[Value]) -> Result<Option<Row>> {
         Ok(self.query(sql, params)?.into_iter().next())
+    }
+
+    /// What follows a `SELECT` whose rows this transaction is going to change, so that no other does meanwhile.
+    pub fn for_update(&self) -> &'static str {
+        self.connection.for_update()
     }
 
     fn batch(&self, sql: &str) -> Result<()> {

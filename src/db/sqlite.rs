@@ -1,53 +1,21 @@
-//! The embedded engine: one writer thread that commits in groups, and read-only connections for reads.
-//!
-//! Every operation runs in its own savepoint; one `COMMIT` with `synchronous=FULL` makes the whole
-//! group durable, and only then is anyone answered. Nothing here knows what the SQL is about.
+//! The embedded engine: one connection that writes, with `synchronous=FULL`, and read-only ones beside it.
 
 use std::borrow::Cow;
 use std::os::unix::fs::OpenOptionsExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::path::Path;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{ErrorCode, OpenFlags, ToSql};
-use tokio::sync::{Semaphore, oneshot};
 
+use super::engine::{Connection as Common, Engine, Found};
 use super::value::{Row, Value};
 use crate::error::{Error, Result};
 
-/// How many writes may wait; the next one is told [`Error::Busy`].
-const QUEUE: usize = 4096;
-/// How many operations share a commit at the most.
-const GROUP: usize = 256;
-/// How many reads run at once.
-const READERS: usize = 4;
 /// How long to wait for another process (a command line beside the server) to finish its write.
 const BUSY_MS: u32 = 5000;
 
-pub(super) struct Engine {
-    path: PathBuf,
-    /// `None` only while the engine is being dropped.
-    queue: Option<SyncSender<Box<dyn Job>>>,
-    writer: Option<JoinHandle<()>>,
-    idle_readers: Mutex<Vec<Connection>>,
-    reader_permits: Semaphore,
-}
-
 /// One connection, with the settings that durability rests on.
 pub(super) struct Connection(rusqlite::Connection);
-
-/// What is in a file that may be a database of ours.
-pub(super) enum Found {
-    /// No file, or one without tables.
-    Nothing,
-    /// Tables, and none that are ours.
-    Foreign,
-    /// The value that was asked for.
-    Value(Vec<u8>),
-}
 
 /// Reads one value from a table `meta`, changing nothing.
 pub(super) fn peek(path: &Path, sql: &str) -> Result<Found> {
@@ -75,146 +43,16 @@ fn unusable(path: &Path, why: &Error) -> Error {
     Error::operator(format!("the database {} cannot be opened: {why}", path.display()))
 }
 
-impl Engine {
-    pub(super) fn open(path: &Path) -> Result<Engine> {
-        // SQLite gives its side files the mode of the database's.
-        let private = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path);
-        private.map_err(|e| unusable(path, &Error::internal(e)))?;
-        let writer = Connection::open(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| unusable(path, &e))?;
-        let (queue, jobs) = sync_channel(QUEUE);
-        let writer = std::thread::Builder::new()
-            .name("usher-writer".into())
-            .spawn(move || writer_loop(&writer, &jobs))
-            .map_err(Error::internal)?;
-        Ok(Engine {
-            path: path.to_owned(),
-            queue: Some(queue),
-            writer: Some(writer),
-            idle_readers: Mutex::default(),
-            reader_permits: Semaphore::new(READERS),
-        })
-    }
-
-    pub(super) async fn write<T, F>(&self, operation: F) -> Result<T>
-    where
-        T: Send + 'static,
-        F: Fn(&Connection) -> Result<T> + Send + 'static,
-    {
-        let (reply, answer) = oneshot::channel();
-        let job = Operation { body: operation, outcome: None, reply };
-        let queue = self.queue.as_ref().ok_or_else(|| Error::internal("the engine is closing"))?;
-        queue.try_send(Box::new(job)).map_err(|e| match e {
-            TrySendError::Full(_) => Error::Busy,
-            TrySendError::Disconnected(_) => Error::internal("the writer has stopped"),
-        })?;
-        answer.await.map_err(|_| Error::internal("the writer dropped an operation"))?
-    }
-
-    pub(super) async fn read<T, F>(self: &std::sync::Arc<Self>, operation: F) -> Result<T>
-    where
-        T: Send + 'static,
-        F: Fn(&Connection) -> Result<T> + Send + 'static,
-    {
-        let _permit = self.reader_permits.acquire().await.map_err(Error::internal)?;
-        let engine = std::sync::Arc::clone(self);
-        tokio::task::spawn_blocking(move || {
-            let idle = engine.idle_readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let connection = match idle {
-                Some(connection) => connection,
-                None => Connection::open(&engine.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
-            };
-            connection.batch("BEGIN")?;
-            let answer = operation(&connection);
-            connection.batch("COMMIT")?;
-            engine.idle_readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-            answer
-        })
-        .await
-        .map_err(Error::internal)?
-    }
-}
-
-/// Ends the writer after what is queued, so that it closes the file in good order.
-impl Drop for Engine {
-    fn drop(&mut self) {
-        self.queue = None;
-        if let Some(writer) = self.writer.take() {
-            let _ = writer.join();
-        }
-    }
-}
-
-/// A queued operation whose type the writer need not know.
-trait Job: Send {
-    /// Runs the operation; `true` when its effect is to be kept.
-    fn run(&mut self, connection: &Connection) -> bool;
-    /// Why the operation failed, if it did.
-    fn failure(&self) -> Error;
-    /// Answers the caller: with the operation's outcome, or with why the commit failed.
-    fn answer(self: Box<Self>, commit: Result<()>);
-}
-
-struct Operation<T, F> {
-    body: F,
-    outcome: Option<Result<T>>,
-    reply: oneshot::Sender<Result<T>>,
-}
-
-impl<T: Send, F: Fn(&Connection) -> Result<T> + Send> Job for Operation<T, F> {
-    fn run(&mut self, connection: &Connection) -> bool {
-        let outcome = catch_unwind(AssertUnwindSafe(|| (self.body)(connection)))
-            .unwrap_or_else(|_| Err(Error::internal("the operation panicked")));
-        self.outcome.insert(outcome).is_ok()
-    }
-
-    fn failure(&self) -> Error {
-        match &self.outcome {
-            Some(Err(own)) => own.clone(),
-            _ => Error::internal("the engine ended the transaction"),
-        }
-    }
-
-    fn answer(self: Box<Self>, commit: Result<()>) {
-        let outcome = match (self.outcome, commit) {
-            (Some(Err(own)), _) => Err(own),
-            (_, Err(commit)) => Err(commit),
-            (Some(outcome), Ok(())) => outcome,
-            (None, Ok(())) => Err(Error::internal("the operation was not run")),
-        };
-        // A caller that has gone away does not undo what is durable.
-        let _ = self.reply.send(outcome);
-    }
-}
-
-fn writer_loop(connection: &Connection, jobs: &Receiver<Box<dyn Job>>) {
-    while let Ok(first) = jobs.recv() {
-        let mut group = vec![first];
-        group.extend(jobs.try_iter().take(GROUP - 1));
-        let commit = run_group(connection, &mut group);
-        if commit.is_err() {
-            // Whatever the failure left open must not leak into the next group.
-            let _ = connection.batch("ROLLBACK");
-        }
-        for job in group {
-            job.answer(commit.clone());
-        }
-    }
-}
-
-fn run_group(connection: &Connection, group: &mut [Box<dyn Job>]) -> Result<()> {
-    connection.batch("BEGIN IMMEDIATE")?;
-    for job in group {
-        connection.batch("SAVEPOINT operation")?;
-        if !job.run(connection) {
-            // SQLite ends the whole transaction by itself on some failures: a full disk, an I/O error.
-            if connection.0.is_autocommit() {
-                return Err(job.failure());
-            }
-            connection.batch("ROLLBACK TO operation")?;
-        }
-        connection.batch("RELEASE operation")?;
-    }
-    connection.batch("COMMIT")
+/// Starts the engine on the file at `path`.
+pub(super) fn start(path: &Path) -> Result<Engine> {
+    // SQLite gives its side files the mode of the database's.
+    let private = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+    private.map_err(|e| unusable(path, &Error::internal(e)))?;
+    let writer = Connection::open(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| unusable(path, &e))?;
+    let path = path.to_owned();
+    let open_reader =
+        move || -> Result<Box<dyn Common>> { Ok(Box::new(Connection::open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?)) };
+    Engine::start(vec![Box::new(writer)], Box::new(open_reader))
 }
 
 impl Connection {
@@ -232,20 +70,48 @@ impl Connection {
         Ok(connection)
     }
 
-    pub(super) fn batch(&self, sql: &str) -> Result<()> {
+    fn prepare(&self, sql: &str) -> Result<rusqlite::CachedStatement<'_>> {
+        let statement = self.0.prepare_cached(sql).map_err(failure)?;
+        debug_assert!(
+            (1..=statement.parameter_count()).all(|i| statement.parameter_name(i) == Some(&format!("${i}"))),
+            "parameters must be numbered in the order of their first appearance: {sql}"
+        );
+        Ok(statement)
+    }
+}
+
+impl Common for Connection {
+    fn begin_write(&self) -> &'static str {
+        "BEGIN IMMEDIATE"
+    }
+
+    fn for_update(&self) -> &'static str {
+        // Whoever writes has the whole database.
+        ""
+    }
+
+    fn ready(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn ended(&self) -> bool {
+        self.0.is_autocommit()
+    }
+
+    fn batch(&self, sql: &str) -> Result<()> {
         // `execute_batch` would prepare these short words anew for every operation.
-        if matches!(sql, "BEGIN" | "BEGIN IMMEDIATE" | "COMMIT") || sql.ends_with(" operation") {
+        if matches!(sql, "BEGIN" | "BEGIN IMMEDIATE" | "COMMIT") || sql.ends_with("SAVEPOINT operation") {
             return self.execute(sql, &[]).map(|_| ());
         }
         self.0.execute_batch(sql).map_err(failure)
     }
 
-    pub(super) fn execute(&self, sql: &str, params: &[Value]) -> Result<usize> {
+    fn execute(&self, sql: &str, params: &[Value]) -> Result<usize> {
         let mut statement = self.prepare(sql)?;
         statement.execute(rusqlite::params_from_iter(params)).map_err(failure)
     }
 
-    pub(super) fn query(&self, sql: &str, params: &[Value]) -> Result<Vec<Row>> {
+    fn query(&self, sql: &str, params: &[Value]) -> Result<Vec<Row>> {
         let mut statement = self.prepare(sql)?;
         let width = statement.column_count();
         let mut rows = statement.query(rusqlite::params_from_iter(params)).map_err(failure)?;
@@ -257,17 +123,7 @@ impl Connection {
         Ok(out)
     }
 
-    fn prepare(&self, sql: &str) -> Result<rusqlite::CachedStatement<'_>> {
-        let statement = self.0.prepare_cached(sql).map_err(failure)?;
-        debug_assert!(
-            (1..=statement.parameter_count()).all(|i| statement.parameter_name(i) == Some(&format!("${i}"))),
-            "parameters must be numbered in the order of their first appearance: {sql}"
-        );
-        Ok(statement)
-    }
-
-    /// Settings and health as `(what, value, good)`.
-    pub(super) fn inspect(&self) -> Result<Vec<(&'static str, String, bool)>> {
+    fn inspect(&self) -> Result<Vec<(&'static str, String, bool)>> {
         let one = |sql: &str| -> Result<String> {
             self.0.query_row(sql, [], |row| Ok(show(row.get_ref(0)?))).map_err(failure)
         };
@@ -275,7 +131,8 @@ impl Connection {
         let synchronous = one("PRAGMA synchronous")?;
         let check = one("PRAGMA quick_check(1)")?;
         Ok(vec![
-            ("engine", format!("SQLite {}", rusqlite::version()), true),
+            // Before 3.51.3, two checkpoints at once could damage the file (sqlite.org/wal.html, the WAL-reset bug).
+            ("engine", format!("SQLite {}", rusqlite::version()), rusqlite::version_number() > 3_051_002),
             ("journal mode", journal.clone(), journal == "wal"),
             ("synchronous", synchronous.clone(), synchronous == "2"),
             ("integrity", check.clone(), check == "ok"),

@@ -20,7 +20,7 @@ use crate::secret::sha256;
 /// How long an answer is kept.
 pub const LIFETIME: Duration = Duration::from_hours(24);
 /// The longest key, in characters.
-const LONGEST: usize = 255;
+pub const LONGEST: usize = 255;
 
 /// A request that its caller may send again.
 #[derive(Clone)]
@@ -36,20 +36,22 @@ pub struct Request {
 crate::secret::redacted!(Request);
 
 /// What a request is answered with.
-pub struct Answer<T> {
+pub struct Answer {
     /// The body, byte for byte.
     pub body: String,
-    /// What the operation gave besides; `None` if this is the answer of an earlier time.
-    pub fresh: Option<T>,
+    /// The entity tag of the record as the request left it.
+    pub etag: String,
+    /// Whether this is the answer of an earlier time.
+    pub replayed: bool,
 }
 
 impl Request {
     /// A request with the header `Idempotency-Key: <header>`, quoted as the draft has it or bare as many send it.
-    /// `route` is its path, `date` the API date that shapes it, empty where there is none.
+    /// `route` is its path; `besides` is what shapes it besides the body, such as the API date and the query.
     ///
     /// # Errors
     /// The key is empty, too long or not plain ASCII.
-    pub fn new(header: &str, route: String, date: &str, body: &Value) -> Result<Request> {
+    pub fn new(header: &str, route: String, besides: &[&str], body: &Value) -> Result<Request> {
         let header = header.trim();
         let key = header.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(header);
         let plain = key.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
@@ -59,37 +61,36 @@ impl Request {
             );
             return Err(Error::bad_request("invalid_idempotency_key", text));
         }
-        let mut canonical = format!("{route}\n{date}\n").into_bytes();
+        let mut canonical = format!("{route}\n{}\n", besides.join("\n")).into_bytes();
         write_canonical(body, &mut canonical);
         Ok(Request { key: key.to_owned(), route, fingerprint: sha256(&canonical).to_vec() })
     }
 }
 
-/// Runs `operation` once for this request of this caller: its answer now, or the answer of the first time.
+/// Runs `operation`, which gives a body and an entity tag, once for this request of this caller: its answer now, or
+/// the answer of the first time.
 ///
 /// # Errors
 /// Those of the operation, and 422 if the key was used for another request.
-pub fn once<T>(
+pub fn once(
     tx: &Tx,
     caller: &Caller,
     request: Option<&Request>,
-    operation: impl FnOnce(&Tx) -> Result<(Value, T)>,
-) -> Result<Answer<T>> {
-    let Some(request) = request else {
-        let (body, fresh) = operation(tx)?;
-        return Ok(Answer { body: body.to_string(), fresh: Some(fresh) });
-    };
+    operation: impl FnOnce(&Tx) -> Result<(Value, String)>,
+) -> Result<Answer> {
+    let run = || operation(tx).map(|(body, etag)| Answer { body: body.to_string(), etag, replayed: false });
+    let Some(request) = request else { return run() };
     let owner = owner(caller, request);
-    if let Some((fingerprint, body)) = store::find(tx, &owner)? {
+    if let Some((fingerprint, answer)) = store::find(tx, &owner)? {
         if fingerprint != request.fingerprint {
             return Err(Error::IdempotencyKeyReused);
         }
-        return Ok(Answer { body, fresh: None });
+        return Ok(answer);
     }
-    let (body, fresh) = operation(tx)?;
-    let body = body.to_string();
-    store::insert(tx, caller.scope.environment, &owner, &request.fingerprint, &body)?;
-    Ok(Answer { body, fresh: Some(fresh) })
+    store::claim(tx, caller.scope.environment, &owner, &request.fingerprint)?;
+    let answer = run()?;
+    store::keep(tx, &owner, &answer)?;
+    Ok(answer)
 }
 
 /// Under which a record is found: the environment, who sent the key, where to, and the key. A hash, because the parts
@@ -137,7 +138,7 @@ mod tests {
     use super::*;
 
     fn request(header: &str, body: &Value) -> Result<Request> {
-        Request::new(header, "POST /users/create".into(), "2023-10-04", body)
+        Request::new(header, "/users/create".into(), &["2023-10-04", ""], body)
     }
 
     #[test]
@@ -155,8 +156,10 @@ mod tests {
         ] {
             assert_ne!(first, print(other), "{other}");
         }
-        let other_date = Request::new("k", "POST /users/create".into(), "2023-08-01", &json!({})).unwrap();
-        assert_ne!(print("{}"), other_date.fingerprint);
+        for besides in [["2023-08-01", ""], ["2023-10-04", "test=true"]] {
+            let other = Request::new("k", "/users/create".into(), &besides, &json!({})).unwrap();
+            assert_ne!(print("{}"), other.fingerprint, "{besides:?}");
+        }
     }
 
     #[test]

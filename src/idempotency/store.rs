@@ -1,31 +1,36 @@
 //! The SQL of idempotency records. Answers hold personal data and are sealed.
 
-use super::LIFETIME;
+use super::{Answer, LIFETIME};
 use crate::apps::EnvironmentId;
 use crate::db::{Tx, params};
 use crate::error::{Error, Result};
 
 /// The fingerprint and the answer of the record, if there is one that still counts.
-pub(super) fn find(tx: &Tx, owner: &[u8]) -> Result<Option<(Vec<u8>, String)>> {
+pub(super) fn find(tx: &Tx, owner: &[u8]) -> Result<Option<(Vec<u8>, Answer)>> {
     let sql = "SELECT fingerprint, answer FROM idempotency WHERE owner = $1 AND created_at > $2";
     let Some(row) = tx.query_opt(sql, params![owner, tx.now() - LIFETIME])? else { return Ok(None) };
-    let answer = tx.vault().open(owner, &row.get::<Vec<u8>>(1)?)?;
-    Ok(Some((row.get(0)?, String::from_utf8(answer).map_err(|_| Error::Integrity)?)))
+    let answer = String::from_utf8(tx.vault().open(owner, &row.get::<Vec<u8>>(1)?)?).map_err(|_| Error::Integrity)?;
+    let (etag, body) = answer.split_once('\n').ok_or(Error::Integrity)?;
+    Ok(Some((row.get(0)?, Answer { body: body.to_owned(), etag: etag.to_owned(), replayed: true })))
 }
 
-pub(super) fn insert(
-    tx: &Tx,
-    environment: EnvironmentId,
-    owner: &[u8],
-    fingerprint: &[u8],
-    answer: &str,
-) -> Result<()> {
+/// Takes the key for this request, before its effect: the same request elsewhere waits here for this one to commit.
+pub(super) fn claim(tx: &Tx, environment: EnvironmentId, owner: &[u8], fingerprint: &[u8]) -> Result<()> {
     // One that has expired may still be there, for the purge runs once in a while.
-    tx.execute("DELETE FROM idempotency WHERE owner = $1", params![owner])?;
+    let expired = "DELETE FROM idempotency WHERE owner = $1 AND created_at <= $2";
+    tx.execute(expired, params![owner, tx.now() - LIFETIME])?;
     tx.execute(
         "INSERT INTO idempotency (owner, environment_id, fingerprint, answer, created_at) VALUES ($1, $2, $3, $4, $5)",
-        params![owner, environment, fingerprint, tx.vault().seal(owner, answer.as_bytes()), tx.now()],
-    )?;
+        params![owner, environment, fingerprint, Vec::<u8>::new(), tx.now()],
+    )
+    // The other one was first: run again, and find its answer.
+    .map_err(Error::met_another)?;
+    Ok(())
+}
+
+pub(super) fn keep(tx: &Tx, owner: &[u8], answer: &Answer) -> Result<()> {
+    let answer = tx.vault().seal(owner, format!("{}\n{}", answer.etag, answer.body).as_bytes());
+    tx.execute("UPDATE idempotency SET answer = $1 WHERE owner = $2", params![answer, owner])?;
     Ok(())
 }
 

@@ -110,8 +110,9 @@ pub fn lease(tx: &Tx, kinds: &[Kind], limit: i64) -> Result<Vec<Job>> {
     let mut jobs = Vec::new();
     for kind in kinds {
         for job in store::due(tx, *kind, limit)? {
-            store::lease(tx, job.id, tx.now() + LEASE)?;
-            jobs.push(Job { attempts: job.attempts + 1, ..job });
+            if store::lease(tx, &job, tx.now() + LEASE)? {
+                jobs.push(Job { attempts: job.attempts + 1, ..job });
+            }
         }
     }
     Ok(jobs)

@@ -37,9 +37,10 @@ pub(super) fn due(tx: &Tx, kind: Kind, limit: i64) -> Result<Vec<Job>> {
     tx.query(&sql, params![tx.now(), kind, limit])?.iter().map(|row| read(tx, row)).collect()
 }
 
-pub(super) fn lease(tx: &Tx, id: JobId, until: Timestamp) -> Result<()> {
-    tx.execute("UPDATE outbox SET leased_until = $1, attempts = attempts + 1 WHERE id = $2", params![until, id])?;
-    Ok(())
+/// `true` for the one worker who got it.
+pub(super) fn lease(tx: &Tx, job: &Job, until: Timestamp) -> Result<bool> {
+    let sql = format!("UPDATE outbox SET leased_until = $1, attempts = attempts + 1 WHERE id = $2 AND {MINE} $3");
+    Ok(tx.execute(&sql, params![until, job.id, job.attempts])? == 1)
 }
 
 /// Only the worker whose try this was may say how it went.

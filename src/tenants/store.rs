@@ -3,7 +3,7 @@
 use super::TenantId;
 use crate::apps::EnvironmentId;
 use crate::db::{Tx, params};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 pub(super) fn find(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Option<TenantId>> {
     let row =
@@ -15,6 +15,7 @@ pub(super) fn insert(tx: &Tx, environment: EnvironmentId, id: TenantId, name: &s
     tx.execute(
         "INSERT INTO tenants (id, environment_id, name, created_at) VALUES ($1, $2, $3, $4)",
         params![id, environment, name, tx.now()],
-    )?;
+    )
+    .map_err(Error::met_another)?;
     Ok(())
 }

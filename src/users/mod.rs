@@ -121,9 +121,10 @@ impl IfMatch {
 }
 
 impl User {
-    /// The entity tag of this version of the record (RFC 9110 8.8.3).
+    /// The entity tag of this version of the record (RFC 9110 8.8.3). It names the user too: an e-mail address, by which
+    /// the partner API finds users, can pass to another one.
     pub fn etag(&self) -> String {
-        format!("\"{}\"", self.version)
+        format!("\"{}.{}\"", self.id, self.version)
     }
 
     /// What an operator has made of the user.
@@ -204,7 +205,7 @@ pub fn enrol(tx: &Tx, caller: &Caller, mut person: Person, links: &Links) -> Res
 /// [`Error::UserNotFound`], [`Error::Stale`], [`Error::PhoneTaken`].
 pub fn update_by_email(tx: &Tx, caller: &Caller, change: Person, if_match: &IfMatch) -> Result<User> {
     let email = change.email.as_ref().ok_or_else(|| Error::internal("an update needs the e-mail address"))?;
-    let user = store::by_email(tx, caller.scope, email)?.ok_or(Error::UserNotFound)?;
+    let user = store::by_email_to_change(tx, caller.scope, email)?.ok_or(Error::UserNotFound)?;
     if_match.allow(&user)?;
     apply(tx, user, Person { email: None, ..change })
 }
@@ -226,7 +227,7 @@ pub fn update(
     links: &Links,
 ) -> Result<User> {
     let id = caller.resolve(target)?;
-    let before = store::by_id(tx, caller.scope, id)?.ok_or(Error::UserNotFound)?;
+    let before = store::by_id_to_change(tx, caller.scope, id)?.ok_or(Error::UserNotFound)?;
     if_match.allow(&before)?;
     let user = apply(tx, before.clone(), change)?;
     if !user.email.same_mailbox(&before.email) {
@@ -249,8 +250,9 @@ pub fn update(
 /// # Errors
 /// [`Error::UserNotFound`].
 pub fn set_status(tx: &Tx, id: UserId, status: Status) -> Result<()> {
-    if store::set_status(tx, id, status)? == 0 {
-        return Err(Error::UserNotFound);
+    let user = store::any_by_id(tx, id)?.ok_or(Error::UserNotFound)?;
+    if user.status() != status {
+        store::set_status(tx, id, status)?;
     }
     if status != Status::Active {
         links::supersede(tx, id)?;

@@ -38,34 +38,39 @@ pub(super) fn insert(tx: &Tx, user: &User) -> Result<()> {
 pub(super) fn update(tx: &Tx, user: &User) -> Result<()> {
     let Sealed { profile, health } = seal(tx, user)?;
     let phone = user.person.phone.as_ref();
-    tx.execute(
-        "UPDATE users SET email = $1, email_key = $2, phone = $3, phone_key = $4, profile = $5, health = $6, \
-         email_verified_at = $7, updated_at = $8, version = $9 WHERE id = $10",
-        params![
-            user.email.address(),
-            user.email.key(),
-            phone.map(Phone::number),
-            phone.map(Phone::key),
-            profile,
-            health,
-            user.email_verified_at,
-            user.updated_at,
-            user.version,
-            user.id,
-        ],
-    )
-    .map_err(taken)?;
-    Ok(())
+    let changed = tx
+        .execute(
+            "UPDATE users SET email = $1, email_key = $2, phone = $3, phone_key = $4, profile = $5, health = $6, \
+         email_verified_at = $7, updated_at = $8, version = $9 WHERE id = $10 AND version = $11",
+            params![
+                user.email.address(),
+                user.email.key(),
+                phone.map(Phone::number),
+                phone.map(Phone::key),
+                profile,
+                health,
+                user.email_verified_at,
+                user.updated_at,
+                user.version,
+                user.id,
+                user.version - 1,
+            ],
+        )
+        .map_err(taken)?;
+    // Somebody else has changed the record since it was read here.
+    if changed == 0 { Err(Error::Conflict) } else { Ok(()) }
 }
 
-/// A user that the scope can see, unless deleted.
-pub(super) fn by_id(tx: &Tx, scope: Scope, id: UserId) -> Result<Option<User>> {
-    Ok(any_by_id(tx, id)?.filter(|user| visible(user, scope)))
+/// A user that the scope can see, unless deleted, to be changed.
+pub(super) fn by_id_to_change(tx: &Tx, scope: Scope, id: UserId) -> Result<Option<User>> {
+    let user = one(tx, &format!("{USER} WHERE u.id = $1{}", tx.for_update()), params![id])?;
+    Ok(user.filter(|user| visible(user, scope)))
 }
 
-/// A user that the scope can see, unless deleted.
-pub(super) fn by_email(tx: &Tx, scope: Scope, email: &Email) -> Result<Option<User>> {
-    Ok(any_by_email(tx, scope.environment, email)?.filter(|user| visible(user, scope)))
+/// A user that the scope can see, unless deleted, to be changed.
+pub(super) fn by_email_to_change(tx: &Tx, scope: Scope, email: &Email) -> Result<Option<User>> {
+    let sql = format!("{USER} WHERE u.environment_id = $1 AND u.email_key = $2{}", tx.for_update());
+    Ok(one(tx, &sql, params![scope.environment, email.key()])?.filter(|user| visible(user, scope)))
 }
 
 /// A user by address, deleted or not: for the operator.
@@ -93,7 +98,7 @@ pub(crate) fn mark_email_verified(tx: &Tx, id: UserId) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn set_status(tx: &Tx, id: UserId, status: Status) -> Result<usize> {
+pub(super) fn set_status(tx: &Tx, id: UserId, status: Status) -> Result<()> {
     let sql = match status {
         Status::Active => {
             "UPDATE users SET frozen_at = NULL, deleted_at = NULL, updated_at = $1, version = version + 1 WHERE id = $2"
@@ -105,7 +110,8 @@ pub(super) fn set_status(tx: &Tx, id: UserId, status: Status) -> Result<usize> {
             "UPDATE users SET deleted_at = COALESCE(deleted_at, $1), updated_at = $1, version = version + 1 WHERE id = $2"
         }
     };
-    tx.execute(sql, params![tx.now(), id])
+    tx.execute(sql, params![tx.now(), id])?;
+    Ok(())
 }
 
 pub(super) fn email_is_taken(tx: &Tx, user: &User) -> Result<bool> {

@@ -1,7 +1,7 @@
 // What the scripts here share: where the server is, how to run the program beside it, and the seed's example person.
 import { execFileSync } from "node:child_process";
 
-const { SERVER_URL, API_KEY, CLIENT_ID, PROGRAM, DATA } = process.env;
+const { SERVER_URL, API_KEY, CLIENT_ID, PROGRAM, DATA, DATABASE = "" } = process.env;
 
 export const server = SERVER_URL;
 export const key = API_KEY;
@@ -9,7 +9,7 @@ export const clientId = CLIENT_ID;
 
 /** Runs `usher` with these arguments on the server's data and gives the JSON that it prints. */
 export function usher(...args) {
-  return JSON.parse(execFileSync(PROGRAM, [...args, "--json"], { env: { USHER_DATA: DATA } }));
+  return JSON.parse(execFileSync(PROGRAM, [...args, "--json"], { env: { USHER_DATA: DATA, USHER_DATABASE: DATABASE } }));
 }
 
 /** An app of its own, so that what others did to Jane is not in the way. */

@@ -22,6 +22,7 @@ fn keys(value: &Value) -> Vec<&str> {
 
 #[test]
 fn the_first_start_prints_a_curl_line_that_works_and_the_line_that_shows_the_mail() {
+    crate::cluster::about_the_file!();
     let folder = Folder::new();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut server = usher(&folder)
@@ -172,6 +173,7 @@ fn a_frozen_users_token_is_refused_by_the_running_server() {
 
 #[test]
 fn what_goes_wrong_is_said_with_what_to_do_and_the_right_exit_code() {
+    crate::cluster::about_the_file!();
     let folder = Folder::new();
     let (start, nowhere) = (Folder::new(), "11111111-1111-4111-8111-111111111111");
     assert!(run(&start, &["app", "create", "Acme"]).status.success());
@@ -181,7 +183,8 @@ fn what_goes_wrong_is_said_with_what_to_do_and_the_right_exit_code() {
         (&folder, vec![], 2, "Usage"),
         (&folder, vec!["key", "create"], 2, "--app"),
         (&folder, vec!["serve", "--listen", "everywhere"], 2, "--listen"),
-        (&folder, vec!["user", "list", "--database", "postgres://localhost/usher"], 1, "sqlite:FILE"),
+        (&folder, vec!["user", "list", "--database", "mysql://localhost/usher"], 1, "sqlite:FILE"),
+        (&folder, vec!["user", "list", "--database", "postgres://127.0.0.1:1/usher"], 1, "does not answer"),
         (&folder, vec!["serve", "--smtp-timeout", "2m", "--smtp-url", "smtp://x"], 2, "45 s"),
         (&folder, vec!["serve", "--smtp-url", "smtp://mail.example.com"], 1, "--public-url"),
         (
@@ -243,11 +246,12 @@ fn what_goes_wrong_is_said_with_what_to_do_and_the_right_exit_code() {
 
 #[test]
 fn a_failure_is_json_when_json_was_asked_for() {
+    crate::cluster::about_the_file!();
     let folder = Folder::new();
     assert!(run(&folder, &["app", "create", "Acme"]).status.success());
     for (arguments, words) in [
         (["user", "show", "nobody@doe.com"], "`usher user list`"),
-        (["mail", "list", "--database=postgres://x"], "sqlite:FILE"),
+        (["mail", "list", "--database=mysql://x"], "sqlite:FILE"),
         (["mail", "list", "--config=nowhere.toml"], "nowhere.toml"),
     ] {
         let output = usher(&folder).args(arguments).arg("--json").output().unwrap();
@@ -289,6 +293,8 @@ fn every_command_has_help_with_an_example() {
         "mail show",
         "mail retry",
         "token create",
+        "backup",
+        "restore",
         "doctor",
         "migrate",
         "openapi",
@@ -305,6 +311,7 @@ fn every_command_has_help_with_an_example() {
 
 #[test]
 fn settings_come_from_the_command_line_then_variables_then_the_file() {
+    crate::cluster::about_the_file!();
     let folder = Folder::new();
     let (here, there, elsewhere) = (Folder::new(), Folder::new(), Folder::new());
     for (at, name) in [(&here, "Here"), (&there, "There"), (&elsewhere, "Elsewhere")] {

@@ -116,6 +116,7 @@ fn a_missing_or_wrong_data_key_refuses_to_start_and_writes_nothing() {
 
 #[test]
 fn an_empty_data_key_is_not_replaced_and_a_first_start_leaves_nothing_but_data() {
+    crate::cluster::about_the_file!();
     let folder = Folder::new();
     fs::write(folder.0.join("data.key"), "").unwrap();
     for command in [vec!["serve", "--listen", NOWHERE], vec!["app", "create", "X"]] {
@@ -137,6 +138,7 @@ fn an_empty_data_key_is_not_replaced_and_a_first_start_leaves_nothing_but_data()
 
 #[test]
 fn a_database_that_is_not_ours_is_left_alone() {
+    crate::cluster::about_the_file!();
     let folder = Folder::new();
     let theirs = rusqlite::Connection::open(folder.0.join("theirs.db")).unwrap();
     theirs.execute_batch("CREATE TABLE meta (name TEXT, value TEXT); INSERT INTO meta VALUES ('seal', 'x');").unwrap();

@@ -17,8 +17,11 @@ use usher::keys::{self, Access, NewKey};
 use usher::links::Links;
 use usher::mail::{self, Mail};
 use usher::outbox;
+use usher::secret::Secret;
 use usher::tokens::{self, SigningKey};
 use usher::users::{self, UserId};
+
+use crate::cluster;
 
 /// 2026-11-21T12:00:00Z
 const START: i64 = 1_795_262_400_000;
@@ -36,12 +39,28 @@ impl Folder {
     }
 
     pub fn location(&self) -> Location {
-        Location { data: self.0.clone(), database: None, key_file: None }
+        Location { postgres: self.database().map(Secret::new), ..Location::at(&self.0) }
+    }
+
+    /// The URL of this folder's database on the cluster, made when it is first asked for; `None` on SQLite.
+    pub fn database(&self) -> Option<String> {
+        cluster::database(&self.0, None)
+    }
+
+    /// A folder with the data of another.
+    fn copy_of(other: &Folder) -> Folder {
+        let folder = Folder::new();
+        for file in std::fs::read_dir(&other.0).unwrap().map(Result::unwrap) {
+            std::fs::copy(file.path(), folder.0.join(file.file_name())).unwrap();
+        }
+        cluster::database(&folder.0, Some(&other.0));
+        folder
     }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
+        cluster::forget(&self.0);
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
@@ -136,10 +155,7 @@ impl TestApp {
     pub async fn with_links_for(lifetime: Duration) -> TestApp {
         watch_log();
         let template = template();
-        let folder = Folder::new();
-        for file in std::fs::read_dir(&template.folder.0).unwrap().map(Result::unwrap) {
-            std::fs::copy(file.path(), folder.0.join(file.file_name())).unwrap();
-        }
+        let folder = Folder::copy_of(&template.folder);
         let (time, clock) = manual(START);
         let store = Store::open(&folder.location(), clock, IfMissing::Refuse).await.unwrap();
         let public_url = "https://users.example.com".parse().unwrap();

@@ -7,16 +7,19 @@
     reason = "tests time the program from outside, and a table of cases is as long as it is"
 )]
 
+mod cluster;
 mod harness;
 mod mailserver;
 mod program;
 
+mod backup;
 mod cli;
 mod crash;
 mod directory;
 mod documents;
 mod fields;
 mod house;
+mod idempotency;
 mod links;
 mod outside;
 mod partner;

@@ -58,6 +58,7 @@ fn node(script: &str) {
         .env("CLIENT_ID", &program.client_id)
         .env("PROGRAM", env!("CARGO_BIN_EXE_usher"))
         .env("DATA", &program.folder.0)
+        .envs(program.folder.database().map(|url| ("DATABASE", url)))
         .envs(chromium.map(|path| ("CHROMIUM", path)))
         // A machine's proxy does not lead to this machine.
         .env("NO_PROXY", "*");

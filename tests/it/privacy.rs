@@ -63,6 +63,7 @@ async fn an_error_never_repeats_what_was_sent() {
 
 #[tokio::test]
 async fn health_data_links_and_keys_are_not_readable_in_the_files() {
+    crate::cluster::about_the_file!();
     let app = TestApp::new().await;
     let key = app.key(Kind::Sandbox, usher::keys::Access::Write).await;
     let acme = app.anyone().with("Authorization", &format!("Bearer {key}"));

@@ -134,6 +134,7 @@ impl Drop for Program {
 pub fn usher(folder: &Folder) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_usher"));
     command.env_clear().env("USHER_DATA", &folder.0).current_dir(&folder.0);
+    command.envs(folder.database().map(|url| ("USHER_DATABASE", url)));
     command
 }
 

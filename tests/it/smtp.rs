@@ -168,6 +168,7 @@ fn a_failed_mail_is_sent_anew_with_a_new_link_when_the_operator_says_so() {
 
 #[test]
 fn a_damaged_mail_fails_and_stops_no_other() {
+    crate::cluster::about_the_file!();
     let Some(server) = MailServer::start(&[]) else { return };
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let usher = Usher::start(&format!("smtp://{nobody}"));

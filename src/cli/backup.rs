@@ -1,0 +1,88 @@
+//! `usher backup` and `usher restore`
+
+use std::io::{IsTerminal, Write, stderr};
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::Common;
+use crate::clock::Clock;
+use crate::db::backup::{self, Copied, Progress};
+use crate::error::Result;
+
+#[derive(Args)]
+#[command(after_help = "Example:\n  usher backup /backup/usher-2026-11-21.db")]
+pub struct Backup {
+    /// The new file
+    file: PathBuf,
+}
+
+#[derive(Args)]
+#[command(after_help = "Example:\n  usher restore /backup/usher-2026-11-21.db --data /var/lib/usher")]
+pub struct Restore {
+    /// A file that `usher backup` made
+    file: PathBuf,
+}
+
+impl Backup {
+    pub fn run(self, common: &Common) -> Result<()> {
+        let mut line = Line::new();
+        let outcome = backup::back_up(&common.location()?, &Clock::System, &self.file, &mut |at| line.show(at));
+        drop(line);
+        let (copied, recorded) = outcome?;
+        if let Err(e) = recorded {
+            let why = e.for_log().unwrap_or_default();
+            let note = format!("usher: the backup is good, but its time could not be noted for `usher doctor`: {why}");
+            let _ = writeln!(stderr(), "{note}");
+        }
+        say(common, &copied, "Backed up to", "Without the data key it is worthless: keep a copy of that elsewhere.");
+        Ok(())
+    }
+}
+
+impl Restore {
+    pub fn run(self, common: &Common) -> Result<()> {
+        let mut line = Line::new();
+        let outcome = backup::restore(&common.location()?, &self.file, &mut |at| line.show(at));
+        drop(line);
+        say(common, &outcome?, "Restored to", "`usher serve` may start.");
+        Ok(())
+    }
+}
+
+fn say(common: &Common, copied: &Copied, what: &str, then: &str) {
+    let Copied { file, bytes, users } = copied;
+    let json = json!({"file": file, "bytes": bytes, "users": users, "verified": true});
+    common.say(&json, &format!("{what} {}: {users} users, {bytes} bytes, verified.\n{then}", file.display()));
+}
+
+/// A line at a terminal that says how far it is; gone when it is dropped.
+struct Line {
+    is_terminal: bool,
+}
+
+impl Line {
+    fn new() -> Line {
+        Line { is_terminal: stderr().is_terminal() }
+    }
+
+    fn show(&mut self, at: Progress) {
+        self.print(&match at {
+            Progress::Copying(done, total) => format!("copying: {} of {} MiB", done >> 20, total >> 20),
+            Progress::Verifying => "verifying".into(),
+        });
+    }
+
+    fn print(&self, text: &str) {
+        if self.is_terminal {
+            let _ = write!(stderr(), "\r\x1b[K{text}");
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.print("");
+    }
+}

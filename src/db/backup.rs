@@ -1,0 +1,381 @@
+//! Copies of the embedded database: made beside a running server, verified, and put back.
+//!
+//! Both ways write a draft beside the place where it is to be, verify that draft, and only then give it its name, so
+//! that a file under the name that was asked for is whole. PostgreSQL has tools of its own for all this.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::{Location, Store, make_private_directory, migrate, params, wrong_key};
+use crate::clock::{Clock, Timestamp};
+use crate::error::{Error, Result};
+use crate::vault::Vault;
+
+/// How long recording the time of a backup waits for the server's writes.
+const BUSY: Duration = Duration::from_secs(10);
+/// How often progress is told, and how much is copied between two tellings.
+const TICK: Duration = Duration::from_millis(250);
+const CHUNK: u64 = 16 << 20;
+
+/// How far a copy is.
+#[derive(Clone, Copy, Debug)]
+pub enum Progress {
+    /// So many bytes are written, of about so many.
+    Copying(u64, u64),
+    /// All is written and is now being verified.
+    Verifying,
+}
+
+/// A verified copy.
+#[derive(Debug)]
+pub struct Copied {
+    /// Its file.
+    pub file: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// How many users are in it.
+    pub users: i64,
+}
+
+/// Copies the database to the new file `file`, beside whoever reads and writes it.
+///
+/// The second part of the answer is whether the time of this backup could be noted in the database.
+///
+/// # Errors
+/// [`Error::Operator`] when `file` exists or cannot be written, the data key is not the database's, or the copy does
+/// not pass the verification. Nothing is left behind then.
+pub fn back_up(
+    location: &Location,
+    clock: &Clock,
+    file: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(Copied, Result<()>)> {
+    let database = embedded(location)?;
+    if !database.exists() {
+        return Err(Error::operator(format!(
+            "there is no database {} to back up. --data names another directory.",
+            database.display()
+        )));
+    }
+    // What is answered before this moment is in the copy, so this is its time and not that of its end.
+    let at = clock.now();
+    let source = Connection::open_with_flags(&database, OpenFlags::SQLITE_OPEN_READ_ONLY);
+    let source = source.map_err(|e| unreadable(&database, &e))?;
+    source.busy_timeout(BUSY).map_err(|e| unreadable(&database, &e))?;
+    identify(&source, &database, location)?;
+    let draft = Draft::new(file)?;
+    snapshot(source, &database, &draft, progress)?;
+    progress(Progress::Verifying);
+    let users = verify(&draft.path, &database, location)?;
+    let copied = draft.publish(users)?;
+    Ok((copied, record(&database, at)))
+}
+
+/// Puts a copy of `file` where there is no database yet.
+///
+/// # Errors
+/// [`Error::Operator`] when there is a database already, or `file` is not a whole Usher database that the data key
+/// opens and this program knows. Nothing is left behind then.
+pub fn restore(location: &Location, file: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Copied> {
+    let database = embedded(location)?;
+    // A journal that is left of another database would be played into this one.
+    for there in ["", "-wal", "-journal"].map(|end| beside(&database, end)) {
+        if there.symlink_metadata().is_ok() {
+            return Err(Error::operator(format!(
+                "{} exists, and `usher restore` replaces nothing. Stop the server, move the database with its -wal and \
+                 -shm files elsewhere, leave the data key, and run this again; or name another directory with --data.",
+                there.display()
+            )));
+        }
+    }
+    is_all_there(file)?;
+    identify(&open_unchanging(file, file)?, file, location)?;
+    let directory = database.parent().unwrap_or(Path::new("/"));
+    let is_new = !directory.exists();
+    make_private_directory(directory)?;
+    let restored = copy(file, &database, location, progress);
+    if restored.is_err() && is_new {
+        let _ = fs::remove_dir(directory);
+    }
+    restored
+}
+
+fn copy(file: &Path, database: &Path, location: &Location, progress: &mut dyn FnMut(Progress)) -> Result<Copied> {
+    let draft = Draft::new(database)?;
+    let write = |progress: &mut dyn FnMut(Progress)| -> io::Result<()> {
+        let source = File::open(file)?;
+        let (mut done, total) = (0, source.metadata()?.len());
+        loop {
+            let more = io::copy(&mut (&source).take(CHUNK), &mut &draft.file)?;
+            if more == 0 {
+                return Ok(());
+            }
+            done += more;
+            progress(Progress::Copying(done, total));
+        }
+    };
+    write(progress).map_err(|e| Error::operator(format!("{} cannot be copied: {e}", file.display())))?;
+    progress(Progress::Verifying);
+    let users = verify(&draft.path, file, location)?;
+    // Someone may have begun to write to it meanwhile.
+    is_all_there(file)?;
+    draft.publish(users)
+}
+
+impl Store {
+    /// When the last backup that was verified was begun.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub async fn last_backup(&self) -> Result<Option<Timestamp>> {
+        let sql = "SELECT value FROM meta WHERE name = 'last_backup'";
+        let Some(row) = self.read(move |tx| tx.query_opt(sql, params![])).await? else { return Ok(None) };
+        Ok(String::from_utf8(row.get(0)?).ok().and_then(|text| text.parse().ok()).map(Timestamp))
+    }
+
+    /// When the newest user was made, by the clock of then.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub async fn newest_user(&self) -> Result<Option<Timestamp>> {
+        // One look into the index for each environment, where a plain MAX would read every user.
+        let sql = "SELECT (SELECT MAX(u.created_at) FROM users u WHERE u.environment_id = e.id) FROM environments e";
+        let rows = self.read(move |tx| tx.query(sql, params![])).await?;
+        let times: Vec<Option<Timestamp>> = rows.iter().map(|row| row.get(0)).collect::<Result<_>>()?;
+        Ok(times.into_iter().flatten().max())
+    }
+}
+
+/// The file of the embedded database.
+fn embedded(location: &Location) -> Result<PathBuf> {
+    if location.postgres.is_some() {
+        return Err(Error::operator(
+            "`usher backup` and `usher restore` are for the embedded database. Use pg_dump and pg_restore for PostgreSQL.",
+        ));
+    }
+    absolute(&location.database())
+}
+
+/// Writes what the database holds at this moment to the draft.
+///
+/// `VACUUM INTO` copies inside one read transaction. In WAL mode that holds up no writer and no writer disturbs it, so
+/// it ends after one pass however much is written meanwhile. The step-by-step backup of SQLite begins anew whenever
+/// another process writes between two steps: beside a busy server it would never end. And unlike a copy of pages, this
+/// leaves out what was deleted, and makes one file that needs no other.
+fn snapshot(source: Connection, name: &Path, draft: &Draft, progress: &mut dyn FnMut(Progress)) -> Result<()> {
+    let path = draft.path.to_str().ok_or_else(|| Error::operator("the name of a backup must be UTF-8"))?;
+    let pages = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
+    let total: i64 = source.query_row(pages, [], |row| row.get(0)).map_err(|e| unreadable(name, &e))?;
+    let total = total.unsigned_abs();
+    let (done, outcome) = channel();
+    std::thread::scope(|scope| {
+        scope.spawn(move || done.send(source.execute("VACUUM INTO ?1", [path])));
+        loop {
+            match outcome.recv_timeout(TICK) {
+                Ok(outcome) => return outcome.map(|_| ()).map_err(|e| uncopied(name, draft, &e)),
+                Err(RecvTimeoutError::Timeout) => {
+                    let bytes = draft.file.metadata().map(|m| m.len()).unwrap_or_default();
+                    progress(Progress::Copying(bytes.min(total), total));
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(Error::internal("the copying panicked")),
+            }
+        }
+    })
+}
+
+fn uncopied(name: &Path, draft: &Draft, e: &rusqlite::Error) -> Error {
+    match e.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt) => damaged(name, &e.to_string()),
+        Some(ErrorCode::DiskFull) => Error::operator(format!(
+            "there is no room for {}. Make room, or name a file on another disk.",
+            draft.target.display()
+        )),
+        _ => Error::operator(format!("{} cannot be copied to {}: {e}", name.display(), draft.target.display())),
+    }
+}
+
+/// Notes the time of a backup in the database that it was made of.
+fn record(database: &Path, at: Timestamp) -> Result<()> {
+    let write = || -> rusqlite::Result<usize> {
+        let live = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        live.busy_timeout(BUSY)?;
+        live.execute(
+            "INSERT INTO meta (name, value) VALUES ('last_backup', ?1) \
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            [at.0.to_string().into_bytes()],
+        )
+    };
+    write().map(|_| ()).map_err(Error::internal)
+}
+
+/// Checks that this is a database of ours, of the data key at hand, that this program knows. Quick.
+fn identify(connection: &Connection, name: &Path, location: &Location) -> Result<()> {
+    let seal: Vec<u8> = connection.query_row(migrate::SEAL, [], |row| row.get(0)).map_err(|e| unreadable(name, &e))?;
+    let vault = Vault::load(&location.key_file())?;
+    vault.open(migrate::SEAL_OWNER, &seal).map_err(|_| wrong_key(&location.key_file(), &vault))?;
+    let newest = "SELECT MAX(version) FROM migrations";
+    let version: i64 = connection.query_row(newest, [], |row| row.get(0)).map_err(|e| unreadable(name, &e))?;
+    if version > migrate::NEWEST {
+        return Err(Error::operator(format!(
+            "a newer Usher made {} (its schema is {version}, this program knows {}). Use the newer program.",
+            name.display(),
+            migrate::NEWEST
+        )));
+    }
+    Ok(())
+}
+
+/// Checks all of the copy at `path`, which messages call `name`, and counts its users.
+fn verify(path: &Path, name: &Path, location: &Location) -> Result<i64> {
+    let connection = open_unchanging(path, name)?;
+    identify(&connection, name, location)?;
+    let check: String =
+        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(|e| unreadable(name, &e))?;
+    if check != "ok" {
+        return Err(damaged(name, &check));
+    }
+    connection.query_row("SELECT COUNT(*) FROM users", [], |row| row.get(0)).map_err(|e| unreadable(name, &e))
+}
+
+/// Opens a file that nobody writes to, so that SQLite makes no files beside it and it may be on a read-only disk.
+fn open_unchanging(path: &Path, name: &Path) -> Result<Connection> {
+    const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/');
+    let path = absolute(path)?;
+    let url = format!("file:{}?immutable=1", percent_encode(path.as_os_str().as_bytes(), ESCAPED));
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(url, flags).map_err(|e| unreadable(name, &e))
+}
+
+/// Refuses what is no file, or only a part of a database.
+fn is_all_there(file: &Path) -> Result<()> {
+    let metadata = fs::metadata(file).map_err(|e| Error::operator(format!("{}: {e}", file.display())))?;
+    if !metadata.is_file() {
+        return Err(Error::operator(format!("{} is not a file.", file.display())));
+    }
+    for journal in ["-wal", "-journal"].map(|end| beside(file, end)) {
+        if fs::metadata(&journal).is_ok_and(|m| m.len() > 0) {
+            return Err(Error::operator(format!(
+                "{} holds changes that are not yet in {}: this is no backup but the database of a server that runs or \
+                 was killed. Restore a file that `usher backup` made; where the database lies, it can make one.",
+                journal.display(),
+                file.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn unreadable(name: &Path, e: &rusqlite::Error) -> Error {
+    match e.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt) => damaged(name, &e.to_string()),
+        // No such table, no such row, a value of another type.
+        None | Some(ErrorCode::NotADatabase | ErrorCode::Unknown) => {
+            Error::operator(format!("{} is not an Usher database. Nothing was written.", name.display()))
+        }
+        Some(_) => Error::operator(format!("{} cannot be read: {e}", name.display())),
+    }
+}
+
+fn damaged(name: &Path, why: &str) -> Error {
+    let why = why.lines().next_back().unwrap_or_default();
+    Error::operator(format!("{} is damaged: {why}. Nothing was written; take another backup.", name.display()))
+}
+
+fn beside(file: &Path, end: &str) -> PathBuf {
+    let mut name = OsString::from(file);
+    name.push(end);
+    name.into()
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|e| Error::operator(format!("{}: {e}", path.display())))
+}
+
+/// A file that is not yet what it is to be; gone when it is dropped.
+struct Draft {
+    path: PathBuf,
+    target: PathBuf,
+    file: File,
+    /// Locked as long as the draft is there.
+    directory: File,
+}
+
+impl Draft {
+    fn new(target: &Path) -> Result<Draft> {
+        let target = absolute(target)?;
+        let cannot = |e| unwritten(&target, &e);
+        let (Some(directory), Some(name)) = (target.parent(), target.file_name()) else {
+            return Err(cannot(ErrorKind::InvalidFilename.into()));
+        };
+        let lock = File::open(directory).map_err(cannot)?;
+        // The lock ends with its holder, so a draft that is found under it was left by one that was killed. A file
+        // system that has no such locks does without: the last step replaces nothing in any case.
+        if let Err(TryLockError::WouldBlock) = lock.try_lock() {
+            return Err(Error::operator(format!(
+                "another `usher backup` or `usher restore` is writing to {}. Try again when it is done.",
+                directory.display()
+            )));
+        }
+        if target.symlink_metadata().is_ok() {
+            return Err(cannot(ErrorKind::AlreadyExists.into()));
+        }
+        let path = directory.join([".".as_ref(), name, ".draft".as_ref()].into_iter().collect::<OsString>());
+        remove_draft(&path);
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(cannot)?;
+        Ok(Draft { path, target, file, directory: lock })
+    }
+
+    /// Gives the draft its name, durably.
+    fn publish(self, users: i64) -> Result<Copied> {
+        let place = || -> io::Result<u64> {
+            self.file.sync_all()?;
+            match fs::hard_link(&self.path, &self.target) {
+                // A file system without links, such as that of a memory stick.
+                Err(e) if matches!(e.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {
+                    if self.target.symlink_metadata().is_ok() {
+                        return Err(ErrorKind::AlreadyExists.into());
+                    }
+                    fs::rename(&self.path, &self.target)?;
+                }
+                linked => linked?,
+            }
+            remove_draft(&self.path);
+            if let Err(e) = self.directory.sync_all() {
+                let _ = fs::remove_file(&self.target);
+                return Err(e);
+            }
+            Ok(self.file.metadata()?.len())
+        };
+        let bytes = place().map_err(|e| unwritten(&self.target, &e))?;
+        Ok(Copied { file: self.target.clone(), bytes, users })
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        remove_draft(&self.path);
+    }
+}
+
+/// With SQLite's journal of it. Neither may be there.
+fn remove_draft(path: &Path) {
+    let _ = fs::remove_file(path);
+    let _ = fs::remove_file(beside(path, "-journal"));
+}
+
+fn unwritten(target: &Path, e: &io::Error) -> Error {
+    let target = target.display();
+    Error::operator(match e.kind() {
+        ErrorKind::AlreadyExists => format!("{target} exists, and nothing is overwritten. Name another file."),
+        _ => format!("{target} cannot be written: {e}"),
+    })
+}

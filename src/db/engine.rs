@@ -1,0 +1,230 @@
+//! What every engine has in common: writers that commit in groups, and a pool of readers.
+//!
+//! A writer takes whatever has queued, runs each operation in a savepoint of its own inside one transaction, commits
+//! once, and only then answers anyone. Knows no SQL but the words of transactions, and no driver.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::sync::{Semaphore, oneshot};
+
+use super::value::{Row, Value};
+use crate::error::{Error, Result};
+
+/// How many writes may wait; the next one is told [`Error::Busy`].
+const QUEUE: usize = 4096;
+/// How many operations share a commit at the most.
+const GROUP: usize = 256;
+/// How many reads run at once.
+const READERS: usize = 4;
+/// How often an operation that met another in the database is run again.
+const TRIES: usize = 8;
+
+/// A connection to a database.
+pub(super) trait Connection: Send {
+    /// The word that begins a writing transaction.
+    fn begin_write(&self) -> &'static str;
+    /// What follows a `SELECT` whose rows are to be changed by this transaction and by no other meanwhile.
+    fn for_update(&self) -> &'static str;
+    /// Makes the connection usable, if it is not.
+    fn ready(&mut self) -> Result<()>;
+    /// Whether the engine has ended the transaction by itself.
+    fn ended(&self) -> bool;
+    /// Runs a statement and returns how many rows it changed.
+    fn execute(&self, sql: &str, params: &[Value]) -> Result<usize>;
+    /// All rows of a query.
+    fn query(&self, sql: &str, params: &[Value]) -> Result<Vec<Row>>;
+    /// Runs statements without parameters.
+    fn batch(&self, sql: &str) -> Result<()>;
+    /// Settings and health as `(what, value, good)`.
+    fn inspect(&self) -> Result<Vec<(&'static str, String, bool)>>;
+}
+
+/// What is where a database of ours may be.
+pub(super) enum Found {
+    /// Nothing yet.
+    Nothing,
+    /// Tables, and none that are ours.
+    Foreign,
+    /// The value that was asked for.
+    Value(Vec<u8>),
+}
+
+/// Opens one more connection for reading.
+type Open = Box<dyn Fn() -> Result<Box<dyn Connection>> + Send + Sync>;
+
+/// A database that can be written to and read from.
+pub(super) struct Engine {
+    /// `None` only while the engine is being dropped.
+    queue: Option<SyncSender<Box<dyn Job>>>,
+    writers: Vec<JoinHandle<()>>,
+    open_reader: Open,
+    idle_readers: Mutex<Vec<Box<dyn Connection>>>,
+    reader_permits: Semaphore,
+}
+
+impl Engine {
+    /// Starts a thread for each of `writers`.
+    pub(super) fn start(writers: Vec<Box<dyn Connection>>, open_reader: Open) -> Result<Engine> {
+        let (queue, jobs) = sync_channel(QUEUE);
+        let jobs = Arc::new(Mutex::new(jobs));
+        let start = |(number, connection): (usize, Box<dyn Connection>)| {
+            let jobs = Arc::clone(&jobs);
+            let thread = std::thread::Builder::new().name(format!("usher-writer-{number}"));
+            thread.spawn(move || writer_loop(connection, &jobs)).map_err(Error::internal)
+        };
+        Ok(Engine {
+            queue: Some(queue),
+            writers: writers.into_iter().enumerate().map(start).collect::<Result<_>>()?,
+            open_reader,
+            idle_readers: Mutex::default(),
+            reader_permits: Semaphore::new(READERS),
+        })
+    }
+
+    pub(super) async fn write<T, F>(&self, operation: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&dyn Connection) -> Result<T> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job = Operation { body: operation, outcome: None, reply };
+        let queue = self.queue.as_ref().ok_or_else(|| Error::internal("the engine is closing"))?;
+        queue.try_send(Box::new(job)).map_err(|e| match e {
+            TrySendError::Full(_) => Error::Busy,
+            TrySendError::Disconnected(_) => Error::internal("the writer has stopped"),
+        })?;
+        answer.await.map_err(|_| Error::internal("the writer dropped an operation"))?
+    }
+
+    pub(super) async fn read<T, F>(self: &Arc<Self>, operation: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&dyn Connection) -> Result<T> + Send + 'static,
+    {
+        let _permit = self.reader_permits.acquire().await.map_err(Error::internal)?;
+        let engine = Arc::clone(self);
+        let reading = move || {
+            let idle = engine.idle_readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let mut connection = idle.map_or_else(|| (engine.open_reader)(), Ok)?;
+            connection.ready()?;
+            connection.batch("BEGIN")?;
+            let answer = operation(connection.as_ref());
+            connection.batch("COMMIT")?;
+            engine.idle_readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            answer
+        };
+        tokio::task::spawn_blocking(reading).await.map_err(Error::internal)?
+    }
+}
+
+/// Ends the writers after what is queued, so that they close the database in good order.
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.queue = None;
+        for writer in self.writers.drain(..) {
+            let _ = writer.join();
+        }
+    }
+}
+
+/// A queued operation whose type a writer need not know.
+trait Job: Send {
+    /// Runs the operation; `true` when its effect is to be kept.
+    fn run(&mut self, connection: &dyn Connection) -> bool;
+    /// Why the operation failed, if it did.
+    fn failure(&self) -> Option<&Error>;
+    /// Answers the caller: with the operation's outcome, or with why the commit failed.
+    fn answer(self: Box<Self>, commit: Result<()>);
+}
+
+struct Operation<T, F> {
+    body: F,
+    outcome: Option<Result<T>>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+impl<T: Send, F: Fn(&dyn Connection) -> Result<T> + Send> Job for Operation<T, F> {
+    fn run(&mut self, connection: &dyn Connection) -> bool {
+        let outcome = catch_unwind(AssertUnwindSafe(|| (self.body)(connection)))
+            .unwrap_or_else(|_| Err(Error::internal("the operation panicked")));
+        self.outcome.insert(outcome).is_ok()
+    }
+
+    fn failure(&self) -> Option<&Error> {
+        self.outcome.as_ref().and_then(|outcome| outcome.as_ref().err())
+    }
+
+    fn answer(self: Box<Self>, commit: Result<()>) {
+        let outcome = match (self.outcome, commit) {
+            (Some(Err(Error::Conflict)), _) => Err(Error::Busy),
+            (Some(Err(own)), _) => Err(own),
+            (_, Err(commit)) => Err(commit),
+            (Some(outcome), Ok(())) => outcome,
+            (None, Ok(())) => Err(Error::internal("the operation was not run")),
+        };
+        // A caller that has gone away does not undo what is durable.
+        let _ = self.reply.send(outcome);
+    }
+}
+
+fn writer_loop(mut connection: Box<dyn Connection>, jobs: &Mutex<Receiver<Box<dyn Job>>>) {
+    loop {
+        let mut group = {
+            let jobs = jobs.lock().unwrap_or_else(PoisonError::into_inner);
+            let Ok(first) = jobs.recv() else { return };
+            std::iter::once(first).chain(jobs.try_iter().take(GROUP - 1)).collect::<Vec<_>>()
+        };
+        let commit = connection.ready().and_then(|()| in_one_transaction(connection.as_ref(), &mut group));
+        for mut job in group {
+            let met_another = matches!(commit, Err(Error::Conflict)) || matches!(job.failure(), Some(Error::Conflict));
+            if met_another {
+                let commit = alone(connection.as_ref(), &mut job);
+                job.answer(commit);
+            } else {
+                job.answer(commit.clone());
+            }
+        }
+    }
+}
+
+/// Runs the group; when it fails, nothing of it is left, neither done nor open.
+fn in_one_transaction(connection: &dyn Connection, group: &mut [Box<dyn Job>]) -> Result<()> {
+    let run = || {
+        connection.batch(connection.begin_write())?;
+        for job in group {
+            connection.batch("SAVEPOINT operation")?;
+            if !job.run(connection) {
+                // SQLite does so on some failures: a full disk, an I/O error. PostgreSQL when it goes away.
+                if connection.ended() {
+                    return Err(job.failure().cloned().unwrap_or(Error::Busy));
+                }
+                connection.batch("ROLLBACK TO SAVEPOINT operation")?;
+            }
+            connection.batch("RELEASE SAVEPOINT operation")?;
+        }
+        connection.batch("COMMIT")
+    };
+    let done = run();
+    if done.is_err() {
+        let _ = connection.batch("ROLLBACK");
+    }
+    done
+}
+
+/// Runs one operation until it meets no other.
+fn alone(connection: &dyn Connection, job: &mut Box<dyn Job>) -> Result<()> {
+    let mut done = Err(Error::Busy);
+    for _ in 0..TRIES {
+        done = in_one_transaction(connection, std::slice::from_mut(job));
+        if !matches!(done, Err(Error::Conflict)) && !matches!(job.failure(), Some(Error::Conflict)) {
+            break;
+        }
+    }
+    match done {
+        Err(Error::Conflict) => Err(Error::Busy),
+        done => done,
+    }
+}

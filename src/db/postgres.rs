@@ -1,0 +1,271 @@
+//! PostgreSQL, and what speaks its language. A connection is synchronous: it owns the small runtime that its driver
+//! wants, and lives on a thread that may block.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::{Client, Config, NoTls, Statement};
+
+use super::engine::{Connection as Common, Engine, Found};
+use super::value::{Row, Value};
+use crate::error::{Error, Result};
+
+/// How many groups are committed at the same time.
+const WRITERS: usize = 4;
+/// How long to wait for a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long a statement may take before the server is taken for gone.
+const STATEMENT: Duration = Duration::from_secs(15);
+
+pub(super) struct Connection {
+    /// `None` only while the connection is being dropped.
+    runtime: Option<Runtime>,
+    config: Config,
+    client: Option<Client>,
+    prepared: RefCell<HashMap<String, Statement>>,
+}
+
+/// Starts the engine on the database at `url`.
+pub(super) fn start(url: &str) -> Result<Engine> {
+    let config = configure(url)?;
+    let writers = (0..WRITERS)
+        .map(|_| Connection::new(&config).map(|connection| Box::new(connection) as Box<dyn Common>))
+        .collect::<Result<_>>()?;
+    Engine::start(writers, Box::new(move || Ok(Box::new(Connection::new(&config)?))))
+}
+
+/// Reads one value from a table `meta`, changing nothing.
+pub(super) fn peek(url: &str, sql: &str) -> Result<Found> {
+    let mut connection = Connection::new(&configure(url)?)?;
+    connection.ready().map_err(|e| {
+        let why = e.for_log().map_or_else(|| e.to_string(), str::to_owned);
+        Error::operator(format!("the database server does not answer: {why}"))
+    })?;
+    let ours =
+        "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = current_schema() AND table_name = 'meta'";
+    if connection.query(ours, &[])?[0].get::<i64>(0)? == 0 {
+        return Ok(Found::Nothing);
+    }
+    match connection.query(sql, &[])?.first() {
+        Some(row) => row.get(0).map(Found::Value),
+        // Another server is making the tables at this moment, or this is no database of ours.
+        None => Ok(Found::Foreign),
+    }
+}
+
+fn configure(url: &str) -> Result<Config> {
+    // The driver's message may quote the URL, which holds a password.
+    let mut config: Config = url.parse().map_err(|_| {
+        Error::operator("--database: this is not a PostgreSQL URL (e.g. postgres://user:password@host/usher)")
+    })?;
+    config.connect_timeout(CONNECT).application_name("usher");
+    Ok(config)
+}
+
+impl Connection {
+    fn new(config: &Config) -> Result<Connection> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::internal)?;
+        Ok(Connection { runtime: Some(runtime), config: config.clone(), client: None, prepared: RefCell::default() })
+    }
+
+    fn connect(&self) -> Result<Client> {
+        let connecting = async {
+            let client = if self.config.get_ssl_mode() == SslMode::Disable {
+                let (client, connection) = self.config.connect(NoTls).await?;
+                tokio_task(connection);
+                client
+            } else {
+                let (client, connection) = self.config.connect(tls()).await?;
+                tokio_task(connection);
+                client
+            };
+            // Durability is what the server is set to; a session must not lower it.
+            client.batch_execute("SET synchronous_commit = on").await?;
+            Ok::<Client, tokio_postgres::Error>(client)
+        };
+        self.runtime()?.block_on(connecting).map_err(failure)
+    }
+
+    fn runtime(&self) -> Result<&Runtime> {
+        self.runtime.as_ref().ok_or(Error::Busy)
+    }
+
+    fn client(&self) -> Result<&Client> {
+        self.client.as_ref().ok_or(Error::Busy)
+    }
+
+    /// Waits for the server, for [`STATEMENT`] at the most.
+    fn wait<T>(&self, answer: impl Future<Output = std::result::Result<T, tokio_postgres::Error>>) -> Result<T> {
+        // A timer can be made inside the runtime only.
+        match self.runtime()?.block_on(async { tokio::time::timeout(STATEMENT, answer).await }) {
+            Ok(answer) => answer.map_err(failure),
+            Err(_) => Err(Error::Busy),
+        }
+    }
+
+    fn prepare(&self, sql: &str) -> Result<Statement> {
+        if let Some(statement) = self.prepared.borrow().get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.wait(self.client()?.prepare(sql))?;
+        self.prepared.borrow_mut().insert(sql.to_owned(), statement.clone());
+        Ok(statement)
+    }
+}
+
+/// A runtime may not wait for its own end on a thread of another one, where a reader may be dropped.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Common for Connection {
+    fn begin_write(&self) -> &'static str {
+        "BEGIN"
+    }
+
+    fn for_update(&self) -> &'static str {
+        " FOR UPDATE"
+    }
+
+    fn ready(&mut self) -> Result<()> {
+        if self.client.as_ref().is_none_or(Client::is_closed) {
+            self.prepared.borrow_mut().clear();
+            self.client = Some(self.connect()?);
+        }
+        Ok(())
+    }
+
+    fn ended(&self) -> bool {
+        self.client.as_ref().is_none_or(Client::is_closed)
+    }
+
+    fn execute(&self, sql: &str, params: &[Value]) -> Result<usize> {
+        let statement = self.prepare(sql)?;
+        let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|value| value as _).collect();
+        let changed = self.wait(self.client()?.execute(&statement, &params))?;
+        usize::try_from(changed).map_err(Error::internal)
+    }
+
+    fn query(&self, sql: &str, params: &[Value]) -> Result<Vec<Row>> {
+        let statement = self.prepare(sql)?;
+        let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|value| value as _).collect();
+        let rows = self.wait(self.client()?.query(&statement, &params))?;
+        let row = |row: &tokio_postgres::Row| {
+            let values = (0..row.len()).map(|i| row.try_get::<_, Raw>(i).map(|raw| raw.0).map_err(failure));
+            values.collect::<Result<_>>().map(Row)
+        };
+        rows.iter().map(row).collect()
+    }
+
+    fn batch(&self, sql: &str) -> Result<()> {
+        self.wait(self.client()?.batch_execute(sql))
+    }
+
+    fn inspect(&self) -> Result<Vec<(&'static str, String, bool)>> {
+        let one = |sql: &str| -> Result<String> {
+            self.query(sql, &[])?.first().ok_or_else(|| Error::internal("no answer"))?.get(0)
+        };
+        let (version, fsync) = (one("SHOW server_version")?, one("SHOW fsync")?);
+        let (commit, pages) = (one("SHOW synchronous_commit")?, one("SHOW full_page_writes")?);
+        Ok(vec![
+            ("engine", format!("PostgreSQL {version}"), true),
+            ("fsync", fsync.clone(), fsync == "on"),
+            ("synchronous commit", commit.clone(), commit == "on" || commit.starts_with("remote")),
+            ("full page writes", pages.clone(), pages == "on"),
+        ])
+    }
+}
+
+/// Drives a connection for as long as its client lives. It makes progress whenever its thread waits for an answer.
+#[expect(clippy::disallowed_methods, reason = "the driver wants a task, on the connection's own runtime")]
+fn tokio_task(connection: impl Future<Output = std::result::Result<(), tokio_postgres::Error>> + Send + 'static) {
+    tokio::spawn(async move {
+        // What ended it shows in the answers that do not come.
+        let _ = connection.await;
+    });
+}
+
+fn tls() -> tokio_postgres_rustls::MakeRustlsConnect {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider knows the default versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tokio_postgres_rustls::MakeRustlsConnect::new(config)
+}
+
+/// PostgreSQL's messages may quote values in their detail, which is therefore left out.
+fn failure(e: tokio_postgres::Error) -> Error {
+    let Some(db) = e.as_db_error() else {
+        // Not an answer of the server: it is away, or was never there.
+        return Error::Unavailable(e.to_string());
+    };
+    match db.code().code() {
+        "23505" => Error::Unique(db.constraint().unwrap_or("unknown constraint").to_owned()),
+        "40001" | "40P01" => Error::Conflict,
+        "53100" => Error::StorageFull,
+        code if code.starts_with("57P") || code.starts_with("08") || code.starts_with("53") => {
+            Error::Unavailable(format!("{code}: {}", db.message()))
+        }
+        code => Error::internal(format!("{code}: {}", db.message())),
+    }
+}
+
+impl ToSql for Value<'_> {
+    fn to_sql(
+        &self,
+        kind: &Type,
+        out: &mut bytes::BytesMut,
+    ) -> std::result::Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        match self {
+            Value::Null => Ok(IsNull::Yes),
+            Value::Integer(i) if *kind == Type::INT4 => i32::try_from(*i)?.to_sql(kind, out),
+            Value::Integer(i) => i.to_sql(kind, out),
+            Value::Text(text) => text.to_sql(kind, out),
+            // A UUID travels as its sixteen bytes, like any other bytes.
+            Value::Bytes(bytes) => bytes.as_ref().to_sql(&Type::BYTEA, out),
+        }
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        [Type::INT4, Type::INT8, Type::TEXT, Type::VARCHAR, Type::BYTEA, Type::UUID].contains(kind)
+    }
+
+    to_sql_checked!();
+}
+
+/// A column's value of whatever type.
+struct Raw(Value<'static>);
+
+impl<'a> FromSql<'a> for Raw {
+    fn from_sql(kind: &Type, raw: &'a [u8]) -> std::result::Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Raw(match *kind {
+            Type::INT8 => Value::Integer(i64::from_sql(kind, raw)?),
+            Type::INT4 => Value::Integer(i32::from_sql(kind, raw)?.into()),
+            Type::BOOL => Value::Integer(bool::from_sql(kind, raw)?.into()),
+            Type::BYTEA | Type::UUID => Value::Bytes(Cow::Owned(raw.to_vec())),
+            _ => Value::Text(Cow::Owned(String::from_utf8(raw.to_vec())?)),
+        }))
+    }
+
+    fn from_sql_null(_: &Type) -> std::result::Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Raw(Value::Null))
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}

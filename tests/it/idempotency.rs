@@ -1,0 +1,713 @@
+//! `Idempotency-Key` and `If-Match`: one effect for a request however often it is sent, and no change over a newer one.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use usher::api::openapi;
+use usher::apps::Kind;
+use usher::keys::{Access, NewKey};
+use usher::users::{self, Status, UserId};
+use usher::{idempotency, outbox};
+
+use crate::harness::{Answer, But, Client, TestApp, a_key, jane, john};
+use crate::program::Program;
+
+const KEY: &str = "Idempotency-Key";
+const CREATE: &str = "/users/create";
+const UPDATE: &str = "/users/update";
+
+impl Answer {
+    fn replayed(&self) -> bool {
+        assert!(matches!(self.header("idempotent-replayed"), "" | "true"));
+        self.header("idempotent-replayed") == "true"
+    }
+
+    /// The user's tag, which every successful write answers.
+    #[track_caller]
+    fn etag(&self) -> String {
+        assert_eq!(self.status, 200, "{}", self.text);
+        let etag = self.header("etag");
+        let inner = etag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        assert!(inner.is_some_and(|inner| !inner.is_empty() && !inner.contains('"')), "a strong tag: {etag:?}");
+        etag.to_owned()
+    }
+
+    /// Fails unless this is `first` once more.
+    #[track_caller]
+    fn is_again(&self, first: &Answer) {
+        assert_eq!((self.status, self.replayed(), &self.text), (200, true, &first.text));
+        for name in ["etag", "content-type", "usher-version"] {
+            assert_eq!(self.header(name), first.header(name), "{name}");
+        }
+    }
+}
+
+fn jane_with(metadata: Value) -> Value {
+    json!({"email": "jane@doe.com", "metadata": metadata})
+}
+
+async fn app_with_jane() -> (TestApp, String) {
+    let app = TestApp::new().await;
+    let id = app.partner("acme").await.post(CREATE, jane()).await.ok().id().to_owned();
+    (app, id)
+}
+
+async fn metadata(app: &TestApp, id: &str) -> Value {
+    json!(app.user(id).await.person.health)["metadata"].clone()
+}
+
+async fn set_status(app: &TestApp, id: &str, status: Status) {
+    let id: UserId = id.parse().unwrap();
+    app.store().write(move |tx| users::set_status(tx, id, status)).await.unwrap();
+}
+
+// Idempotency-Key
+
+#[tokio::test]
+async fn a_create_sent_again_makes_one_user_and_one_mail_and_gets_the_same_answer() {
+    let app = TestApp::new().await;
+    let acme = app.partner("acme").await.with(KEY, "k");
+    let first = acme.post(CREATE, jane()).await.ok();
+    assert!(!first.replayed());
+    for _ in 0..3 {
+        acme.post(CREATE, jane()).await.is_again(&first);
+    }
+    assert_eq!((app.count("users").await, app.mails().await.len(), app.count("idempotency").await), (1, 1, 1));
+}
+
+#[tokio::test]
+async fn an_update_sent_again_does_not_undo_what_came_after_it() {
+    let (app, id) = app_with_jane().await;
+    let acme = app.partner("acme").await;
+    let first = acme.with(KEY, "k").post(UPDATE, jane_with(json!({"n": 1}))).await.ok();
+    let second = acme.post(UPDATE, jane_with(json!({"n": 2}))).await.ok();
+    let again = acme.with(KEY, "k").post(UPDATE, jane_with(json!({"n": 1}))).await;
+    again.is_again(&first);
+    assert_eq!((metadata(&app, &id).await, app.user(&id).await.etag()), (json!({"n": 2}), second.etag()));
+}
+
+#[tokio::test]
+async fn a_directory_change_sent_again_by_put_or_post_and_under_either_prefix_happens_once() {
+    let (app, id) = app_with_jane().await;
+    let server = app.server().await.with(KEY, "k");
+    let body = json!({"user": {"nickname": "Janie"}, "test": true});
+    let first = server.put(&format!("/v1/users/{id}"), body.clone()).await.ok();
+    assert!(!first.replayed());
+    for (method, path) in
+        [("PUT", "/v1/users/"), ("POST", "/v1/users/"), ("PUT", "/api/v1/users/"), ("POST", "//api/v1//users/")]
+    {
+        server.send(method, &format!("{path}{id}"), body.to_string()).await.is_again(&first);
+    }
+    let jobs = app.store().read(|tx| outbox::newest(tx, outbox::Kind::BillingSync, 10)).await.unwrap();
+    assert_eq!((jobs.len(), app.count("idempotency").await), (1, 1));
+}
+
+#[tokio::test]
+async fn another_spelling_of_the_same_json_is_the_same_request() {
+    let (app, _) = app_with_jane().await;
+    let acme = app.partner("acme").await.with(KEY, "k");
+    let first = acme
+        .send("POST", UPDATE, r#"{"email":"jane@doe.com","diabetes":1,"metadata":{"a":[1,{"x":1,"y":2}],"b":"ü"}}"#)
+        .await
+        .ok();
+    for same in [
+        r#"{"metadata":{"b":"ü","a":[1,{"y":2,"x":1}]},"diabetes":1,"email":"jane@doe.com"}"#,
+        " {\n\t\"email\" : \"jane@doe.com\",\r\n \"diabetes\": 1, \"metadata\": {\"a\": [ 1, {\"x\":1,\"y\":2}], \"b\":\"\\u00fc\"} } ",
+    ] {
+        acme.send("POST", UPDATE, same).await.is_again(&first);
+    }
+}
+
+#[tokio::test]
+async fn the_same_key_with_another_request_is_422_and_changes_nothing() {
+    let (app, id) = app_with_jane().await;
+    let (acme, server) = (app.partner("acme").await.with(KEY, "k"), app.server().await.with(KEY, "k"));
+    let path = format!("/v1/users/{id}");
+    acme.post(CREATE, john()).await.ok();
+    acme.post(UPDATE, jane_with(json!({"list": [1, 2]}))).await.ok();
+    server.put(&path, json!({"user": {"nickname": "Janie"}})).await.ok();
+    let before = (app.user(&id).await.etag(), app.count("users").await, app.count("outbox").await);
+    for (path, body) in [
+        (CREATE, john().but("email", json!("jim@doe.com")).but("phonenumber", json!("2025550188"))),
+        (CREATE, john().but("unknown", json!(1))),
+        (CREATE, john().without("pregnant")),
+        (UPDATE, jane_with(json!({"list": [2, 1]}))),
+        (UPDATE, jane_with(json!({"list": ["1", 2]}))),
+        (UPDATE, jane_with(json!({"list": [1, 2]})).but("diabetes", json!(1))),
+    ] {
+        let answer = acme.post(path, body.clone()).await;
+        assert_eq!((answer.status, &answer.body["code"]), (422, &json!("idempotency_key_reused")), "{body}");
+        assert_eq!((answer.replayed(), answer.header("etag")), (false, ""));
+    }
+    let older = acme.with("Fitmate-Version", "2023-08-01").post(UPDATE, jane_with(json!({"list": [1, 2]}))).await;
+    assert_eq!(older.status, 422, "another date means something else by the same body");
+    let other = server.put(&path, json!({"user": {"nickname": "JJ"}})).await;
+    let query = server.put(&format!("{path}?test=true"), json!({"user": {"nickname": "Janie"}})).await;
+    for answer in [other, query] {
+        let text = "This Idempotency-Key was already used for another request; take a new key for a new request";
+        assert_eq!((answer.status, answer.error(), &answer.body["data"]), (422, text, &Value::Null));
+    }
+    assert_eq!(before, (app.user(&id).await.etag(), app.count("users").await, app.count("outbox").await));
+}
+
+#[tokio::test]
+async fn of_100_simultaneous_requests_with_one_key_one_runs_and_all_get_its_answer() {
+    let app = TestApp::new().await;
+    let acme = app.partner("acme").await.with(KEY, "k");
+    for (path, body) in [(CREATE, jane()), (UPDATE, jane_with(json!({"n": 1})))] {
+        let answers = join_all((0..100).map(|_| acme.post(path, body.clone()))).await;
+        let first = answers.iter().find(|answer| !answer.replayed()).expect("one ran");
+        assert_eq!(first.status, 200);
+        assert_eq!(answers.iter().filter(|answer| !answer.replayed()).count(), 1);
+        answers.iter().filter(|answer| answer.replayed()).for_each(|answer| answer.is_again(first));
+    }
+    assert_eq!((app.count("users").await, app.count("outbox").await, app.count("idempotency").await), (1, 1, 2));
+}
+
+#[tokio::test]
+async fn of_100_simultaneous_different_requests_with_one_key_one_runs() {
+    let app = TestApp::new().await;
+    let acme = app.partner("acme").await.with(KEY, "k");
+    let answers = join_all((0..100).map(|i| {
+        let body =
+            jane().but("email", json!(format!("n{i}@doe.com"))).but("phonenumber", json!(format!("20255501{i:02}")));
+        let acme = acme.clone();
+        async move { acme.post(CREATE, body).await.status }
+    }))
+    .await;
+    assert_eq!(answers.iter().filter(|status| **status == 200).count(), 1);
+    assert_eq!(answers.iter().filter(|status| **status == 422).count(), 99);
+    assert_eq!((app.count("users").await, app.mails().await.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn one_key_serves_every_api_key_and_environment_by_itself() {
+    let app = TestApp::new().await;
+    let first = app.partner("acme").await.with(KEY, "k").post(CREATE, jane()).await.ok();
+    // Who runs it anew meets the user of the first; who were given the first's answer would learn the user's id.
+    for other in [app.partner("acme").await, app.partner("other").await, app.partner_in(Kind::Sandbox, None).await] {
+        let answer = other.with(KEY, "k").post(CREATE, jane()).await;
+        assert_eq!((answer.status, answer.message()), (409, "Email already exists"));
+        assert!(!answer.text.contains(first.id()));
+    }
+    let live = app.partner_in(Kind::Live, Some("acme")).await.with(KEY, "k").post(CREATE, jane()).await.ok();
+    assert!(!live.replayed());
+    assert_ne!(live.id(), first.id());
+}
+
+#[tokio::test]
+async fn one_key_serves_every_path_and_user_by_itself() {
+    let app = TestApp::new().await;
+    let acme = app.partner("acme").await.with(KEY, "k");
+    let id = acme.post(CREATE, jane()).await.ok().id().to_owned();
+    let update = acme.post(UPDATE, jane()).await.ok();
+    assert_eq!((update.replayed(), update.message()), (false, "User updated successfully"));
+    let other = app.partner("acme").await.post(CREATE, john()).await.ok().id().to_owned();
+    let server = app.server().await.with(KEY, "k");
+    for id in [&id, &other] {
+        let changed = server.put(&format!("/v1/users/{id}"), json!({"user": {"nickname": "JJ"}})).await.ok();
+        assert_eq!((changed.replayed(), &json!(app.user(id).await.person.profile)["nickname"]), (false, &json!("JJ")));
+    }
+}
+
+#[tokio::test]
+async fn one_key_serves_every_person_by_itself() {
+    let (app, jane) = app_with_jane().await;
+    let john = app.partner("acme").await.post(CREATE, john()).await.ok().id().to_owned();
+    let body = json!({"user": {"nickname": "JJ"}});
+    let mut first = Vec::new();
+    for id in [&jane, &john] {
+        let me = app.person(id).await.with(KEY, "k");
+        let answer = me.put("/v1/users/me", body.clone()).await.ok();
+        assert_eq!(
+            (answer.replayed(), &json!(app.user(id).await.person.profile)["nickname"]),
+            (false, &json!("JJ")),
+            "a person is not given what another did"
+        );
+        first.push((id, answer));
+    }
+    for (id, answer) in first {
+        // A newer token is the same person.
+        app.person(id).await.with(KEY, "k").put("/v1/users/me", body.clone()).await.is_again(&answer);
+    }
+    // The app's server is someone else than the person, on the same path too.
+    let path = format!("/v1/users/{jane}");
+    app.person(&jane).await.with(KEY, "p").put(&path, body.clone()).await.ok();
+    assert!(!app.server().await.with(KEY, "p").put(&path, body).await.ok().replayed());
+}
+
+#[tokio::test]
+async fn a_failure_is_not_kept_and_the_key_is_free_for_a_corrected_request() {
+    let (app, id) = app_with_jane().await;
+    let acme = app.partner("acme").await;
+    let fail = async |client: &Client<'_>, path: &str, body: Value, status: u16| {
+        for _ in 0..2 {
+            let answer = client.post(path, body.clone()).await;
+            assert_eq!((answer.status, answer.replayed()), (status, false), "{}", answer.text);
+        }
+        assert_eq!(app.count("idempotency").await, 0, "{status} is not kept");
+    };
+    let (bad, taken, lost) = (acme.with(KEY, "bad"), acme.with(KEY, "taken"), acme.with(KEY, "lost"));
+    let jim = john().but("email", json!("jim@doe.com"));
+    fail(&bad, CREATE, john().without("lastname"), 400).await;
+    fail(&taken, CREATE, jim.clone().but("phonenumber", json!("1234567890")), 409).await;
+    fail(&lost, UPDATE, json!({"email": "jim@doe.com"}), 404).await;
+    let reader = app.new_key(Kind::Sandbox, NewKey { access: Access::Read, ..a_key() }).await.1;
+    let reader = acme.instead("Authorization", &format!("Bearer {reader}")).with(KEY, "reader");
+    fail(&reader, UPDATE, jane_with(json!({})), 403).await;
+    let stale = acme.with(KEY, "stale");
+    fail(&stale.with("If-Match", "\"0\""), UPDATE, jane_with(json!({"n": 1})), 412).await;
+    let person = app.person(&id).await.with(KEY, "frozen");
+    let path = format!("/v1/users/{id}");
+    set_status(&app, &id, Status::Frozen).await;
+    fail(&person, &path, json!({"user": {"nickname": "J"}}), 403).await;
+    set_status(&app, &id, Status::Active).await;
+
+    assert!(!bad.post(CREATE, john()).await.ok().replayed());
+    assert!(!taken.post(CREATE, jim.but("phonenumber", json!("2025550188"))).await.ok().replayed());
+    assert!(!lost.post(UPDATE, json!({"email": "jim@doe.com"})).await.ok().replayed());
+    assert!(!stale.post(UPDATE, jane_with(json!({"n": 2}))).await.ok().replayed());
+    assert!(!person.post(&path, json!({"user": {"nickname": "JJ"}})).await.ok().replayed());
+    assert_eq!((app.count("idempotency").await, app.count("users").await), (5, 3));
+}
+
+#[tokio::test]
+async fn an_answer_is_given_for_24_hours_and_then_the_request_runs_again() {
+    let (app, id) = app_with_jane().await;
+    let acme = app.partner("acme").await;
+    let keyed = acme.with(KEY, "k");
+    let first = keyed.post(UPDATE, jane_with(json!({"n": 1}))).await.ok();
+    acme.post(UPDATE, jane_with(json!({"n": 2}))).await.ok();
+    app.advance(Duration::from_hours(24) - Duration::from_secs(1));
+    keyed.post(UPDATE, jane_with(json!({"n": 1}))).await.is_again(&first);
+    assert_eq!(keyed.post(UPDATE, jane_with(json!({"n": 3}))).await.status, 422);
+    assert_eq!(metadata(&app, &id).await, json!({"n": 2}));
+    app.advance(Duration::from_secs(2));
+    let second = keyed.post(UPDATE, jane_with(json!({"n": 3}))).await.ok();
+    assert!(!second.replayed());
+    assert_eq!(metadata(&app, &id).await, json!({"n": 3}));
+    app.advance(Duration::from_hours(23));
+    keyed.post(UPDATE, jane_with(json!({"n": 3}))).await.is_again(&second);
+}
+
+#[tokio::test]
+async fn the_purge_removes_what_no_longer_counts_and_nothing_else() {
+    let (app, _) = app_with_jane().await;
+    let acme = app.partner("acme").await;
+    let purge = || app.store().write(idempotency::purge);
+    acme.with(KEY, "old").post(UPDATE, jane_with(json!({"n": 1}))).await.ok();
+    app.advance(Duration::from_hours(23));
+    let young = acme.with(KEY, "young").post(UPDATE, jane_with(json!({"n": 2}))).await.ok();
+    assert_eq!((purge().await.unwrap(), app.count("idempotency").await), (0, 2));
+    app.advance(Duration::from_hours(2));
+    assert_eq!((purge().await.unwrap(), app.count("idempotency").await), (1, 1));
+    acme.with(KEY, "young").post(UPDATE, jane_with(json!({"n": 2}))).await.is_again(&young);
+    assert!(!acme.with(KEY, "old").post(UPDATE, jane_with(json!({"n": 3}))).await.ok().replayed());
+}
+
+#[tokio::test]
+async fn a_key_is_1_to_255_visible_characters_quoted_or_bare() {
+    let (app, id) = app_with_jane().await;
+    let (acme, server) = (app.partner("acme").await, app.server().await);
+    let path = format!("/v1/users/{id}");
+    let before = app.user(&id).await.etag();
+    let (longest, too_long) = ("x".repeat(255), "x".repeat(256));
+    for wrong in [
+        "",
+        " ",
+        "\"",
+        "\"\"",
+        "\"a",
+        "a\"",
+        "a b",
+        "\"a b\"",
+        "a\tb",
+        "a\\b",
+        "\"a\\\"b\"",
+        "\"a\";p=1",
+        "é",
+        &too_long,
+        &format!("\"{too_long}\""),
+    ] {
+        let answer = acme.with(KEY, wrong).post(UPDATE, jane_with(json!({"n": 1}))).await;
+        assert_eq!((answer.status, &answer.body["code"]), (400, &json!("invalid_idempotency_key")), "{wrong:?}");
+        let answer = server.with(KEY, wrong).put(&path, json!({"user": {"nickname": "JJ"}})).await;
+        assert_eq!((answer.status, answer.error().starts_with("Idempotency-Key must be ")), (400, true), "{wrong:?}");
+    }
+    let twice = acme.with(KEY, "a").with(KEY, "a").post(UPDATE, jane_with(json!({"n": 1}))).await;
+    assert_eq!((twice.status, &twice.body["code"]), (400, &json!("header_twice")));
+    assert_eq!((app.user(&id).await.etag(), app.count("idempotency").await), (before, 0));
+    for (bare, quoted) in [("1", "\"1\""), (&longest, &format!(" \"{longest}\" ")), ("!~,;=*", "\"!~,;=*\"")] {
+        let body = jane_with(json!({"key": bare.len()}));
+        let first = acme.with(KEY, bare).post(UPDATE, body.clone()).await.ok();
+        assert!(!first.replayed(), "{bare}");
+        acme.with(KEY, quoted).post(UPDATE, body).await.is_again(&first);
+    }
+    // Case counts.
+    acme.with(KEY, "a").post(UPDATE, jane_with(json!({"n": 8}))).await.ok();
+    assert!(!acme.with(KEY, "A").post(UPDATE, jane_with(json!({"n": 9}))).await.ok().replayed());
+}
+
+#[tokio::test]
+async fn a_stored_answer_cannot_be_read_and_opens_in_its_own_place_only() {
+    let (app, id) = app_with_jane().await;
+    let acme = app.partner("acme").await;
+    let marked = jane_with(json!({"canary-meta": "canary-value"}));
+    let first = acme.with(KEY, "canary-key").post(UPDATE, marked.clone()).await.ok();
+    assert!(first.text.contains("canary-value"));
+    let rows =
+        app.store().read(|tx| tx.query("SELECT owner, fingerprint, answer FROM idempotency", &[])).await.unwrap();
+    let mut stored: Vec<Vec<u8>> = (0..3).map(|column| rows[0].get(column).unwrap()).collect();
+    for file in std::fs::read_dir(app.path()).unwrap().map(Result::unwrap) {
+        stored.push(std::fs::read(file.path()).unwrap());
+    }
+    let user = app.user(&id).await.etag();
+    for secret in ["canary-meta", "canary-value", "canary-key", "User updated", user.as_str()] {
+        let found = stored.iter().any(|place| place.windows(secret.len()).any(|window| window == secret.as_bytes()));
+        assert!(!found, "{secret} can be read");
+    }
+    app.advance(Duration::from_secs(1));
+    acme.with(KEY, "other").post(UPDATE, jane_with(json!({"n": 1}))).await.ok();
+    let swap = "UPDATE idempotency SET answer = (SELECT answer FROM idempotency ORDER BY created_at LIMIT 1) \
+                WHERE created_at = (SELECT MAX(created_at) FROM idempotency)";
+    assert_eq!(app.store().write(move |tx| tx.execute(swap, &[])).await.unwrap(), 1);
+    let moved = acme.with(KEY, "other").post(UPDATE, jane_with(json!({"n": 1}))).await;
+    assert_eq!((moved.status, &moved.body["code"]), (500, &json!("data_integrity")));
+    acme.with(KEY, "canary-key").post(UPDATE, marked).await.is_again(&first);
+}
+
+// ETag and If-Match
+
+#[tokio::test]
+async fn every_write_answers_the_users_tag_and_it_changes_with_every_change_and_with_nothing_else() {
+    let (app, id) = app_with_jane().await;
+    let (acme, server, person) = (app.partner("acme").await, app.server().await, app.person(&id).await);
+    let path = format!("/v1/users/{id}");
+    let created = app.partner("acme").await.post(CREATE, john()).await.etag();
+    let mut seen = BTreeSet::from([created, app.user(&id).await.etag()]);
+    let user = |change: Value| json!({ "user": change });
+    let mut at = app.user(&id).await.etag();
+    for (client, path, change, nothing) in [
+        (&acme, UPDATE, jane_with(json!({"n": 1})), json!({"email": "JANE@doe.com"})),
+        (&acme, UPDATE, jane_with(json!({})), jane_with(json!({"n": 1}))),
+        (&server, path.as_str(), user(json!({"nickname": "JJ"})), user(json!({}))),
+        (&server, &path, user(json!({"email": "JANE@doe.com"})), user(json!({"nickname": "JJ", "id": 1}))),
+        (&person, "/v1/users/me", user(json!({"nickname": "J"})), user(json!({"unknown": true}))),
+    ] {
+        assert_eq!(client.post(path, nothing.clone()).await.etag(), at, "{nothing} changes nothing");
+        let changed = client.post(path, change.clone()).await.etag();
+        assert!(seen.insert(changed.clone()), "{change} is a change");
+        assert_eq!(client.post(path, change).await.etag(), changed, "the second time it is none");
+        at = changed;
+    }
+    assert_eq!(app.user(&id).await.etag(), at);
+    let failed = acme.post(UPDATE, json!({"email": "jane@doe.com", "diabetes": 9})).await;
+    assert_eq!((failed.status, failed.header("etag")), (400, ""));
+}
+
+#[tokio::test]
+async fn following_a_link_and_every_change_of_status_change_the_tag() {
+    let (app, id) = app_with_jane().await;
+    let mut at = app.user(&id).await.etag();
+    let link = app.newest_link().await;
+    app.anyone().get(&link).await.ok();
+    assert_eq!(app.user(&id).await.etag(), at, "looking at the link changes nothing");
+    assert_eq!(app.anyone().send("POST", &link, "").await.status, 303);
+    let mut changed = async |what: &str| {
+        let before = std::mem::replace(&mut at, app.user(&id).await.etag());
+        assert_ne!(at, before, "{what}");
+    };
+    changed("a link that was followed verifies the address").await;
+    for status in [Status::Frozen, Status::Active, Status::Deleted, Status::Active] {
+        set_status(&app, &id, status).await;
+        changed(status.as_str()).await;
+    }
+    set_status(&app, &id, Status::Active).await;
+    assert_eq!(app.user(&id).await.etag(), at, "who is active already does not change");
+}
+
+#[tokio::test]
+async fn if_match_lets_the_current_tag_through_and_nothing_else() {
+    let (app, id) = app_with_jane().await;
+    let other = app.partner("acme").await.post(CREATE, john()).await.etag();
+    let (acme, server, person) = (app.partner("acme").await, app.server().await, app.person(&id).await);
+    let path = format!("/v1/users/{id}");
+    let mut n = 0;
+    let mut stale = app.user(&id).await.etag();
+    for (client, path) in [(&acme, UPDATE), (&server, path.as_str()), (&person, "/v1/users/me")] {
+        let mut body = || {
+            n += 1;
+            let nickname = json!(format!("J{n}"));
+            if path == UPDATE { jane_with(json!({ "n": n })) } else { json!({"user": {"nickname": nickname}}) }
+        };
+        let current = client.post(path, body()).await.etag();
+        for wrong in [
+            stale.clone(),
+            format!("W/{current}"),
+            current.trim_matches('"').to_owned(),
+            format!("{stale}, {other}, W/{current}"),
+            other.clone(),
+            String::new(),
+            "\"\"".to_owned(),
+            "**".to_owned(),
+            "é".to_owned(),
+        ] {
+            let answer = client.with("If-Match", &wrong).post(path, body()).await;
+            assert_eq!(answer.status, 412, "{path} {wrong:?}");
+            let text = "The user has changed since you read it; read it again and decide anew";
+            if path == UPDATE {
+                assert_eq!((&answer.body["code"], answer.message()), (&json!("stale"), text));
+            } else {
+                let envelope = json!({"success": false, "error": text, "message": null, "data": null});
+                assert_eq!(answer.body, envelope);
+            }
+            assert_eq!(app.user(&id).await.etag(), current, "{path} {wrong:?} changed something");
+        }
+        let twice = client.with("If-Match", &current).with("If-Match", &current).post(path, body()).await;
+        assert_eq!(twice.status, 400);
+        for right in ["CURRENT", "*", " * ", "\"x\", CURRENT", "CURRENT,\"x\"", "W/\"x\" ,\t CURRENT "] {
+            let current = app.user(&id).await.etag();
+            let answer = client.with("If-Match", &right.replace("CURRENT", &current)).post(path, body()).await;
+            assert_ne!(answer.etag(), current, "{path} {right:?}");
+        }
+        stale = current;
+    }
+}
+
+#[tokio::test]
+async fn a_tag_of_one_api_is_good_in_the_other() {
+    let (app, id) = app_with_jane().await;
+    let (acme, server) = (app.partner("acme").await, app.server().await);
+    let path = format!("/v1/users/{id}");
+    let first = acme.post(UPDATE, jane_with(json!({"n": 1}))).await.etag();
+    let second = server.with("If-Match", &first).put(&path, json!({"user": {"nickname": "JJ"}})).await.etag();
+    assert_eq!(acme.with("If-Match", &first).post(UPDATE, jane_with(json!({"n": 2}))).await.status, 412);
+    acme.with("If-Match", &second).post(UPDATE, jane_with(json!({"n": 2}))).await.ok();
+}
+
+#[tokio::test]
+async fn a_tag_does_not_pass_to_who_takes_over_the_address() {
+    let (app, id) = app_with_jane().await;
+    let (acme, server) = (app.partner("acme").await, app.server().await);
+    let other = acme.post(CREATE, john()).await.ok().id().to_owned();
+    let tag = acme.post(UPDATE, jane_with(json!({"n": 1}))).await.etag();
+    for (id, email) in [(&id, "moved@doe.com"), (&other, "jane@doe.com")] {
+        server.put(&format!("/v1/users/{id}"), json!({"user": {"email": email}})).await.ok();
+    }
+    // The other user has now changed as often as Jane had.
+    assert_eq!(acme.with("If-Match", &tag).post(UPDATE, jane_with(json!({"n": 2}))).await.status, 412);
+}
+
+#[tokio::test]
+async fn a_conditional_change_sent_again_with_its_key_gets_its_answer_and_not_412() {
+    let (app, id) = app_with_jane().await;
+    let tag = app.user(&id).await.etag();
+    let once = app.partner("acme").await.with(KEY, "k").with("If-Match", &tag);
+    let first = once.post(UPDATE, jane_with(json!({"n": 1}))).await.ok();
+    assert_ne!(first.etag(), tag);
+    once.post(UPDATE, jane_with(json!({"n": 1}))).await.is_again(&first);
+    assert_eq!(once.instead(KEY, "other").post(UPDATE, jane_with(json!({"n": 1}))).await.status, 412);
+}
+
+#[tokio::test]
+async fn of_simultaneous_writers_with_one_tag_one_wins() {
+    let (app, id) = app_with_jane().await;
+    let writer = app.partner("acme").await.with("If-Match", &app.user(&id).await.etag());
+    let answers = join_all((0..16).map(|n| {
+        let writer = writer.clone();
+        async move { (n, writer.post(UPDATE, jane_with(json!({ "n": n }))).await) }
+    }))
+    .await;
+    let (won, lost): (Vec<_>, Vec<_>) = answers.iter().partition(|(_, answer)| answer.status == 200);
+    assert_eq!((won.len(), lost.iter().filter(|(_, answer)| answer.status == 412).count()), (1, 15));
+    assert_eq!((metadata(&app, &id).await, app.user(&id).await.etag()), (json!({"n": won[0].0}), won[0].1.etag()));
+}
+
+#[tokio::test]
+async fn of_200_simultaneous_metadata_the_last_is_stored_whole() {
+    let (app, id) = app_with_jane().await;
+    let acme = app.partner("acme").await;
+    let sent = |n: u32| json!({"writer": n, format!("only{n}"): {"n": [n, n]}});
+    let answers = join_all((0..200).map(|n| {
+        let (acme, sent) = (acme.clone(), sent(n));
+        async move { acme.post(UPDATE, jane_with(sent)).await.ok() }
+    }))
+    .await;
+    for (n, answer) in (0..).zip(&answers) {
+        assert_eq!(answer.body["data"]["metadata"], sent(n), "everyone is answered their own");
+    }
+    let tags: BTreeSet<String> = answers.iter().map(Answer::etag).collect();
+    assert_eq!(tags.len(), 200, "every state has a tag of its own");
+    let last = app.user(&id).await.etag();
+    let last = answers.iter().find(|answer| answer.etag() == last).expect("the stored state is one that was answered");
+    assert_eq!(metadata(&app, &id).await, last.body["data"]["metadata"]);
+}
+
+#[tokio::test]
+async fn of_200_simultaneous_changes_of_different_fields_none_is_lost() {
+    let (app, id) = app_with_jane().await;
+    let server = app.server().await;
+    let path = format!("/v1/users/{id}");
+    let fields =
+        ["name", "given_name", "family_name", "middle_name", "nickname", "preferred_username", "profile", "picture"];
+    let mut done = join_all((0..200).map(|n| {
+        let (server, path, field) = (server.clone(), path.clone(), fields[n % 8]);
+        async move {
+            let value = format!("{field} {n}");
+            let etag = server.put(&path, json!({"user": {field: value}})).await.etag();
+            let version = etag.trim_matches('"').rsplit('.').next().unwrap().parse::<u32>().unwrap();
+            (version, field, value)
+        }
+    }))
+    .await;
+    done.sort();
+    assert!(done.windows(2).all(|pair| pair[0].0 < pair[1].0), "one after the other");
+    let profile = json!(app.user(&id).await.person.profile);
+    for field in fields {
+        let (_, _, last) = done.iter().rfind(|(_, of, _)| *of == field).unwrap();
+        assert_eq!(profile[field], *last, "{field} is as the last who changed it left it");
+    }
+}
+
+// The documents
+
+#[test]
+fn the_documents_tell_it_of_every_write_and_of_no_read() {
+    let mut writes = 0;
+    for (name, document) in openapi::documents() {
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            for (method, operation) in methods.as_object().unwrap() {
+                let (write, change) = (method != "get", method != "get" && path != CREATE);
+                let takes = |header: &str| {
+                    operation["parameters"].as_array().unwrap().iter().any(|parameter| parameter["name"] == header)
+                };
+                let answers = |status: &str| operation["responses"][status].is_object();
+                let ok = &operation["responses"]["200"]["headers"];
+                let found = [takes(KEY), answers("422"), ok["ETag"].is_object(), ok["Idempotent-Replayed"].is_object()];
+                assert_eq!(found, [write; 4], "{name} {method} {path}");
+                assert_eq!([takes("If-Match"), answers("412")], [change; 2], "{name} {method} {path}");
+                writes += u32::from(write);
+            }
+        }
+    }
+    assert_eq!(writes, 8);
+}
+
+// With the real program
+
+/// Status, whether it is the answer of an earlier time, and body.
+type Reply = (u16, bool, String);
+
+/// Sends a create with an idempotency key; `None` if the answer did not arrive whole.
+fn create(server: &Program, api_key: &str, key: &str, body: &Value) -> Option<Reply> {
+    let mut socket = send_create(server, api_key, key, body).ok()?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).ok()?;
+    let (head, text) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    serde_json::from_str::<Value>(text).ok()?;
+    Some((status, head.to_lowercase().contains("idempotent-replayed: true"), text.to_owned()))
+}
+
+fn send_create(server: &Program, api_key: &str, key: &str, body: &Value) -> std::io::Result<TcpStream> {
+    let mut socket = TcpStream::connect(server.url.trim_start_matches("http://"))?;
+    socket.set_read_timeout(Some(Duration::from_secs(45)))?;
+    let request = format!(
+        "POST {CREATE} HTTP/1.1\r\nHost: usher\r\nConnection: close\r\nAuthorization: Bearer {api_key}\r\n\
+         {KEY}: \"{key}\"\r\nContent-Length: {}\r\n\r\n{body}",
+        body.to_string().len()
+    );
+    socket.write_all(request.as_bytes())?;
+    Ok(socket)
+}
+
+#[test]
+fn who_lost_the_answer_to_a_kill_gets_it_from_the_next_start() {
+    let server = Program::start(&[]);
+    let key = server.key.clone();
+    let (_, _, answered) = create(&server, &key, "answered", &john()).unwrap();
+    let never_read = send_create(&server, &key, "lost", &jane()).unwrap();
+    let users = || server.json(&["user", "list"]).as_array().unwrap().clone();
+    for _ in 0..200 {
+        if users().len() == 2 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let made = users().into_iter().find(|user| user["email"] == "jane@doe.com").expect("the user was made");
+    let folder = server.kill();
+    drop(never_read);
+    let server = Program::start_in(folder, &[]);
+    assert_eq!(create(&server, &key, "answered", &john()), Some((200, true, answered)));
+    let (status, replayed, text) = create(&server, &key, "lost", &jane()).unwrap();
+    let answer: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((status, replayed, &answer["identifier"]), (200, true, &made["id"]));
+    let mails = server.json(&["mail", "list"]);
+    assert_eq!((server.json(&["user", "list"]).as_array().unwrap().len(), mails.as_array().unwrap().len()), (2, 2));
+}
+
+#[test]
+fn after_a_kill_in_the_midst_every_request_can_be_sent_again_and_happens_once() {
+    let mut folder = None;
+    let mut key = String::new();
+    let mut sent: Vec<(String, Value, Option<Reply>)> = Vec::new();
+    for round in 0..3 {
+        let server = folder.take().map_or_else(|| Program::start(&[]), |folder| Program::start_in(folder, &[]));
+        if round == 0 {
+            key.clone_from(&server.key);
+        }
+        let stop = AtomicBool::new(false);
+        let done = std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..16)
+                .map(|client| {
+                    let (server, key, stop) = (&server, &key, &stop);
+                    scope.spawn(move || {
+                        let mut done = Vec::new();
+                        for i in 0.. {
+                            let name = format!("r{round}c{client:02}n{i}");
+                            let body = jane()
+                                .but("email", json!(format!("{name}@doe.com")))
+                                .but("phonenumber", json!(format!("202{round}{client:02}{i:04}")));
+                            let answer = create(server, key, &name, &body);
+                            let lost = answer.is_none();
+                            done.push((name, body, answer));
+                            if lost || stop.load(Ordering::SeqCst) {
+                                break;
+                            }
+                        }
+                        done
+                    })
+                })
+                .collect();
+            std::thread::sleep(Duration::from_millis(300));
+            server.signal("KILL");
+            stop.store(true, Ordering::SeqCst);
+            clients.into_iter().flat_map(|client| client.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert!(done.iter().any(|(_, _, answer)| answer.is_none()), "the kill came in the midst");
+        sent.extend(done);
+        folder = Some(server.kill());
+    }
+    let server = Program::start_in(folder.unwrap(), &[]);
+    for (name, body, first) in &sent {
+        let (status, replayed, text) = create(&server, &key, name, body).unwrap();
+        assert_eq!(status, 200, "{name}: {text}");
+        if let Some((status, _, first)) = first {
+            assert_eq!((*status, replayed, &text), (200, true, first), "{name}");
+        }
+    }
+    let all = |command: &[&str], name: &str| -> BTreeSet<String> {
+        let list = server.json(&[command, &["--limit", "10000"]].concat());
+        let list = list.as_array().unwrap();
+        assert_eq!(list.len(), sent.len(), "{command:?}");
+        list.iter().map(|row| row[name].as_str().unwrap().to_owned()).collect()
+    };
+    let users = all(&["user", "list"], "email");
+    assert_eq!(users, all(&["mail", "list"], "to"));
+    assert_eq!(users.len(), sent.len());
+}
