@@ -11,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::db::{IfMissing, Store};
 use crate::error::Result;
 use crate::outbox::{self, Kind, State};
+use crate::users;
 
 const MIB: u64 = 1 << 20;
 /// Free space below this is a problem, and below that worth knowing.
@@ -68,7 +69,7 @@ pub async fn run(common: &Common) -> Result<ExitCode> {
         findings.extend(file_system(directory));
         findings.push(last_backup(store.last_backup().await?, now));
     }
-    findings.push(clock(store.newest_user().await?, now));
+    findings.push(clock(store.read(users::newest_created_at).await?, now));
     findings.extend(outbox(&store).await?);
     let json: Vec<_> =
         findings.iter().map(|f| json!({"what": f.what, "value": f.value, "state": f.grade.word()})).collect();

@@ -141,18 +141,6 @@ impl Store {
         let Some(row) = self.read(move |tx| tx.query_opt(sql, params![])).await? else { return Ok(None) };
         Ok(String::from_utf8(row.get(0)?).ok().and_then(|text| text.parse().ok()).map(Timestamp))
     }
-
-    /// When the newest user was made, by the clock of then.
-    ///
-    /// # Errors
-    /// The engine does not answer.
-    pub async fn newest_user(&self) -> Result<Option<Timestamp>> {
-        // One look into the index for each environment, where a plain MAX would read every user.
-        let sql = "SELECT (SELECT MAX(u.created_at) FROM users u WHERE u.environment_id = e.id) FROM environments e";
-        let rows = self.read(move |tx| tx.query(sql, params![])).await?;
-        let times: Vec<Option<Timestamp>> = rows.iter().map(|row| row.get(0)).collect::<Result<_>>()?;
-        Ok(times.into_iter().flatten().max())
-    }
 }
 
 /// The file of the embedded database.

@@ -211,7 +211,8 @@ fn tls() -> tokio_postgres_rustls::MakeRustlsConnect {
 fn failure(e: tokio_postgres::Error) -> Error {
     let Some(db) = e.as_db_error() else {
         // Not an answer of the server: it is away, or was never there.
-        return Error::Unavailable(e.to_string());
+        let cause = std::error::Error::source(&e).map(|cause| format!(": {cause}")).unwrap_or_default();
+        return Error::Unavailable(format!("{e}{cause}"));
     };
     match db.code().code() {
         "23505" => Error::Unique(db.constraint().unwrap_or("unknown constraint").to_owned()),

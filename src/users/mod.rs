@@ -9,7 +9,7 @@ pub mod profile;
 mod store;
 
 pub(crate) use store::mark_email_verified;
-pub use store::{any_by_id, newest};
+pub use store::{any_by_id, newest, newest_created_at};
 
 use serde_json::json;
 
