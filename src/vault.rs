@@ -55,27 +55,35 @@ impl Vault {
         Ok(Vault::new(&bytes))
     }
 
-    /// Makes a new data key and writes it to `path`, readable by its owner only and on disk before this returns.
+    /// Makes a new data key and writes it to `path`, readable by its owner only and on disk before this returns. If
+    /// another start was faster, its key is the one.
     ///
     /// # Errors
-    /// The file exists already or cannot be written.
+    /// The file cannot be written.
     pub fn generate(path: &Path) -> Result<Vault> {
         let bytes = random::bytes::<32>();
-        let write = || -> std::io::Result<()> {
+        let write = || -> std::io::Result<bool> {
             // Written whole under another name first: a crash must not leave an empty key.
-            let draft = path.with_extension("draft");
+            let draft = path.with_extension(format!("draft-{}", std::process::id()));
             let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
             writeln!(file, "{FILE_PREFIX}{}", BASE64_STANDARD.encode(bytes))?;
             file.sync_all()?;
             // Unlike a rename, a link does not replace a key that another start has made meanwhile.
             let linked = fs::hard_link(&draft, path);
             fs::remove_file(&draft)?;
-            linked?;
+            match linked {
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(false),
+                linked => linked?,
+            }
             let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            fs::File::open(directory)?.sync_all()
+            fs::File::open(directory)?.sync_all()?;
+            Ok(true)
         };
-        write().map_err(|e| Error::operator(format!("the data key {} cannot be written: {e}", path.display())))?;
-        Ok(Vault::new(&bytes))
+        match write() {
+            Ok(true) => Ok(Vault::new(&bytes)),
+            Ok(false) => Vault::load(path),
+            Err(e) => Err(Error::operator(format!("the data key {} cannot be written: {e}", path.display()))),
+        }
     }
 
     fn new(bytes: &[u8; 32]) -> Vault {

@@ -2,7 +2,7 @@
 
 mod store;
 
-pub use store::{by_id, list};
+pub use store::{by_id, claim_first, list};
 
 use rlibphonenumber::Region;
 

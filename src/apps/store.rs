@@ -48,6 +48,14 @@ pub(super) fn update_environment(tx: &Tx, id: EnvironmentId, settings: &Settings
     Ok(())
 }
 
+/// Notes that the first app is being made. Of several servers that begin together, one gets to do it; the others run
+/// again and find it made.
+pub fn claim_first(tx: &Tx) -> Result<()> {
+    let sql = "INSERT INTO meta (name, value) VALUES ('first_app', $1)";
+    tx.execute(sql, params![tx.now().to_string().into_bytes()]).map_err(Error::met_another)?;
+    Ok(())
+}
+
 /// Every app, oldest first.
 pub fn list(tx: &Tx) -> Result<Vec<App>> {
     let rows = tx.query("SELECT id, name, region FROM apps ORDER BY created_at, id", params![])?;

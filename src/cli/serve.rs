@@ -149,6 +149,7 @@ async fn first_start(store: &Store) -> Result<Option<FirstStart>> {
             if !apps::list(tx)?.is_empty() {
                 return Ok(None);
             }
+            apps::claim_first(tx)?;
             let settings = Settings { name: Some("Default".into()), ..Settings::default() };
             let app = apps::create(tx, &settings, &signing_keys)?;
             let new = NewKey {

@@ -24,6 +24,7 @@ mod links;
 mod outside;
 mod partner;
 mod privacy;
+mod several;
 mod smtp;
 mod transport;
 mod versions;

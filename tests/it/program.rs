@@ -84,13 +84,7 @@ impl Program {
     }
 
     pub fn call_as(&self, key: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: usher\r\nConnection: close\r\nAuthorization: Bearer {key}\r\nContent-Length: {}\r\n\r\n{body}",
-            body.to_string().len()
-        );
-        let (head, text) = raw(&self.url, request.as_bytes());
-        let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
-        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+        call(&self.url, key, method, path, body)
     }
 
     pub fn signal(&self, name: &str) {
@@ -136,6 +130,17 @@ pub fn usher(folder: &Folder) -> Command {
     command.env_clear().env("USHER_DATA", &folder.0).current_dir(&folder.0);
     command.envs(folder.database().map(|url| ("USHER_DATABASE", url)));
     command
+}
+
+/// Sends a request with a key to the server of `url`, and gives the status and the JSON of the answer.
+pub fn call(url: &str, key: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: usher\r\nConnection: close\r\nAuthorization: Bearer {key}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.to_string().len()
+    );
+    let (head, text) = raw(url, request.as_bytes());
+    let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
+    (status, serde_json::from_str(&text).unwrap_or(Value::Null))
 }
 
 /// Sends bytes to the server of `url` and gives the head and the body of the answer.

@@ -1,0 +1,176 @@
+//! Several servers on one database, and a database that goes away.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::cluster::on_postgres;
+use crate::harness::{But, Folder, jane};
+use crate::program::{Program, call, usher};
+
+#[test]
+fn five_servers_that_start_at_once_on_nothing_make_one_app_and_all_serve_it() {
+    let folder = Folder::new();
+    folder.database();
+    let mut servers: Vec<Child> = (0..5)
+        .map(|_| {
+            let mut command = usher(&folder);
+            command.args(["serve", "--json", "--listen", "127.0.0.1:0"]);
+            command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    let banners: Vec<Value> = servers
+        .iter_mut()
+        .map(|server| {
+            let mut line = String::new();
+            BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+            serde_json::from_str(&line).unwrap_or_else(|_| panic!("a server did not start: {line}"))
+        })
+        .collect();
+    let first: Vec<&Value> = banners.iter().filter(|banner| banner["key"].is_string()).collect();
+    assert_eq!(first.len(), 1, "one made the app: {banners:?}");
+    let key = first[0]["key"].as_str().unwrap();
+    let mut emails = BTreeSet::new();
+    for (i, banner) in banners.iter().enumerate() {
+        let email = format!("jane{i}@doe.com");
+        let body = jane().but("email", json!(email)).but("phonenumber", json!(format!("202555010{i}")));
+        let answer = call(banner["url"].as_str().unwrap(), key, "POST", "/users/create", &body);
+        assert_eq!(answer.0, 200, "{answer:?}");
+        emails.insert(email);
+    }
+    let list = usher(&folder).args(["user", "list", "--json"]).output().unwrap();
+    let users: Value = serde_json::from_slice(&list.stdout).unwrap();
+    let stored: BTreeSet<String> =
+        users.as_array().unwrap().iter().map(|user| user["email"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(stored, emails);
+    for mut server in servers {
+        server.kill().unwrap();
+        server.wait().unwrap();
+    }
+}
+
+#[test]
+fn of_simultaneous_creates_at_two_servers_one_succeeds_and_one_mail_is_written() {
+    let one = Program::start(&[]);
+    let (key, two) = (one.key.clone(), second_server(&one));
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..64)
+            .map(|i| {
+                let (key, url) = (&key, if i % 2 == 0 { &one.url } else { &two.url });
+                let spelling = ["jane@doe.com", "JANE@doe.com", " jane@doe.com", "Jane@Doe.Com"][i % 4];
+                let body = jane().but("email", json!(spelling)).but("phonenumber", json!(format!("20255501{i:02}")));
+                scope.spawn(move || call(url, key, "POST", "/users/create", &body).0)
+            })
+            .collect();
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 63, "{statuses:?}");
+    assert_eq!(one.json(&["mail", "list"]).as_array().unwrap().len(), 1);
+    two.child.lock().unwrap().kill().unwrap();
+}
+
+struct Second {
+    url: String,
+    child: Mutex<Child>,
+}
+
+fn second_server(one: &Program) -> Second {
+    let mut command = usher(&one.folder);
+    command.args(["serve", "--json", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let banner: Value = serde_json::from_str(&line).unwrap();
+    Second { url: banner["url"].as_str().unwrap().to_owned(), child: Mutex::new(child) }
+}
+
+#[test]
+fn a_database_that_goes_away_is_503_and_comes_back_by_itself() {
+    if !on_postgres() {
+        return;
+    }
+    let folder = Folder::new();
+    let url: url::Url = folder.database().unwrap().parse().unwrap();
+    let line = Line::to(format!("127.0.0.1:{}", url.port().unwrap()));
+    let mut through = url;
+    through.set_port(Some(line.port)).unwrap();
+    let server = Program::start_with(folder, &[("USHER_DATABASE", through.as_str())], &[]);
+    let enrol = |n: u32| {
+        let body =
+            jane().but("email", json!(format!("n{n}@doe.com"))).but("phonenumber", json!(format!("20255502{n:02}")));
+        server.enrol(&body).0
+    };
+    let ready = || server.call("GET", "/readyz", &Value::Null).0;
+    assert_eq!((enrol(0), ready()), (200, 200));
+
+    line.cut();
+    let start = Instant::now();
+    assert_eq!((enrol(1), ready()), (503, 503));
+    assert_eq!(server.call("GET", "/livez", &Value::Null).0, 200);
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+
+    line.mend();
+    let start = Instant::now();
+    while ready() != 200 || enrol(2) == 503 {
+        assert!(start.elapsed() < Duration::from_secs(5), "it did not recover");
+    }
+    let stored = server.json(&["user", "list"]);
+    let mut emails: Vec<&str> = stored.as_array().unwrap().iter().map(|user| user["email"].as_str().unwrap()).collect();
+    emails.sort_unstable();
+    assert_eq!(emails, ["n0@doe.com", "n2@doe.com"], "what was refused was not done");
+}
+
+/// A line to a server that can be cut and mended.
+struct Line {
+    port: u16,
+    whole: Arc<Mutex<bool>>,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Line {
+    fn to(server: String) -> Line {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (whole, open) = (Arc::new(Mutex::new(true)), Arc::new(Mutex::new(Vec::<TcpStream>::new())));
+        let line = Line { port, whole: Arc::clone(&whole), open: Arc::clone(&open) };
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                if !*whole.lock().unwrap() {
+                    continue;
+                }
+                let Ok(server) = TcpStream::connect(&server) else { continue };
+                open.lock().unwrap().extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
+                for (mut from, mut to) in [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)]
+                {
+                    std::thread::spawn(move || {
+                        let mut bytes = [0; 8192];
+                        while let Ok(n @ 1..) = from.read(&mut bytes) {
+                            if to.write_all(&bytes[..n]).is_err() {
+                                break;
+                            }
+                        }
+                        let _ = to.shutdown(Shutdown::Both);
+                    });
+                }
+            }
+        });
+        line
+    }
+
+    fn cut(&self) {
+        *self.whole.lock().unwrap() = false;
+        for socket in self.open.lock().unwrap().drain(..) {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn mend(&self) {
+        *self.whole.lock().unwrap() = true;
+    }
+}
