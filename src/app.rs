@@ -53,6 +53,7 @@ impl App {
             store,
             links,
             outbox: Bell::default(),
+            known_keys: keys::KeyCache::default(),
             key_use: keys::KeyUse::default(),
             metrics: crate::api::metrics::Metrics::default(),
             closing: false.into(),

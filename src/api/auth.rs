@@ -12,6 +12,7 @@ use super::{Api, Trail};
 use crate::api::versions::{ApiDate, Shapes};
 use crate::apps::AppId;
 use crate::caller::Caller;
+use crate::clock::Stopwatch;
 use crate::error::{Error, Result};
 use crate::field::Context;
 use crate::keys::{self, Access, Key};
@@ -143,9 +144,15 @@ async fn working_key(api: &Api, presented: &Secret, parts: &Parts) -> Result<std
     if !keys::is_well_formed(presented.expose()) {
         return Ok(Err(Dead::Unknown));
     }
-    let presented = presented.clone();
-    let Some(key) = api.store.read(move |tx| keys::find(tx, &presented)).await? else {
-        return Ok(Err(Dead::Unknown));
+    let key = if let Some(key) = api.known_keys.find(presented) {
+        key
+    } else {
+        let (since, wanted) = (Stopwatch::start(), presented.clone());
+        let Some(key) = api.store.read(move |tx| keys::find(tx, &wanted)).await? else {
+            return Ok(Err(Dead::Unknown));
+        };
+        api.known_keys.note(presented, since, &key);
+        key
     };
     let now = api.store.clock().now();
     if !key.works(now) {

@@ -31,7 +31,7 @@ use tower::ServiceExt;
 use crate::clock::Stopwatch;
 use crate::db::Store;
 use crate::error::Error;
-use crate::keys::{KeyId, KeyUse};
+use crate::keys::{KeyCache, KeyId, KeyUse};
 use crate::links::Links;
 use crate::outbox::worker::Bell;
 use crate::{random, ui};
@@ -48,6 +48,8 @@ pub struct Services {
     pub links: Links,
     /// Wakes the outbox's worker.
     pub outbox: Bell,
+    /// Which keys were looked up a moment ago.
+    pub known_keys: KeyCache,
     /// Which keys were used, until it is written down.
     pub key_use: KeyUse,
     /// The counters.

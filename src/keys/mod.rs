@@ -9,10 +9,11 @@ pub use store::{list, note_use};
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::apps::{Environment, Kind};
 use crate::caller::Caller;
-use crate::clock::Timestamp;
+use crate::clock::{Stopwatch, Timestamp};
 use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
 use crate::random;
@@ -83,7 +84,7 @@ pub struct NewKey {
     /// The partner API date it is pinned to.
     pub api_version: Option<String>,
     /// How long it works.
-    pub expires_in: Option<std::time::Duration>,
+    pub expires_in: Option<Duration>,
 }
 
 /// Makes a key and returns it with its row: the only time it is seen.
@@ -136,6 +137,40 @@ fn mint(kind: Kind, access: Access) -> Secret {
 
 fn checksum_of(start: &str) -> String {
     random::base62_of(crc32fast::hash(start.as_bytes()))
+}
+
+/// Keys that were looked up a moment ago: a busy caller does not cost a read for each request, and a revoked key still
+/// stops within a second on every server.
+#[derive(Default)]
+pub struct KeyCache(Mutex<HashMap<Vec<u8>, (Stopwatch, Key)>>);
+
+impl KeyCache {
+    const FRESH: Duration = Duration::from_millis(500);
+    /// More keys than any installation has; whoever has them all at once pays for reads again.
+    const MOST: usize = 10_000;
+
+    /// The row of a presented key, if it was looked up a moment ago.
+    pub fn find(&self, presented: &Secret) -> Option<Key> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let hash = presented.hash();
+        match known.get(&hash) {
+            Some((since, key)) if since.elapsed() < Self::FRESH => Some(key.clone()),
+            Some(_) => {
+                known.remove(&hash);
+                None
+            }
+            None => None,
+        }
+    }
+
+    /// Remembers a row that was just looked up, `since` before the database was asked.
+    pub fn note(&self, presented: &Secret, since: Stopwatch, key: &Key) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= Self::MOST {
+            known.clear();
+        }
+        known.insert(presented.hash(), (since, key.clone()));
+    }
 }
 
 /// Which keys were used when, kept in memory so that a request never writes for it.
