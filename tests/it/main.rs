@@ -17,6 +17,7 @@ mod cli;
 mod crash;
 mod directory;
 mod documents;
+mod etag;
 mod fields;
 mod house;
 mod idempotency;
