@@ -98,16 +98,6 @@ impl Error {
         Error::Internal(what.to_string())
     }
 
-    /// What a broken uniqueness rule means for an operation that has just looked and found nothing: another one was
-    /// faster, so this one is to run again.
-    #[must_use]
-    pub fn met_another(self) -> Self {
-        match self {
-            Error::Unique(_) => Error::Conflict,
-            other => other,
-        }
-    }
-
     /// The HTTP status (RFC 9110). A dialect that documents another one says so where it renders.
     pub fn status(&self) -> u16 {
         match self {

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_first", include_str!("../../migrations/0001_first.sql")),
     ("0002_idempotency", include_str!("../../migrations/0002_idempotency.sql")),
+    ("0003_audit", include_str!("../../migrations/0003_audit.sql")),
 ];
 
 /// The version that this program needs.

@@ -7,7 +7,7 @@ use std::path::Path;
 use rusqlite::types::ValueRef;
 use rusqlite::{ErrorCode, OpenFlags, ToSql};
 
-use super::engine::{Connection as Common, Engine, Found};
+use super::engine::{Connection as Common, Engine, Found, Rare};
 use super::value::{Row, Value};
 use crate::error::{Error, Result};
 
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 const BUSY_MS: u32 = 5000;
 
 /// One connection, with the settings that durability rests on.
-pub(super) struct Connection(rusqlite::Connection);
+pub(super) struct Connection(rusqlite::Connection, Rare);
 
 /// Reads one value from a table `meta`, changing nothing.
 pub(super) fn peek(path: &Path, sql: &str) -> Result<Found> {
@@ -60,7 +60,7 @@ impl Connection {
         let opened =
             rusqlite::Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failure)?;
         opened.set_prepared_statement_cache_capacity(128);
-        let connection = Connection(opened);
+        let connection = Connection(opened, Rare::default());
         connection.batch(&format!("PRAGMA busy_timeout={BUSY_MS}"))?;
         if !flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY) {
             connection.batch("PRAGMA journal_mode=WAL")?;
@@ -81,8 +81,20 @@ impl Connection {
 }
 
 impl Common for Connection {
-    fn begin_write(&self) -> &'static str {
-        "BEGIN IMMEDIATE"
+    fn begin_write(&self) -> Result<()> {
+        self.batch("BEGIN IMMEDIATE")
+    }
+
+    fn begin_read(&self) -> Result<()> {
+        self.batch("BEGIN")
+    }
+
+    fn end_read(&self) -> Result<()> {
+        self.batch("COMMIT")
+    }
+
+    fn rare(&self) -> &Rare {
+        &self.1
     }
 
     fn for_update(&self) -> &'static str {
