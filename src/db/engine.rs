@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::pipeline::Pipeline;
 use super::value::{Row, Value};
@@ -101,17 +101,20 @@ pub(super) struct Engine {
     open_reader: Open,
     idle_readers: Mutex<Vec<Box<dyn Connection>>>,
     reader_permits: Semaphore,
+    /// Why no more is written, once a disk has failed.
+    failed: watch::Receiver<Option<Error>>,
 }
 
 impl Engine {
     /// Starts a thread for each of `writers`.
     pub(super) fn start(writers: Vec<Box<dyn Connection>>, open_reader: Open) -> Result<Engine> {
         let (queue, jobs) = sync_channel(QUEUE);
-        let jobs = Arc::new(Mutex::new(jobs));
+        let (fail, failed) = watch::channel(None);
+        let shared = Arc::new((Mutex::new(jobs), fail));
         let start = |(number, connection): (usize, Box<dyn Connection>)| {
-            let jobs = Arc::clone(&jobs);
+            let shared = Arc::clone(&shared);
             let thread = std::thread::Builder::new().name(format!("usher-writer-{number}"));
-            thread.spawn(move || writer_loop(connection, &jobs)).map_err(Error::internal)
+            thread.spawn(move || writer_loop(connection, &shared.0, &shared.1)).map_err(Error::internal)
         };
         Ok(Engine {
             queue: Some(queue),
@@ -119,6 +122,7 @@ impl Engine {
             open_reader,
             idle_readers: Mutex::default(),
             reader_permits: Semaphore::new(READERS),
+            failed,
         })
     }
 
@@ -132,9 +136,26 @@ impl Engine {
         let queue = self.queue.as_ref().ok_or_else(|| Error::internal("the engine is closing"))?;
         queue.try_send(Box::new(job)).map_err(|e| match e {
             TrySendError::Full(_) => Error::Busy,
-            TrySendError::Disconnected(_) => Error::internal("the writer has stopped"),
+            TrySendError::Disconnected(_) => self.stopped(),
         })?;
-        answer.await.map_err(|_| Error::internal("the writer dropped an operation"))?
+        answer.await.map_err(|_| self.stopped())?
+    }
+
+    fn stopped(&self) -> Error {
+        self.failed.borrow().clone().unwrap_or_else(|| Error::internal("the writer has stopped"))
+    }
+
+    /// Waits until a disk fails under a write, and says why.
+    pub(super) async fn failure(&self) -> Error {
+        let mut failed = self.failed.clone();
+        loop {
+            if let Some(error) = failed.borrow_and_update().clone() {
+                return error;
+            }
+            if failed.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     pub(super) async fn read<T, F>(self: &Arc<Self>, operation: F) -> Result<T>
@@ -209,7 +230,11 @@ impl<T: Send, F: Fn(&dyn Connection) -> Result<T> + Send> Job for Operation<T, F
     }
 }
 
-fn writer_loop(mut connection: Box<dyn Connection>, jobs: &Mutex<Receiver<Box<dyn Job>>>) {
+fn writer_loop(
+    mut connection: Box<dyn Connection>,
+    jobs: &Mutex<Receiver<Box<dyn Job>>>,
+    fail: &watch::Sender<Option<Error>>,
+) {
     loop {
         let mut group = {
             let jobs = jobs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -217,6 +242,13 @@ fn writer_loop(mut connection: Box<dyn Connection>, jobs: &Mutex<Receiver<Box<dy
             std::iter::once(first).chain(jobs.try_iter().take(GROUP - 1)).collect::<Vec<_>>()
         };
         let commit = connection.ready().and_then(|()| together(connection.as_ref(), &mut group));
+        let of_a_job = group.iter().find_map(|job| job.failure().filter(|e| matches!(e, Error::DiskFailed(_))));
+        if let Some(error) = commit.as_ref().err().filter(|e| matches!(e, Error::DiskFailed(_))).or(of_a_job).cloned() {
+            // What the file holds is not known any more, so nothing that follows could be promised.
+            fail.send_replace(Some(error.clone()));
+            group.into_iter().for_each(|job| job.answer(Err(error.clone())));
+            return;
+        }
         for mut job in group {
             let met_another = matches!(commit, Err(Error::Conflict)) || matches!(job.failure(), Some(Error::Conflict));
             if met_another {

@@ -5,6 +5,7 @@
 //! in the order of first appearance (that is how SQLite binds them).
 
 pub mod backup;
+pub mod copy;
 mod engine;
 mod migrate;
 mod pipeline;
@@ -66,6 +67,17 @@ impl Location {
         self.postgres.is_none() && !self.database().exists()
     }
 
+    fn names_the_same(&self, other: &Location) -> bool {
+        match (&self.postgres, &other.postgres) {
+            (Some(one), Some(other)) => one.expose() == other.expose(),
+            (None, None) => {
+                let real = |file: PathBuf| file.canonicalize().unwrap_or(file);
+                real(self.database()) == real(other.database())
+            }
+            _ => false,
+        }
+    }
+
     /// What to call the database in messages.
     fn name(&self) -> String {
         self.postgres
@@ -115,6 +127,13 @@ impl Store {
     /// [`Error::Operator`] when there is no data and `missing` refuses, the key is missing or wrong (nothing is
     /// written then), or a newer Usher made the tables.
     pub async fn open(location: &Location, clock: Clock, missing: IfMissing) -> Result<Store> {
+        let store = Store::open_even_unfinished(location, clock, missing).await?;
+        store.read(copy::refuse_unfinished).await?;
+        Ok(store)
+    }
+
+    /// As [`Store::open`], and also what an unfinished copy has left.
+    async fn open_even_unfinished(location: &Location, clock: Clock, missing: IfMissing) -> Result<Store> {
         let found = location.peek()?;
         let vault = match &found {
             Found::Value(seal) => {
@@ -203,6 +222,12 @@ impl Store {
     {
         let context = Arc::clone(&self.context);
         move |connection| operation(&Tx { connection, context: &context, now: context.clock.now() })
+    }
+
+    /// Waits until a disk fails under a write: what it holds is not known from then on, and no write is answered with success
+    /// any more. Says why.
+    pub async fn failure(&self) -> Error {
+        self.engine.failure().await
     }
 
     /// The clock that transactions and everything beside them go by.

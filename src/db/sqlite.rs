@@ -7,6 +7,7 @@ use std::path::Path;
 use rusqlite::types::ValueRef;
 use rusqlite::{ErrorCode, OpenFlags, ToSql};
 
+use super::copy::Table;
 use super::engine::{Connection as Common, Engine, Found, Rare};
 use super::value::{Row, Value};
 use crate::error::{Error, Result};
@@ -53,6 +54,25 @@ pub(super) fn start(path: &Path) -> Result<Engine> {
     let open_reader =
         move || -> Result<Box<dyn Common>> { Ok(Box::new(Connection::open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?)) };
     Engine::start(vec![Box::new(writer)], Box::new(open_reader))
+}
+
+/// The tables that `migrations` make, in the order in which they are made.
+pub(super) fn tables_of(migrations: impl Iterator<Item = &'static str>) -> Result<Vec<Table>> {
+    let scratch = rusqlite::Connection::open_in_memory().map_err(failure)?;
+    let scratch = Connection(scratch, Rare::default());
+    for sql in migrations {
+        scratch.batch(sql)?;
+    }
+    let names = scratch.query("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY rowid", &[])?;
+    let table = |row: &Row| {
+        let name: String = row.get(0)?;
+        let columns =
+            scratch.query("SELECT name, pk FROM pragma_table_info($1) ORDER BY cid", &[name.as_str().into()])?;
+        let key = columns.iter().position(|column| column.get::<i64>(1).is_ok_and(|pk| pk == 1));
+        let columns = columns.iter().map(|column| column.get(0)).collect::<Result<_>>()?;
+        Ok(Table { key: key.ok_or_else(|| Error::internal(format!("{name} has no key")))?, name, columns })
+    };
+    names.iter().map(table).collect()
 }
 
 impl Connection {
@@ -193,6 +213,7 @@ fn failure(e: rusqlite::Error) -> Error {
         // No file handle is left for another reader.
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::CannotOpen) => Error::Busy,
         Some(ErrorCode::DiskFull) => Error::StorageFull,
+        Some(ErrorCode::SystemIoFailure) => Error::DiskFailed(e.to_string()),
         _ => Error::internal(e),
     }
 }
