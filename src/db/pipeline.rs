@@ -38,8 +38,10 @@ pub(super) struct Batch {
 pub(super) struct Pipeline {
     /// Whether statements may wait at all.
     open: Cell<bool>,
-    steps: RefCell<Vec<Step>>,
-    /// The first step of the operation that runs, and whether any of it is on its way already.
+    /// Each with the number of its operation.
+    steps: RefCell<Vec<(u32, Step)>>,
+    /// Which operation runs, its first step, and whether any of it is on its way already.
+    operation: Cell<u32>,
     own: Cell<usize>,
     own_sent: Cell<bool>,
     /// Whether a statement has failed, and the transaction with it.
@@ -64,13 +66,14 @@ impl Pipeline {
     /// Keeps a statement for later; `false` if it has to run now.
     pub(super) fn keep(&self, step: impl FnOnce() -> Step) -> bool {
         if self.open.get() {
-            self.steps.borrow_mut().push(step());
+            self.steps.borrow_mut().push((self.operation.get(), step()));
         }
         self.open.get()
     }
 
     /// Another operation begins.
     pub(super) fn begin_operation(&self) {
+        self.operation.update(|number| number.wrapping_add(1));
         self.own.set(self.steps.borrow().len());
         self.own_sent.set(false);
     }
@@ -105,38 +108,48 @@ impl Pipeline {
     }
 }
 
-/// Puts rows for one table together.
-///
-/// A row moves forward to those before it, never past a statement that names its table. It may move past rows of other
-/// tables, even of ones that refer to its own: if a reference is broken by that, the group fails and is run again one by one.
-fn batches(steps: Vec<Step>) -> Vec<Batch> {
+/// Puts rows for one table together: a row moves forward to those before it, but never past a statement that names its
+/// table, nor past another row of its own operation, to which it may refer.
+fn batches(steps: Vec<(u32, Step)>) -> Vec<Batch> {
     enum Part {
-        Rows(&'static str, Vec<Vec<Value<'static>>>),
+        Rows { into: &'static str, rows: Vec<Vec<Value<'static>>>, newest: u32 },
         Other(Batch),
     }
     let mut parts: Vec<Part> = Vec::new();
-    for step in steps {
-        match step {
-            Step::Statement(batch) => parts.push(Part::Other(batch)),
-            Step::Insert { into, values } => {
-                let table = into.split(' ').next().unwrap_or(into);
-                let mut until_barrier =
-                    parts.iter_mut().rev().take_while(|part| !matches!(part, Part::Other(b) if b.sql.contains(table)));
-                match until_barrier.find_map(|part| match part {
-                    Part::Rows(same, rows) if *same == into => Some(rows),
-                    _ => None,
-                }) {
-                    Some(rows) => rows.push(values),
-                    None => parts.push(Part::Rows(into, vec![values])),
-                }
+    for (operation, step) in steps {
+        let (into, values) = match step {
+            Step::Insert { into, values } => (into, values),
+            Step::Statement(batch) => {
+                parts.push(Part::Other(batch));
+                continue;
             }
+        };
+        let table = into.split(' ').next().unwrap_or(into);
+        let mut home = None;
+        for part in parts.iter_mut().rev() {
+            match part {
+                Part::Rows { into: same, .. } if *same == into => {
+                    home = Some(part);
+                    break;
+                }
+                Part::Rows { newest, .. } if *newest == operation => break,
+                Part::Other(batch) if batch.sql.contains(table) => break,
+                _ => {}
+            }
+        }
+        match home {
+            Some(Part::Rows { rows, newest, .. }) => {
+                rows.push(values);
+                *newest = operation;
+            }
+            _ => parts.push(Part::Rows { into, rows: vec![values], newest: operation }),
         }
     }
     let mut batches = Vec::new();
     for part in parts {
         match part {
             Part::Other(batch) => batches.push(batch),
-            Part::Rows(into, rows) => {
+            Part::Rows { into, rows, .. } => {
                 let mut rows = rows.into_iter();
                 while rows.len() > 0 {
                     let count = ROWS.min(1 << rows.len().ilog2());
@@ -179,11 +192,12 @@ mod tests {
         Step::Statement(Batch { sql: sql.into(), params: vec![], expected: None })
     }
 
-    fn sent(steps: Vec<Step>) -> Vec<String> {
+    fn sent(operations: Vec<Vec<Step>>) -> Vec<String> {
         let pipeline = Pipeline::default();
         pipeline.open();
-        for step in steps {
-            assert!(pipeline.keep(|| step));
+        for steps in operations {
+            pipeline.begin_operation();
+            steps.into_iter().for_each(|step| assert!(pipeline.keep(|| step)));
         }
         let show = |batch: Batch| format!("{} {:?}", batch.sql.replace(" ON CONFLICT DO NOTHING", ""), batch.params);
         pipeline.take().into_iter().map(show).collect()
@@ -191,9 +205,9 @@ mod tests {
 
     #[test]
     fn rows_for_one_table_travel_together_in_powers_of_two() {
-        let steps = (0..3).flat_map(|i| [row("users (id)", i), row("links (id)", 10 + i)]).collect();
+        let operations = (0..3).map(|i| vec![row("users (id)", i), row("links (id)", 10 + i)]).collect();
         assert_eq!(
-            sent(steps),
+            sent(operations),
             [
                 "INSERT INTO users (id) VALUES ($1), ($2) [Integer(0), Integer(1)]",
                 "INSERT INTO users (id) VALUES ($1) [Integer(2)]",
@@ -201,8 +215,23 @@ mod tests {
                 "INSERT INTO links (id) VALUES ($1) [Integer(12)]",
             ]
         );
-        let sizes = |rows: i64| sent((0..rows).map(|i| row("users (id)", i)).collect()).len();
+        let sizes = |rows: i64| sent(vec![(0..rows).map(|i| row("users (id)", i)).collect()]).len();
         assert_eq!((sizes(64), sizes(128), sizes(127), sizes(0)), (1, 2, 7, 0));
+    }
+
+    #[test]
+    fn no_row_moves_past_another_of_its_own_operation() {
+        // The first user is on the way already, as after a question in the middle of an operation.
+        let first = vec![row("links (id)", 10)];
+        let others = (1..3).map(|i| vec![row("users (id)", i), row("links (id)", 10 + i)]);
+        assert_eq!(
+            sent(std::iter::once(first).chain(others).collect()),
+            [
+                "INSERT INTO links (id) VALUES ($1) [Integer(10)]",
+                "INSERT INTO users (id) VALUES ($1), ($2) [Integer(1), Integer(2)]",
+                "INSERT INTO links (id) VALUES ($1), ($2) [Integer(11), Integer(12)]",
+            ]
+        );
     }
 
     #[test]
@@ -215,7 +244,7 @@ mod tests {
             row("links (id)", 3),
         ];
         assert_eq!(
-            sent(steps),
+            sent(steps.into_iter().map(|step| vec![step]).collect()),
             [
                 "INSERT INTO links (id) VALUES ($1) [Integer(1)]",
                 "UPDATE links SET superseded_at = 1 []",
