@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::field::Context;
 use crate::keys::KeyId;
 use crate::tenants::TenantId;
-use crate::users::UserId;
+use crate::users::{Email, UserId};
 
 /// The users that a caller can see: one environment, or one tenant of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,15 +69,18 @@ impl Caller {
             (Target::Id(id), Actor::Key(_)) => Ok(id),
             (Target::Me, Actor::Person(me)) => Ok(me),
             (Target::Id(id), Actor::Person(me)) if id == me => Ok(me),
-            (Target::Id(_), Actor::Person(_)) => {
-                Err(Error::Forbidden { code: "not_yours", message: "An access token changes its own user only" })
-            }
+            (Target::Id(_), Actor::Person(_)) => Err(not_yours()),
             (Target::Me, Actor::Key(_)) => Err(Error::bad_request(
                 "me_needs_token",
                 "`me` needs an access token; with an API key send the user's UUID",
             )),
         }
     }
+}
+
+/// What a person is told who names another user, whether or not there is one.
+pub fn not_yours() -> Error {
+    Error::Forbidden { code: "not_yours", message: "An access token is for its own user only" }
 }
 
 /// The user that a request is about.
@@ -96,6 +99,25 @@ impl std::str::FromStr for Target {
             "me" => Ok(Target::Me),
             id if id.len() == 36 => id.parse().map(Target::Id).map_err(|_| malformed_id()),
             _ => Err(malformed_id()),
+        }
+    }
+}
+
+/// The user that a request to read is about.
+#[derive(Clone, Debug)]
+pub enum Name {
+    /// By id, or the person who asks.
+    Target(Target),
+    /// By e-mail address.
+    Address(Email),
+}
+
+impl std::str::FromStr for Name {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        match Email::new(text) {
+            Some(email) => Ok(Name::Address(email)),
+            None => text.parse().map(Name::Target),
         }
     }
 }

@@ -19,6 +19,9 @@ use crate::keys::{self, Access, Key};
 use crate::secret::Secret;
 use crate::tokens;
 
+/// The route changes nothing: any key will do.
+pub struct Read;
+
 /// The route changes something: the key must have been made for writing.
 pub struct Write;
 
@@ -26,6 +29,10 @@ pub struct Write;
 pub trait Needs {
     /// What the key must be able to do.
     const ACCESS: Access;
+}
+
+impl Needs for Read {
+    const ACCESS: Access = Access::Read;
 }
 
 impl Needs for Write {
@@ -95,22 +102,27 @@ impl FromRequestParts<Api> for AppKey {
     }
 }
 
-/// An app's server with a key that may write, or a person with an access token.
+/// An app's server with a key of the access that the route needs, or a person with an access token.
 ///
 /// If there is a key, only the key is judged (contract item 48).
-pub struct AppCaller(pub Caller);
+pub struct AppCaller<N> {
+    /// Who it is.
+    pub caller: Caller,
+    need: PhantomData<N>,
+}
 
-impl FromRequestParts<Api> for AppCaller {
+impl<N: Needs> FromRequestParts<Api> for AppCaller<N> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self> {
         if let Some(key) = triple(parts, api).await? {
-            allow(&key, Access::Write)?;
-            return Ok(AppCaller(key.caller));
+            allow(&key, N::ACCESS)?;
+            return Ok(AppCaller { caller: key.caller, need: PhantomData });
         }
         // The official client sends tokens in `Authentication` (contract item 43).
         let token = bearer(&parts.headers, &["authorization", "authentication"])?.ok_or_else(no_credentials)?;
-        api.store.read(move |tx| tokens::verify(tx, &token)).await.map(AppCaller)
+        let caller = api.store.read(move |tx| tokens::verify(tx, &token)).await?;
+        Ok(AppCaller { caller, need: PhantomData })
     }
 }
 

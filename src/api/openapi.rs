@@ -122,6 +122,7 @@ fn directory_document() -> Value {
             (wire.name.to_owned(), schema)
         })
         .collect();
+    let user = user_schema(&fields);
     let body = json!({
         "type": "object", "required": ["user"],
         "properties": {
@@ -132,21 +133,25 @@ fn directory_document() -> Value {
     let operation = |route: &Route| {
         let mut responses = failures("Failure", &DIRECTORY_FAILURES);
         if route.method == "GET" {
-            // No body, no user: nothing of those to be wrong.
-            for status in ["400", "408", "412", "413", "422", "507"] {
+            // No body: nothing of it to be wrong.
+            for status in ["408", "412", "413", "422", "507"] {
                 responses.shift_remove(status);
             }
-            responses.insert("200".into(), success("PublicKey", false));
-        } else {
-            responses.insert("200".into(), written(success("Done", false)));
         }
-        responses.sort_keys();
         let mut parameters = vec![];
         let mut operation = json!({"operationId": route.operation, "summary": route.summary});
-        if route.method == "GET" {
+        if route.operation == "getPublicKey" {
+            responses.shift_remove("400");
+            responses.insert("200".into(), success("PublicKey", false));
             parameters.push(path_parameter("appId", "The UUID of the app."));
             operation["security"] = json!([{"apiKey": [], "apiKeyType": [], "clientId": []}]);
+        } else if route.operation == "getUser" {
+            responses.insert("200".into(), tagged(success("User", false)));
+            responses.insert("400".into(), failure("Failure", 400, "There is no such user, or the path names none."));
+            parameters
+                .push(path_parameter("userId", "The user's UUID or e-mail address, or `me` with an access token."));
         } else {
+            responses.insert("200".into(), written(success("Done", false)));
             parameters.push(path_parameter("userId", "The UUID of the user, or `me` with an access token."));
             parameters.push(json!({
                 "name": "test", "in": "query", "schema": {"type": "boolean"},
@@ -156,6 +161,7 @@ fn directory_document() -> Value {
             operation["requestBody"] =
                 json!({"required": true, "content": {JSON: {"schema": reference("ChangeUser")}}});
         }
+        responses.sort_keys();
         operation["parameters"] = parameters.into();
         operation["responses"] = responses.into();
         operation
@@ -187,6 +193,7 @@ fn directory_document() -> Value {
             },
             "schemas": {
                 "ChangeUser": body,
+                "User": envelope(user),
                 "Done": envelope(json!({"type": "null"})),
                 "PublicKey": envelope(json!({
                     "type": "object", "required": ["kind", "publicKey"],
@@ -263,12 +270,39 @@ fn success(schema: &str, dated: bool) -> Value {
     json!({"description": "Done.", "headers": headers(dated), "content": {JSON: {"schema": reference(schema)}}})
 }
 
-/// The answer of a write of a user.
-fn written(mut answer: Value) -> Value {
+/// The user object: every key is there, as null where nothing is known.
+fn user_schema(fields: &Map<String, Value>) -> Value {
+    let mut properties = fields.clone();
+    for schema in properties.values_mut() {
+        *schema = json!({"anyOf": [schema.take(), {"type": "null"}]});
+    }
+    for name in directory_api::users::UNKNOWN {
+        properties.insert(name.into(), json!({"type": "null", "description": "Always null: Usher does not know it."}));
+    }
+    for name in ["email_verified", "phone_number_verified", "freezed", "deleted"] {
+        properties.insert(name.into(), json!({"type": "boolean"}));
+    }
+    let id = json!({"type": "string", "format": "uuid"});
+    properties.insert("kind".into(), json!({"const": "user"}));
+    properties.insert("id".into(), id.clone());
+    properties.insert("appId".into(), id.clone());
+    properties.insert("tenantId".into(), json!({"anyOf": [id, {"type": "null"}]}));
+    let required: Vec<&String> = properties.keys().collect();
+    json!({"type": "object", "required": required, "properties": properties})
+}
+
+/// An answer that tells which version of a user it is about.
+fn tagged(mut answer: Value) -> Value {
     answer["headers"]["ETag"] = json!({
         "schema": {"type": "string"},
-        "description": "The user as this request left them. Send it as If-Match to change them only if nobody else has."
+        "description": "The user as they are after this request. Send it as If-Match to change them only if nobody else has."
     });
+    answer
+}
+
+/// The answer of a write of a user.
+fn written(answer: Value) -> Value {
+    let mut answer = tagged(answer);
     answer["headers"]["Idempotent-Replayed"] = json!({
         "schema": {"const": "true"},
         "description": "This is the answer of an earlier request with the same Idempotency-Key; nothing was done again."

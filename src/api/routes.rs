@@ -33,6 +33,7 @@ pub fn routes() -> Vec<Route> {
         route(Partner,   "POST", "/users/create",                "createUser",       "Enrol a person: make the user and mail them their link", post(partner::users::create)),
         route(Partner,   "POST", "/users/update",                "updateUser",       "Change the user with that e-mail address",               post(partner::users::update)),
 
+        route(Directory, "GET",  "/v1/users/{userId}",           "getUser",          "A user by UUID or e-mail address",                       get(directory::users::get)),
         route(Directory, "PUT",  "/v1/users/{userId}",           "updateUser",       "Change a user",                                          put(directory::users::update)),
         route(Directory, "POST", "/v1/users/{userId}",           "updateUserByPost", "Change a user, as PUT does",                             post(directory::users::update)),
         route(Directory, "GET",  "/v1/apps/{appId}/public-keys", "getPublicKey",     "The key that verifies the environment's tokens",         get(directory::apps::public_key)),

@@ -14,7 +14,7 @@ pub use store::{any_by_id, newest, newest_created_at};
 use serde_json::json;
 
 use crate::apps::EnvironmentId;
-use crate::caller::{Actor, Caller, Target};
+use crate::caller::{Actor, Caller, Name, Target, not_yours};
 use crate::clock::Timestamp;
 use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
@@ -197,6 +197,22 @@ pub fn enrol(tx: &Tx, caller: &Caller, mut person: Person, links: &Links) -> Res
     let user = create(tx, caller, person)?;
     links::send(tx, links, &user)?;
     Ok(user)
+}
+
+/// A user that the caller can see. A person sees only themselves.
+///
+/// # Errors
+/// [`Error::UserNotFound`], and those of [`Caller::resolve`].
+pub fn get(tx: &Tx, caller: &Caller, name: &Name) -> Result<User> {
+    let found = match (name, caller.actor) {
+        (Name::Target(target), _) => store::by_id(tx, caller.scope, caller.resolve(*target)?)?,
+        (Name::Address(email), Actor::Key(_)) => store::by_email(tx, caller.scope, email)?,
+        (Name::Address(email), Actor::Person(me)) => {
+            let user = store::by_id(tx, caller.scope, me)?;
+            Some(user.filter(|user| user.email.same_mailbox(email)).ok_or_else(not_yours)?)
+        }
+    };
+    found.ok_or(Error::UserNotFound)
 }
 
 /// Changes the user with that e-mail address, if the caller can see it. `change.email` is only the key.

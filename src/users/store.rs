@@ -62,6 +62,16 @@ pub(super) fn update(tx: &Tx, user: &User) -> Result<()> {
     if changed == 0 { Err(Error::Conflict) } else { Ok(()) }
 }
 
+/// A user that the scope can see, unless deleted.
+pub(super) fn by_id(tx: &Tx, scope: Scope, id: UserId) -> Result<Option<User>> {
+    Ok(any_by_id(tx, id)?.filter(|user| visible(user, scope)))
+}
+
+/// A user that the scope can see, unless deleted.
+pub(super) fn by_email(tx: &Tx, scope: Scope, email: &Email) -> Result<Option<User>> {
+    Ok(any_by_email(tx, scope.environment, email)?.filter(|user| visible(user, scope)))
+}
+
 /// A user that the scope can see, unless deleted, to be changed.
 pub(super) fn by_id_to_change(tx: &Tx, scope: Scope, id: UserId) -> Result<Option<User>> {
     let user = one(tx, &format!("{USER} WHERE u.id = $1{}", tx.for_update()), params![id])?;

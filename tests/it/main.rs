@@ -11,6 +11,7 @@ mod cluster;
 mod harness;
 mod mailserver;
 mod program;
+mod reading;
 
 mod backup;
 mod cli;

@@ -1,20 +1,22 @@
 //! `/v1/users/*` of the directory API.
 
 use axum::extract::{Path, Query, State};
+use axum::http::header;
 use axum::response::Response;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::done;
 use crate::api::Api;
-use crate::api::auth::AppCaller;
+use crate::api::auth::{AppCaller, Read, Write};
 use crate::api::body::JsonObject;
 use crate::api::write::Guard;
-use crate::caller::Target;
+use crate::api::{ascii, reply};
+use crate::caller::{Caller, Name, Target};
 use crate::db::Tx;
 use crate::error::{Error, FieldError, Result};
 use crate::field::{Context, Wire, judge};
-use crate::users::{self, IDENTITY, Person, Profile};
+use crate::users::{self, IDENTITY, Person, Profile, Status, User};
 
 /// `?test=`
 #[derive(Deserialize)]
@@ -22,16 +24,25 @@ pub struct Test {
     test: Option<String>,
 }
 
+/// A user by UUID or e-mail address, or the person who asks by `me`.
+pub async fn get(State(api): State<Api>, app: AppCaller<Read>, Path(name): Path<String>) -> Result<Response> {
+    let (name, caller): (Name, Caller) = (name.parse()?, app.caller);
+    let user = api.store.read(move |tx| users::get(tx, &caller, &name)).await?;
+    let mut response = reply(&done("User found", &show(&caller, &user)));
+    response.headers_mut().insert(header::ETAG, ascii(&user.etag()));
+    Ok(response)
+}
+
 /// Changes a user. `PUT`, and `POST` with a `user` in the body, as the seed's example does (contract item 34).
 pub async fn update(
     State(api): State<Api>,
-    AppCaller(caller): AppCaller,
+    app: AppCaller<Write>,
     Path(target): Path<String>,
     Query(query): Query<Test>,
     guard: Guard,
     JsonObject(body): JsonObject,
 ) -> Result<Response> {
-    let target: Target = target.parse()?;
+    let (target, caller): (Target, Caller) = (target.parse()?, app.caller);
     let (change, test) = read(&body, query.test.as_deref(), &caller.context(api.store.clock().now()))?;
     let (links, if_match) = (api.links.clone(), guard.if_match.clone());
     let operation = move |tx: &Tx| {
@@ -45,6 +56,26 @@ pub async fn update(
 /// `deleted` among them, whoever sends them.
 pub fn fields() -> impl Iterator<Item = &'static Wire<Person>> {
     Profile::FIELDS.iter().chain(IDENTITY)
+}
+
+/// What the documented user object has besides and Usher does not know: always null.
+pub const UNKNOWN: [&str; 3] = ["acceptedNewsletterDate", "lastAskedNewsletterSignUp", "mailchimpMemberId"];
+
+/// The user object (contract A8). Every documented key is there, as null where nothing is known; nothing of health is.
+fn show(caller: &Caller, user: &User) -> Value {
+    let mut shown = json!({"kind": "user", "id": user.id, "appId": caller.app});
+    for wire in fields() {
+        shown[wire.name] = (wire.show)(&user.person).unwrap_or_default();
+    }
+    for name in UNKNOWN {
+        shown[name] = Value::Null;
+    }
+    shown["email_verified"] = user.email_verified_at.is_some().into();
+    shown["phone_number_verified"] = false.into();
+    shown["freezed"] = (user.status() == Status::Frozen).into();
+    shown["deleted"] = (user.status() == Status::Deleted).into();
+    shown["tenantId"] = json!(user.tenant);
+    shown
 }
 
 fn read(body: &Map<String, Value>, query_test: Option<&str>, context: &Context) -> Result<(Person, Option<bool>)> {
