@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import urllib.request
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -125,6 +126,8 @@ class Load:
     def row(self, subject: Subject, row: str, connections: list[int], announce: Callable[[str, int], None]) -> list[Cell]:
         """Measures a row at each number of connections, after a second that is not counted."""
         chosen, file = self.targets(subject, row)
+        if subject.requests[row].method == "GET":
+            probe(subject, subject.requests[row], *chosen[0])
         evidence = subject.evidence(row, chosen)
         self.wrk(subject, row, connections[0], 1, file)
         cells = []
@@ -155,6 +158,15 @@ class Load:
         command += ["--", request.head(subject.url.removeprefix("http://")), request.text, first]
         command += [targets] if targets else []
         return last_json(subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True).stdout)
+
+
+def probe(subject: Subject, request: Request, id: str, email: str) -> None:
+    """Whether reading a user answers that user."""
+    address = subject.url + request.path.replace("{id}", id)
+    with urllib.request.urlopen(urllib.request.Request(address, headers=request.headers)) as answer:
+        text = answer.read().decode()
+    if id not in text or email not in text:
+        raise RuntimeError(f"{subject.name} answers another user than was asked for: {text}")
 
 
 def last_json(output: str) -> dict[str, int]:

@@ -56,7 +56,7 @@ class PocketBase:
     def pid(self) -> int:
         return self.process.pid
 
-    def query(self, sql: str) -> list[tuple[str, str]]:
+    def query(self, sql: str) -> list[tuple[str, ...]]:
         connection = sqlite3.connect(f"file:{self.home / 'data' / 'data.db'}?mode=ro", uri=True, timeout=30)
         try:
             return connection.execute(sql).fetchall()
@@ -64,11 +64,16 @@ class PocketBase:
             connection.close()
 
     def targets(self, limit: int) -> list[tuple[str, str]]:
-        found = self.query("SELECT id, email FROM people")
+        found = [(id, email) for id, email in self.query("SELECT id, email FROM people")]
         return random.sample(found, min(limit, len(found)))
 
     def evidence(self, row: str, targets: list[tuple[str, str]]) -> Callable[[], int] | None:
-        return (lambda: int(self.query("SELECT COUNT(*) FROM people")[0][0])) if row == "create" else None
+        found = {
+            "create": "SELECT COUNT(*) FROM people",
+            # The doctor has the number of the last change, and numbers only grow.
+            "update": "SELECT MAX(CAST(SUBSTR(doctorFullname, 5) AS INTEGER)) FROM people",
+        }.get(row)
+        return (lambda: int(self.query(found)[0][0])) if found else None
 
     def remove(self) -> None:
         self.process.stop()
