@@ -139,6 +139,15 @@ class Usher:
             self.cluster.drop(self.database)
         shutil.rmtree(self.home)
 
+    def settle(self) -> None:
+        """Does now what either engine does in the background for a while after so many writes at once."""
+        if self.cluster:
+            self.cluster.ask(self.database, "VACUUM ANALYZE; CHECKPOINT")
+            return
+        connection = sqlite3.connect(self.file)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        connection.close()
+
     def query(self, sql: str) -> list[tuple[str, ...]]:
         """Rows of texts. What is asked here costs the server nothing: it happens between measurements."""
         if self.cluster:
