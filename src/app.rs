@@ -72,7 +72,10 @@ impl App {
     }
 
     /// Serves until `stop` is done, then lets what is under way finish, for [`GRACE`] at the most.
-    pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    /// It ended because the disk failed.
+    pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<()> {
         let App { api, server, smtp } = self;
         let chores = spawn(chores(Arc::clone(&api)));
         let worker = smtp.map(|smtp| {
@@ -91,7 +94,7 @@ impl App {
                 }
             }
         };
-        tokio::select! { () = accept => {}, () = stop => {} }
+        let failed = tokio::select! { () = accept => None, () = stop => None, e = api.store.failure() => Some(e) };
         api.closing.store(true, Ordering::SeqCst);
         drop(listener);
         api.outbox.close();
@@ -105,7 +108,15 @@ impl App {
             tracing::warn!("some requests or mails had not finished after {} s and were cut off", GRACE.as_secs());
         }
         chores.abort();
-        flush_key_use(&api).await;
+        let Some(failed) = failed else {
+            flush_key_use(&api).await;
+            return Ok(());
+        };
+        Err(Error::operator(format!(
+            "the disk failed while writing ({}). Nothing was acknowledged since. Look after the disk, then start again: \
+             all that was acknowledged before is there.",
+            failed.for_log().unwrap_or_default()
+        )))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Who is asking, and how far they can see. Every query for users starts from a [`Scope`].
 
 use rlibphonenumber::Region;
+use uuid::Uuid;
 
 use crate::apps::{AppId, Environment, EnvironmentId, Kind};
 use crate::clock::Timestamp;
@@ -26,6 +27,24 @@ pub enum Actor {
     Key(KeyId),
     /// A person, by an access token or a session of theirs.
     Person(UserId),
+    /// The operator of the installation, from its command line.
+    Operator,
+}
+
+/// Where a change comes from, for the audit trail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Who acts.
+    pub actor: Actor,
+    /// The request's id, if it is one.
+    pub request: Option<Uuid>,
+}
+
+impl Origin {
+    /// Someone acts, not by a request that has a caller.
+    pub fn of(actor: Actor) -> Origin {
+        Origin { actor, request: None }
+    }
 }
 
 /// An authenticated caller.
@@ -39,6 +58,8 @@ pub struct Caller {
     pub scope: Scope,
     /// Who it is.
     pub actor: Actor,
+    /// The id of the request it calls by, once there is one.
+    pub request: Option<Uuid>,
     /// Where the app's phone numbers are when they do not say.
     pub region: Region,
 }
@@ -51,8 +72,14 @@ impl Caller {
             kind: environment.kind,
             scope: Scope { environment: environment.id, tenant: None },
             actor: Actor::Person(user),
+            request: None,
             region: environment.region,
         }
+    }
+
+    /// What the caller does comes from here.
+    pub fn origin(&self) -> Origin {
+        Origin { actor: self.actor, request: self.request }
     }
 
     /// What the fields of the caller's request are judged by.
@@ -66,11 +93,11 @@ impl Caller {
     /// `me` without a person, or another user than the person who asks (contract items 46 and 53).
     pub fn resolve(&self, target: Target) -> Result<UserId> {
         match (target, self.actor) {
-            (Target::Id(id), Actor::Key(_)) => Ok(id),
+            (Target::Id(id), Actor::Key(_) | Actor::Operator) => Ok(id),
             (Target::Me, Actor::Person(me)) => Ok(me),
             (Target::Id(id), Actor::Person(me)) if id == me => Ok(me),
             (Target::Id(_), Actor::Person(_)) => Err(not_yours()),
-            (Target::Me, Actor::Key(_)) => Err(Error::bad_request(
+            (Target::Me, Actor::Key(_) | Actor::Operator) => Err(Error::bad_request(
                 "me_needs_token",
                 "`me` needs an access token; with an API key send the user's UUID",
             )),

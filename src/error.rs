@@ -72,6 +72,8 @@ pub enum Error {
     Conflict,
     /// The disk is full.
     StorageFull,
+    /// The disk failed under a write: what it holds is not known, so nothing more is written. The text is for the log.
+    DiskFailed(String),
     /// Stored data does not decrypt: wrong key or damage.
     Integrity,
     /// A uniqueness rule of the database; names columns, never values. Concepts turn it into a rule of theirs.
@@ -98,16 +100,6 @@ impl Error {
         Error::Internal(what.to_string())
     }
 
-    /// What a broken uniqueness rule means for an operation that has just looked and found nothing: another one was
-    /// faster, so this one is to run again.
-    #[must_use]
-    pub fn met_another(self) -> Self {
-        match self {
-            Error::Unique(_) => Error::Conflict,
-            other => other,
-        }
-    }
-
     /// The HTTP status (RFC 9110). A dialect that documents another one says so where it renders.
     pub fn status(&self) -> u16 {
         match self {
@@ -123,7 +115,7 @@ impl Error {
             Error::IdempotencyKeyReused => 422,
             Error::TooMany(_) => 429,
             Error::Integrity | Error::Unique(_) | Error::Operator(_) | Error::Internal(_) => 500,
-            Error::Busy | Error::Conflict | Error::Unavailable(_) => 503,
+            Error::Busy | Error::Conflict | Error::Unavailable(_) | Error::DiskFailed(_) => 503,
             Error::StorageFull => 507,
         }
     }
@@ -148,6 +140,7 @@ impl Error {
             Error::Busy | Error::Conflict => "busy",
             Error::Unavailable(_) => "unavailable",
             Error::StorageFull => "storage_full",
+            Error::DiskFailed(_) => "disk_failed",
             Error::Integrity => "data_integrity",
             Error::Operator(_) => "operator",
             Error::Unique(_) | Error::Internal(_) => "internal",
@@ -165,7 +158,9 @@ impl Error {
     /// What the log may hold beyond code and status: the inner text of failures that are ours.
     pub fn for_log(&self) -> Option<&str> {
         match self {
-            Error::Internal(what) | Error::Unique(what) | Error::Unavailable(what) => Some(what),
+            Error::Internal(what) | Error::Unique(what) | Error::Unavailable(what) | Error::DiskFailed(what) => {
+                Some(what)
+            }
             Error::Integrity => Some("a stored value does not open under the data key: the wrong key, or damage"),
             _ => None,
         }
@@ -199,6 +194,7 @@ impl fmt::Display for Error {
             Error::Busy | Error::Conflict => f.write_str("The server is busy; try again in a second"),
             Error::Unavailable(_) => f.write_str("The database does not answer; try again in a second"),
             Error::StorageFull => f.write_str("The server's disk is full; nothing was changed"),
+            Error::DiskFailed(_) => f.write_str("The server's disk has failed; whether this was done is not known"),
             Error::Integrity => f.write_str("Stored data could not be read; tell the operator the request id"),
             Error::Unique(_) | Error::Internal(_) => {
                 f.write_str("Something went wrong on our side; tell the operator the request id")

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod app;
 pub mod apps;
+pub mod audit;
 pub mod caller;
 pub mod cli;
 pub mod clock;

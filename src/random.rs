@@ -2,6 +2,8 @@
 
 use uuid::{Builder, Uuid};
 
+use crate::clock::Timestamp;
+
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// `N` random bytes.
@@ -17,6 +19,11 @@ pub fn bytes<const N: usize>() -> [u8; N] {
 /// A random UUID of version 4 (the directory API's official client refuses other versions).
 pub fn uuid() -> Uuid {
     Builder::from_random_bytes(bytes()).into_uuid()
+}
+
+/// A UUID of version 7: the time, then randomness.
+pub fn ordered_uuid(now: Timestamp) -> Uuid {
+    Builder::from_unix_timestamp_millis(u64::try_from(now.0).unwrap_or(0), &bytes()).into_uuid()
 }
 
 /// `len` random characters of `0-9A-Za-z`, 5.95 bits each.

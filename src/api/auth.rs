@@ -82,7 +82,7 @@ impl<N: Needs> FromRequestParts<Api> for PartnerKey<N> {
             trail.note_date(date);
         }
         Ok(PartnerKey {
-            caller: key.caller,
+            caller: by_this_request(key.caller, parts),
             context: key.caller.context(api.store.clock().now()),
             date,
             need: PhantomData,
@@ -117,13 +117,17 @@ impl<N: Needs> FromRequestParts<Api> for AppCaller<N> {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self> {
         if let Some(key) = triple(parts, api).await? {
             allow(&key, N::ACCESS)?;
-            return Ok(AppCaller { caller: key.caller, need: PhantomData });
+            return Ok(AppCaller { caller: by_this_request(key.caller, parts), need: PhantomData });
         }
         // The official client sends tokens in `Authentication` (contract item 43).
         let token = bearer(&parts.headers, &["authorization", "authentication"])?.ok_or_else(no_credentials)?;
         let caller = api.store.read(move |tx| tokens::verify(tx, &token)).await?;
-        Ok(AppCaller { caller, need: PhantomData })
+        Ok(AppCaller { caller: by_this_request(caller, parts), need: PhantomData })
     }
+}
+
+fn by_this_request(caller: Caller, parts: &Parts) -> Caller {
+    Caller { request: parts.extensions.get::<Trail>().map(Trail::id), ..caller }
 }
 
 async fn triple(parts: &Parts, api: &Api) -> Result<Option<Key>> {

@@ -27,6 +27,7 @@ use axum::{Router, http};
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
+use uuid::Uuid;
 
 use crate::clock::Stopwatch;
 use crate::db::Store;
@@ -63,14 +64,19 @@ pub struct Services {
 pub struct Trail(Arc<Steps>);
 
 struct Steps {
-    id: String,
+    id: Uuid,
     date: OnceLock<ApiDate>,
     key: OnceLock<KeyId>,
 }
 
 impl Trail {
     fn new() -> Trail {
-        Trail(Arc::new(Steps { id: random::uuid().to_string(), date: OnceLock::new(), key: OnceLock::new() }))
+        Trail(Arc::new(Steps { id: random::uuid(), date: OnceLock::new(), key: OnceLock::new() }))
+    }
+
+    /// The request's id.
+    fn id(&self) -> Uuid {
+        self.0.id
     }
 
     fn note_date(&self, date: ApiDate) {
@@ -162,17 +168,18 @@ async fn edge(State(api): State<Api>, path: Option<MatchedPath>, mut request: Re
     let route = path.map_or_else(|| "(none)".to_owned(), |path| path.as_str().to_owned());
     let method = request.method().clone();
     let trail = Trail::new();
+    let request_id = trail.0.id.to_string();
     request.extensions_mut().insert(trail.clone());
 
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let mut response = answered.unwrap_or_else(|_| Error::internal("the handler panicked").into_response());
     let error = fault_of(&mut response);
     if let Some(error) = &error {
-        response = render(error, surface, &trail.0.id, &response);
+        response = render(error, surface, &request_id, &response);
     }
 
     let headers = response.headers_mut();
-    headers.insert(HeaderName::from_static("request-id"), ascii(&trail.0.id));
+    headers.insert(HeaderName::from_static("request-id"), ascii(&request_id));
     if let Some(date) = trail.0.date.get() {
         headers.insert(HeaderName::from_static("usher-version"), ascii(date.as_str()));
     }
@@ -187,14 +194,14 @@ async fn edge(State(api): State<Api>, path: Option<MatchedPath>, mut request: Re
         method,
         route,
         status,
-        request_id = trail.0.id,
+        request_id,
         key,
         micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         code = error.as_ref().map(Error::code),
         "request"
     );
     if let Some(what) = error.as_ref().and_then(Error::for_log) {
-        tracing::error!(request_id = trail.0.id, what, "internal error");
+        tracing::error!(request_id, what, "internal error");
     }
     response
 }

@@ -8,11 +8,7 @@ const ENVIRONMENT: &str = "SELECT e.id, e.app_id, a.name, e.kind, a.region, e.is
      FROM environments e JOIN apps a ON a.id = e.app_id";
 
 pub(super) fn insert(tx: &Tx, app: &App) -> Result<()> {
-    tx.execute(
-        "INSERT INTO apps (id, name, region, created_at) VALUES ($1, $2, $3, $4)",
-        params![app.id, &app.name, app.region, tx.now()],
-    )?;
-    Ok(())
+    tx.add("apps (id, name, region, created_at)", params![app.id, &app.name, app.region, tx.now()])
 }
 
 pub(super) fn insert_environment(
@@ -24,36 +20,28 @@ pub(super) fn insert_environment(
 ) -> Result<()> {
     let issuer = settings.issuer.as_deref().unwrap_or(DEFAULT_ISSUER);
     let redirect = settings.redirect_url.as_deref().filter(|url| !url.is_empty());
-    tx.execute(
-        "INSERT INTO environments (id, app_id, kind, issuer, redirect_url) VALUES ($1, $2, $3, $4, $5)",
-        params![id, app, kind, issuer, redirect],
-    )?;
-    Ok(())
+    tx.add("environments (id, app_id, kind, issuer, redirect_url)", params![id, app, kind, issuer, redirect])
 }
 
 pub(super) fn update(tx: &Tx, id: AppId, settings: &Settings) -> Result<()> {
-    tx.execute(
+    tx.run(
         "UPDATE apps SET name = COALESCE($1, name), region = COALESCE($2, region) WHERE id = $3",
         params![settings.name.as_deref(), settings.region, id],
-    )?;
-    Ok(())
+    )
 }
 
 pub(super) fn update_environment(tx: &Tx, id: EnvironmentId, settings: &Settings) -> Result<()> {
-    tx.execute(
+    tx.run(
         "UPDATE environments SET issuer = COALESCE($1, issuer), \
          redirect_url = NULLIF(COALESCE($2, redirect_url), '') WHERE id = $3",
         params![settings.issuer.as_deref(), settings.redirect_url.as_deref(), id],
-    )?;
-    Ok(())
+    )
 }
 
 /// Notes that the first app is being made. Of several servers that begin together, one gets to do it; the others run
 /// again and find it made.
 pub fn claim_first(tx: &Tx) -> Result<()> {
-    let sql = "INSERT INTO meta (name, value) VALUES ('first_app', $1)";
-    tx.execute(sql, params![tx.now().to_string().into_bytes()]).map_err(Error::met_another)?;
-    Ok(())
+    tx.add("meta (name, value)", params!["first_app", tx.now().to_string().into_bytes()])
 }
 
 /// Every app, oldest first.
@@ -64,7 +52,7 @@ pub fn list(tx: &Tx) -> Result<Vec<App>> {
 
 /// The environment with that id.
 pub fn by_id(tx: &Tx, id: EnvironmentId) -> Result<Environment> {
-    let row = tx.query_opt(&format!("{ENVIRONMENT} WHERE e.id = $1"), params![id])?;
+    let row = tx.query_rare(&format!("{ENVIRONMENT} WHERE e.id = $1"), params![id])?;
     read_environment(&row.ok_or_else(|| Error::internal("a row names an environment that is not there"))?)
 }
 

@@ -4,6 +4,7 @@
 
 mod apps;
 mod backup;
+mod copy;
 mod doctor;
 mod documents;
 mod keys;
@@ -86,6 +87,8 @@ enum Command {
     Backup(backup::Backup),
     /// Put a backup where there is no database yet
     Restore(backup::Restore),
+    /// Copy everything into another, empty database: from a file to PostgreSQL, say
+    Copy(copy::Copy),
     /// Check the installation
     #[command(after_help = "Example:\n  usher doctor")]
     Doctor,
@@ -134,6 +137,7 @@ async fn run(Cli { common, command }: Cli) -> Result<ExitCode> {
         Command::Token(token) => token.run(&common).await?,
         Command::Backup(backup) => backup.run(&common)?,
         Command::Restore(restore) => restore.run(&common)?,
+        Command::Copy(copy) => copy.run(&common).await?,
         Command::Doctor => return doctor::run(&common).await,
         Command::Migrate => {
             common.open(IfMissing::Create).await?;
@@ -153,11 +157,14 @@ fn failed(error: &Error, json: bool) -> ExitCode {
 
 impl Common {
     fn location(&self) -> Result<Location> {
+        self.at("--database", secret("database", self.database.clone(), self.database_file.as_deref())?)
+    }
+
+    /// The data with its database at the URL that this option has.
+    fn at(&self, option: &str, url: Option<Secret>) -> Result<Location> {
         let mut location = Location::at(&self.data);
         location.key_file.clone_from(&self.key_file);
-        let Some(url) = secret("database", self.database.clone(), self.database_file.as_deref())? else {
-            return Ok(location);
-        };
+        let Some(url) = url else { return Ok(location) };
         let file = url.expose().strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
         match file {
             Some(file) if !file.is_empty() => location.database = Some(PathBuf::from(file)),
@@ -165,9 +172,9 @@ impl Common {
                 location.postgres = Some(url);
             }
             _ => {
-                return Err(Error::operator(
-                    "--database takes sqlite:FILE or postgres://USER:PASSWORD@HOST/DATABASE, e.g. sqlite:/var/lib/usher/usher.db.",
-                ));
+                return Err(Error::operator(format!(
+                    "{option} takes sqlite:FILE or postgres://USER:PASSWORD@HOST/DATABASE, e.g. sqlite:/var/lib/usher/usher.db.",
+                )));
             }
         }
         Ok(location)

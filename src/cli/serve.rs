@@ -127,8 +127,7 @@ impl Serve {
             tracing::warn!("no --smtp-url: live mail waits in the outbox; sandbox mail is captured as always");
         }
         let links = Links { public_url, lifetime: self.link_lifetime };
-        App::new(store, links, smtp).serve(listener, stop).await;
-        Ok(())
+        App::new(store, links, smtp).serve(listener, stop).await
     }
 }
 

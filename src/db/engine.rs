@@ -3,13 +3,15 @@
 //! A writer takes whatever has queued, runs each operation in a savepoint of its own inside one transaction, commits
 //! once, and only then answers anyone. Knows no SQL but the words of transactions, and no driver.
 
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 
+use super::pipeline::Pipeline;
 use super::value::{Row, Value};
 use crate::error::{Error, Result};
 
@@ -24,8 +26,22 @@ const TRIES: usize = 8;
 
 /// A connection to a database.
 pub(super) trait Connection: Send {
-    /// The word that begins a writing transaction.
-    fn begin_write(&self) -> &'static str;
+    /// Begins a transaction that writes.
+    fn begin_write(&self) -> Result<()>;
+    /// Begins a transaction that reads one snapshot.
+    fn begin_read(&self) -> Result<()>;
+    /// Ends a transaction that has read. Nobody waits for how that goes.
+    fn end_read(&self) -> Result<()>;
+    /// Where statements wait that need no answer of their own; `None` if waiting would gain nothing here.
+    fn pipeline(&self) -> Option<&Pipeline> {
+        None
+    }
+    /// Sends what waits.
+    fn flush(&self) -> Result<()> {
+        Ok(())
+    }
+    /// What was read of rarely changed tables in this transaction.
+    fn rare(&self) -> &Rare;
     /// What follows a `SELECT` whose rows are to be changed by this transaction and by no other meanwhile.
     fn for_update(&self) -> &'static str;
     /// Makes the connection usable, if it is not.
@@ -40,6 +56,28 @@ pub(super) trait Connection: Send {
     fn batch(&self, sql: &str) -> Result<()>;
     /// Settings and health as `(what, value, good)`.
     fn inspect(&self) -> Result<Vec<(&'static str, String, bool)>>;
+}
+
+/// The answers of queries about tables that hardly ever change, for the operations of one transaction to share.
+#[derive(Default)]
+pub(super) struct Rare(RefCell<Vec<(String, Vec<Value<'static>>, Vec<Row>)>>);
+
+impl Rare {
+    /// The answer that is known, or else the one that `ask` gives.
+    pub(super) fn get(&self, sql: &str, params: &[Value], ask: impl FnOnce() -> Result<Vec<Row>>) -> Result<Vec<Row>> {
+        if let Some((_, _, rows)) = self.0.borrow().iter().find(|(s, p, _)| s == sql && p == params) {
+            return Ok(rows.clone());
+        }
+        let rows = ask()?;
+        let params = params.iter().cloned().map(Value::into_owned).collect();
+        self.0.borrow_mut().push((sql.to_owned(), params, rows.clone()));
+        Ok(rows)
+    }
+
+    /// Forgets all: a transaction begins, or something was changed.
+    pub(super) fn forget(&self) {
+        self.0.borrow_mut().clear();
+    }
 }
 
 /// What is where a database of ours may be.
@@ -63,17 +101,20 @@ pub(super) struct Engine {
     open_reader: Open,
     idle_readers: Mutex<Vec<Box<dyn Connection>>>,
     reader_permits: Semaphore,
+    /// Why no more is written, once a disk has failed.
+    failed: watch::Receiver<Option<Error>>,
 }
 
 impl Engine {
     /// Starts a thread for each of `writers`.
     pub(super) fn start(writers: Vec<Box<dyn Connection>>, open_reader: Open) -> Result<Engine> {
         let (queue, jobs) = sync_channel(QUEUE);
-        let jobs = Arc::new(Mutex::new(jobs));
+        let (fail, failed) = watch::channel(None);
+        let shared = Arc::new((Mutex::new(jobs), fail));
         let start = |(number, connection): (usize, Box<dyn Connection>)| {
-            let jobs = Arc::clone(&jobs);
+            let shared = Arc::clone(&shared);
             let thread = std::thread::Builder::new().name(format!("usher-writer-{number}"));
-            thread.spawn(move || writer_loop(connection, &jobs)).map_err(Error::internal)
+            thread.spawn(move || writer_loop(connection, &shared.0, &shared.1)).map_err(Error::internal)
         };
         Ok(Engine {
             queue: Some(queue),
@@ -81,6 +122,7 @@ impl Engine {
             open_reader,
             idle_readers: Mutex::default(),
             reader_permits: Semaphore::new(READERS),
+            failed,
         })
     }
 
@@ -94,9 +136,26 @@ impl Engine {
         let queue = self.queue.as_ref().ok_or_else(|| Error::internal("the engine is closing"))?;
         queue.try_send(Box::new(job)).map_err(|e| match e {
             TrySendError::Full(_) => Error::Busy,
-            TrySendError::Disconnected(_) => Error::internal("the writer has stopped"),
+            TrySendError::Disconnected(_) => self.stopped(),
         })?;
-        answer.await.map_err(|_| Error::internal("the writer dropped an operation"))?
+        answer.await.map_err(|_| self.stopped())?
+    }
+
+    fn stopped(&self) -> Error {
+        self.failed.borrow().clone().unwrap_or_else(|| Error::internal("the writer has stopped"))
+    }
+
+    /// Waits until a disk fails under a write, and says why.
+    pub(super) async fn failure(&self) -> Error {
+        let mut failed = self.failed.clone();
+        loop {
+            if let Some(error) = failed.borrow_and_update().clone() {
+                return error;
+            }
+            if failed.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     pub(super) async fn read<T, F>(self: &Arc<Self>, operation: F) -> Result<T>
@@ -110,9 +169,10 @@ impl Engine {
             let idle = engine.idle_readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut connection = idle.map_or_else(|| (engine.open_reader)(), Ok)?;
             connection.ready()?;
-            connection.batch("BEGIN")?;
+            connection.rare().forget();
+            connection.begin_read()?;
             let answer = operation(connection.as_ref());
-            connection.batch("COMMIT")?;
+            connection.end_read()?;
             engine.idle_readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
             answer
         };
@@ -170,14 +230,25 @@ impl<T: Send, F: Fn(&dyn Connection) -> Result<T> + Send> Job for Operation<T, F
     }
 }
 
-fn writer_loop(mut connection: Box<dyn Connection>, jobs: &Mutex<Receiver<Box<dyn Job>>>) {
+fn writer_loop(
+    mut connection: Box<dyn Connection>,
+    jobs: &Mutex<Receiver<Box<dyn Job>>>,
+    fail: &watch::Sender<Option<Error>>,
+) {
     loop {
         let mut group = {
             let jobs = jobs.lock().unwrap_or_else(PoisonError::into_inner);
             let Ok(first) = jobs.recv() else { return };
             std::iter::once(first).chain(jobs.try_iter().take(GROUP - 1)).collect::<Vec<_>>()
         };
-        let commit = connection.ready().and_then(|()| in_one_transaction(connection.as_ref(), &mut group));
+        let commit = connection.ready().and_then(|()| together(connection.as_ref(), &mut group));
+        let of_a_job = group.iter().find_map(|job| job.failure().filter(|e| matches!(e, Error::DiskFailed(_))));
+        if let Some(error) = commit.as_ref().err().filter(|e| matches!(e, Error::DiskFailed(_))).or(of_a_job).cloned() {
+            // What the file holds is not known any more, so nothing that follows could be promised.
+            fail.send_replace(Some(error.clone()));
+            group.into_iter().for_each(|job| job.answer(Err(error.clone())));
+            return;
+        }
         for mut job in group {
             let met_another = matches!(commit, Err(Error::Conflict)) || matches!(job.failure(), Some(Error::Conflict));
             if met_another {
@@ -190,10 +261,44 @@ fn writer_loop(mut connection: Box<dyn Connection>, jobs: &Mutex<Receiver<Box<dy
     }
 }
 
+/// Runs the group: in a pipeline where that gains something, and otherwise, or where that meets an obstacle, step by step.
+fn together(connection: &dyn Connection, group: &mut [Box<dyn Job>]) -> Result<()> {
+    if let Some(pipeline) = connection.pipeline() {
+        pipeline.open();
+        let done = in_a_pipeline(connection, pipeline, group);
+        pipeline.close();
+        match done {
+            Err(Error::Unavailable(_) | Error::StorageFull | Error::Busy) => return done,
+            Err(_) if connection.ended() => return done,
+            Err(_) => connection.batch("ROLLBACK")?,
+            Ok(()) => return done,
+        }
+    }
+    in_one_transaction(connection, group)
+}
+
+/// Runs the group as if nothing went wrong: what operations write is on its way, or still waits, when they are told that it
+/// is done. The first thing that does go wrong fails the whole group, which can be run again.
+fn in_a_pipeline(connection: &dyn Connection, pipeline: &Pipeline, group: &mut [Box<dyn Job>]) -> Result<()> {
+    connection.rare().forget();
+    connection.begin_write()?;
+    for job in group {
+        pipeline.begin_operation();
+        let kept = job.run(connection);
+        let met_another = matches!(job.failure(), Some(Error::Conflict));
+        if pipeline.is_broken() || met_another || (!kept && !pipeline.undo_operation()) {
+            return Err(job.failure().cloned().unwrap_or(Error::Conflict));
+        }
+    }
+    connection.flush()?;
+    connection.batch("COMMIT")
+}
+
 /// Runs the group; when it fails, nothing of it is left, neither done nor open.
 fn in_one_transaction(connection: &dyn Connection, group: &mut [Box<dyn Job>]) -> Result<()> {
     let run = || {
-        connection.batch(connection.begin_write())?;
+        connection.rare().forget();
+        connection.begin_write()?;
         for job in group {
             connection.batch("SAVEPOINT operation")?;
             if !job.run(connection) {

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_first", include_str!("../../migrations/0001_first.sql")),
     ("0002_idempotency", include_str!("../../migrations/0002_idempotency.sql")),
+    ("0003_audit", include_str!("../../migrations/0003_audit.sql")),
 ];
 
 /// The version that this program needs.
@@ -45,10 +46,19 @@ pub(super) fn run(tx: &Tx) -> Result<()> {
     Ok(())
 }
 
+/// What makes a new database, in order.
+pub(super) fn all() -> impl Iterator<Item = &'static str> {
+    MIGRATIONS.iter().map(|(_, sql)| *sql)
+}
+
+/// The value that only this database has.
+pub(super) fn seal(tx: &Tx) -> Result<Vec<u8>> {
+    tx.query_opt(SEAL, params![])?.ok_or(Error::Integrity)?.get(0)
+}
+
 /// Whether the data key is the one that sealed this database.
 pub(super) fn check_seal(tx: &Tx) -> Result<()> {
-    let row = tx.query_opt(SEAL, params![])?.ok_or(Error::Integrity)?;
-    tx.vault().open(SEAL_OWNER, &row.get::<Vec<u8>>(0)?).map(|_| ())
+    tx.vault().open(SEAL_OWNER, &seal(tx)?).map(|_| ())
 }
 
 /// The version of the tables.

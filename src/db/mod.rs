@@ -5,8 +5,10 @@
 //! in the order of first appearance (that is how SQLite binds them).
 
 pub mod backup;
+pub mod copy;
 mod engine;
 mod migrate;
+mod pipeline;
 mod postgres;
 mod sqlite;
 mod value;
@@ -19,6 +21,7 @@ pub use value::{Column, Row, Value};
 pub(crate) use value::{id_type, params, words};
 
 use engine::{Connection, Engine, Found};
+use pipeline::{Batch, Step};
 
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
@@ -62,6 +65,17 @@ impl Location {
 
     fn is_absent(&self) -> bool {
         self.postgres.is_none() && !self.database().exists()
+    }
+
+    fn names_the_same(&self, other: &Location) -> bool {
+        match (&self.postgres, &other.postgres) {
+            (Some(one), Some(other)) => one.expose() == other.expose(),
+            (None, None) => {
+                let real = |file: PathBuf| file.canonicalize().unwrap_or(file);
+                real(self.database()) == real(other.database())
+            }
+            _ => false,
+        }
     }
 
     /// What to call the database in messages.
@@ -113,6 +127,13 @@ impl Store {
     /// [`Error::Operator`] when there is no data and `missing` refuses, the key is missing or wrong (nothing is
     /// written then), or a newer Usher made the tables.
     pub async fn open(location: &Location, clock: Clock, missing: IfMissing) -> Result<Store> {
+        let store = Store::open_even_unfinished(location, clock, missing).await?;
+        store.read(copy::refuse_unfinished).await?;
+        Ok(store)
+    }
+
+    /// As [`Store::open`], and also what an unfinished copy has left.
+    async fn open_even_unfinished(location: &Location, clock: Clock, missing: IfMissing) -> Result<Store> {
         let found = location.peek()?;
         let vault = match &found {
             Found::Value(seal) => {
@@ -203,6 +224,12 @@ impl Store {
         move |connection| operation(&Tx { connection, context: &context, now: context.clock.now() })
     }
 
+    /// Waits until a disk fails under a write: what it holds is not known from then on, and no write is answered with success
+    /// any more. Says why.
+    pub async fn failure(&self) -> Error {
+        self.engine.failure().await
+    }
+
     /// The clock that transactions and everything beside them go by.
     pub fn clock(&self) -> &Clock {
         &self.context.clock
@@ -232,12 +259,75 @@ impl Tx<'_> {
         &self.context.vault
     }
 
-    /// Runs a statement and returns how many rows it changed.
+    /// Adds a row: `into` names the table and its columns, as in `links (hash, user_id)`. `false` when a uniqueness rule
+    /// forbids it.
+    ///
+    /// The engine may put it off, and then says `true`. Should a rule forbid it after all, the operation is run again.
+    ///
+    /// # Errors
+    /// The engine refuses.
+    pub fn insert(&self, into: &'static str, values: &[Value]) -> Result<bool> {
+        let step = || Step::Insert { into, values: owned(values) };
+        if self.put_off(step) {
+            return Ok(true);
+        }
+        Ok(self.connection.execute(&pipeline::insert(into, values.len(), 1), values)? == 1)
+    }
+
+    /// Adds a row that nothing forbids, unless another operation was faster.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] then.
+    pub fn add(&self, into: &'static str, values: &[Value]) -> Result<()> {
+        if self.insert(into, values)? { Ok(()) } else { Err(Error::Conflict) }
+    }
+
+    /// Runs a statement of which it does not matter how many rows it changes. The engine may put it off.
+    ///
+    /// # Errors
+    /// The engine refuses.
+    pub fn run(&self, sql: &str, params: &[Value]) -> Result<()> {
+        self.change(sql, params, None)
+    }
+
+    /// Runs a statement that changes one row, for this operation has just seen it. The engine may put it off.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when it changes none, for another operation was faster; [`Error::Unique`] when a uniqueness rule
+    /// forbids the change.
+    pub fn change_one(&self, sql: &str, params: &[Value]) -> Result<()> {
+        self.change(sql, params, Some(1))
+    }
+
+    fn change(&self, sql: &str, params: &[Value], expected: Option<u64>) -> Result<()> {
+        self.connection.rare().forget();
+        if self.put_off(|| Step::Statement(Batch { sql: sql.to_owned(), params: owned(params), expected })) {
+            return Ok(());
+        }
+        let changed = self.connection.execute(sql, params)?;
+        if expected.is_some_and(|expected| expected != changed as u64) { Err(Error::Conflict) } else { Ok(()) }
+    }
+
+    fn put_off(&self, step: impl FnOnce() -> Step) -> bool {
+        self.connection.pipeline().is_some_and(|pipeline| pipeline.keep(step))
+    }
+
+    /// Runs a statement now and returns how many rows it changed.
     ///
     /// # Errors
     /// [`Error::Unique`] when a uniqueness rule forbids it.
     pub fn execute(&self, sql: &str, params: &[Value]) -> Result<usize> {
+        self.connection.rare().forget();
         self.connection.execute(sql, params)
+    }
+
+    /// The first row of a query about tables that hardly ever change. The operations of one group share the answer.
+    ///
+    /// # Errors
+    /// The engine refuses.
+    pub fn query_rare(&self, sql: &str, params: &[Value]) -> Result<Option<Row>> {
+        let rows = self.connection.rare().get(sql, params, || self.query(sql, params))?;
+        Ok(rows.into_iter().next())
     }
 
     /// All rows of a query.
@@ -264,6 +354,10 @@ impl Tx<'_> {
     fn batch(&self, sql: &str) -> Result<()> {
         self.connection.batch(sql)
     }
+}
+
+fn owned(values: &[Value]) -> Vec<Value<'static>> {
+    values.iter().cloned().map(Value::into_owned).collect()
 }
 
 fn wrong_key(file: &Path, vault: &Vault) -> Error {

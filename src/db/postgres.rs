@@ -12,7 +12,8 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Config, NoTls, Statement};
 
-use super::engine::{Connection as Common, Engine, Found};
+use super::engine::{Connection as Common, Engine, Found, Rare};
+use super::pipeline::{Batch, Pipeline, Step};
 use super::value::{Row, Value};
 use crate::error::{Error, Result};
 
@@ -23,12 +24,17 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// How long a statement may take before the server is taken for gone.
 const STATEMENT: Duration = Duration::from_secs(15);
 
+/// What the driver answers.
+type Answer<T> = std::result::Result<T, tokio_postgres::Error>;
+
 pub(super) struct Connection {
     /// `None` only while the connection is being dropped.
     runtime: Option<Runtime>,
     config: Config,
     client: Option<Client>,
     prepared: RefCell<HashMap<String, Statement>>,
+    pipeline: Pipeline,
+    rare: Rare,
 }
 
 /// Starts the engine on the database at `url`.
@@ -71,7 +77,14 @@ fn configure(url: &str) -> Result<Config> {
 impl Connection {
     fn new(config: &Config) -> Result<Connection> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::internal)?;
-        Ok(Connection { runtime: Some(runtime), config: config.clone(), client: None, prepared: RefCell::default() })
+        Ok(Connection {
+            runtime: Some(runtime),
+            config: config.clone(),
+            client: None,
+            prepared: RefCell::default(),
+            pipeline: Pipeline::default(),
+            rare: Rare::default(),
+        })
     }
 
     fn connect(&self) -> Result<Client> {
@@ -101,7 +114,7 @@ impl Connection {
     }
 
     /// Waits for the server, for [`STATEMENT`] at the most.
-    fn wait<T>(&self, answer: impl Future<Output = std::result::Result<T, tokio_postgres::Error>>) -> Result<T> {
+    fn wait<T>(&self, answer: impl Future<Output = Answer<T>>) -> Result<T> {
         // A timer can be made inside the runtime only.
         match self.runtime()?.block_on(async { tokio::time::timeout(STATEMENT, answer).await }) {
             Ok(answer) => answer.map_err(failure),
@@ -117,6 +130,34 @@ impl Connection {
         self.prepared.borrow_mut().insert(sql.to_owned(), statement.clone());
         Ok(statement)
     }
+
+    /// Sends what waits, then `last`, without waiting between them.
+    fn send<T>(&self, last: impl Future<Output = Answer<T>>) -> Result<T> {
+        self.try_to_send(last).inspect_err(|_| self.pipeline.note_failure())
+    }
+
+    fn try_to_send<T>(&self, last: impl Future<Output = Answer<T>>) -> Result<T> {
+        let client = self.client()?;
+        let waiting = self.pipeline.take();
+        let statements = waiting.iter().map(|batch| self.prepare(&batch.sql)).collect::<Result<Vec<_>>>()?;
+        let each = waiting.iter().zip(&statements).map(|(batch, known)| client.execute_raw(known, &batch.params));
+        // Both go through their parts in order when they are first polled, which is when a statement is sent.
+        let all = futures_util::future::join(futures_util::future::join_all(each), last);
+        let (changed, last) = self.wait(async { Ok(all.await) })?;
+        for (changed, batch) in changed.into_iter().zip(&waiting) {
+            let changed = changed.map_err(failure)?;
+            if batch.expected.is_some_and(|expected| expected != changed) {
+                return Err(Error::Conflict);
+            }
+        }
+        last.map_err(failure)
+    }
+
+    /// Puts a word of transactions before the next statement.
+    fn before_the_next(&self, sql: &str) -> Result<()> {
+        let step = || Step::Statement(Batch { sql: sql.to_owned(), params: Vec::new(), expected: None });
+        if self.pipeline.keep(step) { Ok(()) } else { self.batch(sql) }
+    }
 }
 
 /// A runtime may not wait for its own end on a thread of another one, where a reader may be dropped.
@@ -129,8 +170,36 @@ impl Drop for Connection {
 }
 
 impl Common for Connection {
-    fn begin_write(&self) -> &'static str {
-        "BEGIN"
+    fn begin_write(&self) -> Result<()> {
+        self.before_the_next("BEGIN")
+    }
+
+    fn begin_read(&self) -> Result<()> {
+        self.pipeline.open();
+        self.before_the_next("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    }
+
+    fn end_read(&self) -> Result<()> {
+        self.pipeline.close();
+        let client = self.client()?;
+        self.runtime()?.block_on(async {
+            // Sent, and its answer left for whoever uses the connection next.
+            let mut commit = std::pin::pin!(client.batch_execute("COMMIT"));
+            tokio::select! { biased; _ = &mut commit => {}, () = tokio::task::yield_now() => {} }
+        });
+        Ok(())
+    }
+
+    fn pipeline(&self) -> Option<&Pipeline> {
+        Some(&self.pipeline)
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.send(async { Ok(()) })
+    }
+
+    fn rare(&self) -> &Rare {
+        &self.rare
     }
 
     fn for_update(&self) -> &'static str {
@@ -152,14 +221,15 @@ impl Common for Connection {
     fn execute(&self, sql: &str, params: &[Value]) -> Result<usize> {
         let statement = self.prepare(sql)?;
         let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|value| value as _).collect();
-        let changed = self.wait(self.client()?.execute(&statement, &params))?;
+        self.pipeline.note_write();
+        let changed = self.send(self.client()?.execute(&statement, &params))?;
         usize::try_from(changed).map_err(Error::internal)
     }
 
     fn query(&self, sql: &str, params: &[Value]) -> Result<Vec<Row>> {
         let statement = self.prepare(sql)?;
         let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|value| value as _).collect();
-        let rows = self.wait(self.client()?.query(&statement, &params))?;
+        let rows = self.send(self.client()?.query(&statement, &params))?;
         let row = |row: &tokio_postgres::Row| {
             let values = (0..row.len()).map(|i| row.try_get::<_, Raw>(i).map(|raw| raw.0).map_err(failure));
             values.collect::<Result<_>>().map(Row)
@@ -168,7 +238,7 @@ impl Common for Connection {
     }
 
     fn batch(&self, sql: &str) -> Result<()> {
-        self.wait(self.client()?.batch_execute(sql))
+        self.send(self.client()?.batch_execute(sql))
     }
 
     fn inspect(&self) -> Result<Vec<(&'static str, String, bool)>> {
@@ -188,7 +258,7 @@ impl Common for Connection {
 
 /// Drives a connection for as long as its client lives. It makes progress whenever its thread waits for an answer.
 #[expect(clippy::disallowed_methods, reason = "the driver wants a task, on the connection's own runtime")]
-fn tokio_task(connection: impl Future<Output = std::result::Result<(), tokio_postgres::Error>> + Send + 'static) {
+fn tokio_task(connection: impl Future<Output = Answer<()>> + Send + 'static) {
     tokio::spawn(async move {
         // What ended it shows in the answers that do not come.
         let _ = connection.await;

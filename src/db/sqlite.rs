@@ -7,7 +7,8 @@ use std::path::Path;
 use rusqlite::types::ValueRef;
 use rusqlite::{ErrorCode, OpenFlags, ToSql};
 
-use super::engine::{Connection as Common, Engine, Found};
+use super::copy::Table;
+use super::engine::{Connection as Common, Engine, Found, Rare};
 use super::value::{Row, Value};
 use crate::error::{Error, Result};
 
@@ -15,7 +16,7 @@ use crate::error::{Error, Result};
 const BUSY_MS: u32 = 5000;
 
 /// One connection, with the settings that durability rests on.
-pub(super) struct Connection(rusqlite::Connection);
+pub(super) struct Connection(rusqlite::Connection, Rare);
 
 /// Reads one value from a table `meta`, changing nothing.
 pub(super) fn peek(path: &Path, sql: &str) -> Result<Found> {
@@ -55,12 +56,31 @@ pub(super) fn start(path: &Path) -> Result<Engine> {
     Engine::start(vec![Box::new(writer)], Box::new(open_reader))
 }
 
+/// The tables that `migrations` make, in the order in which they are made.
+pub(super) fn tables_of(migrations: impl Iterator<Item = &'static str>) -> Result<Vec<Table>> {
+    let scratch = rusqlite::Connection::open_in_memory().map_err(failure)?;
+    let scratch = Connection(scratch, Rare::default());
+    for sql in migrations {
+        scratch.batch(sql)?;
+    }
+    let names = scratch.query("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY rowid", &[])?;
+    let table = |row: &Row| {
+        let name: String = row.get(0)?;
+        let columns =
+            scratch.query("SELECT name, pk FROM pragma_table_info($1) ORDER BY cid", &[name.as_str().into()])?;
+        let key = columns.iter().position(|column| column.get::<i64>(1).is_ok_and(|pk| pk == 1));
+        let columns = columns.iter().map(|column| column.get(0)).collect::<Result<_>>()?;
+        Ok(Table { key: key.ok_or_else(|| Error::internal(format!("{name} has no key")))?, name, columns })
+    };
+    names.iter().map(table).collect()
+}
+
 impl Connection {
     fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
         let opened =
             rusqlite::Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failure)?;
         opened.set_prepared_statement_cache_capacity(128);
-        let connection = Connection(opened);
+        let connection = Connection(opened, Rare::default());
         connection.batch(&format!("PRAGMA busy_timeout={BUSY_MS}"))?;
         if !flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY) {
             connection.batch("PRAGMA journal_mode=WAL")?;
@@ -81,8 +101,20 @@ impl Connection {
 }
 
 impl Common for Connection {
-    fn begin_write(&self) -> &'static str {
-        "BEGIN IMMEDIATE"
+    fn begin_write(&self) -> Result<()> {
+        self.batch("BEGIN IMMEDIATE")
+    }
+
+    fn begin_read(&self) -> Result<()> {
+        self.batch("BEGIN")
+    }
+
+    fn end_read(&self) -> Result<()> {
+        self.batch("COMMIT")
+    }
+
+    fn rare(&self) -> &Rare {
+        &self.1
     }
 
     fn for_update(&self) -> &'static str {
@@ -181,6 +213,7 @@ fn failure(e: rusqlite::Error) -> Error {
         // No file handle is left for another reader.
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::CannotOpen) => Error::Busy,
         Some(ErrorCode::DiskFull) => Error::StorageFull,
+        Some(ErrorCode::SystemIoFailure) => Error::DiskFailed(e.to_string()),
         _ => Error::internal(e),
     }
 }

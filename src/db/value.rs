@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 
 /// A value that a statement is given, or that a row holds.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Value<'a> {
     /// SQL `NULL`.
     Null,
@@ -21,8 +21,20 @@ pub enum Value<'a> {
     Bytes(Cow<'a, [u8]>),
 }
 
+impl Value<'_> {
+    /// The same value without anything borrowed.
+    pub fn into_owned(self) -> Value<'static> {
+        match self {
+            Value::Null => Value::Null,
+            Value::Integer(i) => Value::Integer(i),
+            Value::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
+            Value::Bytes(bytes) => Value::Bytes(Cow::Owned(bytes.into_owned())),
+        }
+    }
+}
+
 /// One row of an answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Row(pub(super) Vec<Value<'static>>);
 
 impl Row {
@@ -164,6 +176,9 @@ macro_rules! id_type {
         impl $name {
             /// A new random id.
             pub fn random() -> Self { $name($crate::random::uuid()) }
+
+            /// A new id that sorts after those of earlier times, so that rows lie in that order too.
+            pub fn ordered(now: $crate::clock::Timestamp) -> Self { $name($crate::random::ordered_uuid(now)) }
         }
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { self.0.fmt(f) }

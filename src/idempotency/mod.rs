@@ -81,13 +81,13 @@ pub fn once(
     let run = || operation(tx).map(|(body, etag)| Answer { body: body.to_string(), etag, replayed: false });
     let Some(request) = request else { return run() };
     let owner = owner(caller, request);
-    if let Some((fingerprint, answer)) = store::find(tx, &owner)? {
-        if fingerprint != request.fingerprint {
-            return Err(Error::IdempotencyKeyReused);
+    while !store::claim(tx, caller.scope.environment, &owner, &request.fingerprint)? {
+        if let Some((fingerprint, answer)) = store::find(tx, &owner)? {
+            return if fingerprint == request.fingerprint { Ok(answer) } else { Err(Error::IdempotencyKeyReused) };
         }
-        return Ok(answer);
+        // It has expired and is still there, for the purge runs once in a while.
+        store::forget(tx, &owner)?;
     }
-    store::claim(tx, caller.scope.environment, &owner, &request.fingerprint)?;
     let answer = run()?;
     store::keep(tx, &owner, &answer)?;
     Ok(answer)
@@ -99,6 +99,7 @@ fn owner(caller: &Caller, request: &Request) -> Vec<u8> {
     let actor = match caller.actor {
         Actor::Key(id) => id.0,
         Actor::Person(id) => id.0,
+        Actor::Operator => uuid::Uuid::nil(),
     };
     let environment = caller.scope.environment.0;
     sha256(format!("{environment}\n{actor}\n{}\n{}", request.route, request.key).as_bytes()).to_vec()

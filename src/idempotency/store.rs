@@ -15,23 +15,22 @@ pub(super) fn find(tx: &Tx, owner: &[u8]) -> Result<Option<(Vec<u8>, Answer)>> {
 }
 
 /// Takes the key for this request, before its effect: the same request elsewhere waits here for this one to commit.
-pub(super) fn claim(tx: &Tx, environment: EnvironmentId, owner: &[u8], fingerprint: &[u8]) -> Result<()> {
-    // One that has expired may still be there, for the purge runs once in a while.
-    let expired = "DELETE FROM idempotency WHERE owner = $1 AND created_at <= $2";
-    tx.execute(expired, params![owner, tx.now() - LIFETIME])?;
-    tx.execute(
-        "INSERT INTO idempotency (owner, environment_id, fingerprint, answer, created_at) VALUES ($1, $2, $3, $4, $5)",
+/// `false` if it is taken.
+pub(super) fn claim(tx: &Tx, environment: EnvironmentId, owner: &[u8], fingerprint: &[u8]) -> Result<bool> {
+    tx.insert(
+        "idempotency (owner, environment_id, fingerprint, answer, created_at)",
         params![owner, environment, fingerprint, Vec::<u8>::new(), tx.now()],
     )
-    // The other one was first: run again, and find its answer.
-    .map_err(Error::met_another)?;
-    Ok(())
+}
+
+/// Frees the key.
+pub(super) fn forget(tx: &Tx, owner: &[u8]) -> Result<()> {
+    tx.run("DELETE FROM idempotency WHERE owner = $1", params![owner])
 }
 
 pub(super) fn keep(tx: &Tx, owner: &[u8], answer: &Answer) -> Result<()> {
     let answer = tx.vault().seal(owner, format!("{}\n{}", answer.etag, answer.body).as_bytes());
-    tx.execute("UPDATE idempotency SET answer = $1 WHERE owner = $2", params![answer, owner])?;
-    Ok(())
+    tx.run("UPDATE idempotency SET answer = $1 WHERE owner = $2", params![answer, owner])
 }
 
 /// Forgets answers older than [`LIFETIME`], and says how many.

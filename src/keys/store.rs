@@ -22,9 +22,8 @@ pub(super) fn insert(
     new: &NewKey,
     key: &Secret,
 ) -> Result<()> {
-    tx.execute(
-        "INSERT INTO keys (id, environment_id, tenant_id, access, name, hash, api_version, created_at, expires_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+    tx.add(
+        "keys (id, environment_id, tenant_id, access, name, hash, api_version, created_at, expires_at)",
         params![
             id,
             environment,
@@ -36,8 +35,7 @@ pub(super) fn insert(
             tx.now(),
             new.expires_in.map(|span| tx.now() + span),
         ],
-    )?;
-    Ok(())
+    )
 }
 
 pub(super) fn by_hash(tx: &Tx, hash: &[u8]) -> Result<Option<Key>> {
@@ -79,6 +77,7 @@ fn read(row: &Row) -> Result<Key> {
             app: row.get(5)?,
             kind: row.get(6)?,
             scope: Scope { environment: row.get(7)?, tenant: row.get(8)? },
+            request: None,
             actor: Actor::Key(id),
             region: row.get(9)?,
         },

@@ -10,6 +10,8 @@ use serde_json::json;
 use url::Url;
 
 use crate::apps::{self, Environment};
+use crate::audit::{self, Action};
+use crate::caller::{Actor, Origin};
 use crate::clock::Timestamp;
 use crate::db::{Tx, words};
 use crate::error::{Error, Result};
@@ -66,13 +68,12 @@ pub enum Entry {
     App(Url),
 }
 
-/// Sends the user a new link and supersedes those before.
+/// Sends the user a new link. Those before stay as they are.
 ///
 /// # Errors
 /// The database refuses.
 pub fn send(tx: &Tx, links: &Links, user: &User) -> Result<()> {
     let environment = apps::by_id(tx, user.environment)?;
-    supersede(tx, user.id)?;
     let secret = issue(tx, user.id, Purpose::Enrolment, links.lifetime)?;
     let link = at(&links.public_url, &["links", secret.expose()])?;
     let name = user.person.profile.given_name.as_ref().map(|name| name.0.as_str());
@@ -103,6 +104,7 @@ pub fn send_again(tx: &Tx, mail: &Job) -> Result<()> {
     let Some(links) = made_with else { return refuse("the mail cannot be read: its data is damaged.") };
     let user = users::any_by_id(tx, mail.user)?.ok_or(Error::UserNotFound)?;
     user.admit()?;
+    supersede(tx, user.id)?;
     send(tx, &links, &user)
 }
 
@@ -149,6 +151,7 @@ pub fn follow(tx: &Tx, secret: &Secret) -> Result<std::result::Result<Entry, Sta
     let user = users::any_by_id(tx, link.user)?.ok_or(Error::UserNotFound)?;
     user.admit()?;
     users::mark_email_verified(tx, user.id)?;
+    audit::note(tx, Origin::of(Actor::Person(user.id)), Action::LinkFollowed, &user, &user.person)?;
     let environment = apps::by_id(tx, user.environment)?;
     let Some(redirect_url) = &environment.redirect_url else {
         return Ok(Ok(Entry::Session(tokens::start_session(tx, user.id)?)));
@@ -176,6 +179,7 @@ pub fn renew(tx: &Tx, links: &Links, secret: &Secret) -> Result<()> {
             "Several links were sent to you within the last hour. Use the newest mail, or try again later.",
         ));
     }
+    supersede(tx, user.id)?;
     send(tx, links, &user)
 }
 

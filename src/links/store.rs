@@ -8,11 +8,10 @@ use crate::secret::Secret;
 use crate::users::UserId;
 
 pub(super) fn insert(tx: &Tx, secret: &Secret, user: UserId, purpose: Purpose, expires_at: Timestamp) -> Result<()> {
-    tx.execute(
-        "INSERT INTO links (hash, user_id, purpose, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)",
+    tx.add(
+        "links (hash, user_id, purpose, created_at, expires_at)",
         params![secret.hash(), user, purpose, tx.now(), expires_at],
-    )?;
-    Ok(())
+    )
 }
 
 pub(super) fn find(tx: &Tx, secret: &Secret, purpose: Purpose) -> Result<Option<Link>> {
@@ -36,11 +35,10 @@ pub(super) fn use_up(tx: &Tx, secret: &Secret) -> Result<bool> {
 }
 
 pub(super) fn supersede(tx: &Tx, user: UserId) -> Result<()> {
-    tx.execute(
+    tx.run(
         "UPDATE links SET superseded_at = $1 WHERE user_id = $2 AND used_at IS NULL AND superseded_at IS NULL",
         params![tx.now(), user],
-    )?;
-    Ok(())
+    )
 }
 
 pub(super) fn count_since(tx: &Tx, user: UserId, since: Timestamp) -> Result<i64> {

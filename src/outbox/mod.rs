@@ -99,7 +99,7 @@ crate::secret::redacted!(Payload);
 pub fn enqueue(tx: &Tx, user: &User, kind: Kind, payload: &Value) -> Result<()> {
     let sandbox = apps::by_id(tx, user.environment)?.kind == EnvironmentKind::Sandbox;
     let state = if sandbox && Kind::MAILS.contains(&kind) { State::Captured } else { State::Queued };
-    store::insert(tx, JobId::random(), user, kind, payload, state)
+    store::insert(tx, JobId::ordered(tx.now()), user, kind, payload, state)
 }
 
 /// Takes up to `limit` due jobs of these kinds for [`LEASE`]; nobody else gets them meanwhile.

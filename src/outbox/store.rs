@@ -13,9 +13,8 @@ const JOB: &str = "SELECT id, user_id, kind, payload, state, attempts, created_a
 
 pub(super) fn insert(tx: &Tx, id: JobId, user: &User, kind: Kind, payload: &Value, state: State) -> Result<()> {
     let payload = tx.vault().seal(id.0.as_bytes(), payload.to_string().as_bytes());
-    tx.execute(
-        "INSERT INTO outbox (id, environment_id, user_id, kind, payload, state, attempts, created_at, due_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8)",
+    tx.add(
+        "outbox (id, environment_id, user_id, kind, payload, state, attempts, created_at, due_at)",
         params![
             id,
             user.environment,
@@ -23,11 +22,11 @@ pub(super) fn insert(tx: &Tx, id: JobId, user: &User, kind: Kind, payload: &Valu
             kind,
             payload,
             state,
+            0,
             tx.now(),
             (state == State::Queued).then(|| tx.now()),
         ],
-    )?;
-    Ok(())
+    )
 }
 
 pub(super) fn due(tx: &Tx, kind: Kind, limit: i64) -> Result<Vec<Job>> {
@@ -54,8 +53,7 @@ pub(super) fn finish(tx: &Tx, job: &Job) -> Result<()> {
         "UPDATE outbox SET state = 'sent', failure = NULL, payload = $1, finished_at = $2, due_at = NULL, leased_until = NULL \
          WHERE id = $3 AND {MINE} $4"
     );
-    tx.execute(&sql, params![kept, tx.now(), job.id, job.attempts])?;
-    Ok(())
+    tx.run(&sql, params![kept, tx.now(), job.id, job.attempts])
 }
 
 /// A job was given up. It keeps what it needs, for an operator may want it done again.
@@ -64,14 +62,12 @@ pub(super) fn give_up(tx: &Tx, job: &Job, failure: &str) -> Result<()> {
         "UPDATE outbox SET state = 'failed', failure = $1, finished_at = $2, due_at = NULL, leased_until = NULL \
          WHERE id = $3 AND {MINE} $4"
     );
-    tx.execute(&sql, params![failure, tx.now(), job.id, job.attempts])?;
-    Ok(())
+    tx.run(&sql, params![failure, tx.now(), job.id, job.attempts])
 }
 
 pub(super) fn retry(tx: &Tx, job: &Job, due_at: Timestamp, failure: &str) -> Result<()> {
     let sql = format!("UPDATE outbox SET due_at = $1, failure = $2, leased_until = NULL WHERE id = $3 AND {MINE} $4");
-    tx.execute(&sql, params![due_at, failure, job.id, job.attempts])?;
-    Ok(())
+    tx.run(&sql, params![due_at, failure, job.id, job.attempts])
 }
 
 pub(super) fn by_id(tx: &Tx, id: JobId) -> Result<Option<Job>> {

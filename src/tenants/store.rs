@@ -3,7 +3,7 @@
 use super::TenantId;
 use crate::apps::EnvironmentId;
 use crate::db::{Tx, params};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 pub(super) fn find(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Option<TenantId>> {
     let row =
@@ -12,10 +12,5 @@ pub(super) fn find(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Op
 }
 
 pub(super) fn insert(tx: &Tx, environment: EnvironmentId, id: TenantId, name: &str) -> Result<()> {
-    tx.execute(
-        "INSERT INTO tenants (id, environment_id, name, created_at) VALUES ($1, $2, $3, $4)",
-        params![id, environment, name, tx.now()],
-    )
-    .map_err(Error::met_another)?;
-    Ok(())
+    tx.add("tenants (id, environment_id, name, created_at)", params![id, environment, name, tx.now()])
 }

@@ -10,11 +10,10 @@ use crate::users::UserId;
 
 pub(crate) fn insert_signing_key(tx: &Tx, environment: EnvironmentId, key: &SigningKey) -> Result<()> {
     let sealed = tx.vault().seal(key.id.as_bytes(), &key.private);
-    tx.execute(
-        "INSERT INTO signing_keys (id, environment_id, private_key, public_key, created_at) VALUES ($1, $2, $3, $4, $5)",
+    tx.add(
+        "signing_keys (id, environment_id, private_key, public_key, created_at)",
         params![&key.id, environment, sealed, key.public.0.as_slice(), tx.now()],
-    )?;
-    Ok(())
+    )
 }
 
 pub(super) fn newest_signing_key(tx: &Tx, environment: EnvironmentId) -> Result<SigningKey> {
@@ -56,11 +55,7 @@ pub fn current_public_key(tx: &Tx, environment: EnvironmentId) -> Result<PublicH
 }
 
 pub(super) fn insert_session(tx: &Tx, secret: &Secret, user: UserId, expires_at: Timestamp) -> Result<()> {
-    tx.execute(
-        "INSERT INTO sessions (hash, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4)",
-        params![secret.hash(), user, tx.now(), expires_at],
-    )?;
-    Ok(())
+    tx.add("sessions (hash, user_id, created_at, expires_at)", params![secret.hash(), user, tx.now(), expires_at])
 }
 
 pub(super) fn session_user(tx: &Tx, secret: &Secret) -> Result<Option<(UserId, Timestamp)>> {
@@ -73,15 +68,10 @@ pub(super) fn session_user(tx: &Tx, secret: &Secret) -> Result<Option<(UserId, T
 
 /// Ends one session.
 pub fn end_session(tx: &Tx, secret: &Secret) -> Result<()> {
-    tx.execute(
-        "UPDATE sessions SET ended_at = $1 WHERE hash = $2 AND ended_at IS NULL",
-        params![tx.now(), secret.hash()],
-    )?;
-    Ok(())
+    tx.run("UPDATE sessions SET ended_at = $1 WHERE hash = $2 AND ended_at IS NULL", params![tx.now(), secret.hash()])
 }
 
 /// Ends every session of a user.
 pub fn end_sessions(tx: &Tx, user: UserId) -> Result<()> {
-    tx.execute("UPDATE sessions SET ended_at = $1 WHERE user_id = $2 AND ended_at IS NULL", params![tx.now(), user])?;
-    Ok(())
+    tx.run("UPDATE sessions SET ended_at = $1 WHERE user_id = $2 AND ended_at IS NULL", params![tx.now(), user])
 }

@@ -14,7 +14,8 @@ pub use store::{any_by_id, newest, newest_created_at};
 use serde_json::json;
 
 use crate::apps::EnvironmentId;
-use crate::caller::{Actor, Caller, Name, Target, not_yours};
+use crate::audit::{self, Action};
+use crate::caller::{Actor, Caller, Name, Origin, Target, not_yours};
 use crate::clock::Timestamp;
 use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
@@ -183,8 +184,11 @@ pub fn create(tx: &Tx, caller: &Caller, person: Person) -> Result<User> {
         deleted_at: None,
         version: 1,
     };
-    refuse_taken(tx, &user)?;
-    store::insert(tx, &user)?;
+    if !store::insert(tx, &user)? {
+        refuse_taken(tx, &user)?;
+        return Err(Error::Conflict);
+    }
+    audit::note(tx, caller.origin(), Action::UserCreated, &user, &Person::default())?;
     Ok(user)
 }
 
@@ -206,7 +210,7 @@ pub fn enrol(tx: &Tx, caller: &Caller, mut person: Person, links: &Links) -> Res
 pub fn get(tx: &Tx, caller: &Caller, name: &Name) -> Result<User> {
     let found = match (name, caller.actor) {
         (Name::Target(target), _) => store::by_id(tx, caller.scope, caller.resolve(*target)?)?,
-        (Name::Address(email), Actor::Key(_)) => store::by_email(tx, caller.scope, email)?,
+        (Name::Address(email), Actor::Key(_) | Actor::Operator) => store::by_email(tx, caller.scope, email)?,
         (Name::Address(email), Actor::Person(me)) => {
             let user = store::by_id(tx, caller.scope, me)?;
             Some(user.filter(|user| user.email.same_mailbox(email)).ok_or_else(not_yours)?)
@@ -223,7 +227,7 @@ pub fn update_by_email(tx: &Tx, caller: &Caller, change: Person, if_match: &IfMa
     let email = change.email.as_ref().ok_or_else(|| Error::internal("an update needs the e-mail address"))?;
     let user = store::by_email_to_change(tx, caller.scope, email)?.ok_or(Error::UserNotFound)?;
     if_match.allow(&user)?;
-    apply(tx, user, Person { email: None, ..change })
+    apply(tx, caller, user, Person { email: None, ..change })
 }
 
 /// Changes a user by id. `test` goes to the billing sync with the change: whether it uses Stripe's test mode.
@@ -245,7 +249,7 @@ pub fn update(
     let id = caller.resolve(target)?;
     let before = store::by_id_to_change(tx, caller.scope, id)?.ok_or(Error::UserNotFound)?;
     if_match.allow(&before)?;
-    let user = apply(tx, before.clone(), change)?;
+    let user = apply(tx, caller, before.clone(), change)?;
     if !user.email.same_mailbox(&before.email) {
         links::supersede(tx, id)?;
         if caller.actor != Actor::Person(id) {
@@ -261,7 +265,7 @@ pub fn update(
     Ok(user)
 }
 
-/// Freezes, deletes or restores a user. Their links and sessions end with anything but `Active`.
+/// Freezes, deletes or restores a user, for the operator. Their links and sessions end with anything but `Active`.
 ///
 /// # Errors
 /// [`Error::UserNotFound`].
@@ -269,6 +273,12 @@ pub fn set_status(tx: &Tx, id: UserId, status: Status) -> Result<()> {
     let user = store::any_by_id(tx, id)?.ok_or(Error::UserNotFound)?;
     if user.status() != status {
         store::set_status(tx, id, status)?;
+        let action = match status {
+            Status::Active => Action::UserRestored,
+            Status::Frozen => Action::UserFrozen,
+            Status::Deleted => Action::UserDeleted,
+        };
+        audit::note(tx, Origin::of(Actor::Operator), action, &user, &user.person)?;
     }
     if status != Status::Active {
         links::supersede(tx, id)?;
@@ -289,7 +299,7 @@ pub fn look_up(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Option
     }
 }
 
-fn apply(tx: &Tx, before: User, change: Person) -> Result<User> {
+fn apply(tx: &Tx, caller: &Caller, before: User, change: Person) -> Result<User> {
     let mut user = before.clone();
     user.person.merge(change);
     if user.person == before.person {
@@ -298,13 +308,16 @@ fn apply(tx: &Tx, before: User, change: Person) -> Result<User> {
     if let Some(email) = user.person.email.clone() {
         user.email = email;
     }
-    refuse_taken(tx, &user)?;
+    if user.person.phone != before.person.phone || user.person.email != before.person.email {
+        refuse_taken(tx, &user)?;
+    }
     if !user.email.same_mailbox(&before.email) {
         user.email_verified_at = None;
     }
     user.updated_at = tx.now();
     user.version += 1;
     store::update(tx, &user)?;
+    audit::note(tx, caller.origin(), Action::UserUpdated, &user, &before.person)?;
     Ok(user)
 }
 

@@ -12,12 +12,12 @@ const USER: &str = "SELECT u.id, u.environment_id, u.tenant_id, u.email, u.email
      u.email_verified_at, u.created_at, u.updated_at, u.frozen_at, u.deleted_at, u.version \
      FROM users u";
 
-pub(super) fn insert(tx: &Tx, user: &User) -> Result<()> {
+/// `false` when the address or the number is taken.
+pub(super) fn insert(tx: &Tx, user: &User) -> Result<bool> {
     let Sealed { profile, health } = seal(tx, user)?;
     let phone = user.person.phone.as_ref();
-    tx.execute(
-        "INSERT INTO users (id, environment_id, tenant_id, email, email_key, phone, phone_key, profile, health, \
-         created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    tx.insert(
+        "users (id, environment_id, tenant_id, email, email_key, phone, phone_key, profile, health, created_at, updated_at)",
         params![
             user.id,
             user.environment,
@@ -32,34 +32,30 @@ pub(super) fn insert(tx: &Tx, user: &User) -> Result<()> {
             user.updated_at,
         ],
     )
-    .map_err(taken)?;
-    Ok(())
 }
 
 pub(super) fn update(tx: &Tx, user: &User) -> Result<()> {
     let Sealed { profile, health } = seal(tx, user)?;
     let phone = user.person.phone.as_ref();
-    let changed = tx
-        .execute(
-            "UPDATE users SET email = $1, email_key = $2, phone = $3, phone_key = $4, profile = $5, health = $6, \
+    // Somebody else may have changed the record since it was read here, or taken the address or the number.
+    tx.change_one(
+        "UPDATE users SET email = $1, email_key = $2, phone = $3, phone_key = $4, profile = $5, health = $6, \
          email_verified_at = $7, updated_at = $8, version = $9 WHERE id = $10 AND version = $11",
-            params![
-                user.email.address(),
-                user.email.key(),
-                phone.map(Phone::number),
-                phone.map(Phone::key),
-                profile,
-                health,
-                user.email_verified_at,
-                user.updated_at,
-                user.version,
-                user.id,
-                user.version - 1,
-            ],
-        )
-        .map_err(taken)?;
-    // Somebody else has changed the record since it was read here.
-    if changed == 0 { Err(Error::Conflict) } else { Ok(()) }
+        params![
+            user.email.address(),
+            user.email.key(),
+            phone.map(Phone::number),
+            phone.map(Phone::key),
+            profile,
+            health,
+            user.email_verified_at,
+            user.updated_at,
+            user.version,
+            user.id,
+            user.version - 1,
+        ],
+    )
+    .map_err(taken)
 }
 
 /// A user that the scope can see, unless deleted.
@@ -111,11 +107,10 @@ pub fn newest_created_at(tx: &Tx) -> Result<Option<Timestamp>> {
 }
 
 pub(crate) fn mark_email_verified(tx: &Tx, id: UserId) -> Result<()> {
-    tx.execute(
+    tx.run(
         "UPDATE users SET email_verified_at = $1, version = version + 1 WHERE id = $2 AND email_verified_at IS NULL",
         params![tx.now(), id],
-    )?;
-    Ok(())
+    )
 }
 
 pub(super) fn set_status(tx: &Tx, id: UserId, status: Status) -> Result<()> {
@@ -130,8 +125,7 @@ pub(super) fn set_status(tx: &Tx, id: UserId, status: Status) -> Result<()> {
             "UPDATE users SET deleted_at = COALESCE(deleted_at, $1), updated_at = $1, version = version + 1 WHERE id = $2"
         }
     };
-    tx.execute(sql, params![tx.now(), id])?;
-    Ok(())
+    tx.run(sql, params![tx.now(), id])
 }
 
 pub(super) fn email_is_taken(tx: &Tx, user: &User) -> Result<bool> {

@@ -55,8 +55,13 @@ async fn every_error_is_json_in_the_dialect_of_its_address() {
         );
     }
     assert_eq!(anyone.get("/users/create").await.header("allow"), "POST");
-    let mut allowed: Vec<String> =
-        anyone.send("DELETE", "/v1/users/me", "").await.header("allow").split(',').map(|m| m.trim().to_owned()).collect();
+    let mut allowed: Vec<String> = anyone
+        .send("DELETE", "/v1/users/me", "")
+        .await
+        .header("allow")
+        .split(',')
+        .map(|m| m.trim().to_owned())
+        .collect();
     allowed.sort();
     assert_eq!(allowed, ["GET", "HEAD", "POST", "PUT"]);
 }
