@@ -11,4 +11,7 @@ VALUES (sha256(:a::text::bytea), md5(:a::text)::uuid, 'enrolment', 1795262400000
 INSERT INTO outbox (id, environment_id, user_id, kind, payload, state, attempts, created_at)
 SELECT gen_random_uuid(), id, md5(:a::text)::uuid, 'enrolment', decode(repeat('5a', 222), 'hex'), 'captured', 0, 1795262400000
 FROM environments WHERE kind = 'sandbox';
+INSERT INTO audit (id, environment_id, created_at, action, actor, actor_id, user_id, request_id, changes)
+SELECT gen_random_uuid(), id, 1795262400000, 'user.created', 'key', id, md5(:a::text)::uuid, id, decode(repeat('5a', 420), 'hex')
+FROM environments WHERE kind = 'sandbox';
 COMMIT;

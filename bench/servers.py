@@ -178,8 +178,8 @@ class Usher:
         if row == "read":
             return None
         if not targets:
-            # One user, one mail and one link each, or it does not count.
-            tables = ("users", "links", "outbox")
+            # A user, a link, a mail and an entry of the audit trail each, or it does not count.
+            tables = ("users", "links", "outbox", "audit")
             return lambda: min(self.number(f"SELECT COUNT(*) FROM {table}") for table in tables)
         ids = [id for id, _ in targets]
         if self.cluster:

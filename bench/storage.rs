@@ -11,7 +11,7 @@ use rusqlite::types::Value as Cell;
 use serde_json::json;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls, Statement};
-use usher::clock::Stopwatch;
+use usher::clock::{Clock, Stopwatch};
 use usher::random;
 use uuid::Uuid;
 
@@ -20,7 +20,7 @@ use crate::{Load, Result};
 /// How many creates share a commit at the most, as in Usher.
 const GROUP: usize = 256;
 /// The tables that a create writes, in an order that foreign keys accept.
-const TABLES: &[&str] = &["users", "links", "outbox"];
+const TABLES: &[&str] = &["users", "links", "outbox", "audit"];
 
 /// What is new in each create; everything else is copied from the real one.
 struct Create {
@@ -105,6 +105,11 @@ fn next_group(creates: &Mutex<Receiver<Create>>) -> Option<Vec<Create>> {
     Some(std::iter::once(first).chain(creates.try_iter().take(GROUP - 1)).collect())
 }
 
+/// An id in the order of time, as rows have that no caller knows by their id.
+fn ordered() -> Uuid {
+    random::ordered_uuid(Clock::System.now())
+}
+
 /// Which columns of the rows are new in each create.
 #[derive(Clone, Copy, PartialEq)]
 enum Column {
@@ -128,7 +133,7 @@ fn column(table: &str, name: &str) -> Column {
         (_, "id") => Column::Id,
         (_, "email" | "email_key" | "phone" | "phone_key") => Column::Text,
         (_, "hash") => Column::Hash,
-        (_, "health" | "payload") => Column::Sealed,
+        (_, "health" | "payload" | "changes") => Column::Sealed,
         _ => Column::Same,
     }
 }
@@ -178,7 +183,7 @@ impl Model {
     fn row<'a>(&'a self, create: &'a Create) -> impl Iterator<Item = Cell> + 'a {
         self.cells.iter().map(|(column, cell)| match column {
             Column::User => Cell::Blob(create.id.as_bytes().to_vec()),
-            Column::Id => Cell::Blob(random::uuid().as_bytes().to_vec()),
+            Column::Id => Cell::Blob(ordered().as_bytes().to_vec()),
             Column::Text => Cell::Text(create.text.clone()),
             Column::Hash => Cell::Blob(random::bytes::<32>().to_vec()),
             Column::Sealed | Column::Same => cell.clone(),
@@ -279,7 +284,7 @@ fn array(column: Column, sealed: &[u8], group: &[Create]) -> Box<dyn ToSql + Syn
     let texts = |text: fn(&Create) -> String| Box::new(group.iter().map(text).collect::<Vec<_>>());
     match column {
         Column::User => texts(|create| create.id.to_string()),
-        Column::Id => texts(|_| random::uuid().to_string()),
+        Column::Id => texts(|_| ordered().to_string()),
         Column::Text => texts(|create| create.text.clone()),
         Column::Hash => Box::new(group.iter().map(|_| random::bytes::<32>().to_vec()).collect::<Vec<_>>()),
         Column::Sealed | Column::Same => Box::new(vec![sealed.to_vec(); group.len()]),
