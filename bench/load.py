@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import urllib.request
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from processes import cpu_seconds, memory_mib, reset_peak
+from processes import cpu_seconds, memory_mib, output_of, reset_peak
 
 SCRIPT = Path(__file__).with_name("load.lua")
 # Of so many existing users one is taken at random for each request that needs one.
@@ -47,8 +46,7 @@ class Request:
 class Database(Protocol):
     """A database server beside the program that is measured."""
 
-    @property
-    def pid(self) -> int: ...
+    pid: int
 
 
 class Subject(Protocol):
@@ -56,8 +54,10 @@ class Subject(Protocol):
 
     name: str
     url: str
-    cluster: Database | None
     requests: dict[str, Request]
+
+    @property
+    def cluster(self) -> Database | None: ...
 
     @property
     def pid(self) -> int: ...
@@ -88,8 +88,8 @@ class Cell:
     users: int | None = None
     complaint: str = ""
 
-    def json(self) -> dict[str, object]:
-        return asdict(self)
+    def grown_to(self, users: int) -> Cell:
+        return replace(self, users=users)
 
 
 class Numbers:
@@ -154,10 +154,10 @@ class Load:
     def wrk(self, subject: Subject, row: str, connections: int, seconds: int, targets: Path | None) -> dict[str, int]:
         request = subject.requests[row]
         first = self.numbers.take(FASTEST * (seconds + 1))
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "--latency", "-s", SCRIPT, subject.url]
-        command += ["--", request.head(subject.url.removeprefix("http://")), request.text, first]
+        command: list[object] = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "--latency"]
+        command += ["-s", SCRIPT, subject.url, "--", request.head(subject.url.removeprefix("http://")), request.text, first]
         command += [targets] if targets else []
-        return last_json(subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True).stdout)
+        return last_json(output_of(command))
 
 
 def probe(subject: Subject, request: Request, id: str, email: str) -> None:
@@ -170,7 +170,8 @@ def probe(subject: Subject, request: Request, id: str, email: str) -> None:
 
 
 def last_json(output: str) -> dict[str, int]:
-    return json.loads(output.strip().splitlines()[-1])
+    result: dict[str, int] = json.loads(output.strip().splitlines()[-1])
+    return result
 
 
 def cell(subject: str, row: str, connections: int, result: dict[str, int], spent: list[float], peak: float | None) -> Cell:

@@ -8,8 +8,9 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -17,20 +18,23 @@ TICKS = os.sysconf("SC_CLK_TCK")
 class Process:
     """A child that writes its log to a file and is ended when the benchmark leaves it."""
 
-    def __init__(self, command: list[str | Path], log: Path, **options: object) -> None:
-        options.setdefault("stdout", log.open("ab"))
+    def __init__(self, command: Sequence[object], log: Path, piped: bool = False, **options: Any) -> None:
+        """`piped` gives standard input and output to the benchmark; `options` are of `Popen`."""
         self.log = log
-        self.spawned = time.perf_counter()
-        self.child = subprocess.Popen([str(word) for word in command], stderr=log.open("ab"), **options)  # type: ignore[call-overload]
+        with log.open("ab") as end:
+            options |= {"stderr": end, "stdout": end}
+            options |= {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE} if piped else {}
+            self.spawned = time.perf_counter()
+            self.child: subprocess.Popen[bytes] = subprocess.Popen(words(command), **options)
 
     @property
     def pid(self) -> int:
         return self.child.pid
 
-    @property
-    def stdout(self) -> IO[bytes]:
+    def line(self) -> str:
+        """The next line of a piped child."""
         assert self.child.stdout is not None
-        return self.child.stdout
+        return self.child.stdout.readline().decode().strip()
 
     def wait_for(self, url: str, seconds: float = 60) -> float:
         """Polls until the address answers 200; returns how many seconds after the spawn that was."""
@@ -52,6 +56,16 @@ class Process:
             self.child.wait()
 
 
+def output_of(command: Sequence[object], text: str = "") -> str:
+    """What a command prints that is given the text; fails if it does."""
+    done = subprocess.run(words(command), input=text, stdout=subprocess.PIPE, check=True, text=True)
+    return done.stdout.strip()
+
+
+def words(command: Sequence[object]) -> list[str]:
+    return [str(word) for word in command]
+
+
 def tail(log: Path) -> str:
     return log.read_text(errors="replace")[-2000:]
 
@@ -59,7 +73,8 @@ def tail(log: Path) -> str:
 def free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
+        port: int = taken.getsockname()[1]
+        return port
 
 
 def family(root: int) -> list[int]:

@@ -14,12 +14,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from load import Cell
-from servers import ROOT
+from servers import POSTGRES, ROOT, SQLITE
 
 BEGIN, END = "<!-- bench/run --docs writes from here -->", "<!-- to here -->"
-SQLITE, POSTGRES, PEER = "Usher, SQLite", "Usher, PostgreSQL", "PocketBase"
+PEER = "PocketBase"
 HTTP_FLOOR, SQLITE_FLOOR = "floor: axum, stores nothing", "floor: bare SQLite in groups"
-POSTGRES_FLOOR, PGBENCH = "floor: bare PostgreSQL in sets", "floor: pgbench, one row of users"
+POSTGRES_FLOOR = "floor: bare PostgreSQL in sets"
+PGBENCH, PGBENCH_CREATE = "floor: pgbench, one row of users", "floor: pgbench, the rows of a create"
 # Where a target names no number of connections.
 USUAL = 64
 
@@ -56,8 +57,12 @@ class Report:
         return any(cell.failed or cell.complaint for cell in self.cells)
 
     def write_json(self, file: Path) -> None:
-        parts = {"cells": self.cells, "starts": self.starts, "targets": list(self.targets())}
-        result = {"machine": self.machine, **{name: [asdict(item) for item in items] for name, items in parts.items()}}
+        result = {
+            "machine": self.machine,
+            "cells": [asdict(cell) for cell in self.cells],
+            "starts": [asdict(start) for start in self.starts],
+            "targets": [asdict(target) for target in self.targets()],
+        }
         file.write_text(json.dumps(result, indent=2) + "\n")
 
     def write_into(self, file: Path) -> None:
@@ -74,7 +79,8 @@ class Report:
         return "\n\n".join(parts)
 
     def rows(self) -> str:
-        head = ["server", "row", "users before", "connections", "requests/s", "p50 ms", "p99 ms", "failed", "CPU µs/request", "peak MiB"]
+        head = ["server", "row", "users before", "connections", "requests/s", "p50 ms", "p99 ms", "failed"]
+        head += ["CPU µs/request", "peak MiB"]
         return table(head, [self.line(cell) for cell in self.cells], left=2)
 
     def line(self, cell: Cell) -> list[str]:
@@ -96,7 +102,7 @@ class Report:
         ]
 
     def starts_table(self) -> str:
-        rows = [[start.subject, f"{start.users:,}", f"{start.ready_ms:.0f}", f"{start.idle_mib:.1f}"] for start in self.starts]
+        rows = [[s.subject, f"{s.users:,}", f"{s.ready_ms:.0f}", f"{s.idle_mib:.1f}"] for s in self.starts]
         return table(["server", "users", "start to ready ms", "idle memory MiB"], rows, left=1)
 
     def targets_table(self) -> str:
@@ -108,7 +114,8 @@ class Report:
 
     def cell(self, subject: str, row: str, connections: int = USUAL, users: int | None = None) -> Cell | None:
         wanted = (subject, row, connections, users)
-        return next((cell for cell in self.cells if (cell.subject, cell.row, cell.connections, cell.users) == wanted), None)
+        found = (c for c in self.cells if (c.subject, c.row, c.connections, c.users) == wanted)
+        return next(found, None)
 
     def ratios(self, over: tuple[str, str], under: tuple[str, str]) -> dict[int, float]:
         """Requests a second of one row in those of another, by connections."""
@@ -156,7 +163,7 @@ class Report:
 
     def slowest(self, subject: str) -> Target:
         what = f"{subject}: p99 at {USUAL} connections, slowest row"
-        cells = [cell for cell in self.cells if cell.subject == subject and cell.connections == USUAL and cell.users is None]
+        cells = [c for c in self.cells if (c.subject, c.connections, c.users) == (subject, USUAL, None)]
         if not cells:
             return Target(what, "< 20 ms", "", None)
         slowest = max(cells, key=lambda cell: cell.p99_ms)
@@ -189,19 +196,24 @@ def ratio(what: str, goal: float, found: dict[int, float], judged: list[int]) ->
 def table(head: list[str], rows: list[list[str]], left: int) -> str:
     """Markdown that can also be read as it is. The first `left` columns are texts, the others numbers."""
     widths = [max(len(line[i]) for line in [head, *rows]) for i in range(len(head))]
-    pad = lambda line: [text.ljust(w) if i < left else text.rjust(w) for i, (text, w) in enumerate(zip(line, widths, strict=True))]
+
+    def padded(line: list[str]) -> list[str]:
+        return [text.ljust(w) if i < left else text.rjust(w) for i, (text, w) in enumerate(zip(line, widths, strict=True))]
+
     rule = ["-" * width if i < left else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in [pad(head), rule, *map(pad, rows)])
+    return "\n".join("| " + " | ".join(line) + " |" for line in [padded(head), rule, *map(padded, rows)])
 
 
 def of_pgbench(log: Path, seconds: int) -> dict[str, int]:
     """The result that pgbench's log of each transaction amounts to, in the words of `load.lua`."""
     lines = [line.split() for file in log.iterdir() for line in file.read_text().splitlines()]
     times = sorted(int(fields[2]) for fields in lines if fields[2].isdigit())
-    at = lambda share: times[min(len(times) * share // 100, len(times) - 1)] if times else 0
-    failed = len(lines) - len(times)
-    names = {"p50_us": at(50), "p99_us": at(99), "max_us": at(100)}
-    return {"requests": len(lines), "micros": seconds * 1_000_000, "refused": failed, "broken": 0, **names}
+
+    def at(percent: int) -> int:
+        return times[min(len(times) * percent // 100, len(times) - 1)] if times else 0
+
+    counts = {"requests": len(lines), "refused": len(lines) - len(times), "broken": 0}
+    return {**counts, "micros": seconds * 1_000_000, "p50_us": at(50), "p99_us": at(99), "max_us": at(100)}
 
 
 # The machine

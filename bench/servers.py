@@ -7,15 +7,16 @@ import os
 import random
 import shutil
 import sqlite3
-import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from load import Request
-from processes import Process, free_port, memory_mib
+from processes import Process, free_port, memory_mib, output_of
 
 ROOT = Path(__file__).resolve().parent.parent
+
+SQLITE, POSTGRES = "Usher, SQLite", "Usher, PostgreSQL"
 
 # The create page's example, with what has to be unique made so.
 PERSON = {
@@ -58,17 +59,16 @@ class Cluster:
     def __init__(self, home: Path) -> None:
         # The server is run by an unprivileged user, who has to get to its data.
         home.chmod(0o755)
-        tool = Process([ROOT / "tests/postgres"], home / "cluster.log", stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"TMPDIR": str(home)})
-        self.tool = tool
-        self.url = tool.stdout.readline().decode().strip()
+        variables = os.environ | {"TMPDIR": str(home)}
+        self.tool = Process([ROOT / "tests/postgres"], home / "cluster.log", piped=True, env=variables)
+        self.url = self.tool.line()
         if not self.url:
             raise RuntimeError("PostgreSQL did not start")
         data = self.ask("postgres", "SHOW data_directory")
         self.pid = int(Path(data, "postmaster.pid").read_text().split()[0])
 
     def ask(self, database: str, sql: str) -> str:
-        command = ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", f"{self.url}/{database}"]
-        return subprocess.run(command, input=sql, check=True, capture_output=True, text=True).stdout.strip()
+        return output_of(["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", f"{self.url}/{database}"], sql)
 
     def create(self, database: str) -> str:
         self.ask("postgres", f"CREATE DATABASE {database}")
@@ -87,7 +87,7 @@ class Usher:
 
     def __init__(self, binary: Path, home: Path, cluster: Cluster | None = None, database: str = "usher") -> None:
         self.binary, self.home, self.cluster, self.database = binary, home, cluster, database
-        self.name = "Usher, PostgreSQL" if cluster else "Usher, SQLite"
+        self.name = POSTGRES if cluster else SQLITE
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.postgres = cluster.create(database) if cluster else None
@@ -95,23 +95,20 @@ class Usher:
         self.file = home / "data" / "usher.db"
         banner = self.start()
         key, app = banner["key"], banner["clientId"]
-        made = self.run("key", "create", "--json", "--app", app, "--environment", "sandbox", "--access", "read")
+        made = output_of(self.command("key", "create", "--json", "--app", app, "--environment", "sandbox", "--access", "read"))
         self.requests = requests(app, key, json.loads(made)["key"])
 
-    def arguments(self, *words: str | Path) -> list[str | Path]:
+    def command(self, *words: object) -> list[object]:
         where = ["--database", self.postgres] if self.postgres else []
         return [self.binary, "--data", self.home / "data", *where, *words]
 
-    def run(self, *words: str) -> str:
-        command = [str(word) for word in self.arguments(*words)]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
     def start(self) -> dict[str, str]:
-        """Starts the server and returns what it says first; `ready` is the seconds until it answers."""
-        command = self.arguments("serve", "--json", "--listen", f"127.0.0.1:{self.port}")
-        self.process = Process(command, self.home / "log", stdout=subprocess.PIPE)
+        """Starts the server and returns what it says first; `ready` is how many seconds that took."""
+        command = self.command("serve", "--json", "--listen", f"127.0.0.1:{self.port}")
+        self.process = Process(command, self.home / "log", piped=True)
         self.ready = self.process.wait_for(f"{self.url}/readyz")
-        return json.loads(self.process.stdout.readline())
+        banner: dict[str, str] = json.loads(self.process.line())
+        return banner
 
     @property
     def pid(self) -> int:
@@ -119,6 +116,9 @@ class Usher:
 
     def stop(self) -> None:
         self.process.stop()
+
+    def kill(self) -> None:
+        self.process.child.kill()
 
     def starts(self, times: int) -> list[float]:
         """Stops and starts again so often; milliseconds to ready."""
@@ -171,7 +171,8 @@ class Usher:
         else:
             last = self.number("SELECT COALESCE(MAX(rowid), 0) FROM users")
             rows = random.sample(range(1, last + 1), min(limit, last))
-            found = [pair for some in chunks(rows) for pair in self.query(f"SELECT hex(id), email FROM users WHERE rowid IN ({some})")]
+            asked = (f"SELECT hex(id), email FROM users WHERE rowid IN ({some})" for some in chunks(rows))
+            found = [pair for sql in asked for pair in self.query(sql)]
         return [(dashed(id), email) for id, email in found]
 
     def evidence(self, row: str, targets: list[tuple[str, str]]) -> Callable[[], int] | None:
@@ -186,10 +187,11 @@ class Usher:
             listed = ",".join(ids)
             return lambda: self.number(f"SELECT SUM(version) FROM users WHERE id = ANY ('{{{listed}}}')")
         blobs = ["x'" + id.replace("-", "") + "'" for id in ids]
-        return lambda: sum(self.number(f"SELECT SUM(version) FROM users WHERE id IN ({some})") for some in chunks(blobs))
+        asked = [f"SELECT SUM(version) FROM users WHERE id IN ({some})" for some in chunks(blobs)]
+        return lambda: sum(map(self.number, asked))
 
 
-def chunks(values: list[object] | list[int] | list[str], size: int = 5000) -> Iterable[str]:
+def chunks(values: Sequence[object], size: int = 5000) -> Iterable[str]:
     return (",".join(map(str, values[at : at + size])) for at in range(0, len(values), size))
 
 

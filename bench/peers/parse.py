@@ -34,7 +34,7 @@ class Parse:
         home.mkdir(parents=True)
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        command = ["node", modules / "parse-server/bin/parse-server", "--appId", "bench", "--masterKey", "bench"]
+        command: list[object] = ["node", modules / "parse-server/bin/parse-server", "--appId", "bench", "--masterKey", "bench"]
         command += ["--databaseURI", cluster.create(DATABASE), "--host", "127.0.0.1", "--port", port]
         command += ["--serverURL", f"{self.url}/parse", "--logsFolder", home / "logs"]
         self.process = Process(command, home / "log", cwd=home)
@@ -60,7 +60,8 @@ class Parse:
         found = {
             "create": 'SELECT COUNT(*) FROM "People"',
             # The doctor has the number of the last change, and numbers only grow.
-            "update": """SELECT COALESCE(MAX(SUBSTR("doctorFullname", 5)::bigint), 0) FROM "People" WHERE "doctorFullname" ~ '[0-9]'""",
+            "update": """SELECT COALESCE(MAX(SUBSTR("doctorFullname", 5)::bigint), 0) FROM "People"
+                WHERE "doctorFullname" ~ '[0-9]'""",
         }.get(row)
         return (lambda: int(self.cluster.ask(DATABASE, found))) if found else None
 

