@@ -40,9 +40,11 @@ CREATE TABLE keys (
     last_used_at BIGINT
 );
 
+-- What grows with the users does not reference its environment: environments are never removed, and PostgreSQL would
+-- lock that one row, which all writers share, for every row that is added.
 CREATE TABLE users (
     id UUID PRIMARY KEY,
-    environment_id UUID NOT NULL REFERENCES environments (id),
+    environment_id UUID NOT NULL,
     tenant_id UUID REFERENCES tenants (id),
     -- As sent, and as compared.
     email TEXT NOT NULL,
@@ -97,7 +99,7 @@ CREATE INDEX signing_keys_environment ON signing_keys (environment_id, created_a
 -- Side effects to come, written with the change that causes them.
 CREATE TABLE outbox (
     id UUID PRIMARY KEY,
-    environment_id UUID NOT NULL REFERENCES environments (id),
+    environment_id UUID NOT NULL,
     user_id UUID NOT NULL REFERENCES users (id),
     kind TEXT NOT NULL,
     -- Sealed JSON.
@@ -112,6 +114,6 @@ CREATE TABLE outbox (
     -- The other side's words for the last failure.
     failure TEXT
 );
-CREATE INDEX outbox_due ON outbox (due_at);
+CREATE INDEX outbox_due ON outbox (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX outbox_recent ON outbox (created_at);
 CREATE INDEX outbox_user ON outbox (user_id);

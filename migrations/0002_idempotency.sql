@@ -2,7 +2,7 @@
 CREATE TABLE idempotency (
     -- Hash of environment, key or person, method and path, and the caller's idempotency key.
     owner BYTEA PRIMARY KEY,
-    environment_id UUID NOT NULL REFERENCES environments (id),
+    environment_id UUID NOT NULL,
     fingerprint BYTEA NOT NULL,
     -- Sealed.
     answer BYTEA NOT NULL,

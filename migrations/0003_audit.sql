@@ -2,7 +2,7 @@
 CREATE TABLE audit (
     -- Of UUID version 7: in the order of time.
     id UUID PRIMARY KEY,
-    environment_id UUID NOT NULL REFERENCES environments (id),
+    environment_id UUID NOT NULL,
     created_at BIGINT NOT NULL,
     action TEXT NOT NULL,
     -- `key`, `person` or `operator`, and the id of the first two.

@@ -15,6 +15,12 @@ use crate::error::{Error, Result};
 /// How long to wait for another process (a command line beside the server) to finish its write.
 const BUSY_MS: u32 = 5000;
 
+/// How large the write-ahead log grows before it is written back, in pages of 4 KiB: a page that many writes touch is
+/// written back once for all of them.
+const CHECKPOINT_PAGES: u32 = 4000;
+/// How much of the file the writer keeps in memory, in KiB.
+const CACHE_KIB: u32 = 8192;
+
 /// One connection, with the settings that durability rests on.
 pub(super) struct Connection(rusqlite::Connection, Rare);
 
@@ -84,6 +90,8 @@ impl Connection {
         connection.batch(&format!("PRAGMA busy_timeout={BUSY_MS}"))?;
         if !flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY) {
             connection.batch("PRAGMA journal_mode=WAL")?;
+            connection
+                .batch(&format!("PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}; PRAGMA cache_size=-{CACHE_KIB}"))?;
         }
         connection
             .batch("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY;")?;
