@@ -3,7 +3,7 @@
 --   wrk … -s load.lua URL -- HEAD BODY FIRST [TARGETS]
 --
 -- HEAD and BODY are templates of the request. `{n}` is a number that no other request of the run has, counted from FIRST,
--- `{phone}` ten digits made of it, `{length}` that of the body; `{id}` and `{email}` are of a random line of TARGETS.
+-- `{phone}` ten digits made of it, in no order, `{length}` that of the body; `{id}` and `{email}` are of a random line of TARGETS.
 
 local head, body, n, targets
 local values = {}
@@ -42,7 +42,7 @@ end
 function request()
   n = n + 1
   values.n = string.format("%d", n)
-  values.phone = string.format("%d", 2000000000 + n)
+  values.phone = string.format("%.0f", 2e9 + n * 999983 % 8e9)
   if targets then
     values.id, values.email = targets[math.random(#targets)]:match("([^\t]*)\t(.*)")
   end

@@ -18,9 +18,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 SQLITE, POSTGRES = "Usher, SQLite", "Usher, PostgreSQL"
 
-# The create page's example, with what has to be unique made so.
+# The create page's example, with what has to be unique made so. Addresses and numbers come in no order, as in life.
 PERSON = {
-    "email": "jane.{n}@example.com",
+    "email": "jane.{phone}@example.com",
     "firstname": "Jane",
     "lastname": "Doe",
     "phonenumber": "{phone}",
