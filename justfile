@@ -12,6 +12,10 @@ build:
 test *arguments:
     cargo test --locked {{ arguments }}
 
+# Measure, on a machine that does nothing else; `just bench --help` says what there is
+bench *arguments:
+    bench/run {{ arguments }}
+
 # Install what the tests need beyond Rust
 setup:
     tests/setup
