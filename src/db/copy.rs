@@ -72,7 +72,7 @@ pub async fn copy(
     target.write(move |tx| begin(tx, &origin, tables)).await?;
     let (writer, handle, progress) = (target.clone(), Handle::current(), Arc::new(progress));
     // One read transaction for all of it, so that the copy is of one moment, whoever writes meanwhile.
-    let copied = source.read(move |snapshot| {
+    let copied = source.scan(move |snapshot| {
         let mut course = Course {
             tables,
             target: &writer,

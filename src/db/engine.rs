@@ -60,17 +60,23 @@ pub(super) trait Connection: Send {
 
 /// The answers of queries about tables that hardly ever change, for the operations of one transaction to share.
 #[derive(Default)]
-pub(super) struct Rare(RefCell<Vec<(String, Vec<Value<'static>>, Vec<Row>)>>);
+pub(super) struct Rare(RefCell<Vec<Answer>>);
+
+struct Answer {
+    sql: String,
+    params: Vec<Value<'static>>,
+    rows: Vec<Row>,
+}
 
 impl Rare {
     /// The answer that is known, or else the one that `ask` gives.
     pub(super) fn get(&self, sql: &str, params: &[Value], ask: impl FnOnce() -> Result<Vec<Row>>) -> Result<Vec<Row>> {
-        if let Some((_, _, rows)) = self.0.borrow().iter().find(|(s, p, _)| s == sql && p == params) {
-            return Ok(rows.clone());
+        if let Some(known) = self.0.borrow().iter().find(|known| known.sql == sql && known.params == params) {
+            return Ok(known.rows.clone());
         }
         let rows = ask()?;
         let params = params.iter().cloned().map(Value::into_owned).collect();
-        self.0.borrow_mut().push((sql.to_owned(), params, rows.clone()));
+        self.0.borrow_mut().push(Answer { sql: sql.to_owned(), params, rows: rows.clone() });
         Ok(rows)
     }
 
@@ -99,6 +105,8 @@ pub(super) struct Engine {
     queue: Option<SyncSender<Box<dyn Job>>>,
     writers: Vec<JoinHandle<()>>,
     open_reader: Open,
+    /// Whether a look at a few rows takes no longer than waking a thread.
+    reads_are_quick: bool,
     idle_readers: Mutex<Vec<Box<dyn Connection>>>,
     reader_permits: Semaphore,
     /// Why no more is written, once a disk has failed.
@@ -107,7 +115,7 @@ pub(super) struct Engine {
 
 impl Engine {
     /// Starts a thread for each of `writers`.
-    pub(super) fn start(writers: Vec<Box<dyn Connection>>, open_reader: Open) -> Result<Engine> {
+    pub(super) fn start(writers: Vec<Box<dyn Connection>>, open_reader: Open, reads_are_quick: bool) -> Result<Engine> {
         let (queue, jobs) = sync_channel(QUEUE);
         let (fail, failed) = watch::channel(None);
         let shared = Arc::new((Mutex::new(jobs), fail));
@@ -120,6 +128,7 @@ impl Engine {
             queue: Some(queue),
             writers: writers.into_iter().enumerate().map(start).collect::<Result<_>>()?,
             open_reader,
+            reads_are_quick,
             idle_readers: Mutex::default(),
             reader_permits: Semaphore::new(READERS),
             failed,
@@ -158,31 +167,50 @@ impl Engine {
         }
     }
 
+    /// Looks at a few rows. Where that means no waiting for a server, it happens on the caller's thread: to wake another one
+    /// would take longer than the look.
     pub(super) async fn read<T, F>(self: &Arc<Self>, operation: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&dyn Connection) -> Result<T> + Send + 'static,
+    {
+        if !self.reads_are_quick {
+            return self.scan(operation).await;
+        }
+        let _permit = self.reader_permits.acquire().await.map_err(Error::internal)?;
+        self.read_now(&operation)
+    }
+
+    /// Reads as long as it takes, on a thread that may block.
+    pub(super) async fn scan<T, F>(self: &Arc<Self>, operation: F) -> Result<T>
     where
         T: Send + 'static,
         F: Fn(&dyn Connection) -> Result<T> + Send + 'static,
     {
         let _permit = self.reader_permits.acquire().await.map_err(Error::internal)?;
         let engine = Arc::clone(self);
-        let reading = move || {
-            let idle = engine.idle_readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let mut connection = idle.map_or_else(|| (engine.open_reader)(), Ok)?;
-            connection.ready()?;
-            connection.rare().forget();
-            connection.begin_read()?;
-            let answer = operation(connection.as_ref());
-            connection.end_read()?;
-            engine.idle_readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-            answer
-        };
-        tokio::task::spawn_blocking(reading).await.map_err(Error::internal)?
+        let scanning = tokio::task::spawn_blocking(move || engine.read_now(&operation));
+        scanning.await.map_err(Error::internal)?
+    }
+
+    fn read_now<T>(&self, operation: &dyn Fn(&dyn Connection) -> Result<T>) -> Result<T> {
+        let idle = self.idle_readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut connection = idle.map_or_else(|| (self.open_reader)(), Ok)?;
+        connection.ready()?;
+        connection.rare().forget();
+        connection.begin_read()?;
+        let answer = operation(connection.as_ref());
+        connection.end_read()?;
+        self.idle_readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        answer
     }
 }
 
-/// Ends the writers after what is queued, so that they close the database in good order.
+/// Ends the writers after what is queued, so that they close the database in good order: last of all, for SQLite writes its
+/// log back when the last connection is closed, and one that only reads cannot.
 impl Drop for Engine {
     fn drop(&mut self) {
+        self.idle_readers.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
         self.queue = None;
         for writer in self.writers.drain(..) {
             let _ = writer.join();
@@ -246,7 +274,9 @@ fn writer_loop(
         if let Some(error) = commit.as_ref().err().filter(|e| matches!(e, Error::DiskFailed(_))).or(of_a_job).cloned() {
             // What the file holds is not known any more, so nothing that follows could be promised.
             fail.send_replace(Some(error.clone()));
-            group.into_iter().for_each(|job| job.answer(Err(error.clone())));
+            for job in group {
+                job.answer(Err(error.clone()));
+            }
             return;
         }
         for mut job in group {
@@ -267,12 +297,11 @@ fn together(connection: &dyn Connection, group: &mut [Box<dyn Job>]) -> Result<(
         pipeline.open();
         let done = in_a_pipeline(connection, pipeline, group);
         pipeline.close();
-        match done {
-            Err(Error::Unavailable(_) | Error::StorageFull | Error::Busy) => return done,
-            Err(_) if connection.ended() => return done,
-            Err(_) => connection.batch("ROLLBACK")?,
-            Ok(()) => return done,
+        let hopeless = matches!(done, Err(Error::Unavailable(_) | Error::StorageFull | Error::Busy));
+        if done.is_ok() || hopeless || connection.ended() {
+            return done;
         }
+        connection.batch("ROLLBACK")?;
     }
     in_one_transaction(connection, group)
 }

@@ -203,7 +203,8 @@ impl Store {
         self.engine.write(self.in_transaction(operation)).await
     }
 
-    /// Runs `operation` on a consistent snapshot.
+    /// Runs `operation` on a consistent snapshot. For a look at a few rows, found by an index; anything longer is for
+    /// [`Store::scan`].
     ///
     /// # Errors
     /// What the operation returns, or [`Error::Internal`] of the engine.
@@ -213,6 +214,18 @@ impl Store {
         F: Fn(&Tx) -> Result<T> + Send + 'static,
     {
         self.engine.read(self.in_transaction(operation)).await
+    }
+
+    /// Runs `operation`, which may take its time, on a consistent snapshot.
+    ///
+    /// # Errors
+    /// What the operation returns, or [`Error::Internal`] of the engine.
+    pub async fn scan<T, F>(&self, operation: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&Tx) -> Result<T> + Send + 'static,
+    {
+        self.engine.scan(self.in_transaction(operation)).await
     }
 
     fn in_transaction<T, F>(&self, operation: F) -> impl Fn(&dyn Connection) -> Result<T> + Send + 'static
@@ -240,7 +253,7 @@ impl Store {
     /// # Errors
     /// The engine does not answer.
     pub async fn inspect(&self) -> Result<Vec<(&'static str, String, bool)>> {
-        let mut findings = self.engine.read(|connection| connection.inspect()).await?;
+        let mut findings = self.engine.scan(|connection| connection.inspect()).await?;
         let version = self.read(migrate::version).await?;
         findings.push(("schema version", version.to_string(), version == migrate::NEWEST));
         findings.push(("data key", self.context.vault.key_id(), true));

@@ -197,7 +197,9 @@ mod tests {
         pipeline.open();
         for steps in operations {
             pipeline.begin_operation();
-            steps.into_iter().for_each(|step| assert!(pipeline.keep(|| step)));
+            for step in steps {
+                assert!(pipeline.keep(|| step));
+            }
         }
         let show = |batch: Batch| format!("{} {:?}", batch.sql.replace(" ON CONFLICT DO NOTHING", ""), batch.params);
         pipeline.take().into_iter().map(show).collect()

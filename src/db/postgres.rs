@@ -43,7 +43,7 @@ pub(super) fn start(url: &str) -> Result<Engine> {
     let writers = (0..WRITERS)
         .map(|_| Connection::new(&config).map(|connection| Box::new(connection) as Box<dyn Common>))
         .collect::<Result<_>>()?;
-    Engine::start(writers, Box::new(move || Ok(Box::new(Connection::new(&config)?))))
+    Engine::start(writers, Box::new(move || Ok(Box::new(Connection::new(&config)?))), false)
 }
 
 /// Reads one value from a table `meta`, changing nothing.

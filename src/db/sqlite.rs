@@ -17,9 +17,9 @@ const BUSY_MS: u32 = 5000;
 
 /// How large the write-ahead log grows before it is written back, in pages of 4 KiB: a page that many writes touch is
 /// written back once for all of them.
-const CHECKPOINT_PAGES: u32 = 4000;
+const CHECKPOINT_PAGES: u32 = 16_000;
 /// How much of the file the writer keeps in memory, in KiB.
-const CACHE_KIB: u32 = 8192;
+const CACHE_KIB: u32 = 65_536;
 
 /// One connection, with the settings that durability rests on.
 pub(super) struct Connection(rusqlite::Connection, Rare);
@@ -59,7 +59,7 @@ pub(super) fn start(path: &Path) -> Result<Engine> {
     let path = path.to_owned();
     let open_reader =
         move || -> Result<Box<dyn Common>> { Ok(Box::new(Connection::open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?)) };
-    Engine::start(vec![Box::new(writer)], Box::new(open_reader))
+    Engine::start(vec![Box::new(writer)], Box::new(open_reader), true)
 }
 
 /// The tables that `migrations` make, in the order in which they are made.

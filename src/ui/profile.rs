@@ -47,7 +47,7 @@ pub async fn show(State(api): State<Api>, headers: HeaderMap) -> Result<Response
     let session = session_of(&headers);
     let found = api
         .store
-        .read(move |tx| {
+        .scan(move |tx| {
             let user = session.as_ref().map_or(Ok(None), |session| tokens::session_user(tx, session))?;
             let Some((user, since)) = user else { return Ok(None) };
             let environment = apps::by_id(tx, user.environment)?;
