@@ -5,9 +5,10 @@
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot, watch};
 
@@ -21,6 +22,8 @@ const QUEUE: usize = 4096;
 const GROUP: usize = 256;
 /// How many reads run at once.
 const READERS: usize = 4;
+/// How often an engine looks after its files.
+const UPKEEP: Duration = Duration::from_millis(100);
 /// How often an operation that met another in the database is run again.
 const TRIES: usize = 8;
 
@@ -99,13 +102,25 @@ pub(super) enum Found {
 /// Opens one more connection for reading.
 type Open = Box<dyn Fn() -> Result<Box<dyn Connection>> + Send + Sync>;
 
+/// What an engine is made of.
+pub(super) struct Parts {
+    /// Each gets a thread.
+    pub(super) writers: Vec<Box<dyn Connection>>,
+    pub(super) open_reader: Open,
+    /// Whether a look at a few rows takes no longer than waking a thread.
+    pub(super) reads_are_quick: bool,
+    /// What is to be done beside writing, every [`UPKEEP`].
+    pub(super) upkeep: Option<Box<dyn FnMut() -> Result<()> + Send>>,
+}
+
 /// A database that can be written to and read from.
 pub(super) struct Engine {
     /// `None` only while the engine is being dropped.
     queue: Option<SyncSender<Box<dyn Job>>>,
     writers: Vec<JoinHandle<()>>,
+    /// Ends when its channel closes.
+    upkeep: Option<(SyncSender<()>, JoinHandle<()>)>,
     open_reader: Open,
-    /// Whether a look at a few rows takes no longer than waking a thread.
     reads_are_quick: bool,
     idle_readers: Mutex<Vec<Box<dyn Connection>>>,
     reader_permits: Semaphore,
@@ -114,11 +129,11 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Starts a thread for each of `writers`.
-    pub(super) fn start(writers: Vec<Box<dyn Connection>>, open_reader: Open, reads_are_quick: bool) -> Result<Engine> {
+    pub(super) fn start(parts: Parts) -> Result<Engine> {
         let (queue, jobs) = sync_channel(QUEUE);
         let (fail, failed) = watch::channel(None);
         let shared = Arc::new((Mutex::new(jobs), fail));
+        let upkeep = parts.upkeep.map(|work| upkeep(work, Arc::clone(&shared))).transpose()?;
         let start = |(number, connection): (usize, Box<dyn Connection>)| {
             let shared = Arc::clone(&shared);
             let thread = std::thread::Builder::new().name(format!("usher-writer-{number}"));
@@ -126,9 +141,10 @@ impl Engine {
         };
         Ok(Engine {
             queue: Some(queue),
-            writers: writers.into_iter().enumerate().map(start).collect::<Result<_>>()?,
-            open_reader,
-            reads_are_quick,
+            writers: parts.writers.into_iter().enumerate().map(start).collect::<Result<_>>()?,
+            upkeep,
+            open_reader: parts.open_reader,
+            reads_are_quick: parts.reads_are_quick,
             idle_readers: Mutex::default(),
             reader_permits: Semaphore::new(READERS),
             failed,
@@ -211,6 +227,10 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.idle_readers.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+        if let Some((channel, thread)) = self.upkeep.take() {
+            drop(channel);
+            let _ = thread.join();
+        }
         self.queue = None;
         for writer in self.writers.drain(..) {
             let _ = writer.join();
@@ -256,6 +276,26 @@ impl<T: Send, F: Fn(&dyn Connection) -> Result<T> + Send> Job for Operation<T, F
         // A caller that has gone away does not undo what is durable.
         let _ = self.reply.send(outcome);
     }
+}
+
+/// What the threads of an engine share: the queue, and the word that a disk has failed.
+type Shared = (Mutex<Receiver<Box<dyn Job>>>, watch::Sender<Option<Error>>);
+
+fn upkeep(
+    mut work: Box<dyn FnMut() -> Result<()> + Send>,
+    shared: Arc<Shared>,
+) -> Result<(SyncSender<()>, JoinHandle<()>)> {
+    let (channel, end) = sync_channel(0);
+    let keep_up = move || {
+        while end.recv_timeout(UPKEEP) == Err(RecvTimeoutError::Timeout) {
+            if let Err(error @ Error::DiskFailed(_)) = work() {
+                shared.1.send_replace(Some(error));
+                return;
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name("usher-upkeep".into()).spawn(keep_up).map_err(Error::internal)?;
+    Ok((channel, thread))
 }
 
 fn writer_loop(

@@ -12,7 +12,7 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Config, NoTls, Statement};
 
-use super::engine::{Connection as Common, Engine, Found, Rare};
+use super::engine::{Connection as Common, Engine, Found, Parts, Rare};
 use super::pipeline::{Batch, Pipeline, Step};
 use super::value::{Row, Value};
 use crate::error::{Error, Result};
@@ -43,7 +43,12 @@ pub(super) fn start(url: &str) -> Result<Engine> {
     let writers = (0..WRITERS)
         .map(|_| Connection::new(&config).map(|connection| Box::new(connection) as Box<dyn Common>))
         .collect::<Result<_>>()?;
-    Engine::start(writers, Box::new(move || Ok(Box::new(Connection::new(&config)?))), false)
+    Engine::start(Parts {
+        writers,
+        open_reader: Box::new(move || Ok(Box::new(Connection::new(&config)?))),
+        reads_are_quick: false,
+        upkeep: None,
+    })
 }
 
 /// Reads one value from a table `meta`, changing nothing.

@@ -8,7 +8,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{ErrorCode, OpenFlags, ToSql};
 
 use super::copy::Table;
-use super::engine::{Connection as Common, Engine, Found, Rare};
+use super::engine::{Connection as Common, Engine, Found, Parts, Rare};
 use super::value::{Row, Value};
 use crate::error::{Error, Result};
 
@@ -17,7 +17,9 @@ const BUSY_MS: u32 = 5000;
 
 /// How large the write-ahead log grows before it is written back, in pages of 4 KiB: a page that many writes touch is
 /// written back once for all of them.
-const CHECKPOINT_PAGES: u32 = 16_000;
+const CHECKPOINT_PAGES: i64 = 16_000;
+/// How much of it may be left for the moment in which writing waits.
+const LAST_PAGES: i64 = 200;
 /// How much of the file the writer keeps in memory, in KiB.
 const CACHE_KIB: u32 = 65_536;
 
@@ -56,10 +58,39 @@ pub(super) fn start(path: &Path) -> Result<Engine> {
     let private = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path);
     private.map_err(|e| unusable(path, &Error::internal(e)))?;
     let writer = Connection::open(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| unusable(path, &e))?;
+    let keeper = Connection::open(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| unusable(path, &e))?;
+    // Whoever reads for long is not waited for: the log grows on until the next time.
+    keeper.batch("PRAGMA busy_timeout=20")?;
+    let upkeep = Box::new(move || write_back(&keeper));
     let path = path.to_owned();
     let open_reader =
         move || -> Result<Box<dyn Common>> { Ok(Box::new(Connection::open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?)) };
-    Engine::start(vec![Box::new(writer)], Box::new(open_reader), true)
+    Engine::start(Parts {
+        writers: vec![Box::new(writer)],
+        open_reader: Box::new(open_reader),
+        reads_are_quick: true,
+        upkeep: Some(upkeep),
+    })
+}
+
+/// Writes the log back into the file, beside the writer: most of it while the writer goes on, the rest while it waits for a
+/// moment, so that the log begins anew. Done by the writer, as is SQLite's default, it would hold up everyone meanwhile.
+fn write_back(connection: &Connection) -> Result<()> {
+    let left = |mode: &str| -> Result<i64> {
+        let row = connection.query(&format!("PRAGMA wal_checkpoint({mode})"), &[])?.pop();
+        let row = row.ok_or_else(|| Error::internal("no answer"))?;
+        Ok(row.get::<i64>(1)? - row.get::<i64>(2)?)
+    };
+    if left("NOOP")? < CHECKPOINT_PAGES {
+        return Ok(());
+    }
+    // What is written meanwhile is less each time.
+    for _ in 0..8 {
+        if left("PASSIVE")? < LAST_PAGES {
+            break;
+        }
+    }
+    left("RESTART").map(|_| ())
 }
 
 /// The tables that `migrations` make, in the order in which they are made.
