@@ -16,6 +16,14 @@ test *arguments:
 bench *arguments:
     bench/run {{ arguments }}
 
+# Inject the faults of docs/RELIABILITY.md into the release build; `just faults long` with all numbers, for hours
+faults *arguments:
+    tests/fault/run {{ arguments }}
+
+# Show that each fault case fails once what it guards is taken out
+mutations *ids:
+    tests/fault/mutate {{ ids }}
+
 # Install what the tests need beyond Rust
 setup:
     tests/setup

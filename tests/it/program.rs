@@ -126,7 +126,8 @@ impl Drop for Program {
 
 /// The program with its data in `folder` and no settings from outside.
 pub fn usher(folder: &Folder) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_usher"));
+    let program = std::env::var_os("USHER_FAULT_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_usher").into());
+    let mut command = Command::new(program);
     command.env_clear().env("USHER_DATA", &folder.0).current_dir(&folder.0);
     command.envs(folder.database().map(|url| ("USHER_DATABASE", url)));
     command

@@ -1,0 +1,130 @@
+//! Stopping, and a database that stops.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{scope, sleep};
+use std::time::{Duration, Instant};
+
+use crate::case::Case;
+use crate::cluster::Cluster;
+use crate::harness::Folder;
+use crate::site::{Server, Site};
+use crate::wire::{Call, Line, Stop, Volley, person, volley};
+
+/// SIGTERM with requests, half headers and idle connections on the wire.
+pub fn sigterm(case: &mut Case) {
+    let site = Site::new();
+    let mut server = site.serve();
+    let requests: u64 = case.pick(100, 200);
+    let creates = |server: &Server| {
+        let url = server.url.clone();
+        let calls: Vec<Call> = (0..requests).map(|id| Call::create(&site.sandbox, &person(id))).collect();
+        Volley::ready(calls.into_iter().map(|call| (url.as_str(), call)))
+    };
+    let in_flight = creates(&server);
+    let mut silent: Vec<Line> = (0..100).map(|_| Line::to(&server.url).unwrap()).collect();
+    // Half a header costs the server its whole patience, on one engine as on the other.
+    let half = if site.database.is_none() || case.pick(false, true) { 50 } else { 0 };
+    silent.iter_mut().take(half).for_each(|line| line.write(b"POST /users/create HTTP/1.1\r\nHost: us").unwrap());
+    for line in silent.iter_mut().skip(50) {
+        assert_eq!(line.send(&Call::get("/livez")).unwrap().status, 200);
+    }
+    server.signal("TERM");
+    sleep(Duration::from_millis(100));
+    let start = Instant::now();
+    let ready = server.status("/readyz");
+    assert!(matches!(ready, 0 | 503) && start.elapsed() < Duration::from_millis(100), "/readyz is {ready}");
+    sleep(Duration::from_secs(case.pick(1, 2)));
+    let done = in_flight.release().into_iter().filter(|answer| answer.as_ref().is_ok_and(|a| a.status == 200)).count();
+    assert_eq!(done as u64, requests, "requests that were under way were cut off");
+    let (code, took) = server.ended_within(Duration::from_secs(10));
+    assert_eq!(code, Some(0), "{}", server.log());
+    case.note("finished", done);
+    case.note("ms to the end after them", usize::try_from(took.as_millis()).unwrap());
+
+    let mut server = site.serve();
+    assert_eq!(site.count("users") as u64, requests);
+    let _held = Volley::ready((0..9).map(|id| (server.url.as_str(), Call::create(&site.sandbox, &person(900 + id)))));
+    sleep(Duration::from_millis(50));
+    server.signal("TERM");
+    sleep(Duration::from_millis(200));
+    server.signal("TERM");
+    let (code, took) = server.ended_within(Duration::from_secs(1));
+    assert!(code != Some(0) && took < Duration::from_millis(500), "the second SIGTERM: {code:?} after {took:?}");
+}
+
+/// The database is stopped, and later frozen, under 200 requests a second.
+pub fn database_away(case: &mut Case) {
+    let Some(cluster) = Cluster::start() else { return };
+    let site = Site::on(Folder::new(), Some(format!("{}/postgres", cluster.url)));
+    let server = site.serve();
+    let away = Duration::from_secs(case.pick(3, 30));
+    let mut faults = vec![("stop", "start", Duration::from_secs(5) + Duration::from_millis(200))];
+    if case.pick(false, true) {
+        // The server waits for an answer before it takes a silent database for gone.
+        faults.push(("freeze", "thaw", Duration::from_secs(15) + Duration::from_millis(200)));
+    }
+    let next = AtomicU64::new(1);
+    let done = Mutex::new(Vec::new());
+    for (begin, end, patience) in faults {
+        let stop = AtomicBool::new(false);
+        scope(|scope| {
+            // 200 a second, whatever becomes of them.
+            scope.spawn(|| {
+                let start = Instant::now();
+                for n in 1_u32.. {
+                    if stop.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    scope.spawn(|| {
+                        let (id, sent) = (next.fetch_add(1, Ordering::SeqCst), Instant::now());
+                        let answer = Call::create(&site.sandbox, &person(id)).send(&server.url).unwrap();
+                        assert!(sent.elapsed() < patience + Duration::from_secs(1), "{:?}", sent.elapsed());
+                        assert!(matches!(answer.status, 200 | 503), "{answer:?}");
+                        assert!(answer.status == 200 || answer.header("retry-after").is_some(), "{answer:?}");
+                        done.lock().unwrap().push((id, answer.status));
+                    });
+                    sleep((start + n * Duration::from_millis(5)).saturating_duration_since(Instant::now()));
+                }
+            });
+            let _stop = Stop(&stop);
+            sleep(Duration::from_millis(500));
+            cluster.order(begin);
+            let gone = Instant::now();
+            let mut alive = Vec::new();
+            while gone.elapsed() < away {
+                let start = Instant::now();
+                assert_eq!(server.status("/livez"), 200);
+                alive.push(start.elapsed());
+                if begin == "stop" {
+                    assert_eq!(server.status("/readyz"), 503);
+                }
+                sleep(Duration::from_millis(100));
+            }
+            // All but what the machine itself holds up.
+            alive.sort_unstable();
+            let slow = alive[alive.len() * 9 / 10];
+            assert!(slow < Duration::from_millis(50), "/livez took {slow:?}");
+            cluster.order(end);
+            let back = Instant::now();
+            let create = || Call::create(&site.sandbox, &person(next.fetch_add(1, Ordering::SeqCst)));
+            while server.status("/readyz") != 200 || create().send(&server.url).unwrap().status != 200 {
+                assert!(back.elapsed() < Duration::from_secs(5), "it has not recovered");
+            }
+            assert!(back.elapsed() < Duration::from_secs(5), "it recovered after {:?}", back.elapsed());
+            case.note("ms to recover", usize::try_from(back.elapsed().as_millis()).unwrap());
+            sleep(Duration::from_millis(500));
+        });
+    }
+    let calls = (0..500).map(|id| (server.url.as_str(), Call::create(&site.sandbox, &person(1_000_000 + id))));
+    let statuses: Vec<u16> = volley(calls).iter().map(|answer| answer.status).collect();
+    assert!(statuses.iter().all(|status| *status == 200), "500 at once: {statuses:?}");
+    let (done, stored) = (done.into_inner().unwrap(), site.persons());
+    let lost: Vec<_> = done.iter().filter(|(id, status)| *status == 200 && !stored.contains(id)).collect();
+    assert!(lost.is_empty(), "acknowledged and gone: {lost:?}");
+    let refused = done.iter().filter(|(_, status)| *status == 503).count();
+    assert!(refused > 50, "the requests met the fault");
+    site.assert_whole();
+    case.note("acknowledged", done.len() - refused);
+    case.note("refused with 503", refused);
+}
