@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 
@@ -49,23 +49,63 @@ fn name(folder: &Path) -> String {
 }
 
 fn sql(text: &str) {
-    let output = Command::new("psql").args(["-qAt", "-c", text, &format!("{}/postgres", url())]).output().unwrap();
-    assert!(output.status.success(), "{text}: {}", String::from_utf8_lossy(&output.stderr));
+    shared().sql("postgres", text);
 }
 
 fn url() -> &'static str {
-    // The cluster lives until the pipe to it closes, which the end of this process does.
-    static CLUSTER: OnceLock<(String, Child)> = OnceLock::new();
-    let start = || {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/postgres");
-        let mut child = Command::new(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        if line.is_empty() {
+    &shared().url
+}
+
+/// The cluster that the tests share.
+pub fn shared() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(|| {
+        Cluster::start(&[]).unwrap_or_else(|| {
             crate::harness::skip("the suite on PostgreSQL", "there is no PostgreSQL server here");
             std::process::exit(0);
-        }
-        (line.trim().to_owned(), child)
-    };
-    &CLUSTER.get_or_init(start).0
+        })
+    })
+}
+
+/// A PostgreSQL cluster.
+pub struct Cluster {
+    /// Its address, for the name of a database to follow.
+    pub url: String,
+    /// Where `psql`, `pg_dump` and the like are.
+    pub tools: PathBuf,
+    /// Its files.
+    pub folder: PathBuf,
+    /// The cluster lives until the pipe to it closes, which the end of this process does.
+    _script: Child,
+}
+
+impl Cluster {
+    /// Starts one; `None` where there is no PostgreSQL.
+    pub fn start(options: &[&str]) -> Option<Cluster> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/postgres");
+        let mut child =
+            Command::new(script).args(options).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let (url, tools, folder) = (lines.next()?, lines.next()?.into(), lines.next()?.into());
+        Some(Cluster { url, tools, folder, _script: child })
+    }
+
+    /// What `psql` prints for a statement.
+    pub fn sql(&self, database: &str, text: &str) -> String {
+        self.run("psql", &["-qAt", "-c", text, &format!("{}/{database}", self.url)])
+    }
+
+    /// What `psql` prints, if it succeeds.
+    pub fn try_sql(&self, database: &str, text: &str) -> Option<String> {
+        let at = format!("{}/{database}", self.url);
+        let output = Command::new(self.tools.join("psql")).args(["-qAt", "-c", text, &at]).output().unwrap();
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap().trim().to_owned())
+    }
+
+    /// What a tool prints, which must succeed.
+    pub fn run(&self, tool: &str, arguments: &[&str]) -> String {
+        let output = Command::new(self.tools.join(tool)).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{tool} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
 }

@@ -15,6 +15,7 @@ mod reading;
 
 mod backup;
 mod cli;
+mod copy;
 mod crash;
 mod directory;
 mod documents;
@@ -29,4 +30,5 @@ mod privacy;
 mod several;
 mod smtp;
 mod transport;
+mod unfinished;
 mod versions;
