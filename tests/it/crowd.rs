@@ -32,12 +32,14 @@ async fn of_256_writes_in_flight_each_is_answered_for_itself_and_a_refused_one_l
     }
     let (mut created, mut updated) = (BTreeSet::new(), 0);
     for round in 0..4 {
+        // What only finds nobody can be taken back before it is sent; what is taken is known by the answer.
+        let refusing = round >= 2;
         let requests: Vec<(Fate, &str, Value)> = (0..256)
             .map(|i| {
                 let (name, phone) = (format!("r{round}n{i}"), 1000 + round * 1000 + i);
                 match i % 20 {
-                    7 if i % 3 == 0 => (Fate::EmailTaken, CREATE, person(&format!("OLD{}", i % 8), phone)),
-                    7 if i % 3 == 1 => (Fate::PhoneTaken, CREATE, person(&name, i % 8)),
+                    7 if refusing && i % 3 == 0 => (Fate::EmailTaken, CREATE, person(&format!("OLD{}", i % 8), phone)),
+                    7 if refusing && i % 3 == 1 => (Fate::PhoneTaken, CREATE, person(&name, i % 8)),
                     7 => (Fate::Unknown, UPDATE, json!({"email": format!("nobody{i}@doe.com"), "diabetes": 1})),
                     13 => (Fate::Unknown, UPDATE, json!({"email": format!("{name}@doe.com"), "diabetes": 1})),
                     3 => (
@@ -50,7 +52,7 @@ async fn of_256_writes_in_flight_each_is_answered_for_itself_and_a_refused_one_l
             })
             .collect();
         let answers: Vec<Answer> = join_all(requests.iter().enumerate().map(|(i, (_, path, body))| {
-            let client = if i % 2 == 0 { acme.with(KEY, &format!("r{round}n{i}")) } else { acme.clone() };
+            let client = if i % 2 == 1 { acme.with(KEY, &format!("r{round}n{i}")) } else { acme.clone() };
             async move { client.post(path, body.clone()).await }
         }))
         .await;

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::cluster::{on_postgres, shared};
 use crate::harness::{But, Folder, jane};
+use crate::load::beside;
 use crate::program::{Program, usher};
 
 #[test]
@@ -20,41 +18,11 @@ fn a_dump_beside_a_server_that_writes_has_what_was_acknowledged_before_it_and_ca
     let server = Program::start(&[]);
     let key = server.key.clone();
     let id = server.enrol(&jane()).1["identifier"].as_str().unwrap().to_owned();
-    let (acknowledged, stop) = (Mutex::new(vec!["jane@doe.com".to_owned()]), AtomicBool::new(false));
-    let count = || acknowledged.lock().unwrap().len();
     let shelf = Folder::new();
     let dump = shelf.0.join("usher.dump").display().to_string();
-    let (before, during) = std::thread::scope(|scope| {
-        for client in 0..4 {
-            let (server, acknowledged, stop) = (&server, &acknowledged, &stop);
-            scope.spawn(move || {
-                for i in 0.. {
-                    if stop.load(Ordering::SeqCst) {
-                        break;
-                    }
-                    let email = format!("c{client}n{i}@doe.com");
-                    let body = jane()
-                        .but("email", json!(email))
-                        .but("phonenumber", json!(format!("202{client}{i:06}")))
-                        .but("metadata", json!({"number": i}));
-                    assert_eq!(server.enrol(&body).0, 200, "a write failed beside the dump");
-                    acknowledged.lock().unwrap().push(email);
-                }
-            });
-        }
-        while count() < 100 {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let before = acknowledged.lock().unwrap().clone();
+    let enrolled = beside(&server, || {
         shared().run("pg_dump", &["-Fc", "-f", &dump, &server.folder.database().unwrap()]);
-        let during = count() - before.len();
-        while count() < before.len() + during + 20 {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        stop.store(true, Ordering::SeqCst);
-        (before, during)
     });
-    assert!(during > 8, "only {during} writes were acknowledged beside the dump");
 
     let restored = Folder::new();
     let to = restored.database().unwrap();
@@ -74,10 +42,10 @@ fn a_dump_beside_a_server_that_writes_has_what_was_acknowledged_before_it_and_ca
         list.as_array().unwrap().iter().map(|row| row[name].as_str().unwrap().to_owned()).collect()
     };
     let users = all(&["user", "list"], "email");
-    let missing: Vec<_> = before.iter().filter(|email| !users.contains(*email)).collect();
+    let missing: Vec<_> = enrolled.before.iter().filter(|email| !users.contains(*email)).collect();
     assert_eq!(missing, Vec::<&String>::new(), "acknowledged before the dump and not in it");
     assert_eq!(users, all(&["mail", "list"], "to"), "the dump is of one moment: every user has their mail");
-    assert!(users.len() < count(), "the dump has what was written after it: it is none");
+    assert!(users.len() < enrolled.total, "the dump has what was written after it: it is none");
     let user = served.json(&["user", "show", &id]);
     assert_eq!((&user["email"], &user["health"]["height"]), (&json!("jane@doe.com"), &json!("5ft 6in")));
     let update = |email: &str| {

@@ -9,6 +9,7 @@
 
 mod cluster;
 mod harness;
+mod load;
 mod mailserver;
 mod program;
 mod reading;

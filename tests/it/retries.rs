@@ -2,27 +2,18 @@
 
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::cluster::{on_postgres, shared};
 use crate::harness::{But, Folder, jane};
 use crate::idempotency::{Reply, create};
+use crate::load::{Stop, wait_for};
 use crate::program::Program;
 use crate::several::{Line, second_server};
 
 fn person(name: &str, phone: usize) -> Value {
     jane().but("email", json!(format!("{name}@doe.com"))).but("phonenumber", json!(format!("202{phone:07}")))
-}
-
-#[track_caller]
-fn wait_for(done: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < Duration::from_secs(10), "it did not happen");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 /// Fails unless there are so many users, and one mail for each.
@@ -101,10 +92,11 @@ fn what_ended_in_503_because_the_database_was_away_can_be_sent_again_and_happens
                     })
                 })
                 .collect();
+            let stopping = Stop(&stop);
             wait_for(|| good.load(Ordering::SeqCst) >= 20 + 7 * round);
             line.cut();
             wait_for(|| away.load(Ordering::SeqCst) > 0);
-            stop.store(true, Ordering::SeqCst);
+            drop(stopping);
             let done: Vec<_> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
             line.mend();
             done
