@@ -81,8 +81,7 @@ async fn every_change_leaves_one_entry_with_the_actor_the_request_and_what_chang
     let path = format!("/v1/users/{id}");
     let user = |change: Value| json!({ "user": change });
     let health_only = jane_health(json!({"doctor": "canary"})).but("diabetes", json!(1));
-    let mut number = 1;
-    for (client, actor, path, body, changes) in [
+    let table = [
         (&acme, partner, UPDATE, health_only, json!({"fields": {}, "health": ["diabetes", "metadata"]})),
         (
             &server,
@@ -111,11 +110,11 @@ async fn every_change_leaves_one_entry_with_the_actor_the_request_and_what_chang
             user(json!({"nickname": "JJ"})),
             json!({"fields": {"nickname": ["Janie", "JJ"]}, "health": []}),
         ),
-    ] {
+    ];
+    for (number, (client, actor, path, body, changes)) in (1..).zip(table) {
         tick(&app);
         let answer = client.post(path, body.clone()).await.ok();
         assert_entry(&added(&app, id, number).await, Action::UserUpdated, actor, &answer, &changes);
-        number += 1;
     }
 }
 

@@ -85,9 +85,13 @@ impl Cluster {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/postgres");
         let mut child =
             Command::new(script).args(options).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let (url, tools, folder) = (lines.next()?, lines.next()?.into(), lines.next()?.into());
-        Some(Cluster { url, tools, folder, _script: child })
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let lines: Vec<String> = lines.take(3).collect();
+        let [url, tools, folder] = &lines[..] else {
+            let _ = child.wait();
+            return None;
+        };
+        Some(Cluster { url: url.clone(), tools: tools.into(), folder: folder.into(), _script: child })
     }
 
     /// What `psql` prints for a statement.

@@ -32,7 +32,7 @@ async fn of_256_writes_in_flight_each_is_answered_for_itself_and_a_refused_one_l
     }
     let (mut created, mut updated) = (BTreeSet::new(), 0);
     for round in 0..4 {
-        // What only finds nobody can be taken back before it is sent; what is taken is known by the answer.
+        // Whoever finds nobody is refused at once; that something is taken is known when the group is sent.
         let refusing = round >= 2;
         let requests: Vec<(Fate, &str, Value)> = (0..256)
             .map(|i| {

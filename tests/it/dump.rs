@@ -35,10 +35,10 @@ fn a_dump_beside_a_server_that_writes_has_what_was_acknowledged_before_it_and_ca
     let doctor = usher(&restored).arg("doctor").output().unwrap();
     assert!(doctor.status.success(), "{}", String::from_utf8_lossy(&doctor.stdout));
 
-    let served = Program::start_in(restored, &[]);
-    assert!(served.key.is_empty(), "it is no first start");
+    let second = Program::start_in(restored, &[]);
+    assert!(second.key.is_empty(), "it is no first start");
     let all = |command: &[&str], name: &str| -> BTreeSet<String> {
-        let list = served.json(&[command, &["--limit", "10000"]].concat());
+        let list = second.json(&[command, &["--limit", "10000"]].concat());
         list.as_array().unwrap().iter().map(|row| row[name].as_str().unwrap().to_owned()).collect()
     };
     let users = all(&["user", "list"], "email");
@@ -46,15 +46,15 @@ fn a_dump_beside_a_server_that_writes_has_what_was_acknowledged_before_it_and_ca
     assert_eq!(missing, Vec::<&String>::new(), "acknowledged before the dump and not in it");
     assert_eq!(users, all(&["mail", "list"], "to"), "the dump is of one moment: every user has their mail");
     assert!(users.len() < enrolled.total, "the dump has what was written after it: it is none");
-    let user = served.json(&["user", "show", &id]);
+    let user = second.json(&["user", "show", &id]);
     assert_eq!((&user["email"], &user["health"]["height"]), (&json!("jane@doe.com"), &json!("5ft 6in")));
     let update = |email: &str| {
         let body = json!({"email": email, "diabetes": 1});
-        served.call_as(&key, "POST", "/users/update", &body)
+        second.call_as(&key, "POST", "/users/update", &body)
     };
     assert_eq!((update("c0n0@doe.com").0, update("jim@doe.com").0), (200, 404));
-    let stored: Value = served.json(&["user", "show", "c0n0@doe.com"]);
+    let stored: Value = second.json(&["user", "show", "c0n0@doe.com"]);
     assert_eq!((&stored["health"]["metadata"]["number"], &stored["health"]["diabetes"]), (&json!(0), &json!(1)));
     let later = jane().but("email", json!("later@doe.com")).but("phonenumber", json!("2025550188"));
-    assert_eq!(served.call_as(&key, "POST", "/users/create", &later).0, 200);
+    assert_eq!(second.call_as(&key, "POST", "/users/create", &later).0, 200);
 }

@@ -105,12 +105,12 @@ fn what_ended_in_503_because_the_database_was_away_can_be_sent_again_and_happens
         wait_for(|| server.call("GET", "/readyz", &Value::Null).0 == 200);
     }
     let again = |(name, body, first): &(String, Value, Reply)| {
-        let send = || create(&server.url, &server.key, name, body).expect("an answer");
-        let (status, replayed, text) = std::iter::repeat_with(send).find(|reply| reply.0 != 503).unwrap();
+        let attempt = || create(&server.url, &server.key, name, body).expect("an answer");
+        let (status, replayed, text) = std::iter::repeat_with(attempt).find(|reply| reply.0 != 503).unwrap();
         assert_eq!(status, 200, "{name}: {text}");
         match first {
             (200, _, first) => assert_eq!((replayed, &text), (true, first), "{name}"),
-            _ => assert_eq!(send(), (200, true, text), "{name}"),
+            _ => assert_eq!(attempt(), (200, true, text), "{name}"),
         }
     };
     std::thread::scope(|scope| {
