@@ -55,7 +55,7 @@ pub fn sigterm(case: &mut Case) {
 
 /// The database is stopped, and later frozen, under 200 requests a second.
 pub fn database_away(case: &mut Case) {
-    let Some(cluster) = Cluster::start() else { return };
+    let Some(cluster) = Cluster::start(&[]) else { return };
     let site = Site::on(Folder::new(), Some(format!("{}/postgres", cluster.url)));
     let server = site.serve();
     let away = Duration::from_secs(case.pick(3, 30));

@@ -295,6 +295,7 @@ fn every_command_has_help_with_an_example() {
         "token create",
         "backup",
         "restore",
+        "copy",
         "doctor",
         "migrate",
         "openapi",

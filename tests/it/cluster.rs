@@ -4,8 +4,8 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 
@@ -63,49 +63,86 @@ fn name(folder: &Path) -> String {
 }
 
 fn sql(text: &str) {
-    let output = Command::new("psql").args(["-qAt", "-c", text, &format!("{}/postgres", url())]).output().unwrap();
-    assert!(output.status.success(), "{text}: {}", String::from_utf8_lossy(&output.stderr));
+    shared().sql("postgres", text);
 }
 
 fn url() -> &'static str {
-    shared().map_or_else(|| std::process::exit(0), |cluster| &cluster.url)
+    &shared().url
 }
 
-/// The cluster that all tests of this process share; `None`, said loudly, if there is no PostgreSQL here.
-pub fn shared() -> Option<&'static Cluster> {
+/// The cluster that all tests of this process share.
+pub fn shared() -> &'static Cluster {
+    try_shared().unwrap_or_else(|| std::process::exit(0))
+}
+
+/// The same; `None`, said loudly, where there is no PostgreSQL.
+pub fn try_shared() -> Option<&'static Cluster> {
     static SHARED: OnceLock<Option<Cluster>> = OnceLock::new();
-    SHARED.get_or_init(Cluster::start).as_ref()
+    let start = || {
+        let cluster = Cluster::start(&[]);
+        if cluster.is_none() {
+            crate::harness::skip("what needs PostgreSQL", "there is no PostgreSQL server here");
+        }
+        cluster
+    };
+    SHARED.get_or_init(start).as_ref()
 }
 
-/// A PostgreSQL server. It lives until the pipe to it closes, which the end of this process does.
+/// A PostgreSQL cluster. It lives until the pipe to it closes, which the end of this process does.
+#[allow(dead_code, reason = "tests/it and tests/fault use different parts")]
 pub struct Cluster {
+    /// Its address, for the name of a database to follow.
     pub url: String,
+    /// Where `psql`, `pg_dump` and the like are.
+    pub tools: PathBuf,
+    /// Its files.
+    pub folder: PathBuf,
     child: Mutex<Child>,
     said: Mutex<BufReader<ChildStdout>>,
 }
 
+#[allow(dead_code, reason = "tests/it and tests/fault use different parts")]
 impl Cluster {
-    pub fn start() -> Option<Cluster> {
+    /// Starts one; `None` where there is no PostgreSQL.
+    pub fn start(options: &[&str]) -> Option<Cluster> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/postgres");
-        let mut child = Command::new(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            Command::new(script).args(options).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        said.read_line(&mut line).unwrap();
-        if line.is_empty() {
+        let lines: Vec<String> = said.by_ref().lines().map_while(Result::ok).take(3).collect();
+        let [url, tools, folder] = &lines[..] else {
             let _ = child.wait();
-            crate::harness::skip("the suite on PostgreSQL", "there is no PostgreSQL server here");
             return None;
-        }
-        Some(Cluster { url: line.trim().to_owned(), child: Mutex::new(child), said: Mutex::new(said) })
+        };
+        let (url, tools, folder) = (url.clone(), tools.into(), folder.into());
+        Some(Cluster { url, tools, folder, child: Mutex::new(child), said: Mutex::new(said) })
     }
 
     /// `stop`, `start`, `freeze` or `thaw`; returns when it is done.
-    #[allow(dead_code, reason = "tests/fault uses it")]
     pub fn order(&self, word: &str) {
         writeln!(self.child.lock().unwrap().stdin.as_mut().unwrap(), "{word}").unwrap();
         let mut line = String::new();
         self.said.lock().unwrap().read_line(&mut line).unwrap();
         assert_eq!(line.trim(), word, "the cluster did not");
+    }
+
+    /// What `psql` prints for a statement.
+    pub fn sql(&self, database: &str, text: &str) -> String {
+        self.run("psql", &["-qAt", "-c", text, &format!("{}/{database}", self.url)])
+    }
+
+    /// What `psql` prints, if it succeeds.
+    pub fn try_sql(&self, database: &str, text: &str) -> Option<String> {
+        let at = format!("{}/{database}", self.url);
+        let output = Command::new(self.tools.join("psql")).args(["-qAt", "-c", text, &at]).output().unwrap();
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap().trim().to_owned())
+    }
+
+    /// What a tool prints, which must succeed.
+    pub fn run(&self, tool: &str, arguments: &[&str]) -> String {
+        let output = Command::new(self.tools.join(tool)).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{tool} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 }
 

@@ -407,11 +407,11 @@ fn the_documents_tell_it_of_every_write_and_of_no_read() {
 // With the real program
 
 /// Status, whether it is the answer of an earlier time, and body.
-type Reply = (u16, bool, String);
+pub type Reply = (u16, bool, String);
 
-/// Sends a create with an idempotency key; `None` if the answer did not arrive whole.
-fn create(server: &Program, api_key: &str, key: &str, body: &Value) -> Option<Reply> {
-    let mut socket = send_create(server, api_key, key, body).ok()?;
+/// Sends a create with an idempotency key to the server of `url`; `None` if the answer did not arrive whole.
+pub fn create(url: &str, api_key: &str, key: &str, body: &Value) -> Option<Reply> {
+    let mut socket = send_create(url, api_key, key, body).ok()?;
     let mut answer = String::new();
     socket.read_to_string(&mut answer).ok()?;
     let (head, text) = answer.split_once("\r\n\r\n")?;
@@ -420,8 +420,8 @@ fn create(server: &Program, api_key: &str, key: &str, body: &Value) -> Option<Re
     Some((status, head.to_lowercase().contains("idempotent-replayed: true"), text.to_owned()))
 }
 
-fn send_create(server: &Program, api_key: &str, key: &str, body: &Value) -> std::io::Result<TcpStream> {
-    let mut socket = TcpStream::connect(server.url.trim_start_matches("http://"))?;
+fn send_create(url: &str, api_key: &str, key: &str, body: &Value) -> std::io::Result<TcpStream> {
+    let mut socket = TcpStream::connect(url.trim_start_matches("http://"))?;
     socket.set_read_timeout(Some(Duration::from_secs(45)))?;
     let request = format!(
         "POST {CREATE} HTTP/1.1\r\nHost: usher\r\nConnection: close\r\nAuthorization: Bearer {api_key}\r\n\
@@ -436,8 +436,8 @@ fn send_create(server: &Program, api_key: &str, key: &str, body: &Value) -> std:
 fn who_lost_the_answer_to_a_kill_gets_it_from_the_next_start() {
     let server = Program::start(&[]);
     let key = server.key.clone();
-    let (_, _, answered) = create(&server, &key, "answered", &john()).unwrap();
-    let never_read = send_create(&server, &key, "lost", &jane()).unwrap();
+    let (_, _, answered) = create(&server.url, &key, "answered", &john()).unwrap();
+    let never_read = send_create(&server.url, &key, "lost", &jane()).unwrap();
     let users = || server.json(&["user", "list"]).as_array().unwrap().clone();
     for _ in 0..200 {
         if users().len() == 2 {
@@ -449,8 +449,8 @@ fn who_lost_the_answer_to_a_kill_gets_it_from_the_next_start() {
     let folder = server.kill();
     drop(never_read);
     let server = Program::start_in(folder, &[]);
-    assert_eq!(create(&server, &key, "answered", &john()), Some((200, true, answered)));
-    let (status, replayed, text) = create(&server, &key, "lost", &jane()).unwrap();
+    assert_eq!(create(&server.url, &key, "answered", &john()), Some((200, true, answered)));
+    let (status, replayed, text) = create(&server.url, &key, "lost", &jane()).unwrap();
     let answer: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((status, replayed, &answer["identifier"]), (200, true, &made["id"]));
     let mails = server.json(&["mail", "list"]);
@@ -479,7 +479,7 @@ fn after_a_kill_in_the_midst_every_request_can_be_sent_again_and_happens_once() 
                             let body = jane()
                                 .but("email", json!(format!("{name}@doe.com")))
                                 .but("phonenumber", json!(format!("202{round}{client:02}{i:04}")));
-                            let answer = create(server, key, &name, &body);
+                            let answer = create(&server.url, key, &name, &body);
                             let lost = answer.is_none();
                             done.push((name, body, answer));
                             if lost || stop.load(Ordering::SeqCst) {
@@ -501,7 +501,7 @@ fn after_a_kill_in_the_midst_every_request_can_be_sent_again_and_happens_once() 
     }
     let server = Program::start_in(folder.unwrap(), &[]);
     for (name, body, first) in &sent {
-        let (status, replayed, text) = create(&server, &key, name, body).unwrap();
+        let (status, replayed, text) = create(&server.url, &key, name, body).unwrap();
         assert_eq!(status, 200, "{name}: {text}");
         if let Some((status, _, first)) = first {
             assert_eq!((*status, replayed, &text), (200, true, first), "{name}");

@@ -9,15 +9,20 @@
 
 mod cluster;
 mod harness;
+mod load;
 mod mailserver;
 mod program;
 mod reading;
 
+mod audit;
 mod backup;
 mod cli;
+mod copy;
 mod crash;
+mod crowd;
 mod directory;
 mod documents;
+mod dump;
 mod etag;
 mod fields;
 mod house;
@@ -26,7 +31,10 @@ mod links;
 mod outside;
 mod partner;
 mod privacy;
+mod retries;
 mod several;
 mod smtp;
+mod tls;
 mod transport;
+mod unfinished;
 mod versions;

@@ -72,22 +72,29 @@ fn of_simultaneous_creates_at_two_servers_one_succeeds_and_one_mail_is_written()
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
     assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 63, "{statuses:?}");
     assert_eq!(one.json(&["mail", "list"]).as_array().unwrap().len(), 1);
-    two.child.lock().unwrap().kill().unwrap();
 }
 
-struct Second {
-    url: String,
-    child: Mutex<Child>,
+pub struct Second {
+    pub url: String,
+    child: Child,
 }
 
-fn second_server(one: &Program) -> Second {
+impl Drop for Second {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Another server on the same data.
+pub fn second_server(one: &Program) -> Second {
     let mut command = usher(&one.folder);
     command.args(["serve", "--json", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let banner: Value = serde_json::from_str(&line).unwrap();
-    Second { url: banner["url"].as_str().unwrap().to_owned(), child: Mutex::new(child) }
+    Second { url: banner["url"].as_str().unwrap().to_owned(), child }
 }
 
 #[test]
@@ -96,11 +103,8 @@ fn a_database_that_goes_away_is_503_and_comes_back_by_itself() {
         return;
     }
     let folder = Folder::new();
-    let url: url::Url = folder.database().unwrap().parse().unwrap();
-    let line = Line::to(format!("127.0.0.1:{}", url.port().unwrap()));
-    let mut through = url;
-    through.set_port(Some(line.port)).unwrap();
-    let server = Program::start_with(folder, &[("USHER_DATABASE", through.as_str())], &[]);
+    let (line, through) = Line::to_database(&folder.database().unwrap());
+    let server = Program::start_with(folder, &[("USHER_DATABASE", &through)], &[]);
     let enrol = |n: u32| {
         let body =
             jane().but("email", json!(format!("n{n}@doe.com"))).but("phonenumber", json!(format!("20255502{n:02}")));
@@ -127,13 +131,21 @@ fn a_database_that_goes_away_is_503_and_comes_back_by_itself() {
 }
 
 /// A line to a server that can be cut and mended.
-struct Line {
+pub struct Line {
     port: u16,
     whole: Arc<Mutex<bool>>,
     open: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Line {
+    /// To the server of a database's URL, with the URL that leads through the line.
+    pub fn to_database(url: &str) -> (Line, String) {
+        let mut through: url::Url = url.parse().unwrap();
+        let line = Line::to(format!("127.0.0.1:{}", through.port().unwrap()));
+        through.set_port(Some(line.port)).unwrap();
+        (line, through.to_string())
+    }
+
     fn to(server: String) -> Line {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -163,14 +175,14 @@ impl Line {
         line
     }
 
-    fn cut(&self) {
+    pub fn cut(&self) {
         *self.whole.lock().unwrap() = false;
         for socket in self.open.lock().unwrap().drain(..) {
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
 
-    fn mend(&self) {
+    pub fn mend(&self) {
         *self.whole.lock().unwrap() = true;
     }
 }

@@ -1,0 +1,120 @@
+//! Many writes at once, some of which must be refused: all travel together, and yet each is answered for itself and
+//! leaves what it should.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, But, TestApp, jane};
+use crate::idempotency::{CREATE, KEY, UPDATE};
+
+/// What a request should come to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    Created,
+    Updated,
+    EmailTaken,
+    PhoneTaken,
+    Unknown,
+}
+
+fn person(name: &str, phone: usize) -> Value {
+    jane().but("email", json!(format!("{name}@doe.com"))).but("phonenumber", json!(format!("202{phone:07}")))
+}
+
+#[tokio::test]
+async fn of_256_writes_in_flight_each_is_answered_for_itself_and_a_refused_one_leaves_nothing() {
+    let app = TestApp::new().await;
+    let acme = app.partner("acme").await;
+    for i in 0..8 {
+        acme.post(CREATE, person(&format!("old{i}"), i)).await.ok();
+    }
+    let (mut created, mut updated) = (BTreeSet::new(), 0);
+    for round in 0..4 {
+        // Whoever finds nobody is refused at once; that something is taken is known when the group is sent.
+        let refusing = round >= 2;
+        let requests: Vec<(Fate, &str, Value)> = (0..256)
+            .map(|i| {
+                let (name, phone) = (format!("r{round}n{i}"), 1000 + round * 1000 + i);
+                match i % 20 {
+                    7 if refusing && i % 3 == 0 => (Fate::EmailTaken, CREATE, person(&format!("OLD{}", i % 8), phone)),
+                    7 if refusing && i % 3 == 1 => (Fate::PhoneTaken, CREATE, person(&name, i % 8)),
+                    7 => (Fate::Unknown, UPDATE, json!({"email": format!("nobody{i}@doe.com"), "diabetes": 1})),
+                    13 => (Fate::Unknown, UPDATE, json!({"email": format!("{name}@doe.com"), "diabetes": 1})),
+                    3 => (
+                        Fate::Updated,
+                        UPDATE,
+                        json!({"email": format!("old{}@doe.com", i % 8), "metadata": {"n": name}}),
+                    ),
+                    _ => (Fate::Created, CREATE, person(&name, phone)),
+                }
+            })
+            .collect();
+        let answers: Vec<Answer> = join_all(requests.iter().enumerate().map(|(i, (_, path, body))| {
+            let client = if i % 2 == 1 { acme.with(KEY, &format!("r{round}n{i}")) } else { acme.clone() };
+            async move { client.post(path, body.clone()).await }
+        }))
+        .await;
+        for ((fate, _, body), answer) in requests.iter().zip(&answers) {
+            let found = (answer.status, answer.message());
+            let expected = match fate {
+                Fate::Created => (200, "User created successfully"),
+                Fate::Updated => (200, "User updated successfully"),
+                Fate::EmailTaken => (409, "Email already exists"),
+                Fate::PhoneTaken => (409, "Phone number already exists"),
+                Fate::Unknown => (404, "User not found"),
+            };
+            assert_eq!(found, expected, "{body}");
+            match fate {
+                Fate::Created => {
+                    assert_eq!(answer.body["email"], body["email"], "it is the answer to this request");
+                    created.insert((answer.id().to_owned(), body["email"].as_str().unwrap().to_owned()));
+                }
+                Fate::Updated => {
+                    assert_eq!(answer.body["data"]["metadata"], body["metadata"], "it is the answer to this request");
+                    updated += 1;
+                }
+                _ => assert_eq!((answer.header("etag"), &answer.body["identifier"]), ("", &Value::Null)),
+            }
+        }
+    }
+    let users = i64::try_from(created.len()).unwrap() + 8;
+    assert!(users > 800 && updated > 40, "{users} {updated}");
+    for table in ["users", "links", "outbox"] {
+        assert_eq!(app.count(table).await, users, "{table}");
+    }
+    assert_eq!(app.count("audit").await, users + updated);
+    for (id, email) in &created {
+        assert_eq!(app.user(id).await.email.address(), email);
+    }
+    let whole = "SELECT COUNT(*) FROM users u WHERE \
+         1 = (SELECT COUNT(*) FROM links l WHERE l.user_id = u.id) AND \
+         1 = (SELECT COUNT(*) FROM outbox o WHERE o.user_id = u.id) AND \
+         u.version = (SELECT COUNT(*) FROM audit a WHERE a.user_id = u.id)";
+    let whole = app.store().read(move |tx| tx.query(whole, &[])).await.unwrap()[0].get::<i64>(0).unwrap();
+    assert_eq!(whole, users, "every user has one link, one mail, and an entry for each version");
+    let kept = "SELECT COUNT(*) FROM idempotency WHERE LENGTH(answer) = 0";
+    let unanswered = app.store().read(move |tx| tx.query(kept, &[])).await.unwrap()[0].get::<i64>(0).unwrap();
+    assert_eq!(unanswered, 0, "no key is taken without an answer");
+}
+
+#[tokio::test]
+async fn of_256_creates_in_flight_that_want_32_addresses_one_each_succeeds() {
+    let app = TestApp::new().await;
+    let (acme, other) = (app.partner("acme").await, app.partner("other").await);
+    let bodies: Vec<Value> = (0..256).map(|i| person(&format!("n{}", i % 32), i / 32 * 100 + i % 32)).collect();
+    let answers = join_all(bodies.iter().enumerate().map(|(i, body)| {
+        let client = if i % 2 == 0 { &acme } else { &other };
+        client.post(CREATE, body.clone())
+    }))
+    .await;
+    for address in 0..32 {
+        let statuses: Vec<u16> = answers.iter().skip(address).step_by(32).map(|answer| answer.status).collect();
+        assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+        assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 7, "{statuses:?}");
+    }
+    for table in ["users", "links", "outbox", "audit"] {
+        assert_eq!(app.count(table).await, 32, "{table}");
+    }
+}

@@ -1,0 +1,159 @@
+//! `Idempotency-Key` over servers and failures: at two servers at once, through a line that breaks, behind a lock.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::cluster::{on_postgres, shared};
+use crate::harness::{But, Folder, jane};
+use crate::idempotency::{Reply, create};
+use crate::load::{Stop, wait_for};
+use crate::program::Program;
+use crate::several::{Line, second_server};
+
+fn person(name: &str, phone: usize) -> Value {
+    jane().but("email", json!(format!("{name}@doe.com"))).but("phonenumber", json!(format!("202{phone:07}")))
+}
+
+/// Fails unless there are so many users, and one mail for each.
+#[track_caller]
+fn assert_users(server: &Program, expected: usize) {
+    let all = |command: &[&str], name: &str| -> Vec<String> {
+        let list = server.json(&[command, &["--limit", "10000"]].concat());
+        let list = list.as_array().unwrap().iter();
+        let mut all: Vec<String> = list.map(|row| row[name].as_str().unwrap().to_owned()).collect();
+        all.sort();
+        all
+    };
+    let users = all(&["user", "list"], "email");
+    assert_eq!((users.len(), users), (expected, all(&["mail", "list"], "to")));
+}
+
+#[test]
+fn one_key_at_two_servers_at_the_same_moment_runs_once_and_all_get_the_same_bytes() {
+    let one = Program::start(&[]);
+    let two = second_server(&one);
+    for round in 0..50 {
+        let body = person(&format!("n{round}"), round);
+        let name = format!("round {round}").replace(' ', "-");
+        let replies: Vec<Reply> = std::thread::scope(|scope| {
+            let calls: Vec<_> = (0..8)
+                .map(|caller| {
+                    let url = if caller % 2 == 0 { &one.url } else { &two.url };
+                    let (key, name, body) = (&one.key, &name, &body);
+                    scope.spawn(move || create(url, key, name, body).expect("an answer"))
+                })
+                .collect();
+            calls.into_iter().map(|call| call.join().unwrap()).collect()
+        });
+        let first = replies.iter().find(|(_, replayed, _)| !replayed).expect("one ran");
+        assert_eq!((first.0, replies.iter().filter(|(_, replayed, _)| !replayed).count()), (200, 1), "{replies:?}");
+        for (status, _, text) in &replies {
+            assert_eq!((*status, text), (200, &first.2), "{replies:?}");
+        }
+    }
+    assert_users(&one, 50);
+}
+
+#[test]
+fn what_ended_in_503_because_the_database_was_away_can_be_sent_again_and_happens_once() {
+    if !on_postgres() {
+        return;
+    }
+    let folder = Folder::new();
+    let database = folder.database().unwrap();
+    let (line, through) = Line::to_database(&database);
+    let server = Program::start_with(folder, &[("USHER_DATABASE", &through)], &[]);
+    let mut sent: Vec<(String, Value, Reply)> = Vec::new();
+    for round in 0..5 {
+        let (stop, good, away) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+        let done = std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..12)
+                .map(|client| {
+                    let (server, stop, good, away) = (&server, &stop, &good, &away);
+                    scope.spawn(move || {
+                        let mut done = Vec::new();
+                        for i in 0.. {
+                            let name = format!("r{round}c{client}n{i}");
+                            let body = person(&name, round * 1_000_000 + client * 10_000 + i);
+                            let reply = create(&server.url, &server.key, &name, &body).expect("an answer");
+                            match reply.0 {
+                                200 => good.fetch_add(1, Ordering::SeqCst),
+                                503 => away.fetch_add(1, Ordering::SeqCst),
+                                other => panic!("{name} got a {other}"),
+                            };
+                            done.push((name, body, reply));
+                            if stop.load(Ordering::SeqCst) {
+                                break;
+                            }
+                        }
+                        done
+                    })
+                })
+                .collect();
+            let stopping = Stop(&stop);
+            wait_for(|| good.load(Ordering::SeqCst) >= 20 + 7 * round);
+            line.cut();
+            wait_for(|| away.load(Ordering::SeqCst) > 0);
+            drop(stopping);
+            let done: Vec<_> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
+            line.mend();
+            done
+        });
+        sent.extend(done);
+        wait_for(|| server.call("GET", "/readyz", &Value::Null).0 == 200);
+    }
+    let again = |(name, body, first): &(String, Value, Reply)| {
+        let attempt = || create(&server.url, &server.key, name, body).expect("an answer");
+        let (status, replayed, text) = std::iter::repeat_with(attempt).find(|reply| reply.0 != 503).unwrap();
+        assert_eq!(status, 200, "{name}: {text}");
+        match first {
+            (200, _, first) => assert_eq!((replayed, &text), (true, first), "{name}"),
+            _ => assert_eq!(attempt(), (200, true, text), "{name}"),
+        }
+    };
+    std::thread::scope(|scope| {
+        for part in sent.chunks(32) {
+            scope.spawn(|| part.iter().for_each(again));
+        }
+    });
+    assert_users(&server, sent.len());
+    for table in ["links", "idempotency", "audit"] {
+        let rows = shared().sql(database.rsplit('/').next().unwrap(), &format!("SELECT COUNT(*) FROM {table}"));
+        assert_eq!(rows, sent.len().to_string(), "{table}");
+    }
+}
+
+/// Somebody who holds a table of a database for a while.
+fn hold(table: &str, database: &str, seconds: u32) -> Child {
+    let sql = format!("BEGIN; LOCK TABLE {table} IN EXCLUSIVE MODE; SELECT pg_sleep({seconds}); COMMIT");
+    let mut command = Command::new(shared().tools.join("psql"));
+    let child = command.args(["-qAt", "-c", &sql, database]).stdout(Stdio::null()).spawn().unwrap();
+    let held = format!("SELECT COUNT(*) FROM pg_locks WHERE relation = '{table}'::regclass AND mode = 'ExclusiveLock'");
+    wait_for(|| shared().sql(database.rsplit('/').next().unwrap(), &held) == "1");
+    child
+}
+
+#[test]
+fn what_ended_in_503_because_the_database_was_too_slow_is_not_done_later_by_itself() {
+    if !on_postgres() {
+        return;
+    }
+    let server = Program::start(&[]);
+    let database = server.folder.database().unwrap();
+    // An operation waits for a statement for 15 seconds.
+    let mut holder = hold("outbox", &database, 17);
+    let (status, _, text) = create(&server.url, &server.key, "slow", &jane()).unwrap();
+    assert_eq!(status, 503, "{text}");
+    assert!(holder.wait().unwrap().success());
+    // Each of the writers does something now, also the one that gave up.
+    for i in 0..40 {
+        let (status, body) = server.enrol(&person(&format!("n{i}"), i));
+        assert_eq!(status, 200, "{body}");
+    }
+    assert_users(&server, 40);
+    let (status, replayed, _) = create(&server.url, &server.key, "slow", &jane()).unwrap();
+    assert_eq!((status, replayed), (200, false));
+    assert_users(&server, 41);
+}
