@@ -75,7 +75,7 @@ impl Trail {
     }
 
     /// The request's id.
-    fn id(&self) -> Uuid {
+    pub fn id(&self) -> Uuid {
         self.0.id
     }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{Location, Store, make_private_directory, migrate, params, wrong_key};
+use super::{Location, Store, copy, make_private_directory, migrate, params, wrong_key};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
 use crate::vault::Vault;
@@ -219,7 +219,8 @@ fn identify(connection: &Connection, name: &Path, location: &Location) -> Result
             migrate::NEWEST
         )));
     }
-    Ok(())
+    let mut unfinished = connection.prepare(copy::MARK).map_err(|e| unreadable(name, &e))?;
+    if unfinished.exists([]).map_err(|e| unreadable(name, &e))? { Err(copy::unfinished()) } else { Ok(()) }
 }
 
 /// Checks all of the copy at `path`, which messages call `name`, and counts its users.

@@ -88,17 +88,19 @@ pub async fn copy(
     Ok(copied)
 }
 
+/// Finds the mark of a copy that has not ended.
+pub(super) const MARK: &str = "SELECT value FROM meta WHERE name = 'copy'";
+
 /// Refuses a database that an unfinished copy has left.
 pub(super) fn refuse_unfinished(tx: &Tx) -> Result<()> {
-    match tx.query_opt(MARK, params![])? {
-        None => Ok(()),
-        Some(_) => Err(Error::operator(
-            "this database is an unfinished copy. Run the same `usher copy` again; it goes on where it stopped.",
-        )),
-    }
+    if tx.query_opt(MARK, params![])?.is_some() { Err(unfinished()) } else { Ok(()) }
 }
 
-const MARK: &str = "SELECT value FROM meta WHERE name = 'copy'";
+pub(super) fn unfinished() -> Error {
+    Error::operator(
+        "this database is an unfinished copy. Run the same `usher copy` again; it goes on where it stopped.",
+    )
+}
 
 fn begin(tx: &Tx, origin: &[u8], tables: &[Table]) -> Result<()> {
     if let Some(row) = tx.query_opt(MARK, params![])? {
@@ -143,11 +145,7 @@ impl Course<'_> {
             }
             let there = self.handle.block_on(self.target.read(move |tx| self::count(tx, table)))?;
             if there != count {
-                return Err(Error::operator(format!(
-                    "{} has {there} rows in --to and {count} in --from: some were removed since an earlier run. \
-                     Empty the database of --to and copy again.",
-                    table.name
-                )));
+                return Err(since_changed(table));
             }
         }
         Ok(self.copied)
@@ -164,7 +162,10 @@ impl Course<'_> {
             if !missing.is_empty() {
                 self.copied.written += missing.len() as u64;
                 let write = move |tx: &Tx| tx.execute(&upsert(table, missing.len()), &values(&missing)).map(|_| ());
-                self.handle.block_on(self.target.write(write))?;
+                self.handle.block_on(self.target.write(write)).map_err(|e| match e {
+                    Error::Unique(_) => since_changed(table),
+                    other => other,
+                })?;
                 if !self.missing(table, &rows)?.is_empty() {
                     return Err(Error::operator(format!(
                         "a row of {} did not come back as it was written.",
@@ -194,6 +195,14 @@ impl Course<'_> {
                 .collect())
         }))
     }
+}
+
+fn since_changed(table: &Table) -> Error {
+    Error::operator(format!(
+        "--from has changed since an earlier run: {} has rows in --to that are gone or changed hands. Empty the database of \
+         --to and copy again.",
+        table.name
+    ))
 }
 
 fn count(tx: &Tx, table: &Table) -> Result<u64> {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot, watch};
 
 use super::pipeline::Pipeline;
 use super::value::{Row, Value};
@@ -22,6 +22,8 @@ const QUEUE: usize = 4096;
 const GROUP: usize = 256;
 /// How many reads run at once.
 const READERS: usize = 4;
+/// How long an operation waits for a connection to read by.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How often an engine looks after its files.
 const UPKEEP: Duration = Duration::from_millis(100);
 /// How often an operation that met another in the database is run again.
@@ -47,8 +49,12 @@ pub(super) trait Connection: Send {
     fn rare(&self) -> &Rare;
     /// What follows a `SELECT` whose rows are to be changed by this transaction and by no other meanwhile.
     fn for_update(&self) -> &'static str;
-    /// Makes the connection usable, if it is not.
+    /// Makes the connection usable, if it is not. Does not try for long, nor often, while the server is away.
     fn ready(&mut self) -> Result<()>;
+    /// The transaction at hand may take its time.
+    fn take_time(&self) {}
+    /// Leaves a server that did not answer in time, so that nothing of what it was asked stays open there.
+    fn give_up_if_lost(&mut self) {}
     /// Whether the engine has ended the transaction by itself.
     fn ended(&self) -> bool;
     /// Runs a statement and returns how many rows it changed.
@@ -193,8 +199,13 @@ impl Engine {
         if !self.reads_are_quick {
             return self.scan(operation).await;
         }
-        let _permit = self.reader_permits.acquire().await.map_err(Error::internal)?;
+        let _permit = self.permit().await?;
         self.read_now(&operation)
+    }
+
+    async fn permit(&self) -> Result<SemaphorePermit<'_>> {
+        let permit = tokio::time::timeout(PATIENCE, self.reader_permits.acquire()).await;
+        permit.map_err(|_| Error::Busy)?.map_err(Error::internal)
     }
 
     /// Reads as long as it takes, on a thread that may block.
@@ -203,7 +214,7 @@ impl Engine {
         T: Send + 'static,
         F: Fn(&dyn Connection) -> Result<T> + Send + 'static,
     {
-        let _permit = self.reader_permits.acquire().await.map_err(Error::internal)?;
+        let _permit = self.permit().await?;
         let engine = Arc::clone(self);
         let scanning = tokio::task::spawn_blocking(move || engine.read_now(&operation));
         scanning.await.map_err(Error::internal)?
@@ -216,7 +227,9 @@ impl Engine {
         connection.rare().forget();
         connection.begin_read()?;
         let answer = operation(connection.as_ref());
-        connection.end_read()?;
+        let ended = connection.end_read();
+        connection.give_up_if_lost();
+        ended?;
         self.idle_readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         answer
     }
@@ -309,16 +322,16 @@ fn writer_loop(
             let Ok(first) = jobs.recv() else { return };
             std::iter::once(first).chain(jobs.try_iter().take(GROUP - 1)).collect::<Vec<_>>()
         };
-        let commit = connection.ready().and_then(|()| together(connection.as_ref(), &mut group));
+        // What the files hold is not known any more, so nothing that follows could be promised.
+        let failed = || fail.borrow().clone().map_or(Ok(()), Err);
+        let commit =
+            failed().and_then(|()| connection.ready()).and_then(|()| together(connection.as_ref(), &mut group));
         let of_a_job = group.iter().find_map(|job| job.failure().filter(|e| matches!(e, Error::DiskFailed(_))));
-        if let Some(error) = commit.as_ref().err().filter(|e| matches!(e, Error::DiskFailed(_))).or(of_a_job).cloned() {
-            // What the file holds is not known any more, so nothing that follows could be promised.
-            fail.send_replace(Some(error.clone()));
-            for job in group {
-                job.answer(Err(error.clone()));
-            }
-            return;
+        let failure = commit.as_ref().err().filter(|e| matches!(e, Error::DiskFailed(_))).or(of_a_job).cloned();
+        if failure.is_some() {
+            fail.send_replace(failure);
         }
+        let commit = commit.and_then(|()| failed());
         for mut job in group {
             let met_another = matches!(commit, Err(Error::Conflict)) || matches!(job.failure(), Some(Error::Conflict));
             if met_another {
@@ -328,6 +341,7 @@ fn writer_loop(
                 job.answer(commit.clone());
             }
         }
+        connection.give_up_if_lost();
     }
 }
 
@@ -337,11 +351,13 @@ fn together(connection: &dyn Connection, group: &mut [Box<dyn Job>]) -> Result<(
         pipeline.open();
         let done = in_a_pipeline(connection, pipeline, group);
         pipeline.close();
-        let hopeless = matches!(done, Err(Error::Unavailable(_) | Error::StorageFull | Error::Busy));
-        if done.is_ok() || hopeless || connection.ended() {
+        if done.is_ok() || connection.ended() {
             return done;
         }
         connection.batch("ROLLBACK")?;
+        if matches!(done, Err(Error::Unavailable(_) | Error::StorageFull | Error::Busy)) {
+            return done;
+        }
     }
     in_one_transaction(connection, group)
 }
@@ -382,7 +398,7 @@ fn in_one_transaction(connection: &dyn Connection, group: &mut [Box<dyn Job>]) -
         connection.batch("COMMIT")
     };
     let done = run();
-    if done.is_err() {
+    if done.is_err() && !connection.ended() {
         let _ = connection.batch("ROLLBACK");
     }
     done

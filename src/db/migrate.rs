@@ -20,6 +20,7 @@ pub(super) const SEAL_OWNER: &[u8] = b"usher.meta.seal";
 
 /// Applies what is missing, and seals a new database with the data key, all in the caller's transaction.
 pub(super) fn run(tx: &Tx) -> Result<()> {
+    tx.connection.take_time();
     tx.batch(
         "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BYTEA NOT NULL);
          CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL);",

@@ -147,10 +147,13 @@ impl Store {
                 if file.exists() { Vault::load(&file)? } else { Vault::generate(&file)? }
             }
             Found::Nothing if location.is_absent() => {
-                return Err(Error::operator(format!(
-                    "there is no Usher data in {0}. `usher serve --data {0}` makes it; --data names another directory.",
-                    location.data.display()
-                )));
+                return Err(Error::operator(match &location.database {
+                    Some(file) => format!("there is no database {}.", file.display()),
+                    None => format!(
+                        "there is no Usher data in {0}. `usher serve --data {0}` makes it; --data names another directory.",
+                        location.data.display()
+                    ),
+                }));
             }
             Found::Nothing | Found::Foreign => {
                 let name = location.name();
@@ -225,6 +228,10 @@ impl Store {
         T: Send + 'static,
         F: Fn(&Tx) -> Result<T> + Send + 'static,
     {
+        let operation = move |tx: &Tx| {
+            tx.connection.take_time();
+            operation(tx)
+        };
         self.engine.scan(self.in_transaction(operation)).await
     }
 

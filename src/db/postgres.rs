@@ -2,9 +2,9 @@
 //! wants, and lives on a thread that may block.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -15,14 +15,18 @@ use tokio_postgres::{Client, Config, NoTls, Statement};
 use super::engine::{Connection as Common, Engine, Found, Parts, Rare};
 use super::pipeline::{Batch, Pipeline, Step};
 use super::value::{Row, Value};
+use crate::clock::Stopwatch;
 use crate::error::{Error, Result};
 
 /// How many groups are committed at the same time.
 const WRITERS: usize = 4;
 /// How long to wait for a connection.
-const CONNECT: Duration = Duration::from_secs(5);
-/// How long a statement may take before the server is taken for gone.
-const STATEMENT: Duration = Duration::from_secs(15);
+const CONNECT: Duration = Duration::from_secs(3);
+/// How long to leave a server alone that is away.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long a statement may take before the server is taken for gone, and how long one that was said to take its time.
+const STATEMENT: Duration = Duration::from_secs(5);
+const LONG_STATEMENT: Duration = Duration::from_mins(30);
 
 /// What the driver answers.
 type Answer<T> = std::result::Result<T, tokio_postgres::Error>;
@@ -32,20 +36,49 @@ pub(super) struct Connection {
     runtime: Option<Runtime>,
     config: Config,
     client: Option<Client>,
+    /// Whether the server did not answer in time: what it has done, and may still do, is not known, so this connection and
+    /// with it the open transaction is given up.
+    lost: Cell<bool>,
+    /// Whether the transaction at hand may take its time.
+    unhurried: Cell<bool>,
+    server: Arc<Server>,
     prepared: RefCell<HashMap<String, Statement>>,
     pipeline: Pipeline,
     rare: Rare,
 }
 
+/// What all connections know of the server.
+#[derive(Default)]
+struct Server {
+    /// When it was last found to be away.
+    away: Mutex<Option<Stopwatch>>,
+}
+
+impl Server {
+    /// Whether to try to connect: of those who want to while the server is away, one each [`PAUSE`].
+    fn is_worth_a_try(&self) -> bool {
+        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = away.is_some_and(|since| since.elapsed() < PAUSE);
+        if !wait && away.is_some() {
+            *away = Some(Stopwatch::start());
+        }
+        !wait
+    }
+
+    fn note(&self, is_there: bool) {
+        *self.away.lock().unwrap_or_else(PoisonError::into_inner) = (!is_there).then(Stopwatch::start);
+    }
+}
+
 /// Starts the engine on the database at `url`.
 pub(super) fn start(url: &str) -> Result<Engine> {
-    let config = configure(url)?;
+    let (config, server) = (configure(url)?, Arc::default());
     let writers = (0..WRITERS)
-        .map(|_| Connection::new(&config).map(|connection| Box::new(connection) as Box<dyn Common>))
+        .map(|_| Connection::new(&config, &server).map(|connection| Box::new(connection) as Box<dyn Common>))
         .collect::<Result<_>>()?;
     Engine::start(Parts {
         writers,
-        open_reader: Box::new(move || Ok(Box::new(Connection::new(&config)?))),
+        open_reader: Box::new(move || Ok(Box::new(Connection::new(&config, &server)?))),
         reads_are_quick: false,
         upkeep: None,
     })
@@ -53,7 +86,7 @@ pub(super) fn start(url: &str) -> Result<Engine> {
 
 /// Reads one value from a table `meta`, changing nothing.
 pub(super) fn peek(url: &str, sql: &str) -> Result<Found> {
-    let mut connection = Connection::new(&configure(url)?)?;
+    let mut connection = Connection::new(&configure(url)?, &Arc::default())?;
     connection.ready().map_err(|e| {
         let why = e.for_log().map_or_else(|| e.to_string(), str::to_owned);
         Error::operator(format!("the database server does not answer: {why}"))
@@ -80,12 +113,15 @@ fn configure(url: &str) -> Result<Config> {
 }
 
 impl Connection {
-    fn new(config: &Config) -> Result<Connection> {
+    fn new(config: &Config, server: &Arc<Server>) -> Result<Connection> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::internal)?;
         Ok(Connection {
             runtime: Some(runtime),
             config: config.clone(),
             client: None,
+            lost: Cell::new(false),
+            unhurried: Cell::new(false),
+            server: Arc::clone(server),
             prepared: RefCell::default(),
             pipeline: Pipeline::default(),
             rare: Rare::default(),
@@ -99,7 +135,7 @@ impl Connection {
                 tokio_task(connection);
                 client
             } else {
-                let (client, connection) = self.config.connect(tls()).await?;
+                let (client, connection) = self.config.connect(TLS.clone()).await?;
                 tokio_task(connection);
                 client
             };
@@ -107,7 +143,23 @@ impl Connection {
             client.batch_execute("SET synchronous_commit = on").await?;
             Ok::<Client, tokio_postgres::Error>(client)
         };
-        self.runtime()?.block_on(connecting).map_err(failure)
+        match self.runtime()?.block_on(async { tokio::time::timeout(CONNECT, connecting).await }) {
+            Ok(client) => client.map_err(failure),
+            Err(_) => Err(Error::Unavailable("it does not answer".to_owned())),
+        }
+    }
+
+    /// Asks the server to end what it does for a client.
+    fn cancel(&self, client: &Client) -> Result<()> {
+        let token = client.cancel_token();
+        let asking = async {
+            match self.config.get_ssl_mode() {
+                SslMode::Disable => token.cancel_query(NoTls).await,
+                _ => token.cancel_query(TLS.clone()).await,
+            }
+        };
+        let asked = self.runtime()?.block_on(async { tokio::time::timeout(PAUSE, asking).await });
+        asked.map_err(|_| Error::Busy)?.map_err(failure)
     }
 
     fn runtime(&self) -> Result<&Runtime> {
@@ -115,16 +167,19 @@ impl Connection {
     }
 
     fn client(&self) -> Result<&Client> {
-        self.client.as_ref().ok_or(Error::Busy)
+        self.client.as_ref().filter(|_| !self.lost.get()).ok_or(Error::Busy)
     }
 
-    /// Waits for the server, for [`STATEMENT`] at the most.
+    /// Waits for the server, as long as it is reasonable.
     fn wait<T>(&self, answer: impl Future<Output = Answer<T>>) -> Result<T> {
+        let limit = if self.unhurried.get() { LONG_STATEMENT } else { STATEMENT };
         // A timer can be made inside the runtime only.
-        match self.runtime()?.block_on(async { tokio::time::timeout(STATEMENT, answer).await }) {
-            Ok(answer) => answer.map_err(failure),
-            Err(_) => Err(Error::Busy),
-        }
+        let answer = self.runtime()?.block_on(async { tokio::time::timeout(limit, answer).await });
+        let answer = answer.map_err(|_| {
+            self.lost.set(true);
+            Error::Unavailable(format!("no answer within {} s", limit.as_secs()))
+        })?;
+        answer.map_err(failure)
     }
 
     fn prepare(&self, sql: &str) -> Result<Statement> {
@@ -212,15 +267,36 @@ impl Common for Connection {
     }
 
     fn ready(&mut self) -> Result<()> {
-        if self.client.as_ref().is_none_or(Client::is_closed) {
+        self.unhurried.set(false);
+        if self.ended() {
+            if !self.server.is_worth_a_try() {
+                return Err(Error::Unavailable("it was away a moment ago".to_owned()));
+            }
             self.prepared.borrow_mut().clear();
-            self.client = Some(self.connect()?);
+            let connected = self.connect();
+            self.server.note(connected.is_ok());
+            self.client = Some(connected?);
         }
         Ok(())
     }
 
+    fn take_time(&self) {
+        self.unhurried.set(true);
+    }
+
+    fn give_up_if_lost(&mut self) {
+        if self.lost.replace(false)
+            && let Some(client) = self.client.take()
+        {
+            // It may wait for a lock and holds locks itself, which whoever tries again would wait for.
+            if self.cancel(&client).is_err() {
+                self.server.note(false);
+            }
+        }
+    }
+
     fn ended(&self) -> bool {
-        self.client.as_ref().is_none_or(Client::is_closed)
+        self.lost.get() || self.client.as_ref().is_none_or(Client::is_closed)
     }
 
     fn execute(&self, sql: &str, params: &[Value]) -> Result<usize> {
@@ -270,7 +346,8 @@ fn tokio_task(connection: impl Future<Output = Answer<()>> + Send + 'static) {
     });
 }
 
-fn tls() -> tokio_postgres_rustls::MakeRustlsConnect {
+/// Made once: to read the machine's roots takes a while.
+static TLS: LazyLock<tokio_postgres_rustls::MakeRustlsConnect> = LazyLock::new(|| {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -280,7 +357,7 @@ fn tls() -> tokio_postgres_rustls::MakeRustlsConnect {
         .with_root_certificates(roots)
         .with_no_client_auth();
     tokio_postgres_rustls::MakeRustlsConnect::new(config)
-}
+});
 
 /// PostgreSQL's messages may quote values in their detail, which is therefore left out.
 fn failure(e: tokio_postgres::Error) -> Error {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use url::Url;
+use uuid::Uuid;
 
 use crate::apps::{self, Environment};
 use crate::audit::{self, Action};
@@ -139,11 +140,11 @@ pub fn look(tx: &Tx, secret: &Secret) -> Result<(State, Option<Environment>)> {
 
 /// Uses a link up and lets the person in: exactly one of any number of callers succeeds.
 ///
-/// Following the link proves that the mailbox is the person's, so it verifies the e-mail address.
+/// `request` is the id of the request that asks, for the audit trail. Following the link proves that the mailbox is the person's, so it verifies the e-mail address.
 ///
 /// # Errors
 /// `Ok(Err(state))` tells why the link does not work; a frozen or deleted user is refused.
-pub fn follow(tx: &Tx, secret: &Secret) -> Result<std::result::Result<Entry, State>> {
+pub fn follow(tx: &Tx, secret: &Secret, request: Option<Uuid>) -> Result<std::result::Result<Entry, State>> {
     let Some(link) = store::find(tx, secret, Purpose::Enrolment)? else { return Ok(Err(State::Unknown)) };
     if !store::use_up(tx, secret)? {
         return Ok(Err(link.state(tx.now())));
@@ -151,7 +152,8 @@ pub fn follow(tx: &Tx, secret: &Secret) -> Result<std::result::Result<Entry, Sta
     let user = users::any_by_id(tx, link.user)?.ok_or(Error::UserNotFound)?;
     user.admit()?;
     users::mark_email_verified(tx, user.id)?;
-    audit::note(tx, Origin::of(Actor::Person(user.id)), Action::LinkFollowed, &user, &user.person)?;
+    let origin = Origin { actor: Actor::Person(user.id), request };
+    audit::note(tx, origin, Action::LinkFollowed, &user, &user.person)?;
     let environment = apps::by_id(tx, user.environment)?;
     let Some(redirect_url) = &environment.redirect_url else {
         return Ok(Ok(Entry::Session(tokens::start_session(tx, user.id)?)));

@@ -2,12 +2,13 @@
 //! button, which posts, uses the link up.
 
 use askama::Template;
+use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::{Message, page};
-use crate::api::Api;
+use crate::api::{Api, Trail};
 use crate::apps::Kind;
 use crate::error::{Error, Result};
 use crate::links::{self, Entry};
@@ -46,10 +47,15 @@ pub async fn show(State(api): State<Api>, Path(secret): Path<Secret>) -> Result<
 }
 
 /// `POST /links/{link}`: the button.
-pub async fn follow(State(api): State<Api>, Path(secret): Path<Secret>, headers: HeaderMap) -> Result<Response> {
+pub async fn follow(
+    State(api): State<Api>,
+    Path(secret): Path<Secret>,
+    Extension(trail): Extension<Trail>,
+    headers: HeaderMap,
+) -> Result<Response> {
     from_our_page(&headers)?;
     let wanted = secret.clone();
-    let entry = api.store.write(move |tx| links::follow(tx, &wanted)).await?;
+    let entry = api.store.write(move |tx| links::follow(tx, &wanted, Some(trail.id()))).await?;
     match entry {
         Ok(Entry::App(url)) => Ok(Redirect::to(url.as_str()).into_response()),
         Ok(Entry::Session(session)) => {

@@ -87,6 +87,7 @@ fn assert_refused(folder: &Folder, url: &str, port: &str) {
         vec!["token", "create", "--user", "11111111-1111-4111-8111-111111111111"],
         vec!["doctor"],
         vec!["migrate"],
+        vec!["backup", &new],
         vec!["copy", "--to", &new],
     ] {
         let output = usher_on(folder, url).args(&command).output().unwrap();
