@@ -20,6 +20,8 @@ use crate::error::{Error, Result};
 const QUEUE: usize = 4096;
 /// How many operations share a commit at the most.
 const GROUP: usize = 256;
+/// How many do when they are run again step by step: where several servers want the same rows, each waits for the others'.
+const STEPS: usize = 64;
 /// How many reads run at once.
 const READERS: usize = 4;
 /// How long an operation waits for a connection to read by.
@@ -322,43 +324,70 @@ fn writer_loop(
             let Ok(first) = jobs.recv() else { return };
             std::iter::once(first).chain(jobs.try_iter().take(GROUP - 1)).collect::<Vec<_>>()
         };
-        // What the files hold is not known any more, so nothing that follows could be promised.
-        let failed = || fail.borrow().clone().map_or(Ok(()), Err);
-        let commit =
-            failed().and_then(|()| connection.ready()).and_then(|()| together(connection.as_ref(), &mut group));
-        let of_a_job = group.iter().find_map(|job| job.failure().filter(|e| matches!(e, Error::DiskFailed(_))));
-        let failure = commit.as_ref().err().filter(|e| matches!(e, Error::DiskFailed(_))).or(of_a_job).cloned();
-        if failure.is_some() {
-            fail.send_replace(failure);
+        if let Some(commit) = together(&mut *connection, &mut group) {
+            answer(&*connection, group, &commit, fail);
+            continue;
         }
-        let commit = commit.and_then(|()| failed());
-        for mut job in group {
-            let met_another = matches!(commit, Err(Error::Conflict)) || matches!(job.failure(), Some(Error::Conflict));
-            if met_another {
-                let commit = alone(connection.as_ref(), &mut job);
-                job.answer(commit);
-            } else {
-                job.answer(commit.clone());
-            }
+        while !group.is_empty() {
+            let mut some = group.drain(..group.len().min(STEPS)).collect::<Vec<_>>();
+            let commit = step_by_step(&mut *connection, &mut some, fail);
+            answer(&*connection, some, &commit, fail);
         }
         connection.give_up_if_lost();
     }
 }
 
-/// Runs the group: in a pipeline where that gains something, and otherwise, or where that meets an obstacle, step by step.
-fn together(connection: &dyn Connection, group: &mut [Box<dyn Job>]) -> Result<()> {
-    if let Some(pipeline) = connection.pipeline() {
-        pipeline.open();
-        let done = in_a_pipeline(connection, pipeline, group);
-        pipeline.close();
-        if done.is_ok() || connection.ended() {
-            return done;
-        }
-        connection.batch("ROLLBACK")?;
-        if matches!(done, Err(Error::Unavailable(_) | Error::StorageFull | Error::Busy)) {
-            return done;
-        }
+/// Answers the group's callers, once an operation that met another is done too.
+fn answer(
+    connection: &dyn Connection,
+    group: Vec<Box<dyn Job>>,
+    commit: &Result<()>,
+    fail: &watch::Sender<Option<Error>>,
+) {
+    let of_a_job = group.iter().find_map(|job| job.failure().filter(|e| matches!(e, Error::DiskFailed(_))));
+    let failure = commit.as_ref().err().filter(|e| matches!(e, Error::DiskFailed(_))).or(of_a_job).cloned();
+    if failure.is_some() {
+        fail.send_replace(failure);
     }
+    for mut job in group {
+        let met_another = matches!(commit, Err(Error::Conflict)) || matches!(job.failure(), Some(Error::Conflict));
+        let commit = if met_another { alone(connection, &mut job) } else { commit.clone() };
+        job.answer(commit.and_then(|()| refuse_failed(fail)));
+    }
+}
+
+/// Once a disk has failed, what the files hold is not known any more, so nothing that follows could be promised.
+fn refuse_failed(fail: &watch::Sender<Option<Error>>) -> Result<()> {
+    fail.borrow().clone().map_or(Ok(()), Err)
+}
+
+/// Runs the group in a pipeline, where that gains something. `None` if it does not, or met an obstacle and left nothing.
+fn together(connection: &mut dyn Connection, group: &mut [Box<dyn Job>]) -> Option<Result<()>> {
+    connection.pipeline()?;
+    if let Err(e) = connection.ready() {
+        return Some(Err(e));
+    }
+    let pipeline = connection.pipeline()?;
+    pipeline.open();
+    let done = in_a_pipeline(connection, pipeline, group);
+    pipeline.close();
+    if done.is_ok() || connection.ended() {
+        connection.give_up_if_lost();
+        return Some(done);
+    }
+    match connection.batch("ROLLBACK") {
+        Ok(()) if !matches!(done, Err(Error::Unavailable(_) | Error::StorageFull | Error::Busy)) => None,
+        rolled_back => Some(rolled_back.and(done)),
+    }
+}
+
+fn step_by_step(
+    connection: &mut dyn Connection,
+    group: &mut [Box<dyn Job>],
+    fail: &watch::Sender<Option<Error>>,
+) -> Result<()> {
+    refuse_failed(fail)?;
+    connection.ready()?;
     in_one_transaction(connection, group)
 }
 

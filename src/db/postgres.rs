@@ -25,7 +25,7 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// How long to leave a server alone that is away.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long a statement may take before the server is taken for gone, and how long one that was said to take its time.
-const STATEMENT: Duration = Duration::from_secs(5);
+const STATEMENT: Duration = Duration::from_secs(10);
 const LONG_STATEMENT: Duration = Duration::from_mins(30);
 
 /// What the driver answers.

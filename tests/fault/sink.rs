@@ -59,8 +59,13 @@ impl Desk {
                 "DATA" => {
                     say("354 go on")?;
                     let mut message = Vec::new();
-                    while let Some(line) = lines.next().transpose()?.filter(|line| line != ".") {
-                        message.push(line);
+                    loop {
+                        match lines.next().transpose()? {
+                            Some(line) if line == "." => break,
+                            Some(line) => message.push(line),
+                            // A mail that was cut off is none.
+                            None => return Ok(()),
+                        }
                     }
                     let id = message.iter().find_map(|line| line.strip_prefix("Message-ID: "));
                     self.mails.lock().unwrap().push((to.clone(), id.unwrap_or_default().to_owned()));

@@ -205,7 +205,7 @@ fn a_copy_is_refused_with_the_reason_and_leaves_everything_as_it_was() {
         (&theirs, &new, ") is not the data key of this database. Nothing was written."),
         (from, &notes, "notes.db is not an Usher database. Nothing was written."),
         (&notes, &new, "notes.db is not an Usher database. Nothing was written."),
-        (&file(folder, "nowhere.db"), &new, "there is no Usher data in "),
+        (&file(folder, "nowhere.db"), &new, "nowhere.db."),
         ("mysql://u:hunter2@x/y", &new, "usher: --from takes sqlite:FILE or postgres://USER:PASSWORD@HOST/DATABASE"),
         (from, "mysql://u:hunter2@x/y", "usher: --to takes sqlite:FILE or postgres://USER:PASSWORD@HOST/DATABASE"),
         (from, "postgres://u:hunter2@127.0.0.1:1/x", "usher: the database server does not answer: "),

@@ -84,7 +84,7 @@ fn template() -> &'static Template {
             Template { folder, app }
         };
         // On a thread of its own: a test's runtime cannot wait for another.
-        let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         std::thread::spawn(move || runtime().block_on(make)).join().unwrap()
     })
 }

@@ -144,14 +144,14 @@ pub fn call(url: &str, key: &str, method: &str, path: &str, body: &Value) -> (u1
     (status, serde_json::from_str(&text).unwrap_or(Value::Null))
 }
 
-/// Sends bytes to the server of `url` and gives the head and the body of the answer.
+/// Sends bytes to the server of `url` and gives the head and the body of the answer; nothing if the server is gone.
 pub fn raw(url: &str, request: &[u8]) -> (String, String) {
     use std::io::Write;
-    let mut socket = std::net::TcpStream::connect(url.trim_start_matches("http://")).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(45))).unwrap();
-    socket.write_all(request).unwrap();
     let mut answer = Vec::new();
-    let _ = socket.read_to_end(&mut answer);
+    if let Ok(mut socket) = std::net::TcpStream::connect(url.trim_start_matches("http://")) {
+        socket.set_read_timeout(Some(Duration::from_secs(45))).unwrap();
+        let _ = socket.write_all(request).and_then(|()| socket.read_to_end(&mut answer));
+    }
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     (head.to_owned(), body.to_owned())
