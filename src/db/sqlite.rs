@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{ErrorCode, OpenFlags, ToSql};
@@ -12,12 +13,14 @@ use super::engine::{Connection as Common, Engine, Found, Parts, Rare};
 use super::value::{Row, Value};
 use crate::error::{Error, Result};
 
-/// How long to wait for another process (a command line beside the server) to finish its write.
-const BUSY_MS: u32 = 5000;
+/// How often, and after what pause, to ask again for a lock: a command line beside the server may hold it, or for a moment
+/// the thread that writes the log back. SQLite's own pauses grow to a tenth of a second.
+const BUSY_TRIES: i32 = 10_000;
+const BUSY_PAUSE: Duration = Duration::from_micros(500);
 
 /// How large the write-ahead log grows before it is written back, in pages of 4 KiB: a page that many writes touch is
 /// written back once for all of them.
-const CHECKPOINT_PAGES: i64 = 16_000;
+const CHECKPOINT_PAGES: i64 = 4000;
 /// How much of it may be left for the moment in which writing waits.
 const LAST_PAGES: i64 = 200;
 /// How much of the file the writer keeps in memory, in KiB.
@@ -112,13 +115,18 @@ pub(super) fn tables_of(migrations: impl Iterator<Item = &'static str>) -> Resul
     names.iter().map(table).collect()
 }
 
+fn ask_again(tries: i32) -> bool {
+    std::thread::sleep(BUSY_PAUSE);
+    tries < BUSY_TRIES
+}
+
 impl Connection {
     fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
-        let opened =
+        let mut opened =
             rusqlite::Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failure)?;
         opened.set_prepared_statement_cache_capacity(128);
+        opened.busy_handler(Some(ask_again)).map_err(failure)?;
         let connection = Connection(opened, Rare::default());
-        connection.batch(&format!("PRAGMA busy_timeout={BUSY_MS}"))?;
         if !flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY) {
             connection.batch("PRAGMA journal_mode=WAL")?;
             connection
