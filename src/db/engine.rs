@@ -1,11 +1,7 @@
-//! What every engine has in common: writers that commit in groups, and a pool of readers.
-//!
-//! A writer takes whatever has queued, runs each operation in a savepoint of its own inside one transaction, commits
-//! once, and only then answers anyone. Knows no SQL but the words of transactions, and no driver.
+//! What every engine has in common: a queue with writers behind it, and a pool of readers. Knows no SQL and no driver.
 
 use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -14,22 +10,15 @@ use tokio::sync::{Semaphore, SemaphorePermit, oneshot, watch};
 
 use super::pipeline::Pipeline;
 use super::value::{Row, Value};
+use super::writer::{Job, Operation, Shared, write_forever};
 use crate::error::{Error, Result};
 
 /// How many writes may wait; the next one is told [`Error::Busy`].
 const QUEUE: usize = 4096;
-/// How many operations share a commit at the most.
-const GROUP: usize = 256;
-/// How many do when they are run again step by step: where several servers want the same rows, each waits for the others'.
-const STEPS: usize = 64;
 /// How many reads run at once.
 const READERS: usize = 4;
 /// How long an operation waits for a connection to read by.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often an engine looks after its files.
-const UPKEEP: Duration = Duration::from_millis(100);
-/// How often an operation that met another in the database is run again.
-const TRIES: usize = 8;
 
 /// A connection to a database.
 pub(super) trait Connection: Send {
@@ -57,6 +46,10 @@ pub(super) trait Connection: Send {
     fn take_time(&self) {}
     /// Leaves a server that did not answer in time, so that nothing of what it was asked stays open there.
     fn give_up_if_lost(&mut self) {}
+    /// What is to be done between two groups, while nobody is answered.
+    fn keep_up(&self) -> Result<()> {
+        Ok(())
+    }
     /// Whether the engine has ended the transaction by itself.
     fn ended(&self) -> bool;
     /// Runs a statement and returns how many rows it changed.
@@ -117,8 +110,6 @@ pub(super) struct Parts {
     pub(super) open_reader: Open,
     /// Whether a look at a few rows takes no longer than waking a thread.
     pub(super) reads_are_quick: bool,
-    /// What is to be done beside writing, every [`UPKEEP`].
-    pub(super) upkeep: Option<Box<dyn FnMut() -> Result<()> + Send>>,
 }
 
 /// A database that can be written to and read from.
@@ -126,8 +117,6 @@ pub(super) struct Engine {
     /// `None` only while the engine is being dropped.
     queue: Option<SyncSender<Box<dyn Job>>>,
     writers: Vec<JoinHandle<()>>,
-    /// Ends when its channel closes.
-    upkeep: Option<(SyncSender<()>, JoinHandle<()>)>,
     open_reader: Open,
     reads_are_quick: bool,
     idle_readers: Mutex<Vec<Box<dyn Connection>>>,
@@ -140,17 +129,15 @@ impl Engine {
     pub(super) fn start(parts: Parts) -> Result<Engine> {
         let (queue, jobs) = sync_channel(QUEUE);
         let (fail, failed) = watch::channel(None);
-        let shared = Arc::new((Mutex::new(jobs), fail));
-        let upkeep = parts.upkeep.map(|work| upkeep(work, Arc::clone(&shared))).transpose()?;
+        let shared = Arc::new(Shared { jobs: Mutex::new(jobs), fail });
         let start = |(number, connection): (usize, Box<dyn Connection>)| {
             let shared = Arc::clone(&shared);
             let thread = std::thread::Builder::new().name(format!("usher-writer-{number}"));
-            thread.spawn(move || writer_loop(connection, &shared.0, &shared.1)).map_err(Error::internal)
+            thread.spawn(move || write_forever(connection, &shared)).map_err(Error::internal)
         };
         Ok(Engine {
             queue: Some(queue),
             writers: parts.writers.into_iter().enumerate().map(start).collect::<Result<_>>()?,
-            upkeep,
             open_reader: parts.open_reader,
             reads_are_quick: parts.reads_are_quick,
             idle_readers: Mutex::default(),
@@ -165,7 +152,7 @@ impl Engine {
         F: Fn(&dyn Connection) -> Result<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let job = Operation { body: operation, outcome: None, reply };
+        let job = Operation::new(operation, reply);
         let queue = self.queue.as_ref().ok_or_else(|| Error::internal("the engine is closing"))?;
         queue.try_send(Box::new(job)).map_err(|e| match e {
             TrySendError::Full(_) => Error::Busy,
@@ -242,208 +229,9 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.idle_readers.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
-        if let Some((channel, thread)) = self.upkeep.take() {
-            drop(channel);
-            let _ = thread.join();
-        }
         self.queue = None;
         for writer in self.writers.drain(..) {
             let _ = writer.join();
         }
-    }
-}
-
-/// A queued operation whose type a writer need not know.
-trait Job: Send {
-    /// Runs the operation; `true` when its effect is to be kept.
-    fn run(&mut self, connection: &dyn Connection) -> bool;
-    /// Why the operation failed, if it did.
-    fn failure(&self) -> Option<&Error>;
-    /// Answers the caller: with the operation's outcome, or with why the commit failed.
-    fn answer(self: Box<Self>, commit: Result<()>);
-}
-
-struct Operation<T, F> {
-    body: F,
-    outcome: Option<Result<T>>,
-    reply: oneshot::Sender<Result<T>>,
-}
-
-impl<T: Send, F: Fn(&dyn Connection) -> Result<T> + Send> Job for Operation<T, F> {
-    fn run(&mut self, connection: &dyn Connection) -> bool {
-        let outcome = catch_unwind(AssertUnwindSafe(|| (self.body)(connection)))
-            .unwrap_or_else(|_| Err(Error::internal("the operation panicked")));
-        self.outcome.insert(outcome).is_ok()
-    }
-
-    fn failure(&self) -> Option<&Error> {
-        self.outcome.as_ref().and_then(|outcome| outcome.as_ref().err())
-    }
-
-    fn answer(self: Box<Self>, commit: Result<()>) {
-        let outcome = match (self.outcome, commit) {
-            (Some(Err(Error::Conflict)), _) => Err(Error::Busy),
-            (Some(Err(own)), _) => Err(own),
-            (_, Err(commit)) => Err(commit),
-            (Some(outcome), Ok(())) => outcome,
-            (None, Ok(())) => Err(Error::internal("the operation was not run")),
-        };
-        // A caller that has gone away does not undo what is durable.
-        let _ = self.reply.send(outcome);
-    }
-}
-
-/// What the threads of an engine share: the queue, and the word that a disk has failed.
-type Shared = (Mutex<Receiver<Box<dyn Job>>>, watch::Sender<Option<Error>>);
-
-fn upkeep(
-    mut work: Box<dyn FnMut() -> Result<()> + Send>,
-    shared: Arc<Shared>,
-) -> Result<(SyncSender<()>, JoinHandle<()>)> {
-    let (channel, end) = sync_channel(0);
-    let keep_up = move || {
-        while end.recv_timeout(UPKEEP) == Err(RecvTimeoutError::Timeout) {
-            if let Err(error @ Error::DiskFailed(_)) = work() {
-                shared.1.send_replace(Some(error));
-                return;
-            }
-        }
-    };
-    let thread = std::thread::Builder::new().name("usher-upkeep".into()).spawn(keep_up).map_err(Error::internal)?;
-    Ok((channel, thread))
-}
-
-fn writer_loop(
-    mut connection: Box<dyn Connection>,
-    jobs: &Mutex<Receiver<Box<dyn Job>>>,
-    fail: &watch::Sender<Option<Error>>,
-) {
-    loop {
-        let mut group = {
-            let jobs = jobs.lock().unwrap_or_else(PoisonError::into_inner);
-            let Ok(first) = jobs.recv() else { return };
-            std::iter::once(first).chain(jobs.try_iter().take(GROUP - 1)).collect::<Vec<_>>()
-        };
-        if let Some(commit) = together(&mut *connection, &mut group) {
-            answer(&*connection, group, &commit, fail);
-            continue;
-        }
-        while !group.is_empty() {
-            let mut some = group.drain(..group.len().min(STEPS)).collect::<Vec<_>>();
-            let commit = step_by_step(&mut *connection, &mut some, fail);
-            answer(&*connection, some, &commit, fail);
-        }
-        connection.give_up_if_lost();
-    }
-}
-
-/// Answers the group's callers, once an operation that met another is done too.
-fn answer(
-    connection: &dyn Connection,
-    group: Vec<Box<dyn Job>>,
-    commit: &Result<()>,
-    fail: &watch::Sender<Option<Error>>,
-) {
-    let of_a_job = group.iter().find_map(|job| job.failure().filter(|e| matches!(e, Error::DiskFailed(_))));
-    let failure = commit.as_ref().err().filter(|e| matches!(e, Error::DiskFailed(_))).or(of_a_job).cloned();
-    if failure.is_some() {
-        fail.send_replace(failure);
-    }
-    for mut job in group {
-        let met_another = matches!(commit, Err(Error::Conflict)) || matches!(job.failure(), Some(Error::Conflict));
-        let commit = if met_another { alone(connection, &mut job) } else { commit.clone() };
-        job.answer(commit.and_then(|()| refuse_failed(fail)));
-    }
-}
-
-/// Once a disk has failed, what the files hold is not known any more, so nothing that follows could be promised.
-fn refuse_failed(fail: &watch::Sender<Option<Error>>) -> Result<()> {
-    fail.borrow().clone().map_or(Ok(()), Err)
-}
-
-/// Runs the group in a pipeline, where that gains something. `None` if it does not, or met an obstacle and left nothing.
-fn together(connection: &mut dyn Connection, group: &mut [Box<dyn Job>]) -> Option<Result<()>> {
-    connection.pipeline()?;
-    if let Err(e) = connection.ready() {
-        return Some(Err(e));
-    }
-    let pipeline = connection.pipeline()?;
-    pipeline.open();
-    let done = in_a_pipeline(connection, pipeline, group);
-    pipeline.close();
-    if done.is_ok() || connection.ended() {
-        connection.give_up_if_lost();
-        return Some(done);
-    }
-    match connection.batch("ROLLBACK") {
-        Ok(()) if !matches!(done, Err(Error::Unavailable(_) | Error::StorageFull | Error::Busy)) => None,
-        rolled_back => Some(rolled_back.and(done)),
-    }
-}
-
-fn step_by_step(
-    connection: &mut dyn Connection,
-    group: &mut [Box<dyn Job>],
-    fail: &watch::Sender<Option<Error>>,
-) -> Result<()> {
-    refuse_failed(fail)?;
-    connection.ready()?;
-    in_one_transaction(connection, group)
-}
-
-/// Runs the group as if nothing went wrong: what operations write is on its way, or still waits, when they are told that it
-/// is done. The first thing that does go wrong fails the whole group, which can be run again.
-fn in_a_pipeline(connection: &dyn Connection, pipeline: &Pipeline, group: &mut [Box<dyn Job>]) -> Result<()> {
-    connection.rare().forget();
-    connection.begin_write()?;
-    for job in group {
-        pipeline.begin_operation();
-        let kept = job.run(connection);
-        let met_another = matches!(job.failure(), Some(Error::Conflict));
-        if pipeline.is_broken() || met_another || (!kept && !pipeline.undo_operation()) {
-            return Err(job.failure().cloned().unwrap_or(Error::Conflict));
-        }
-    }
-    connection.flush()?;
-    connection.batch("COMMIT")
-}
-
-/// Runs the group; when it fails, nothing of it is left, neither done nor open.
-fn in_one_transaction(connection: &dyn Connection, group: &mut [Box<dyn Job>]) -> Result<()> {
-    let run = || {
-        connection.rare().forget();
-        connection.begin_write()?;
-        for job in group {
-            connection.batch("SAVEPOINT operation")?;
-            if !job.run(connection) {
-                // SQLite does so on some failures: a full disk, an I/O error. PostgreSQL when it goes away.
-                if connection.ended() {
-                    return Err(job.failure().cloned().unwrap_or(Error::Busy));
-                }
-                connection.batch("ROLLBACK TO SAVEPOINT operation")?;
-            }
-            connection.batch("RELEASE SAVEPOINT operation")?;
-        }
-        connection.batch("COMMIT")
-    };
-    let done = run();
-    if done.is_err() && !connection.ended() {
-        let _ = connection.batch("ROLLBACK");
-    }
-    done
-}
-
-/// Runs one operation until it meets no other.
-fn alone(connection: &dyn Connection, job: &mut Box<dyn Job>) -> Result<()> {
-    let mut done = Err(Error::Busy);
-    for _ in 0..TRIES {
-        done = in_one_transaction(connection, std::slice::from_mut(job));
-        if !matches!(done, Err(Error::Conflict)) && !matches!(job.failure(), Some(Error::Conflict)) {
-            break;
-        }
-    }
-    match done {
-        Err(Error::Conflict) => Err(Error::Busy),
-        done => done,
     }
 }

@@ -12,6 +12,7 @@ mod pipeline;
 mod postgres;
 mod sqlite;
 mod value;
+mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

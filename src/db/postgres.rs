@@ -80,7 +80,6 @@ pub(super) fn start(url: &str) -> Result<Engine> {
         writers,
         open_reader: Box::new(move || Ok(Box::new(Connection::new(&config, &server)?))),
         reads_are_quick: false,
-        upkeep: None,
     })
 }
 

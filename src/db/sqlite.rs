@@ -13,16 +13,14 @@ use super::engine::{Connection as Common, Engine, Found, Parts, Rare};
 use super::value::{Row, Value};
 use crate::error::{Error, Result};
 
-/// How often, and after what pause, to ask again for a lock: a command line beside the server may hold it, or for a moment
-/// the thread that writes the log back. SQLite's own pauses grow to a tenth of a second.
+/// How often, and after what pause, to ask again for a lock that a command line beside the server may hold. SQLite's own
+/// pauses grow to a tenth of a second.
 const BUSY_TRIES: i32 = 10_000;
 const BUSY_PAUSE: Duration = Duration::from_micros(500);
 
 /// How large the write-ahead log grows before it is written back, in pages of 4 KiB: a page that many writes touch is
 /// written back once for all of them.
 const CHECKPOINT_PAGES: i64 = 4000;
-/// How much of it may be left for the moment in which writing waits.
-const LAST_PAGES: i64 = 200;
 /// How much of the file the writer keeps in memory, in KiB.
 const CACHE_KIB: u32 = 65_536;
 
@@ -61,39 +59,10 @@ pub(super) fn start(path: &Path) -> Result<Engine> {
     let private = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path);
     private.map_err(|e| unusable(path, &Error::internal(e)))?;
     let writer = Connection::open(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| unusable(path, &e))?;
-    let keeper = Connection::open(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| unusable(path, &e))?;
-    // Whoever reads for long is not waited for: the log grows on until the next time.
-    keeper.batch("PRAGMA busy_timeout=20")?;
-    let upkeep = Box::new(move || write_back(&keeper));
     let path = path.to_owned();
     let open_reader =
         move || -> Result<Box<dyn Common>> { Ok(Box::new(Connection::open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?)) };
-    Engine::start(Parts {
-        writers: vec![Box::new(writer)],
-        open_reader: Box::new(open_reader),
-        reads_are_quick: true,
-        upkeep: Some(upkeep),
-    })
-}
-
-/// Writes the log back into the file, beside the writer: most of it while the writer goes on, the rest while it waits for a
-/// moment, so that the log begins anew. Done by the writer, as is SQLite's default, it would hold up everyone meanwhile.
-fn write_back(connection: &Connection) -> Result<()> {
-    let left = |mode: &str| -> Result<i64> {
-        let row = connection.query(&format!("PRAGMA wal_checkpoint({mode})"), &[])?.pop();
-        let row = row.ok_or_else(|| Error::internal("no answer"))?;
-        Ok(row.get::<i64>(1)? - row.get::<i64>(2)?)
-    };
-    if left("NOOP")? < CHECKPOINT_PAGES {
-        return Ok(());
-    }
-    // What is written meanwhile is less each time.
-    for _ in 0..8 {
-        if left("PASSIVE")? < LAST_PAGES {
-            break;
-        }
-    }
-    left("RESTART").map(|_| ())
+    Engine::start(Parts { writers: vec![Box::new(writer)], open_reader: Box::new(open_reader), reads_are_quick: true })
 }
 
 /// The tables that `migrations` make, in the order in which they are made.
@@ -129,8 +98,8 @@ impl Connection {
         let connection = Connection(opened, Rare::default());
         if !flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY) {
             connection.batch("PRAGMA journal_mode=WAL")?;
-            connection
-                .batch(&format!("PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}; PRAGMA cache_size=-{CACHE_KIB}"))?;
+            // SQLite's own checkpoint tells nobody when it fails; see `keep_up`.
+            connection.batch(&format!("PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-{CACHE_KIB}"))?;
         }
         connection
             .batch("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY;")?;
@@ -170,6 +139,16 @@ impl Common for Connection {
     }
 
     fn ready(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Writes the log back into the file once it is large enough. Done by a thread of its own, this was seen to be slower,
+    /// with longer waits: both then wait for one disk.
+    fn keep_up(&self) -> Result<()> {
+        let in_log = self.query("PRAGMA wal_checkpoint(NOOP)", &[])?.first().map_or(Ok(0), |row| row.get::<i64>(1))?;
+        if in_log >= CHECKPOINT_PAGES {
+            self.query("PRAGMA wal_checkpoint(PASSIVE)", &[])?;
+        }
         Ok(())
     }
 

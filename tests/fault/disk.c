@@ -3,6 +3,7 @@
  * DISK_ORDERS names a file with at most one line, read anew at every call:
  *     write N      the N-th write from now on fails with EIO, once
  *     fsync N      likewise
+ *     checkpoint N the N-th fsync of usher.db itself, which is where SQLite writes its log back to
  *     limit BYTES  no file may grow beyond that: ENOSPC
  * When a write or fsync was failed, DISK_ORDERS.done appears.
  *
@@ -122,6 +123,7 @@ static int settle(int fd, int (*real)(int)) {
     if (!name) return real(fd);
     pthread_mutex_lock(&lock);
     int error = refusal("fsync", 0);
+    if (!error && strcmp(name, "usher.db") == 0) error = refusal("checkpoint", 0);
     int done = error ? -1 : real(fd);
     if (error) errno = error;
     int undo = done ? -1 : open_undo(name);

@@ -106,7 +106,7 @@ pub fn full(case: &mut Case) {
     case.note("refused with 507", refused);
 }
 
-/// The n-th write, or the n-th fsync, fails.
+/// The n-th write, the n-th fsync, or the n-th of the log's being written back, fails.
 pub fn failing(case: &mut Case) {
     let template = Site::new();
     let all: Vec<u64> = (1..=200).collect();
@@ -115,6 +115,9 @@ pub fn failing(case: &mut Case) {
         for n in case.pick(&some, &all) {
             fail(case, &template, kind, *n);
         }
+    }
+    for n in 1..=case.pick(1, 5) {
+        fail(case, &template, "checkpoint", n);
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
+use crate::cluster::{on_postgres, shared};
 use crate::harness::{Answer, But, TestApp, jane};
 use crate::idempotency::{CREATE, KEY, UPDATE};
 
@@ -117,4 +118,32 @@ async fn of_256_creates_in_flight_that_want_32_addresses_one_each_succeeds() {
     for table in ["users", "links", "outbox", "audit"] {
         assert_eq!(app.count(table).await, 32, "{table}");
     }
+}
+
+#[tokio::test]
+async fn creates_and_changes_that_meet_nobody_are_never_run_twice() {
+    if !on_postgres() {
+        return;
+    }
+    let app = TestApp::new().await;
+    let acme = app.partner("acme").await;
+    let database = app.path().file_name().unwrap().to_string_lossy().replace('-', "_");
+    let rollbacks = || {
+        // What a connection has counted is told a moment later, or when it is asked to.
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        let sql = format!("SELECT xact_rollback FROM pg_stat_database WHERE datname = '{database}'");
+        shared().sql("postgres", &sql).parse::<u64>().unwrap()
+    };
+    acme.post(CREATE, person("first", 1)).await.ok();
+    let before = rollbacks();
+    for round in 1..=3 {
+        let creates = (0..128).map(|i| {
+            let (acme, phone) = (acme.clone(), round * 1000 + i);
+            async move { acme.post(CREATE, person(&format!("r{round}n{i}"), phone)).await.ok() }
+        });
+        join_all(creates).await;
+        let change = |i: usize| json!({"email": format!("r{round}n{i}@doe.com"), "metadata": {"round": round}});
+        join_all((0..128).map(|i| acme.post(UPDATE, change(i)))).await.into_iter().for_each(|answer| _ = answer.ok());
+    }
+    assert_eq!(rollbacks() - before, 0, "groups that were rolled back and run again");
 }

@@ -1,0 +1,205 @@
+//! Writers: each takes whatever has queued, runs it in one transaction, commits once, and only then answers anyone.
+//!
+//! Where a server is at the other end, the group first runs in a pipeline, as if nothing could go wrong; when something
+//! does, it runs again step by step, each operation in a savepoint of its own. Knows no SQL but the words of
+//! transactions, and no driver.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::Receiver;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::{oneshot, watch};
+
+use super::engine::Connection;
+use super::pipeline::Pipeline;
+use crate::error::{Error, Result};
+
+/// How many operations share a commit at the most.
+const GROUP: usize = 256;
+/// How many do when they run step by step: where several servers want the same rows, each waits for the others'.
+const STEPS: usize = 64;
+/// How often an operation that met another in the database is run again.
+const TRIES: usize = 8;
+
+/// A queued operation whose type a writer need not know.
+pub(super) trait Job: Send {
+    /// Runs the operation; `true` when its effect is to be kept.
+    fn run(&mut self, connection: &dyn Connection) -> bool;
+    /// Why the operation failed, if it did.
+    fn failure(&self) -> Option<&Error>;
+    /// Answers the caller: with the operation's outcome, or with why the commit failed.
+    fn answer(self: Box<Self>, commit: Result<()>);
+}
+
+pub(super) struct Operation<T, F> {
+    body: F,
+    outcome: Option<Result<T>>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+impl<T, F> Operation<T, F> {
+    /// An operation whose caller waits at the other end of `reply`.
+    pub(super) fn new(body: F, reply: oneshot::Sender<Result<T>>) -> Self {
+        Operation { body, outcome: None, reply }
+    }
+}
+
+impl<T: Send, F: Fn(&dyn Connection) -> Result<T> + Send> Job for Operation<T, F> {
+    fn run(&mut self, connection: &dyn Connection) -> bool {
+        let outcome = catch_unwind(AssertUnwindSafe(|| (self.body)(connection)))
+            .unwrap_or_else(|_| Err(Error::internal("the operation panicked")));
+        self.outcome.insert(outcome).is_ok()
+    }
+
+    fn failure(&self) -> Option<&Error> {
+        self.outcome.as_ref().and_then(|outcome| outcome.as_ref().err())
+    }
+
+    fn answer(self: Box<Self>, commit: Result<()>) {
+        let outcome = match (self.outcome, commit) {
+            // Whatever the operation saw or did is not there.
+            (_, Err(commit)) => Err(commit),
+            (Some(Err(Error::Conflict)), Ok(())) => Err(Error::Busy),
+            (Some(outcome), Ok(())) => outcome,
+            (None, Ok(())) => Err(Error::internal("the operation was not run")),
+        };
+        // A caller that has gone away does not undo what is durable.
+        let _ = self.reply.send(outcome);
+    }
+}
+
+/// What the threads of an engine share.
+pub(super) struct Shared {
+    /// What is to be written.
+    pub(super) jobs: Mutex<Receiver<Box<dyn Job>>>,
+    /// Why no more is written, once a disk has failed.
+    pub(super) fail: watch::Sender<Option<Error>>,
+}
+
+impl Shared {
+    /// Once a disk has failed, what the files hold is not known any more, so nothing that follows could be promised.
+    fn refuse_failed(&self) -> Result<()> {
+        self.fail.borrow().clone().map_or(Ok(()), Err)
+    }
+}
+
+/// The life of a writer, until the queue is closed.
+pub(super) fn write_forever(mut connection: Box<dyn Connection>, shared: &Shared) {
+    loop {
+        let mut group = {
+            let jobs = shared.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+            let Ok(first) = jobs.recv() else { return };
+            std::iter::once(first).chain(jobs.try_iter().take(GROUP - 1)).collect::<Vec<_>>()
+        };
+        if let Some(commit) = together(&mut *connection, &mut group) {
+            answer(&*connection, group, &commit, shared);
+            continue;
+        }
+        while !group.is_empty() {
+            let mut some = group.drain(..group.len().min(STEPS)).collect::<Vec<_>>();
+            let commit = step_by_step(&mut *connection, &mut some, shared);
+            answer(&*connection, some, &commit, shared);
+        }
+        connection.give_up_if_lost();
+        if let Err(error @ Error::DiskFailed(_)) = connection.keep_up() {
+            shared.fail.send_replace(Some(error));
+        }
+    }
+}
+
+/// Answers the group's callers, once an operation that met another is done too.
+fn answer(connection: &dyn Connection, group: Vec<Box<dyn Job>>, commit: &Result<()>, shared: &Shared) {
+    let of_a_job = group.iter().find_map(|job| job.failure().filter(|e| matches!(e, Error::DiskFailed(_))));
+    let failure = commit.as_ref().err().filter(|e| matches!(e, Error::DiskFailed(_))).or(of_a_job).cloned();
+    if failure.is_some() {
+        shared.fail.send_replace(failure);
+    }
+    for mut job in group {
+        let met_another = matches!(commit, Err(Error::Conflict)) || matches!(job.failure(), Some(Error::Conflict));
+        let commit = if met_another { alone(connection, &mut job) } else { commit.clone() };
+        job.answer(commit.and_then(|()| shared.refuse_failed()));
+    }
+}
+
+/// Runs the group in a pipeline, where that gains something. `None` if it does not, or met an obstacle and left nothing.
+fn together(connection: &mut dyn Connection, group: &mut [Box<dyn Job>]) -> Option<Result<()>> {
+    connection.pipeline()?;
+    if let Err(e) = connection.ready() {
+        return Some(Err(e));
+    }
+    let pipeline = connection.pipeline()?;
+    pipeline.open();
+    let done = in_a_pipeline(connection, pipeline, group);
+    pipeline.close();
+    if done.is_ok() || connection.ended() {
+        connection.give_up_if_lost();
+        return Some(done);
+    }
+    match connection.batch("ROLLBACK") {
+        Ok(()) if !matches!(done, Err(Error::Unavailable(_) | Error::StorageFull | Error::Busy)) => None,
+        rolled_back => Some(rolled_back.and(done)),
+    }
+}
+
+fn step_by_step(connection: &mut dyn Connection, group: &mut [Box<dyn Job>], shared: &Shared) -> Result<()> {
+    shared.refuse_failed()?;
+    connection.ready()?;
+    in_one_transaction(connection, group)
+}
+
+/// Runs the group as if nothing went wrong: what operations write is on its way, or still waits, when they are told that it
+/// is done. The first thing that does go wrong fails the whole group, which can be run again.
+fn in_a_pipeline(connection: &dyn Connection, pipeline: &Pipeline, group: &mut [Box<dyn Job>]) -> Result<()> {
+    connection.rare().forget();
+    connection.begin_write()?;
+    for job in group {
+        pipeline.begin_operation();
+        let kept = job.run(connection);
+        let met_another = matches!(job.failure(), Some(Error::Conflict));
+        if pipeline.is_broken() || met_another || (!kept && !pipeline.undo_operation()) {
+            return Err(job.failure().cloned().unwrap_or(Error::Conflict));
+        }
+    }
+    connection.flush()?;
+    connection.batch("COMMIT")
+}
+
+/// Runs the group; when it fails, nothing of it is left, neither done nor open.
+fn in_one_transaction(connection: &dyn Connection, group: &mut [Box<dyn Job>]) -> Result<()> {
+    let run = || {
+        connection.rare().forget();
+        connection.begin_write()?;
+        for job in group {
+            connection.batch("SAVEPOINT operation")?;
+            if !job.run(connection) {
+                // SQLite does so on some failures: a full disk, an I/O error. PostgreSQL when it goes away.
+                if connection.ended() {
+                    return Err(job.failure().cloned().unwrap_or(Error::Busy));
+                }
+                connection.batch("ROLLBACK TO SAVEPOINT operation")?;
+            }
+            connection.batch("RELEASE SAVEPOINT operation")?;
+        }
+        connection.batch("COMMIT")
+    };
+    let done = run();
+    if done.is_err() && !connection.ended() {
+        let _ = connection.batch("ROLLBACK");
+    }
+    done
+}
+
+/// Runs one operation until it meets no other.
+fn alone(connection: &dyn Connection, job: &mut Box<dyn Job>) -> Result<()> {
+    let mut done = Err(Error::Busy);
+    for _ in 0..TRIES {
+        done = in_one_transaction(connection, std::slice::from_mut(job));
+        if !matches!(done, Err(Error::Conflict)) && !matches!(job.failure(), Some(Error::Conflict)) {
+            break;
+        }
+    }
+    match done {
+        Err(Error::Conflict) => Err(Error::Busy),
+        done => done,
+    }
+}
