@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
+use super::pipeline::insert_all;
 use super::value::{Row, Value};
 use super::{IfMissing, Location, Store, Tx, migrate, params, sqlite};
 use crate::clock::Clock;
@@ -228,14 +229,10 @@ fn select(table: &Table) -> String {
 }
 
 fn upsert(table: &Table, rows: usize) -> String {
-    let width = table.columns.len();
-    let mut sql = format!("INSERT INTO {} ({}) VALUES ", table.name, table.columns.join(", "));
-    for row in 0..rows {
-        let places: Vec<String> = (1..=width).map(|column| format!("${}", row * width + column)).collect();
-        // Writing to a String does not fail.
-        let _ = write!(sql, "{}({})", if row == 0 { "" } else { ", " }, places.join(", "));
-    }
+    let into = format!("{} ({})", table.name, table.columns.join(", "));
+    let mut sql = insert_all(&into, table.columns.len(), rows);
     let set: Vec<String> = table.columns.iter().map(|column| format!("{column} = excluded.{column}")).collect();
+    // Writing to a String does not fail.
     let _ = write!(sql, " ON CONFLICT ({}) DO UPDATE SET {}", table.columns[table.key], set.join(", "));
     sql
 }

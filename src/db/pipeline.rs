@@ -166,6 +166,11 @@ fn batches(steps: Vec<(u32, Step)>) -> Vec<Batch> {
 
 /// An `INSERT` of `rows` rows with `columns` columns each, which leaves out what a uniqueness rule forbids.
 pub(super) fn insert(into: &str, columns: usize, rows: usize) -> String {
+    insert_all(into, columns, rows) + " ON CONFLICT DO NOTHING"
+}
+
+/// The same, for whoever adds what is to be done about a uniqueness rule.
+pub(super) fn insert_all(into: &str, columns: usize, rows: usize) -> String {
     let mut sql = format!("INSERT INTO {into} VALUES ");
     for row in 0..rows {
         sql.push_str(if row == 0 { "(" } else { ", (" });
@@ -176,7 +181,6 @@ pub(super) fn insert(into: &str, columns: usize, rows: usize) -> String {
         }
         sql.push(')');
     }
-    sql.push_str(" ON CONFLICT DO NOTHING");
     sql
 }
 
