@@ -6,8 +6,8 @@ INSERT INTO users (id, environment_id, email, email_key, phone, phone_key, profi
 SELECT md5(:a::text)::uuid, id, :a || '@example.com', :a || '@example.com', :b::text, :b::text,
   '{"given_name":"Jane","family_name":"Doe","birthdate":"1990-12-23"}', decode(repeat('5a', 486), 'hex'), 1795262400000, 1795262400000
 FROM environments WHERE kind = 'sandbox';
-INSERT INTO links (hash, user_id, purpose, created_at, expires_at)
-VALUES (sha256(:a::text::bytea), md5(:a::text)::uuid, 'enrolment', 1795262400000, 1795348800000);
+INSERT INTO links (id, hash, user_id, purpose, created_at, expires_at)
+VALUES (gen_random_uuid(), sha256(:a::text::bytea), md5(:a::text)::uuid, 'enrolment', 1795262400000, 1795348800000);
 INSERT INTO outbox (id, environment_id, user_id, kind, payload, state, attempts, created_at)
 SELECT gen_random_uuid(), id, md5(:a::text)::uuid, 'enrolment', decode(repeat('5a', 222), 'hex'), 'captured', 0, 1795262400000
 FROM environments WHERE kind = 'sandbox';

@@ -67,7 +67,9 @@ CREATE UNIQUE INDEX users_phone_key ON users (environment_id, phone_key);
 
 -- Single-use secrets that lead a person in: magic links, and the codes an app is sent after one.
 CREATE TABLE links (
-    hash BYTEA PRIMARY KEY,
+    -- A ticket's: its id, and the hash of its random part.
+    id UUID PRIMARY KEY,
+    hash BYTEA NOT NULL,
     user_id UUID NOT NULL REFERENCES users (id),
     purpose TEXT NOT NULL,
     created_at BIGINT NOT NULL,
@@ -78,7 +80,8 @@ CREATE TABLE links (
 CREATE INDEX links_user ON links (user_id, created_at);
 
 CREATE TABLE sessions (
-    hash BYTEA PRIMARY KEY,
+    id UUID PRIMARY KEY,
+    hash BYTEA NOT NULL,
     user_id UUID NOT NULL REFERENCES users (id),
     created_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,

@@ -19,6 +19,7 @@ pub mod outbox;
 pub mod random;
 pub mod secret;
 pub mod tenants;
+pub mod ticket;
 pub mod tokens;
 pub mod ui;
 pub mod users;

@@ -1,9 +1,5 @@
 //! Values that must not be seen, and the one-way hash under which Usher keeps them.
 
-use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
-
-use crate::random;
-
 /// A text that never shows itself: `{:?}` prints `[REDACTED]`, and there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -14,18 +10,12 @@ impl Secret {
         Secret(text.into())
     }
 
-    /// A new secret of 256 random bits, in base64url: 43 characters.
-    pub fn random() -> Self {
-        Secret(BASE64_URL_SAFE_NO_PAD.encode(random::bytes::<32>()))
-    }
-
     /// The text itself. Every call is a place to look at in a review.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// SHA-256 of the text: what the database keeps of keys, links and sessions, whose randomness
-    /// (at least 190 bits) makes a slow password hash pointless.
+    /// SHA-256 of the text: what the database keeps of keys, whose 190 random bits make a slow password hash pointless.
     pub fn hash(&self) -> Vec<u8> {
         sha256(self.0.as_bytes()).to_vec()
     }

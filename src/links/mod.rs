@@ -18,6 +18,7 @@ use crate::db::{Tx, words};
 use crate::error::{Error, Result};
 use crate::outbox::{self, Job, Kind};
 use crate::secret::Secret;
+use crate::ticket::Ticket;
 use crate::tokens;
 use crate::users::{self, User, UserId};
 
@@ -133,7 +134,7 @@ fn in_words(span: Duration) -> String {
 /// # Errors
 /// The database does not answer.
 pub fn look(tx: &Tx, secret: &Secret) -> Result<(State, Option<Environment>)> {
-    let Some(link) = store::find(tx, secret, Purpose::Enrolment)? else { return Ok((State::Unknown, None)) };
+    let Some((_, link)) = find(tx, secret)? else { return Ok((State::Unknown, None)) };
     let user = users::any_by_id(tx, link.user)?.ok_or(Error::UserNotFound)?;
     Ok((link.state(tx.now()), Some(apps::by_id(tx, user.environment)?)))
 }
@@ -145,8 +146,8 @@ pub fn look(tx: &Tx, secret: &Secret) -> Result<(State, Option<Environment>)> {
 /// # Errors
 /// `Ok(Err(state))` tells why the link does not work; a frozen or deleted user is refused.
 pub fn follow(tx: &Tx, secret: &Secret, request: Option<Uuid>) -> Result<std::result::Result<Entry, State>> {
-    let Some(link) = store::find(tx, secret, Purpose::Enrolment)? else { return Ok(Err(State::Unknown)) };
-    if !store::use_up(tx, secret)? {
+    let Some((ticket, link)) = find(tx, secret)? else { return Ok(Err(State::Unknown)) };
+    if !store::use_up(tx, &ticket)? {
         return Ok(Err(link.state(tx.now())));
     }
     let user = users::any_by_id(tx, link.user)?.ok_or(Error::UserNotFound)?;
@@ -173,7 +174,7 @@ pub fn follow(tx: &Tx, secret: &Secret, request: Option<Uuid>) -> Result<std::re
 /// # Errors
 /// [`Error::TooMany`] when the person was sent several in the last hour.
 pub fn renew(tx: &Tx, links: &Links, secret: &Secret) -> Result<()> {
-    let link = store::find(tx, secret, Purpose::Enrolment)?.ok_or(Error::UserNotFound)?;
+    let (_, link) = find(tx, secret)?.ok_or(Error::UserNotFound)?;
     let user = users::any_by_id(tx, link.user)?.ok_or(Error::UserNotFound)?;
     user.admit()?;
     if !may_send(tx, user.id)? {
@@ -193,10 +194,16 @@ pub fn supersede(tx: &Tx, user: UserId) -> Result<()> {
     store::supersede(tx, user)
 }
 
+/// The link that somebody presents.
+fn find(tx: &Tx, presented: &Secret) -> Result<Option<(Ticket, Link)>> {
+    let Some(ticket) = Ticket::read(presented) else { return Ok(None) };
+    Ok(store::find(tx, &ticket, Purpose::Enrolment)?.map(|link| (ticket, link)))
+}
+
 fn issue(tx: &Tx, user: UserId, purpose: Purpose, lifetime: Duration) -> Result<Secret> {
-    let secret = Secret::random();
-    store::insert(tx, &secret, user, purpose, tx.now() + lifetime)?;
-    Ok(secret)
+    let ticket = Ticket::new(tx.now());
+    store::insert(tx, &ticket, user, purpose, tx.now() + lifetime)?;
+    Ok(ticket.text())
 }
 
 /// `base` with a path below it.

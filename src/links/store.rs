@@ -4,32 +4,31 @@ use super::{Link, Purpose};
 use crate::clock::Timestamp;
 use crate::db::{Tx, params};
 use crate::error::Result;
-use crate::secret::Secret;
+use crate::ticket::Ticket;
 use crate::users::UserId;
 
-pub(super) fn insert(tx: &Tx, secret: &Secret, user: UserId, purpose: Purpose, expires_at: Timestamp) -> Result<()> {
+pub(super) fn insert(tx: &Tx, ticket: &Ticket, user: UserId, purpose: Purpose, expires_at: Timestamp) -> Result<()> {
     tx.add(
-        "links (hash, user_id, purpose, created_at, expires_at)",
-        params![secret.hash(), user, purpose, tx.now(), expires_at],
+        "links (id, hash, user_id, purpose, created_at, expires_at)",
+        params![ticket.id(), ticket.hash(), user, purpose, tx.now(), expires_at],
     )
 }
 
-pub(super) fn find(tx: &Tx, secret: &Secret, purpose: Purpose) -> Result<Option<Link>> {
+pub(super) fn find(tx: &Tx, ticket: &Ticket, purpose: Purpose) -> Result<Option<Link>> {
     let row = tx.query_opt(
-        "SELECT user_id, expires_at, used_at, superseded_at FROM links WHERE hash = $1 AND purpose = $2",
-        params![secret.hash(), purpose],
+        "SELECT hash, user_id, expires_at, used_at, superseded_at FROM links WHERE id = $1 AND purpose = $2",
+        params![ticket.id(), purpose],
     )?;
-    row.map(|row| {
-        Ok(Link { user: row.get(0)?, expires_at: row.get(1)?, used_at: row.get(2)?, superseded_at: row.get(3)? })
-    })
-    .transpose()
+    let Some(row) = row else { return Ok(None) };
+    let link = Link { user: row.get(1)?, expires_at: row.get(2)?, used_at: row.get(3)?, superseded_at: row.get(4)? };
+    Ok(ticket.fits(&row.get::<Vec<u8>>(0)?).then_some(link))
 }
 
 /// `true` for the one caller who used it up.
-pub(super) fn use_up(tx: &Tx, secret: &Secret) -> Result<bool> {
+pub(super) fn use_up(tx: &Tx, ticket: &Ticket) -> Result<bool> {
     let changed = tx.execute(
-        "UPDATE links SET used_at = $1 WHERE hash = $2 AND used_at IS NULL AND superseded_at IS NULL AND expires_at > $1",
-        params![tx.now(), secret.hash()],
+        "UPDATE links SET used_at = $1 WHERE id = $2 AND used_at IS NULL AND superseded_at IS NULL AND expires_at > $1",
+        params![tx.now(), ticket.id()],
     )?;
     Ok(changed == 1)
 }

@@ -7,7 +7,7 @@
 mod store;
 
 pub(crate) use store::insert_signing_key;
-pub use store::{current_public_key, end_session, end_sessions, public_keys};
+pub use store::{current_public_key, end_sessions, public_keys};
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -28,6 +28,7 @@ use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::random;
 use crate::secret::{Secret, sha256};
+use crate::ticket::Ticket;
 use crate::users::{self, User, UserId};
 
 /// How long an access token works.
@@ -246,9 +247,20 @@ fn read<T: serde::de::DeserializeOwned>(segment: &str) -> Option<T> {
 /// # Errors
 /// The database refuses.
 pub fn start_session(tx: &Tx, user: UserId) -> Result<Secret> {
-    let secret = Secret::random();
-    store::insert_session(tx, &secret, user, tx.now() + SESSION_LIFETIME)?;
-    Ok(secret)
+    let ticket = Ticket::new(tx.now());
+    store::insert_session(tx, &ticket, user, tx.now() + SESSION_LIFETIME)?;
+    Ok(ticket.text())
+}
+
+/// Ends the session with this secret, if there is one.
+///
+/// # Errors
+/// The database refuses.
+pub fn end_session(tx: &Tx, secret: &Secret) -> Result<()> {
+    match Ticket::read(secret) {
+        Some(ticket) if store::session_user(tx, &ticket)?.is_some() => store::end_session(tx, &ticket),
+        _ => Ok(()),
+    }
 }
 
 /// The user signed in with this session, who may still act, and since when; `None` if there is no such session.
@@ -256,7 +268,8 @@ pub fn start_session(tx: &Tx, user: UserId) -> Result<Secret> {
 /// # Errors
 /// The user is frozen or deleted.
 pub fn session_user(tx: &Tx, secret: &Secret) -> Result<Option<(User, Timestamp)>> {
-    let Some((id, since)) = store::session_user(tx, secret)? else { return Ok(None) };
+    let found = Ticket::read(secret).map_or(Ok(None), |ticket| store::session_user(tx, &ticket))?;
+    let Some((id, since)) = found else { return Ok(None) };
     let user = users::any_by_id(tx, id)?.ok_or(Error::UserNotFound)?;
     user.admit()?;
     Ok(Some((user, since)))

@@ -5,7 +5,7 @@ use crate::apps::{AppId, EnvironmentId, Kind};
 use crate::clock::Timestamp;
 use crate::db::{Tx, params};
 use crate::error::{Error, Result};
-use crate::secret::Secret;
+use crate::ticket::Ticket;
 use crate::users::UserId;
 
 pub(crate) fn insert_signing_key(tx: &Tx, environment: EnvironmentId, key: &SigningKey) -> Result<()> {
@@ -54,21 +54,26 @@ pub fn current_public_key(tx: &Tx, environment: EnvironmentId) -> Result<PublicH
     row.ok_or_else(|| Error::internal("an environment has no signing key"))?.get(0).map(PublicHalf)
 }
 
-pub(super) fn insert_session(tx: &Tx, secret: &Secret, user: UserId, expires_at: Timestamp) -> Result<()> {
-    tx.add("sessions (hash, user_id, created_at, expires_at)", params![secret.hash(), user, tx.now(), expires_at])
+pub(super) fn insert_session(tx: &Tx, ticket: &Ticket, user: UserId, expires_at: Timestamp) -> Result<()> {
+    tx.add(
+        "sessions (id, hash, user_id, created_at, expires_at)",
+        params![ticket.id(), ticket.hash(), user, tx.now(), expires_at],
+    )
 }
 
-pub(super) fn session_user(tx: &Tx, secret: &Secret) -> Result<Option<(UserId, Timestamp)>> {
+pub(super) fn session_user(tx: &Tx, ticket: &Ticket) -> Result<Option<(UserId, Timestamp)>> {
     let row = tx.query_opt(
-        "SELECT user_id, created_at FROM sessions WHERE hash = $1 AND ended_at IS NULL AND expires_at > $2",
-        params![secret.hash(), tx.now()],
+        "SELECT hash, user_id, created_at FROM sessions WHERE id = $1 AND ended_at IS NULL AND expires_at > $2",
+        params![ticket.id(), tx.now()],
     )?;
-    row.map(|row| Ok((row.get(0)?, row.get(1)?))).transpose()
+    let Some(row) = row.filter(|row| row.get::<Vec<u8>>(0).is_ok_and(|hash| ticket.fits(&hash))) else {
+        return Ok(None);
+    };
+    Ok(Some((row.get(1)?, row.get(2)?)))
 }
 
-/// Ends one session.
-pub fn end_session(tx: &Tx, secret: &Secret) -> Result<()> {
-    tx.run("UPDATE sessions SET ended_at = $1 WHERE hash = $2 AND ended_at IS NULL", params![tx.now(), secret.hash()])
+pub(super) fn end_session(tx: &Tx, ticket: &Ticket) -> Result<()> {
+    tx.run("UPDATE sessions SET ended_at = $1 WHERE id = $2 AND ended_at IS NULL", params![tx.now(), ticket.id()])
 }
 
 /// Ends every session of a user.

@@ -96,7 +96,7 @@ test("a person's way from the mail to a changed profile and out again", () =>
     assert.equal(await field("First name").inputValue(), name);
     assert.equal(show().id, id);
     // Chromium's word for the page of a used link.
-  }, { complaints: [/status of 410 .*\/links\/[\w-]{43}$/] }));
+  }, { complaints: [/status of 410 .*\/links\/[\w-]{64}$/] }));
 
 test("a wrong value is refused in words beside the form, and nothing is changed", () =>
   browse(
@@ -133,7 +133,7 @@ test("without JavaScript the link still lets in, and the page says what needs it
 test("pages for what is not there have words and no way in", () =>
   browse(
     async (page) => {
-      await page.goto(`${server}/links/${"A".repeat(43)}`);
+      await page.goto(`${server}/links/${"A".repeat(64)}`);
       await page.getByRole("heading", { name: "Unknown link" }).waitFor();
       assert.equal(await page.getByRole("button").count(), 0);
       await look(page, "unknown-link");
@@ -142,5 +142,5 @@ test("pages for what is not there have words and no way in", () =>
       await page.getByRole("heading", { name: "Page not found" }).waitFor();
       await look(page, "not-found");
     },
-    { complaints: [/status of 404 .*\/links\/A{43}$/, /status of 404 .*\/links\/a\/b\/c$/] },
+    { complaints: [/status of 404 .*\/links\/A{64}$/, /status of 404 .*\/links\/a\/b\/c$/] },
   ));

@@ -30,7 +30,7 @@ test("the button leads to the app's own page, with a code that is not the link's
       assert.equal(arrived.origin + arrived.pathname, `${origin}/callback`);
       const { code, ...query } = Object.fromEntries(arrived.searchParams);
       assert.deepEqual(query, { from: "usher", service: "email", client_id: clientId });
-      assert.match(code, /^[\w-]{43}$/);
+      assert.match(code, /^[\w-]{64}$/);
       assert.ok(!link.includes(code));
       // The link does not travel along, nor does a session of the hosted pages begin.
       assert.deepEqual(heard, [{ url: arrived.pathname + arrived.search, referer: undefined }]);

@@ -71,13 +71,17 @@ async fn of_100_simultaneous_presses_one_signs_in() {
 }
 
 #[tokio::test]
-async fn the_link_has_256_bits_and_only_its_hash_is_stored() {
+async fn the_link_has_256_random_bits_and_only_their_hash_is_stored() {
     let (app, _, link) = app_with_link().await;
     let secret = link.strip_prefix("/links/").unwrap();
-    assert_eq!(secret.len(), 43);
-    let hash = usher::secret::sha256(secret.as_bytes());
-    let rows = app.store().read(|tx| tx.query("SELECT hash FROM links", &[])).await.unwrap();
-    assert_eq!((rows.len(), rows[0].get::<Vec<u8>>(0).unwrap()), (1, hash.to_vec()));
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(secret).unwrap();
+    let (id, random) = bytes.split_at(16);
+    assert_eq!(random.len(), 32);
+    let rows = app.store().read(|tx| tx.query("SELECT id, hash FROM links", &[])).await.unwrap();
+    let row: (Vec<u8>, Vec<u8>) = (rows[0].get(0).unwrap(), rows[0].get(1).unwrap());
+    assert_eq!((rows.len(), row), (1, (id.to_vec(), usher::secret::sha256(random).to_vec())));
+    let other = BASE64_URL_SAFE_NO_PAD.encode([id, &[7; 32]].concat());
+    assert!(app.press(&format!("/links/{other}")).await.text.contains("not one of ours"), "the id alone opens nothing");
 }
 
 #[tokio::test]
@@ -241,7 +245,7 @@ async fn a_token_of_the_profile_page_tells_when_the_person_signed_in() {
 #[tokio::test]
 async fn an_unknown_link_says_so_and_changes_nothing() {
     let (app, _, _) = app_with_link().await;
-    for link in ["/links/nonsense", &format!("/links/{}", "A".repeat(43)), "/links/%00", "/links/%E2%98%83"] {
+    for link in ["/links/nonsense", &format!("/links/{}", "A".repeat(64)), "/links/%00", "/links/%E2%98%83"] {
         for page in [app.open(link).await, app.press(link).await] {
             assert!(page.text.contains("not one of ours"), "{link}: {} {}", page.status, page.text);
         }
@@ -289,7 +293,7 @@ async fn with_a_redirect_url_the_person_goes_to_the_app_with_a_one_time_code() {
     let query: Vec<(String, String)> = target.query_pairs().into_owned().collect();
     let names: Vec<&str> = query.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["from", "code", "service", "client_id"]);
-    assert_eq!((query[1].1.len(), query[2].1.as_str(), &query[3].1), (43, "email", &id.to_string()));
+    assert_eq!((query[1].1.len(), query[2].1.as_str(), &query[3].1), (64, "email", &id.to_string()));
     assert_eq!(
         (app.count("sessions").await, app.count("links").await),
         (0, 2),
