@@ -52,6 +52,8 @@ pub enum Error {
     PhoneTaken,
     /// No such route.
     NoRoute,
+    /// The documented API has it; Usher does not mean to.
+    OutOfScope,
     /// The route exists, not for this method.
     MethodNotAllowed,
     /// The idempotency key was used for another request.
@@ -106,7 +108,7 @@ impl Error {
             Error::Invalid(_) | Error::BadRequest { .. } => 400,
             Error::Unauthenticated { .. } => 401,
             Error::Forbidden { .. } => 403,
-            Error::UserNotFound | Error::NoRoute => 404,
+            Error::UserNotFound | Error::NoRoute | Error::OutOfScope => 404,
             Error::MethodNotAllowed => 405,
             Error::BodyTimeout => 408,
             Error::EmailTaken | Error::PhoneTaken => 409,
@@ -131,6 +133,7 @@ impl Error {
             Error::EmailTaken => "email_taken",
             Error::PhoneTaken => "phone_taken",
             Error::NoRoute => "no_route",
+            Error::OutOfScope => "out_of_scope",
             Error::MethodNotAllowed => "method_not_allowed",
             Error::BodyTimeout => "body_timeout",
             Error::Stale => "stale",
@@ -184,6 +187,9 @@ impl fmt::Display for Error {
             Error::EmailTaken => f.write_str("Email already exists"),
             Error::PhoneTaken => f.write_str("Phone number already exists"),
             Error::NoRoute => f.write_str("There is nothing at this address; see /openapi for what exists"),
+            Error::OutOfScope => {
+                f.write_str("Usher does not have this: referral invites, promotions, checkout, invoices and payments are out of its scope")
+            }
             Error::MethodNotAllowed => f.write_str("This address does not take this method; see the Allow header"),
             Error::BodyTimeout => f.write_str("The body did not arrive within 30 seconds"),
             Error::Stale => f.write_str("The user has changed since you read it; read it again and decide anew"),

@@ -95,6 +95,8 @@ pub enum Surface {
     Partner,
     /// Apps' servers and people with tokens: `/v1/*`, also under `/api`.
     Directory,
+    /// What that has beyond the documented one, in the same envelope: here 404 and 409 are what they are.
+    Extended,
     /// People in a browser.
     Pages,
     /// Operators and machines: health, keys, documents.
@@ -164,7 +166,7 @@ impl Server {
 /// What surrounds every handler.
 async fn edge(State(api): State<Api>, path: Option<MatchedPath>, mut request: Request, next: Next) -> Response {
     let watch = Stopwatch::start();
-    let surface = Surface::of(request.uri().path());
+    let mut surface = Surface::of(request.uri().path());
     let route = path.map_or_else(|| "(none)".to_owned(), |path| path.as_str().to_owned());
     let method = request.method().clone();
     let trail = Trail::new();
@@ -175,6 +177,7 @@ async fn edge(State(api): State<Api>, path: Option<MatchedPath>, mut request: Re
     let mut response = answered.unwrap_or_else(|_| Error::internal("the handler panicked").into_response());
     let error = fault_of(&mut response);
     if let Some(error) = &error {
+        surface = response.extensions().get().copied().unwrap_or(surface);
         response = render(error, surface, &request_id, &response);
     }
 
@@ -226,6 +229,7 @@ fn render(error: &Error, surface: Surface, request_id: &str, from: &Response) ->
     let (status, mut response) = match surface {
         Surface::Partner => (partner::status(error), reply(&partner::render(error, request_id))),
         Surface::Directory => (directory::status(error), reply(&directory::render(error))),
+        Surface::Extended => (error.status(), reply(&directory::render(error))),
         Surface::Pages => (error.status(), ui::error_page(error, request_id)),
         Surface::Service => (error.status(), reply(&partner::render(error, request_id))),
     };

@@ -1,8 +1,9 @@
 //! Every route on one screen. A handler's signature states who may call it; no caller in it means public.
 
-use axum::Router;
 use axum::http::{HeaderName, Method, header};
-use axum::routing::{MethodRouter, get, post, put};
+use axum::response::Response;
+use axum::routing::{MethodRouter, any, get, post, put};
+use axum::{Router, middleware};
 use tower_http::cors::{Any, CorsLayer};
 
 use super::{Api, Surface, directory, openapi, partner, service};
@@ -56,20 +57,46 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
+/// What the documented directory API has and this one has not, for whoever asks: money moves elsewhere.
+const OUT_OF_SCOPE: [&str; 9] = [
+    "/v1/users/{userId}/referral-invites",
+    "/v1/users/{userId}/promotion-codes/{*code}",
+    "/v1/apps/{appId}/promotions",
+    "/v1/tenants/{tenantId}/checkout-sessions",
+    "/v1/tenants/{tenantId}/stripe-invoices",
+    "/v1/tenants/{tenantId}/stripe-subscriptions",
+    "/v1/tenants/{tenantId}/stripe-payment-methods",
+    "/v1/analytics/one-time-payments",
+    "/v1/analytics/subscriptions",
+];
+
 /// The routes as axum wants them. The directory API also answers below `/api` (contract A6).
 pub(super) fn router() -> Router<Api> {
     let mut router = Router::new();
     let mut directory = Router::new();
     for route in routes() {
-        if route.surface == Surface::Directory {
-            directory =
-                directory.route(route.path, route.handler.clone()).route(&format!("/api{}", route.path), route.handler);
-        } else {
-            router = router.route(route.path, route.handler);
-        }
+        let handler = match route.surface {
+            Surface::Directory => route.handler,
+            Surface::Extended => route.handler.route_layer(middleware::map_response(extended)),
+            _ => {
+                router = router.route(route.path, route.handler);
+                continue;
+            }
+        };
+        directory = directory.route(route.path, handler.clone()).route(&format!("/api{}", route.path), handler);
+    }
+    for path in OUT_OF_SCOPE {
+        let refuse = any(|| async { Error::OutOfScope });
+        directory = directory.route(path, refuse.clone()).route(&format!("/api{path}"), refuse);
     }
     // The layer must be around the 405 too, or a browser's preflight would meet that instead.
     router.merge(directory.method_not_allowed_fallback(method_not_allowed).layer(cors()))
+}
+
+/// Tells the edge how this route's errors look.
+async fn extended(mut response: Response) -> Response {
+    response.extensions_mut().insert(Surface::Extended);
+    response
 }
 
 /// What the address does not take.
@@ -84,7 +111,7 @@ fn cors() -> CorsLayer {
     let headers = [header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT].into_iter().chain(custom);
     CorsLayer::new()
         .allow_origin(Any)
-        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         .allow_headers(headers.collect::<Vec<_>>())
         .expose_headers(["request-id", "etag", "idempotent-replayed"].map(HeaderName::from_static))
         .max_age(std::time::Duration::from_mins(10))

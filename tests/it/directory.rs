@@ -405,3 +405,29 @@ async fn the_public_key_is_given_to_the_apps_own_keys() {
     assert_eq!(app.anyone().get(&path).await.status, 401);
     assert_eq!(reader.get("/v1/apps/22222222-2222-4222-8222-222222222222/public-keys").await.status, 403);
 }
+
+#[tokio::test]
+async fn what_is_out_of_scope_is_404_in_the_envelope_and_says_so() {
+    let (app, id) = app_with_jane().await;
+    let server = app.server().await;
+    let tenant = app.user(&id).await.tenant.unwrap();
+    for (method, path) in [
+        ("POST", format!("/v1/users/{id}/referral-invites")),
+        ("PUT", format!("/v1/users/{id}/promotion-codes/A%20B/c?d")),
+        ("GET", format!("/v1/apps/{}/promotions?test=true", app.client_id)),
+        ("POST", format!("/v1/tenants/{tenant}/checkout-sessions")),
+        ("GET", format!("/api/v1/tenants/{tenant}/stripe-invoices?test=true")),
+        ("POST", format!("/v1/tenants/{tenant}/stripe-invoices")),
+        ("PUT", "/v1/tenants/me/stripe-subscriptions".into()),
+        ("DELETE", format!("/v1/tenants/{tenant}/stripe-subscriptions")),
+        ("DELETE", format!("/v1/tenants/{tenant}/stripe-payment-methods")),
+        ("GET", "/v1/analytics/one-time-payments".into()),
+        ("GET", "/v1/analytics/subscriptions".into()),
+    ] {
+        let answer = server.send(method, &path, "{}").await;
+        assert_eq!(answer.status, 404, "{path}");
+        let names: Vec<&String> = answer.body.as_object().unwrap().keys().collect();
+        assert_eq!(names, ["success", "error", "message", "data"]);
+        assert!(answer.error().contains("out of its scope"), "{path}: {}", answer.error());
+    }
+}

@@ -129,7 +129,7 @@ async fn browsers_may_call_the_directory_api_from_anywhere_without_cookies() {
             (answer.header("access-control-allow-origin"), answer.header("access-control-allow-credentials")),
             ("*", "")
         );
-        assert_eq!(answer.header("access-control-allow-methods"), "GET,POST,PUT,DELETE");
+        assert_eq!(answer.header("access-control-allow-methods"), "GET,POST,PUT,PATCH,DELETE");
         for header in
             ["authorization", "authentication", "content-type", "accept", "x-api-key", "x-api-key-type", "x-client-id"]
         {

@@ -3,13 +3,15 @@
 //! Our own and not a library: a document of an older date is the newest shapes taken back by the
 //! version files, which attributes on handlers cannot express.
 
+mod directory;
+
 use axum::extract::Path;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use super::routes::{Route, routes};
 use super::versions::{ApiDate, CHANGES};
-use super::{Surface, directory as directory_api, reply};
+use super::{Surface, reply};
 use crate::error::{Error, Result};
 use crate::idempotency::LONGEST;
 
@@ -18,7 +20,7 @@ const JSON: &str = "application/json";
 /// Every document with its address: the partner API of each date, and the directory API.
 pub fn documents() -> Vec<(String, Value)> {
     let partner = ApiDate::all().map(|date| (format!("partner/{}.json", date.as_str()), partner_document(date)));
-    partner.chain([("directory.json".to_owned(), directory_document())]).collect()
+    partner.chain([("directory.json".to_owned(), directory::document())]).collect()
 }
 
 /// `GET /openapi`
@@ -35,7 +37,7 @@ pub async fn partner(Path(file): Path<String>) -> Result<Response> {
 
 /// `GET /openapi/directory.json`
 pub async fn directory() -> Response {
-    reply(&directory_document())
+    reply(&directory::document())
 }
 
 fn partner_document(date: ApiDate) -> Value {
@@ -99,7 +101,7 @@ fn partner_document(date: ApiDate) -> Value {
         },
         "servers": [{"url": "/"}],
         "security": [{"partnerKey": []}],
-        "paths": paths(Surface::Partner, operation),
+        "paths": paths(&[Surface::Partner], operation),
         "components": {
             "securitySchemes": {"partnerKey": {"type": "http", "scheme": "bearer", "description": "An API key with write access."}},
             "schemas": {
@@ -109,103 +111,6 @@ fn partner_document(date: ApiDate) -> Value {
                 "UpdatedUser": updated,
                 "UserData": shapes.update.answer_schema(),
                 "Error": error_schema()
-            }
-        }
-    })
-}
-
-fn directory_document() -> Value {
-    let fields: Map<String, Value> = directory_api::users::fields()
-        .map(|wire| {
-            let mut schema = (wire.schema)();
-            schema["description"] = wire.about.trim().into();
-            (wire.name.to_owned(), schema)
-        })
-        .collect();
-    let user = user_schema(&fields);
-    let body = json!({
-        "type": "object", "required": ["user"],
-        "properties": {
-            "user": {"type": "object", "properties": fields, "description": "The fields to change. Others are ignored."},
-            "test": {"type": "boolean", "description": "Whether the billing sync uses the provider's test mode."}
-        }
-    });
-    let operation = |route: &Route| {
-        let mut responses = failures("Failure", &DIRECTORY_FAILURES);
-        if route.method == "GET" {
-            // No body: nothing of it to be wrong.
-            for status in ["408", "412", "413", "422", "507"] {
-                responses.shift_remove(status);
-            }
-        }
-        let mut parameters = vec![];
-        let mut operation = json!({"operationId": route.operation, "summary": route.summary});
-        if route.operation == "getPublicKey" {
-            responses.shift_remove("400");
-            responses.insert("200".into(), success("PublicKey", false));
-            parameters.push(path_parameter("appId", "The UUID of the app."));
-            operation["security"] = json!([{"apiKey": [], "apiKeyType": [], "clientId": []}]);
-        } else if route.operation == "getUser" {
-            responses.insert("200".into(), tagged(success("User", false)));
-            responses.insert("400".into(), failure("Failure", 400, "There is no such user, or the path names none."));
-            parameters
-                .push(path_parameter("userId", "The user's UUID or e-mail address, or `me` with an access token."));
-        } else {
-            responses.insert("200".into(), written(success("Done", false)));
-            parameters.push(path_parameter("userId", "The UUID of the user, or `me` with an access token."));
-            parameters.push(json!({
-                "name": "test", "in": "query", "schema": {"type": "boolean"},
-                "description": "Whether the billing sync uses the provider's test mode."
-            }));
-            parameters.extend([idempotency_key(), if_match()]);
-            operation["requestBody"] =
-                json!({"required": true, "content": {JSON: {"schema": reference("ChangeUser")}}});
-        }
-        responses.sort_keys();
-        operation["parameters"] = parameters.into();
-        operation["responses"] = responses.into();
-        operation
-    };
-    let envelope = |data: Value| {
-        json!({
-            "type": "object", "required": ["success", "message", "error", "data"],
-            "properties": {"success": {"const": true}, "message": {"type": "string"}, "error": {"type": "null"}, "data": data}
-        })
-    };
-    let header = |name: &str, text: &str| json!({"type": "apiKey", "in": "header", "name": name, "description": text});
-    json!({
-        "openapi": "3.1.0",
-        "info": {
-            "title": "Usher directory API", "version": "v1",
-            "description": "Manage the users of an app, from its server with a key or as the person with an access token. Also served below /api.",
-            "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"}
-        },
-        "servers": [{"url": "/"}, {"url": "/api"}],
-        "security": [{"apiKey": [], "apiKeyType": [], "clientId": []}, {"accessToken": []}],
-        "paths": paths(Surface::Directory, operation),
-        "components": {
-            "securitySchemes": {
-                "apiKey": header("X-API-KEY", "An API key. Never use it on a client."),
-                "apiKeyType": header("X-API-KEY-TYPE", "`read` or `write`: the access of the key."),
-                "clientId": header("X-CLIENT-ID", "The UUID of the app."),
-                "accessToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT",
-                    "description": "An access token of the person. The header Authentication is read too."}
-            },
-            "schemas": {
-                "ChangeUser": body,
-                "User": envelope(user),
-                "Done": envelope(json!({"type": "null"})),
-                "PublicKey": envelope(json!({
-                    "type": "object", "required": ["kind", "publicKey"],
-                    "properties": {"kind": {"const": "publicKey"}, "publicKey": {"type": "string", "description": "PEM."}}
-                })),
-                "Failure": {
-                    "type": "object", "required": ["success", "error", "message", "data"],
-                    "properties": {
-                        "success": {"const": false}, "error": {"type": "string"},
-                        "message": {"type": "null"}, "data": {"type": "null"}
-                    }
-                }
             }
         }
     })
@@ -226,23 +131,9 @@ const PARTNER_FAILURES: [(u16, &str); 9] = [
     (507, "The server's disk is full; nothing was changed."),
 ];
 
-const DIRECTORY_FAILURES: [(u16, &str); 11] = [
-    (400, "The body is wrong, there is no such user, or the e-mail address or phone number belongs to another."),
-    (401, "No valid credential."),
-    (403, "The credential is valid and may not do this."),
-    (405, "The address does not take this method; see the Allow header."),
-    (408, "The body did not arrive within 30 seconds."),
-    STALE,
-    (413, "The body is larger than 64 KiB."),
-    KEY_REUSED,
-    (500, "Something went wrong on the server."),
-    (503, "The server is busy; see Retry-After."),
-    (507, "The server's disk is full; nothing was changed."),
-];
-
-fn paths(surface: Surface, operation: impl Fn(&Route) -> Value) -> Map<String, Value> {
+fn paths(surfaces: &[Surface], operation: impl Fn(&Route) -> Value) -> Map<String, Value> {
     let mut paths = Map::new();
-    for route in routes().iter().filter(|route| route.surface == surface) {
+    for route in routes().iter().filter(|route| surfaces.contains(&route.surface)) {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method.to_lowercase()] = operation(route);
     }
@@ -268,27 +159,6 @@ fn failure(schema: &str, status: u16, text: &str) -> Value {
 
 fn success(schema: &str, dated: bool) -> Value {
     json!({"description": "Done.", "headers": headers(dated), "content": {JSON: {"schema": reference(schema)}}})
-}
-
-/// The user object: every key is there, as null where nothing is known.
-fn user_schema(fields: &Map<String, Value>) -> Value {
-    let mut properties = fields.clone();
-    for schema in properties.values_mut() {
-        *schema = json!({"anyOf": [schema.take(), {"type": "null"}]});
-    }
-    for name in directory_api::users::UNKNOWN {
-        properties.insert(name.into(), json!({"type": "null", "description": "Always null: Usher does not know it."}));
-    }
-    for name in ["email_verified", "phone_number_verified", "freezed", "deleted"] {
-        properties.insert(name.into(), json!({"type": "boolean"}));
-    }
-    let id = json!({"type": "string", "format": "uuid"});
-    properties.insert("kind".into(), json!({"const": "user"}));
-    properties.insert("id".into(), id.clone());
-    properties.insert("appId".into(), id.clone());
-    properties.insert("tenantId".into(), json!({"anyOf": [id, {"type": "null"}]}));
-    let required: Vec<&String> = properties.keys().collect();
-    json!({"type": "object", "required": required, "properties": properties})
 }
 
 /// An answer that tells which version of a user it is about.
