@@ -32,6 +32,7 @@ pub(super) fn peek(path: &Path, sql: &str) -> Result<Found> {
     if !path.exists() {
         return Ok(Found::Nothing);
     }
+    roll_back(path).map_err(|e| unusable(path, &failure(e)))?;
     let connection = Connection::open(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(|e| unusable(path, &e))?;
     let tables = connection
         .query("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name = 'meta' DESC", &[])
@@ -45,6 +46,19 @@ pub(super) fn peek(path: &Path, sql: &str) -> Result<Found> {
             }
         }
         Some(_) => Ok(Found::Foreign),
+    }
+}
+
+/// Lets SQLite roll back what a process that was killed has left half done, which a connection that only reads cannot.
+fn roll_back(path: &Path) -> rusqlite::Result<()> {
+    let look = |flags| {
+        let mut connection = rusqlite::Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        connection.busy_handler(Some(ask_again))?;
+        connection.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |_| Ok(()))
+    };
+    match look(OpenFlags::SQLITE_OPEN_READ_ONLY) {
+        Err(e) if e.sqlite_error_code() == Some(ErrorCode::ReadOnly) => look(OpenFlags::SQLITE_OPEN_READ_WRITE),
+        looked => looked,
     }
 }
 
@@ -97,13 +111,24 @@ impl Connection {
         opened.busy_handler(Some(ask_again)).map_err(failure)?;
         let connection = Connection(opened, Rare::default());
         if !flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY) {
-            connection.batch("PRAGMA journal_mode=WAL")?;
+            connection.begin_log()?;
             // SQLite's own checkpoint tells nobody when it fails; see `keep_up`.
             connection.batch(&format!("PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-{CACHE_KIB}"))?;
         }
         connection
             .batch("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY;")?;
         Ok(connection)
+    }
+
+    /// Of several first starts at once, one can turn the log on, and SQLite refuses the others without asking the busy handler.
+    fn begin_log(&self) -> Result<()> {
+        let mut tries = 0;
+        loop {
+            match self.batch("PRAGMA journal_mode=WAL") {
+                Err(Error::Busy) if ask_again(tries) => tries += 1,
+                done => return done,
+            }
+        }
     }
 
     fn prepare(&self, sql: &str) -> Result<rusqlite::CachedStatement<'_>> {
@@ -241,5 +266,37 @@ fn failure(e: rusqlite::Error) -> Error {
         Some(ErrorCode::DiskFull) => Error::StorageFull,
         Some(ErrorCode::SystemIoFailure) => Error::DiskFailed(e.to_string()),
         _ => Error::internal(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_process_left_half_done_is_rolled_back_before_anything_is_read() {
+        let folder = std::env::temp_dir().join(format!("usher-{}", crate::random::uuid()));
+        std::fs::create_dir(&folder).unwrap();
+        let (at_work, left) = (folder.join("at_work.db"), folder.join("left.db"));
+        let writer = rusqlite::Connection::open(&at_work).unwrap();
+        writer
+            .execute_batch(
+                "CREATE TABLE meta (name TEXT PRIMARY KEY, value BYTEA NOT NULL);
+                 INSERT INTO meta VALUES ('seal', x'01');
+                 PRAGMA cache_size=1;
+                 BEGIN;
+                 UPDATE meta SET value = x'02';",
+            )
+            .unwrap();
+        for name in 0..100 {
+            writer.execute("INSERT INTO meta VALUES ($1, zeroblob(4000))", [name]).unwrap();
+        }
+        let journal = |file: &Path| file.with_extension("db-journal");
+        std::fs::copy(&at_work, &left).unwrap();
+        std::fs::copy(journal(&at_work), journal(&left)).unwrap();
+        let found = peek(&left, "SELECT value FROM meta WHERE name = 'seal'").unwrap();
+        assert!(matches!(found, Found::Value(seal) if seal == [1]));
+        assert!(!journal(&left).exists());
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -22,8 +22,8 @@ id_type!(
     JobId
 );
 
-/// How long a worker has for a job before another may take it.
-const LEASE: Duration = Duration::from_mins(1);
+/// How long a worker has for a job before another may take it: one that died is followed within a minute.
+const LEASE: Duration = Duration::from_secs(55);
 /// How long a try may take at the most: well within the lease, or two workers would send one mail.
 pub const LONGEST_TRY: Duration = Duration::from_secs(45);
 /// How often a job is tried before it is given up.

@@ -64,7 +64,8 @@ impl Disk {
             while let Some((head, after)) = rest.split_at_checked(24) {
                 let [offset, size, length] =
                     [0, 8, 16].map(|at| u64::from_le_bytes(head[at..at + 8].try_into().unwrap()));
-                let (old, after) = after.split_at(usize::try_from(length).unwrap());
+                // Killed while it noted what it was about to overwrite, so the write itself was not made.
+                let Some((old, after)) = after.split_at_checked(usize::try_from(length).unwrap()) else { break };
                 writes.push((offset, size, old));
                 rest = after;
             }
