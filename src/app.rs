@@ -15,14 +15,17 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
 
-use crate::api::{Api, Server, Services};
-use crate::db::Store;
+use crate::api::{Api, Server, Services, versions};
+use crate::db::{Store, Tx};
 use crate::error::{Error, Result};
 use crate::idempotency;
 use crate::keys;
 use crate::links::Links;
+use crate::mail;
 use crate::mail::transport::Smtp;
-use crate::outbox::worker::{self, Bell};
+use crate::outbound::{Client, Network, Reach};
+use crate::outbox::worker::{self, Bell, Work};
+use crate::webhooks;
 
 /// How long a client may take to send a request's header, and may keep a connection open without one.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,6 +47,7 @@ pub struct App {
     api: Api,
     server: Server,
     smtp: Option<Smtp>,
+    webhook_networks: Vec<Network>,
 }
 
 impl App {
@@ -58,7 +62,13 @@ impl App {
             metrics: crate::api::metrics::Metrics::default(),
             closing: false.into(),
         });
-        App { server: Server::new(Arc::clone(&api)), api, smtp }
+        App { server: Server::new(Arc::clone(&api)), api, smtp, webhook_networks: Vec::new() }
+    }
+
+    /// Lets webhooks go to these networks too, and not only to the Internet.
+    #[must_use]
+    pub fn with_webhook_networks(self, networks: Vec<Network>) -> App {
+        App { webhook_networks: networks, ..self }
     }
 
     /// What requests reach; for tests that look behind them.
@@ -76,12 +86,14 @@ impl App {
     /// # Errors
     /// It ended because the disk failed.
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<()> {
-        let App { api, server, smtp } = self;
+        let App { api, server, smtp, webhook_networks } = self;
         let chores = spawn(chores(Arc::clone(&api)));
-        let worker = smtp.map(|smtp| {
-            let (store, bell, api) = (api.store.clone(), api.outbox.clone(), Arc::clone(&api));
-            spawn(async move { worker::run(store, bell, smtp, |outcome| api.metrics.note_mail(outcome)).await })
-        });
+        let mut workers = vec![work(&api, webhook_sender(&api, webhook_networks))];
+        if let Some(smtp) = smtp {
+            let counting = Arc::clone(&api);
+            let sender = mail::sender::Sender::new(smtp, move |outcome| counting.metrics.note_mail(outcome));
+            workers.push(work(&api, sender));
+        }
         let graceful = GracefulShutdown::new();
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let accept = async {
@@ -98,14 +110,12 @@ impl App {
         api.closing.store(true, Ordering::SeqCst);
         drop(listener);
         api.outbox.close();
-        let mailed = async {
-            if let Some(worker) = worker {
-                drop(worker.await);
-            }
-        };
-        let all = futures_util::future::join(graceful.shutdown(), mailed);
+        let all = futures_util::future::join(graceful.shutdown(), futures_util::future::join_all(workers));
         if tokio::time::timeout(GRACE, all).await.is_err() {
-            tracing::warn!("some requests or mails had not finished after {} s and were cut off", GRACE.as_secs());
+            tracing::warn!(
+                "some requests, mails or webhooks had not finished after {} s and were cut off",
+                GRACE.as_secs()
+            );
         }
         chores.abort();
         let Some(failed) = failed else {
@@ -146,16 +156,35 @@ fn connect(graceful: &GracefulShutdown, server: Server, socket: TcpStream, place
     });
 }
 
+fn work<W: Work + Send + Sync + 'static>(api: &Api, work: W) -> tokio::task::JoinHandle<()>
+where
+    W::Job: Send,
+{
+    spawn(worker::run(api.store.clone(), api.outbox.clone(), work))
+}
+
+/// What sends webhooks, to the Internet and to `networks`.
+pub fn webhook_sender(api: &Api, networks: Vec<Network>) -> impl Work<Job = webhooks::Job> + Send + Sync + use<> {
+    let counting = Arc::clone(api);
+    let client = Client::new(Reach::Public(networks.into()));
+    webhooks::sender::Sender::new(client, versions::lower, move |outcome| counting.metrics.note_webhook(outcome))
+}
+
 async fn chores(api: Api) {
     for second in 1_u64.. {
         tokio::time::sleep(CHORES).await;
         flush_key_use(&api).await;
         if second.is_multiple_of(PURGE)
-            && let Err(e) = api.store.write(idempotency::purge).await
+            && let Err(e) = api.store.write(purge).await
         {
-            tracing::warn!(code = e.code(), "old idempotency records could not be removed");
+            tracing::warn!(code = e.code(), "what has expired could not be removed");
         }
     }
+}
+
+fn purge(tx: &Tx) -> Result<()> {
+    idempotency::purge(tx)?;
+    webhooks::purge(tx)
 }
 
 async fn flush_key_use(api: &Api) {

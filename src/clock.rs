@@ -24,6 +24,11 @@ impl Timestamp {
         self.zoned().date()
     }
 
+    /// The time that an RFC 3339 text names.
+    pub fn parse(text: &str) -> Option<Timestamp> {
+        text.parse().ok().map(|time: jiff::Timestamp| Timestamp(time.as_millisecond()))
+    }
+
     fn zoned(self) -> jiff::Zoned {
         jiff::Timestamp::from_millisecond(self.0).unwrap_or_default().to_zoned(jiff::tz::TimeZone::UTC)
     }

@@ -50,6 +50,8 @@ pub enum Error {
     EmailTaken,
     /// The phone number belongs to another user of the environment.
     PhoneTaken,
+    /// No such webhook among those the caller may see.
+    NoWebhook,
     /// No such route.
     NoRoute,
     /// The documented API has it; Usher does not mean to.
@@ -108,7 +110,7 @@ impl Error {
             Error::Invalid(_) | Error::BadRequest { .. } => 400,
             Error::Unauthenticated { .. } => 401,
             Error::Forbidden { .. } => 403,
-            Error::UserNotFound | Error::NoRoute | Error::OutOfScope => 404,
+            Error::UserNotFound | Error::NoWebhook | Error::NoRoute | Error::OutOfScope => 404,
             Error::MethodNotAllowed => 405,
             Error::BodyTimeout => 408,
             Error::EmailTaken | Error::PhoneTaken => 409,
@@ -130,6 +132,7 @@ impl Error {
                 code
             }
             Error::UserNotFound => "user_not_found",
+            Error::NoWebhook => "webhook_not_found",
             Error::EmailTaken => "email_taken",
             Error::PhoneTaken => "phone_taken",
             Error::NoRoute => "no_route",
@@ -184,6 +187,7 @@ impl fmt::Display for Error {
                 f.write_str(message)
             }
             Error::UserNotFound => f.write_str("User not found"),
+            Error::NoWebhook => f.write_str("There is no such webhook"),
             Error::EmailTaken => f.write_str("Email already exists"),
             Error::PhoneTaken => f.write_str("Phone number already exists"),
             Error::NoRoute => f.write_str("There is nothing at this address; see /openapi for what exists"),

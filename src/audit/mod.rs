@@ -14,6 +14,7 @@ use crate::db::{Tx, id_type, words};
 use crate::error::Result;
 use crate::field::Wire;
 use crate::users::{Health, IDENTITY, Person, Profile, User, UserId};
+use crate::webhooks;
 
 id_type!(
     /// An entry of the audit trail.
@@ -72,12 +73,14 @@ pub struct Changes(pub Value);
 
 crate::secret::redacted!(Changes);
 
-/// Notes what was done to a user: every fact that changed, before and after; of health, which ones.
+/// Notes what was done to a user: every fact that changed, before and after; of health, which ones. This is where a
+/// change becomes known, so webhooks are announced from here too.
 ///
 /// # Errors
 /// The database refuses.
 pub fn note(tx: &Tx, origin: Origin, action: Action, user: &User, before: &Person) -> Result<()> {
-    store::insert(tx, origin, action, user, &changes(before, &user.person))
+    store::insert(tx, origin, action, user, &changes(before, &user.person))?;
+    webhooks::announce(tx, action, user, before)
 }
 
 fn changes(before: &Person, after: &Person) -> Changes {

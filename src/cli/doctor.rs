@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -12,6 +13,7 @@ use crate::db::{IfMissing, Store};
 use crate::error::Result;
 use crate::outbox::{self, Kind, State};
 use crate::users;
+use crate::webhooks;
 
 const MIB: u64 = 1 << 20;
 /// Free space below this is a problem, and below that worth knowing.
@@ -19,6 +21,8 @@ const LITTLE_SPACE: u64 = 64 * MIB;
 const SOME_SPACE: u64 = 1024 * MIB;
 /// A backup that is older than this is worth knowing.
 const OLD_DAYS: i64 = 7;
+/// A webhook whose oldest message waits for longer is worth knowing.
+const LATE: Duration = Duration::from_hours(1);
 
 /// One finding.
 #[derive(Debug)]
@@ -71,6 +75,7 @@ pub async fn run(common: &Common) -> Result<ExitCode> {
     }
     findings.push(clock(store.read(users::newest_created_at).await?, now));
     findings.extend(outbox(&store).await?);
+    findings.push(webhooks(&store).await?);
     let json: Vec<_> =
         findings.iter().map(|f| json!({"what": f.what, "value": f.value, "state": f.grade.word()})).collect();
     let rows = findings.iter().map(|f| vec![f.grade.word().to_owned(), f.what.clone(), f.value.clone()]).collect();
@@ -176,6 +181,21 @@ async fn outbox(store: &Store) -> Result<[Finding; 3]> {
             grade: Grade::Note,
         },
     ])
+}
+
+async fn webhooks(store: &Store) -> Result<Finding> {
+    let all = store.scan(|tx| {
+        let endpoints = webhooks::list(tx, None)?.into_iter();
+        endpoints.map(|endpoint| Ok((webhooks::waiting(tx, endpoint.id)?, endpoint))).collect::<Result<Vec<_>>>()
+    });
+    let all = all.await?;
+    let disabled = all.iter().filter(|(_, endpoint)| endpoint.disabled_at.is_some()).count();
+    let now = store.clock().now();
+    let late = |since: Option<Timestamp>| since.is_some_and(|since| now - LATE > since);
+    let behind = all.iter().filter(|((_, since), _)| late(*since)).count();
+    let value =
+        format!("{}, of which {disabled} disabled and {behind} an hour behind; see `usher webhook list`", all.len());
+    Ok(Finding { what: "webhooks".into(), value, grade: if disabled + behind > 0 { Grade::Note } else { Grade::Good } })
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ pub enum Key {
     },
 }
 
-fn date(text: &str) -> std::result::Result<String, String> {
+pub(super) fn date(text: &str) -> std::result::Result<String, String> {
     ApiDate::named(text).map(|date| date.as_str().to_owned()).map_err(|e| e.to_string())
 }
 

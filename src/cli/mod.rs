@@ -12,6 +12,7 @@ mod mails;
 mod serve;
 mod tokens;
 mod users;
+mod webhooks;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -80,6 +81,9 @@ enum Command {
     /// Mail, and what the sandbox captured of it
     #[command(subcommand)]
     Mail(mails::Mail),
+    /// Webhooks: other systems hear of changes
+    #[command(subcommand)]
+    Webhook(webhooks::Webhook),
     /// Access tokens
     #[command(subcommand)]
     Token(tokens::Token),
@@ -134,6 +138,7 @@ async fn run(Cli { common, command }: Cli) -> Result<ExitCode> {
         Command::Key(key) => key.run(&common).await?,
         Command::User(user) => user.run(&common).await?,
         Command::Mail(mail) => mail.run(&common).await?,
+        Command::Webhook(webhook) => webhook.run(&common).await?,
         Command::Token(token) => token.run(&common).await?,
         Command::Backup(backup) => backup.run(&common)?,
         Command::Restore(restore) => restore.run(&common)?,

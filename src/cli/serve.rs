@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::keys::{self, Access, NewKey};
 use crate::links::Links;
 use crate::mail::transport::Smtp;
+use crate::outbound::Network;
 use crate::outbox::LONGEST_TRY;
 use crate::secret::Secret;
 use crate::tokens::SigningKey;
@@ -48,6 +49,10 @@ pub struct Serve {
     /// How long a link in an enrolment mail works
     #[arg(long, value_name = "SPAN", env = "USHER_LINK_LIFETIME", default_value = "24h", value_parser = span)]
     link_lifetime: Duration,
+    /// Let webhooks go to this network too, e.g. 127.0.0.0/8 to try them out on one machine; can be given several times
+    /// [default: to the Internet only]
+    #[arg(long = "webhook-network", value_name = "NETWORK", env = "USHER_WEBHOOK_NETWORK", value_delimiter = ',')]
+    webhook_networks: Vec<Network>,
     /// How to write the log: text or json [default: text at a terminal, else json]
     #[arg(long, value_name = "FORMAT", env = "USHER_LOG_FORMAT")]
     log_format: Option<LogFormat>,
@@ -127,7 +132,7 @@ impl Serve {
             tracing::warn!("no --smtp-url: live mail waits in the outbox; sandbox mail is captured as always");
         }
         let links = Links { public_url, lifetime: self.link_lifetime };
-        App::new(store, links, smtp).serve(listener, stop).await
+        App::new(store, links, smtp).with_webhook_networks(self.webhook_networks).serve(listener, stop).await
     }
 }
 

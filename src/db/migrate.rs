@@ -8,6 +8,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_first", include_str!("../../migrations/0001_first.sql")),
     ("0002_idempotency", include_str!("../../migrations/0002_idempotency.sql")),
     ("0003_audit", include_str!("../../migrations/0003_audit.sql")),
+    ("0006_webhooks", include_str!("../../migrations/0006_webhooks.sql")),
 ];
 
 /// The version that this program needs.

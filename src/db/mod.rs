@@ -7,6 +7,7 @@
 pub mod backup;
 pub mod copy;
 mod engine;
+mod memory;
 mod migrate;
 mod pipeline;
 mod postgres;
@@ -22,6 +23,7 @@ pub use value::{Column, Row, Value};
 pub(crate) use value::{id_type, params, words};
 
 use engine::{Connection, Engine, Found};
+use memory::Memory;
 use pipeline::{Batch, Step};
 
 use crate::clock::{Clock, Timestamp};
@@ -112,6 +114,7 @@ pub struct Store {
 struct Context {
     clock: Clock,
     vault: Vault,
+    memory: Memory,
 }
 
 /// One transaction: SQL, the one time at which it happens, and the vault for what is sealed at rest.
@@ -165,7 +168,8 @@ impl Store {
             Some(url) => postgres::start(url.expose())?,
             None => sqlite::start(&location.database())?,
         };
-        let store = Store { engine: Arc::new(engine), context: Arc::new(Context { clock, vault }) };
+        let store =
+            Store { engine: Arc::new(engine), context: Arc::new(Context { clock, vault, memory: Memory::default() }) };
         store.migrate(&found).await?;
         store.read(migrate::check_seal).await.map_err(|e| match e {
             // Another server, with another key, was first on an empty database.
@@ -349,6 +353,20 @@ impl Tx<'_> {
     pub fn query_rare(&self, sql: &str, params: &[Value]) -> Result<Option<Row>> {
         let rows = self.connection.rare().get(sql, params, || self.query(sql, params))?;
         Ok(rows.into_iter().next())
+    }
+
+    /// All rows of a query whose answer may be half a second old, whoever asked it: for what every operation must know and
+    /// hardly ever changes.
+    ///
+    /// # Errors
+    /// The engine refuses.
+    pub fn query_remembered(&self, sql: &'static str, params: &[Value]) -> Result<Vec<Row>> {
+        self.context.memory.get(sql, owned(params), || self.query(sql, params))
+    }
+
+    /// This operation changes what others remember: on this server they ask anew.
+    pub fn forget_remembered(&self) {
+        self.context.memory.forget();
     }
 
     /// All rows of a query.

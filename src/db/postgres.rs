@@ -345,18 +345,8 @@ fn tokio_task(connection: impl Future<Output = Answer<()>> + Send + 'static) {
     });
 }
 
-/// Made once: to read the machine's roots takes a while.
-static TLS: LazyLock<tokio_postgres_rustls::MakeRustlsConnect> = LazyLock::new(|| {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("the provider knows the default versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    tokio_postgres_rustls::MakeRustlsConnect::new(config)
-});
+static TLS: LazyLock<tokio_postgres_rustls::MakeRustlsConnect> =
+    LazyLock::new(|| tokio_postgres_rustls::MakeRustlsConnect::new(crate::tls::config()));
 
 /// PostgreSQL's messages may quote values in their detail, which is therefore left out.
 fn failure(e: tokio_postgres::Error) -> Error {

@@ -2,6 +2,7 @@
 //!
 //! Everything a person or partner chose is escaped here. Knows nothing of how a message travels.
 
+pub mod sender;
 pub mod transport;
 
 use std::sync::LazyLock;

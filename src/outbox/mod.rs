@@ -142,6 +142,17 @@ pub enum Outcome {
     GiveUp(String),
 }
 
+impl Outcome {
+    /// In one word, for logs and counters.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Outcome::Done => "sent",
+            Outcome::Retry(_) => "retry",
+            Outcome::GiveUp(_) => "failed",
+        }
+    }
+}
+
 /// Notes how a try went, unless another worker has taken the job over since.
 ///
 /// # Errors

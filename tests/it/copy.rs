@@ -15,7 +15,7 @@ use crate::idempotency::create;
 use crate::program::{Program, call, raw, usher};
 
 /// Every table that is copied.
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 14] = [
     "apps",
     "environments",
     "tenants",
@@ -27,6 +27,9 @@ const TABLES: [&str; 11] = [
     "outbox",
     "idempotency",
     "audit",
+    "endpoints",
+    "deliveries",
+    "delivery_attempts",
 ];
 
 /// The file of a name in a folder, as a database.
@@ -136,6 +139,13 @@ impl Source {
         let (status, _, answer) = create(&server.url, &server.key, "once", &john()).unwrap();
         assert_eq!(status, 200);
         run(&["user", "freeze", "john@doe.com"]);
+        let place = ["--app", &server.client_id, "--environment", "sandbox"];
+        let webhook = run(&[&["webhook", "create", "http://127.0.0.1:9/"], &place[..]].concat());
+        let webhook = webhook["id"].as_str().unwrap();
+        run(&["webhook", "test", webhook]);
+        while run(&["webhook", "show", webhook])["deliveries"][0]["failure"].is_null() {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
         let place = ["--app", &server.client_id, "--environment", "live", "--access", "write"];
         let live = run(&[&["key", "create", "--tenant", "Clinic North"], &place[..]].concat());
         assert_eq!(server.call_as(live["key"].as_str().unwrap(), "POST", "/users/create", &john()).0, 200);

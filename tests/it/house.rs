@@ -53,6 +53,10 @@ const CONCEPTS: &[&str] = &[
     "outbox/store.rs",
     "field/",
     "caller.rs",
+    "webhooks/mod.rs",
+    "webhooks/endpoint.rs",
+    "webhooks/sign.rs",
+    "webhooks/store.rs",
 ];
 
 fn is_concept(name: &str) -> bool {

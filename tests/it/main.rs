@@ -1,5 +1,5 @@
 //! One test binary. Tests read like sentences; [`harness`] has the app they talk to, [`program`] the real binary,
-//! [`mailserver`] a mail server.
+//! [`mailserver`] a mail server, [`receiver`] the other end of a webhook.
 
 #![allow(
     clippy::disallowed_methods,
@@ -13,6 +13,7 @@ mod load;
 mod mailserver;
 mod program;
 mod reading;
+mod receiver;
 
 mod audit;
 mod backup;
@@ -38,3 +39,6 @@ mod tls;
 mod transport;
 mod unfinished;
 mod versions;
+mod webhook_peers;
+mod webhook_reach;
+mod webhooks;

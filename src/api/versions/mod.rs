@@ -8,6 +8,8 @@ mod v2023_10_04;
 
 use std::sync::LazyLock;
 
+use serde_json::Value;
+
 use crate::api::partner::shape::{self, Shape};
 use crate::error::{Error, Result};
 
@@ -19,6 +21,8 @@ pub struct Version {
     pub note: &'static str,
     /// Takes the shapes back to what they were before this date.
     before: fn(&mut Shapes),
+    /// Takes an event that webhooks tell of back in the same way; `false` if there was no such event.
+    event: fn(&mut Value) -> bool,
 }
 
 /// Every change, newest first.
@@ -77,4 +81,11 @@ impl ApiDate {
         });
         &SHAPES[self.0]
     }
+}
+
+/// An event as it is told on a date: taken back through every change since. `None` if there was no such event.
+pub fn lower(date: &str, mut event: Value) -> Option<Value> {
+    // A date that was dropped since counts as the newest.
+    let date = ApiDate::named(date).unwrap_or(ApiDate::NEWEST);
+    CHANGES[..date.0].iter().all(|change| (change.event)(&mut event)).then_some(event)
 }

@@ -34,4 +34,14 @@ pub(super) const VERSION: Version = Version {
             "metadata?",
         ]);
     },
+    // Until then there was no plan, so nothing is told of one.
+    event: |event| {
+        if event["type"].as_str().is_some_and(|kind| kind.starts_with("subscription.")) {
+            return false;
+        }
+        let Some(fields) = event["data"]["fields"].as_array_mut() else { return true };
+        let known = fields.len();
+        fields.retain(|name| name != "subscription");
+        fields.len() == known || !fields.is_empty() || event["type"] != "user.updated"
+    },
 };

@@ -17,4 +17,5 @@ pub(super) const VERSION: Version = Version {
         ]);
         shapes.create.insert_before("currentWeight", "weight?");
     },
+    event: |_| true,
 };

@@ -1,0 +1,393 @@
+//! Webhooks: other systems hear of changes, by the Standard Webhooks specification.
+//!
+//! A change is announced in its own transaction, as one delivery for each endpoint that listens; a worker sends them
+//! ([`sender`]). A message has ids and the names of what changed, never a value, and of health only that it changed.
+
+mod endpoint;
+pub mod sender;
+pub mod sign;
+mod store;
+
+pub use endpoint::{Address, Change, Endpoint, New};
+pub use store::{attempts, deliveries, due, list, purge, waiting};
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::apps::{self, EnvironmentId};
+use crate::audit::Action;
+use crate::caller::Scope;
+use crate::clock::Timestamp;
+use crate::db::{Tx, id_type, words};
+use crate::error::{Error, Result};
+use crate::field::Wire;
+use crate::random;
+use crate::users::{Health, IDENTITY, Person, Profile, User, UserId};
+use sign::Keys;
+
+id_type!(
+    /// Where events go to.
+    EndpointId
+);
+id_type!(
+    /// One event; `webhook-id` is made from it, the same for every try and for a replay.
+    EventId
+);
+id_type!(
+    /// One event on its way to one endpoint.
+    DeliveryId
+);
+
+words! {
+    /// What happened. Those of the same word as an action of the audit trail are announced with it.
+    pub enum Kind {
+        /// A user was made.
+        UserCreated = "user.created",
+        /// Facts about a user were changed.
+        UserUpdated = "user.updated",
+        /// A user was frozen.
+        UserFrozen = "user.frozen",
+        /// A user was deleted, and can still be restored.
+        UserDeleted = "user.deleted",
+        /// A user was made active again.
+        UserRestored = "user.restored",
+        /// A user was erased for good.
+        UserErased = "user.erased",
+        /// A person followed their link.
+        LinkFollowed = "link.followed",
+        /// Somebody asked for a test.
+        Test = "webhook.test",
+    }
+}
+
+words! {
+    /// How far a delivery has come.
+    pub enum State {
+        /// Waiting for its first or next try, or for an older one of the same user.
+        Queued = "queued",
+        /// Taken by the endpoint.
+        Sent = "sent",
+        /// Given up.
+        Failed = "failed",
+        /// Not sent, for the endpoint was disabled or its API date has no such event.
+        Skipped = "skipped",
+    }
+}
+
+/// One event on its way to one endpoint.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Its id.
+    pub id: DeliveryId,
+    /// Where it goes to.
+    pub endpoint: EndpointId,
+    /// What is told.
+    pub event: EventId,
+    /// What kind of event that is.
+    pub kind: Kind,
+    /// Whom it is about.
+    pub user: Option<UserId>,
+    /// The event in its newest shape. Ids and names.
+    pub body: Value,
+    /// How far it has come.
+    pub state: State,
+    /// How often it was tried.
+    pub attempts: i64,
+    /// When the event happened.
+    pub created_at: Timestamp,
+    /// When it is tried next.
+    pub due_at: Option<Timestamp>,
+    /// Why the last try failed.
+    pub failure: Option<String>,
+}
+
+/// One try.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// Of which delivery.
+    pub delivery: DeliveryId,
+    /// When.
+    pub created_at: Timestamp,
+    /// HTTP status, if there was an answer.
+    pub status: Option<i64>,
+    /// How long it took, in milliseconds.
+    pub millis: i64,
+    /// The first words of the answer, or why there was none.
+    pub words: String,
+}
+
+impl EventId {
+    /// The `webhook-id`.
+    pub fn webhook_id(self) -> String {
+        format!("evt_{}", self.0)
+    }
+
+    /// The id in a `webhook-id`, or by itself.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn parse(text: &str) -> Result<EventId> {
+        let id = text.strip_prefix("evt_").unwrap_or(text).parse();
+        id.map_err(|_| Error::bad_request("malformed_id", "An event's id looks like evt_ and a UUID"))
+    }
+}
+
+/// How long a worker has for a try before another may take it: longer than a try may take.
+const LEASE: Duration = Duration::from_secs(55);
+/// The pauses between tries, as the specification suggests: three days and a few hours in all.
+const PAUSES: [Duration; 9] = [
+    Duration::from_secs(5),
+    Duration::from_mins(5),
+    Duration::from_mins(30),
+    Duration::from_hours(2),
+    Duration::from_hours(5),
+    Duration::from_hours(10),
+    Duration::from_hours(14),
+    Duration::from_hours(20),
+    Duration::from_hours(24),
+];
+/// How old an event may become before a failed try is its last: what waited behind an outage does not wait as long again.
+const TOO_OLD: Duration = Duration::from_hours(76);
+/// How long deliveries and the log of their tries are kept.
+pub const KEPT: Duration = Duration::from_hours(30 * 24);
+/// How long replaced keys sign beside the new ones unless said otherwise.
+pub const OVERLAP: Duration = Duration::from_hours(24);
+/// How many endpoints an environment may have.
+const MOST_ENDPOINTS: usize = 50;
+
+/// Tells the endpoints of a user's environment of a change, in the change's transaction.
+///
+/// # Errors
+/// The database refuses.
+pub fn announce(tx: &Tx, action: Action, user: &User, before: &Person) -> Result<()> {
+    let endpoints = store::listening(tx, user.environment)?;
+    let Some(kind) = Kind::named(action.as_str()).filter(|_| !endpoints.is_empty()) else { return Ok(()) };
+    let body = body(tx, kind, user.environment, |data| {
+        data["userId"] = json!(user.id);
+        data["tenantId"] = json!(user.tenant);
+        data["fields"] = json!(changed(before, &user.person));
+    })?;
+    let event = EventId::ordered(tx.now());
+    for endpoint in endpoints.iter().filter(|endpoint| endpoint.hears(kind, user.tenant)) {
+        let state = if endpoint.disabled { State::Skipped } else { State::Queued };
+        store::insert(tx, endpoint.id, event, kind, Some((user.id, user.version)), &body, state)?;
+    }
+    Ok(())
+}
+
+/// The message in its newest shape.
+fn body(tx: &Tx, kind: Kind, environment: EnvironmentId, fill: impl FnOnce(&mut Value)) -> Result<Value> {
+    let environment = apps::by_id(tx, environment)?;
+    let mut data = json!({ "appId": environment.app, "environment": environment.kind });
+    fill(&mut data);
+    Ok(json!({ "type": kind, "timestamp": tx.now(), "data": data }))
+}
+
+/// What of health is the subscription's, and no secret of the body.
+const PLAN: [&str; 2] = ["paymentPlan", "planStartDate"];
+
+/// The names of the facts that changed. Of health, not even the names: which field it was would tell of an illness.
+fn changed(before: &Person, after: &Person) -> Vec<&'static str> {
+    let differs = |wire: &&Wire<Person>| (wire.show)(before) != (wire.show)(after);
+    let mut names: Vec<_> = Profile::FIELDS.iter().chain(IDENTITY).filter(differs).map(|wire| wire.name).collect();
+    let (plan, health): (Vec<_>, Vec<_>) =
+        Health::FIELDS.iter().filter(differs).partition(|wire| PLAN.contains(&wire.name));
+    names.extend((!plan.is_empty()).then_some("subscription"));
+    names.extend((!health.is_empty()).then_some("health"));
+    names
+}
+
+/// Makes an endpoint. Its keys are seen in what this gives, and the secret nowhere else.
+///
+/// # Errors
+/// There are enough already.
+pub fn create(tx: &Tx, scope: Scope, new: &New) -> Result<Endpoint> {
+    if store::list(tx, Some(scope.environment))?.len() >= MOST_ENDPOINTS {
+        return Err(Error::bad_request("too_many_webhooks", "An environment can have 50 webhooks at the most"));
+    }
+    let endpoint = Endpoint::new(scope, new, tx.now());
+    store::save(tx, &endpoint)?;
+    Ok(endpoint)
+}
+
+/// An endpoint that the scope can see.
+///
+/// # Errors
+/// [`Error::NoWebhook`].
+pub fn get(tx: &Tx, scope: Scope, id: EndpointId) -> Result<Endpoint> {
+    by_id(tx, id)?.filter(|endpoint| endpoint.is_in(scope)).ok_or(Error::NoWebhook)
+}
+
+/// Any endpoint, for the operator.
+///
+/// # Errors
+/// The database does not answer.
+pub fn by_id(tx: &Tx, id: EndpointId) -> Result<Option<Endpoint>> {
+    store::by_id(tx, id)
+}
+
+/// Changes an endpoint. One that is enabled again gets what is queued; what it missed can be replayed.
+///
+/// # Errors
+/// The database refuses.
+pub fn change(tx: &Tx, mut endpoint: Endpoint, change: Change) -> Result<Endpoint> {
+    let disable = change.enabled == Some(false) && endpoint.disabled_at.is_none();
+    endpoint.apply(change);
+    store::update(tx, &endpoint)?;
+    if disable {
+        return self::disable(tx, endpoint, "by hand");
+    }
+    Ok(endpoint)
+}
+
+/// Stops sending to an endpoint. What waits for it is skipped.
+///
+/// # Errors
+/// The database refuses.
+fn disable(tx: &Tx, mut endpoint: Endpoint, because: &str) -> Result<Endpoint> {
+    endpoint.disabled_at = Some(tx.now());
+    endpoint.disabled_because = Some(because.to_owned());
+    store::update(tx, &endpoint)?;
+    store::skip_queued(tx, endpoint.id)?;
+    Ok(endpoint)
+}
+
+/// Removes an endpoint with all that was ever sent to it.
+///
+/// # Errors
+/// The database refuses.
+pub fn remove(tx: &Tx, endpoint: &Endpoint) -> Result<()> {
+    store::remove(tx, endpoint.id)
+}
+
+/// Gives an endpoint new keys. Those before sign beside them for `overlap`.
+///
+/// # Errors
+/// The database refuses.
+pub fn rotate(tx: &Tx, mut endpoint: Endpoint, overlap: Duration) -> Result<Endpoint> {
+    let older = std::mem::take(&mut endpoint.keys).into_iter().map(|keys| keys.ending(tx.now() + overlap));
+    endpoint.keys = [Keys::generate()].into_iter().chain(older).filter(|keys| keys.sign_at(tx.now())).collect();
+    store::update(tx, &endpoint)?;
+    Ok(endpoint)
+}
+
+/// Sends an endpoint a test, whatever kinds of events it listens to.
+///
+/// # Errors
+/// The endpoint is disabled.
+pub fn test(tx: &Tx, endpoint: &Endpoint) -> Result<EventId> {
+    endpoint.must_be_enabled()?;
+    let event = EventId::ordered(tx.now());
+    let body = body(tx, Kind::Test, endpoint.environment, |_| ())?;
+    store::insert(tx, endpoint.id, event, Kind::Test, None, &body, State::Queued)?;
+    Ok(event)
+}
+
+/// What is to be sent again.
+#[derive(Clone, Copy, Debug)]
+pub enum Which {
+    /// One event.
+    Event(EventId),
+    /// What happened from the first time on and before the second one.
+    Between(Timestamp, Timestamp),
+}
+
+/// Sends an endpoint again what it was sent, or not sent, before: with the same `webhook-id`, oldest first. What still
+/// waits is left as it is. Says how many that are.
+///
+/// # Errors
+/// The endpoint is disabled, or no such event is known.
+pub fn replay(tx: &Tx, endpoint: &Endpoint, which: Which) -> Result<usize> {
+    endpoint.must_be_enabled()?;
+    match store::queue_again(tx, endpoint.id, which)? {
+        0 if matches!(which, Which::Event(_)) => {
+            Err(Error::bad_request("no_such_event", "No such event waits to be sent again to this webhook"))
+        }
+        count => Ok(count),
+    }
+}
+
+/// A delivery that is leased, with where it goes to.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// What is sent.
+    pub delivery: Delivery,
+    /// Where to.
+    pub endpoint: Endpoint,
+}
+
+/// Takes due deliveries for [`LEASE`], up to so many for each endpoint. Of one user and endpoint, only the oldest.
+///
+/// # Errors
+/// The database refuses.
+pub fn lease(tx: &Tx, places: &[(EndpointId, i64)]) -> Result<Vec<Job>> {
+    let mut jobs = Vec::new();
+    for (id, limit) in places {
+        let Some(endpoint) = by_id(tx, *id)?.filter(|endpoint| endpoint.disabled_at.is_none()) else { continue };
+        store::hold_back(tx, *id)?;
+        for mut delivery in store::due_at(tx, *id, *limit)? {
+            if store::lease(tx, &delivery, tx.now() + LEASE)? {
+                delivery.attempts += 1;
+                jobs.push(Job { delivery, endpoint: endpoint.clone() });
+            }
+        }
+    }
+    Ok(jobs)
+}
+
+/// How a try went.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// The endpoint answered with this status, and these words.
+    Answered(u16, String),
+    /// There was no answer.
+    Failed(String),
+    /// The endpoint's API date has no such event.
+    Unknown,
+}
+
+impl Outcome {
+    /// In one word, for logs and counters.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Outcome::Answered(200..=299, _) => "sent",
+            Outcome::Unknown => "skipped",
+            Outcome::Answered(410, _) => "gone",
+            _ => "failed",
+        }
+    }
+}
+
+/// Notes how a try went, unless another worker has taken the delivery over since.
+///
+/// # Errors
+/// The database refuses.
+pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome, took: Duration) -> Result<()> {
+    let delivery = &job.delivery;
+    let (status, words) = match outcome {
+        Outcome::Answered(status, words) => (Some(*status), words.as_str()),
+        Outcome::Failed(words) => (None, words.as_str()),
+        Outcome::Unknown => return store::finish(tx, delivery, State::Skipped, Some("not in the endpoint's API date")),
+    };
+    store::note_attempt(tx, delivery.id, status, took, words)?;
+    let failure = status.map_or_else(|| words.to_owned(), |status| format!("HTTP {status}"));
+    match (outcome.word(), next_pause(tx.now(), delivery)) {
+        ("sent", _) => store::finish(tx, delivery, State::Sent, None),
+        ("gone", _) => {
+            store::finish(tx, delivery, State::Failed, Some(&failure))?;
+            let Some(endpoint) = by_id(tx, delivery.endpoint)? else { return Ok(()) };
+            disable(tx, endpoint, "the endpoint answered 410 Gone").map(drop)
+        }
+        (_, Some(pause)) => store::retry(tx, delivery, tx.now() + pause, &failure),
+        (_, None) => store::finish(tx, delivery, State::Failed, Some(&failure)),
+    }
+}
+
+/// The pause before the next try, give or take a tenth so that failures do not return in step; `None` after the last.
+fn next_pause(now: Timestamp, delivery: &Delivery) -> Option<Duration> {
+    let tried = usize::try_from(delivery.attempts).unwrap_or(usize::MAX);
+    let pause = PAUSES.get(tried.saturating_sub(1)).filter(|_| delivery.created_at + TOO_OLD > now)?;
+    let [dice] = random::bytes::<1>();
+    Some(pause.mul_f64(0.9 + 0.2 * f64::from(dice) / 255.0))
+}

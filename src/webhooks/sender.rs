@@ -1,0 +1,154 @@
+//! Sends what was announced: signs it, hands it over, notes the answer.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Request;
+use serde_json::Value;
+
+use super::{EndpointId, Job, Outcome, due, lease, settle, sign};
+use crate::clock::{Stopwatch, Timestamp};
+use crate::db::Store;
+use crate::error::{Error, Result};
+use crate::outbound::Client;
+use crate::outbox::worker::Work;
+
+/// How long an endpoint may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// How much of an answer is kept.
+const WORDS: usize = 256;
+/// How many messages are on their way to one endpoint at once, and to one that failed the last time.
+const PLACES: usize = 8;
+const PLACES_AFTER_FAILURE: usize = 1;
+/// How long to believe that there is no endpoint at all.
+const QUIET: Duration = Duration::from_millis(900);
+
+/// Takes an event back to what it was on a date, by the version files; `None` if there was no such event.
+pub type Lower = fn(date: &str, event: Value) -> Option<Value>;
+
+/// Sends webhooks.
+pub struct Sender<N> {
+    client: Client,
+    lower: Lower,
+    /// Hears how each try went.
+    noted: N,
+    load: Mutex<HashMap<EndpointId, Load>>,
+    quiet: Mutex<Option<Stopwatch>>,
+}
+
+/// What this server knows of an endpoint.
+#[derive(Default)]
+struct Load {
+    under_way: usize,
+    failed: bool,
+}
+
+impl<N> Sender<N> {
+    /// Sends by `client`, in the shapes that `lower` gives.
+    pub fn new(client: Client, lower: Lower, noted: N) -> Sender<N> {
+        Sender { client, lower, noted, load: Mutex::default(), quiet: Mutex::default() }
+    }
+
+    fn load(&self) -> MutexGuard<'_, HashMap<EndpointId, Load>> {
+        self.load.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there was no endpoint a moment ago: a server without any must not read for every write.
+    fn is_quiet(&self) -> bool {
+        let quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+        quiet.is_some_and(|since| since.elapsed() < QUIET)
+    }
+
+    /// How many places each of these endpoints gets, of `free` ones: an even share, and little for one that fails.
+    fn share(&self, endpoints: &[EndpointId], free: usize) -> Vec<(EndpointId, i64)> {
+        let load = self.load();
+        let mut left = free;
+        let mut places = Vec::new();
+        for (i, id) in endpoints.iter().enumerate() {
+            let (most, under_way) = load
+                .get(id)
+                .map_or((PLACES, 0), |load| (if load.failed { PLACES_AFTER_FAILURE } else { PLACES }, load.under_way));
+            let fair = left.div_ceil(endpoints.len() - i);
+            let count = most.saturating_sub(under_way).min(fair);
+            left -= count;
+            if count > 0 {
+                places.push((*id, i64::try_from(count).unwrap_or(1)));
+            }
+        }
+        places
+    }
+
+    async fn hand_over(&self, job: &Job, now: Timestamp) -> Result<Outcome> {
+        let endpoint = &job.endpoint;
+        let Some(mut event) = (self.lower)(&endpoint.api_version, job.delivery.body.clone()) else {
+            return Ok(Outcome::Unknown);
+        };
+        event["apiVersion"] = endpoint.api_version.as_str().into();
+        let (id, body) = (job.delivery.event.webhook_id(), event.to_string());
+        let signatures = sign::signatures(&endpoint.keys, now, &id, &body)?;
+        let request = Request::post(endpoint.address.as_str())
+            .header("content-type", "application/json")
+            .header("user-agent", concat!("Usher/", env!("CARGO_PKG_VERSION")))
+            .header("webhook-id", id)
+            .header("webhook-timestamp", now.as_seconds())
+            .header("webhook-signature", signatures)
+            .body(Full::new(Bytes::from(body)))
+            .map_err(Error::internal)?;
+        Ok(match self.client.send(request, WORDS, TIMEOUT).await {
+            Ok(reply) => Outcome::Answered(reply.status, printable(&reply.body)),
+            Err(why) => Outcome::Failed(why),
+        })
+    }
+}
+
+/// Text without what could disturb a terminal or the database.
+fn printable(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_owned()
+}
+
+impl<N: Fn(&'static str) + Send + Sync> Work for Sender<N> {
+    type Job = Job;
+    const AT_ONCE: usize = 64;
+
+    async fn take(&self, store: &Store, free: usize) -> Result<Vec<Job>> {
+        if self.is_quiet() {
+            return Ok(Vec::new());
+        }
+        let since = Stopwatch::start();
+        let (mut endpoints, any) = store.read(due).await?;
+        *self.quiet.lock().unwrap_or_else(PoisonError::into_inner) = (!any).then_some(since);
+        if !endpoints.is_empty() {
+            let turn = usize::from(crate::random::bytes::<1>()[0]) % endpoints.len();
+            endpoints.rotate_left(turn);
+        }
+        let places = self.share(&endpoints, free);
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
+        let jobs = store.write(move |tx| lease(tx, &places)).await?;
+        let mut load = self.load();
+        for job in &jobs {
+            load.entry(job.endpoint.id).or_default().under_way += 1;
+        }
+        Ok(jobs)
+    }
+
+    async fn attempt(&self, store: &Store, job: Job) -> Result<()> {
+        let watch = Stopwatch::start();
+        let outcome = self.hand_over(&job, store.clock().now()).await;
+        let (took, failed) = (watch.elapsed(), !matches!(&outcome, Ok(outcome) if outcome.word() != "failed"));
+        if let Some(load) = self.load().get_mut(&job.endpoint.id) {
+            load.under_way -= 1;
+            load.failed = failed;
+        }
+        let outcome = outcome?;
+        let (delivery, word) = (&job.delivery, outcome.word());
+        tracing::info!(delivery = %delivery.id, attempt = delivery.attempts, outcome = word, "webhook");
+        (self.noted)(word);
+        store.write(move |tx| settle(tx, &job, &outcome, took)).await
+    }
+}

@@ -1,0 +1,330 @@
+//! The SQL of webhooks.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::endpoint::Listener;
+use super::sign::Keys;
+use super::{Address, Attempt, Delivery, DeliveryId, Endpoint, EndpointId, EventId, KEPT, Kind, State, Which};
+use crate::apps::EnvironmentId;
+use crate::clock::Timestamp;
+use crate::db::{Row, Tx, params};
+use crate::error::{Error, Result};
+use crate::field::restore;
+use crate::random;
+use crate::users::UserId;
+
+const ENDPOINT: &str = "SELECT id, environment_id, tenant_id, name, settings, events, api_version, created_at, disabled_at, \
+     disabled_because FROM endpoints";
+const DELIVERY: &str = "SELECT id, endpoint_id, event_id, kind, user_id, body, state, attempts, created_at, due_at, failure \
+     FROM deliveries";
+
+/// What is sealed of an endpoint.
+#[derive(Serialize, Deserialize)]
+struct Settings {
+    address: String,
+    keys: Vec<Keys>,
+}
+
+pub(super) fn save(tx: &Tx, endpoint: &Endpoint) -> Result<()> {
+    tx.forget_remembered();
+    tx.add(
+        "endpoints (id, environment_id, tenant_id, name, settings, events, api_version, created_at)",
+        params![
+            endpoint.id,
+            endpoint.environment,
+            endpoint.tenant,
+            &endpoint.name,
+            seal(tx, endpoint)?,
+            words(&endpoint.events),
+            &endpoint.api_version,
+            endpoint.created_at,
+        ],
+    )
+}
+
+pub(super) fn update(tx: &Tx, endpoint: &Endpoint) -> Result<()> {
+    tx.forget_remembered();
+    tx.run(
+        "UPDATE endpoints SET name = $1, settings = $2, events = $3, api_version = $4, disabled_at = $5, \
+         disabled_because = $6 WHERE id = $7",
+        params![
+            &endpoint.name,
+            seal(tx, endpoint)?,
+            words(&endpoint.events),
+            &endpoint.api_version,
+            endpoint.disabled_at,
+            endpoint.disabled_because.as_deref(),
+            endpoint.id,
+        ],
+    )
+}
+
+pub(super) fn remove(tx: &Tx, id: EndpointId) -> Result<()> {
+    tx.forget_remembered();
+    tx.run(
+        "DELETE FROM delivery_attempts WHERE delivery_id IN (SELECT id FROM deliveries WHERE endpoint_id = $1)",
+        params![id],
+    )?;
+    tx.run("DELETE FROM deliveries WHERE endpoint_id = $1", params![id])?;
+    tx.run("DELETE FROM endpoints WHERE id = $1", params![id])
+}
+
+pub(super) fn by_id(tx: &Tx, id: EndpointId) -> Result<Option<Endpoint>> {
+    let row = tx.query_opt(&format!("{ENDPOINT} WHERE id = $1"), params![id])?;
+    row.map(|row| read_endpoint(tx, &row)).transpose()
+}
+
+/// The endpoints of one environment or of all, oldest first.
+pub fn list(tx: &Tx, environment: Option<EnvironmentId>) -> Result<Vec<Endpoint>> {
+    let rows = match environment {
+        Some(id) => tx.query(&format!("{ENDPOINT} WHERE environment_id = $1 ORDER BY created_at, id"), params![id])?,
+        None => tx.query(&format!("{ENDPOINT} ORDER BY created_at, id"), params![])?,
+    };
+    rows.iter().map(|row| read_endpoint(tx, row)).collect()
+}
+
+/// Who listens in an environment. Asked at every change, so the answer may be a moment old.
+pub(super) fn listening(tx: &Tx, environment: EnvironmentId) -> Result<Vec<Listener>> {
+    let sql = "SELECT id, tenant_id, events, disabled_at FROM endpoints WHERE environment_id = $1";
+    let read = |row: &Row| {
+        Ok(Listener {
+            id: row.get(0)?,
+            tenant: row.get(1)?,
+            events: kinds(&row.get::<String>(2)?),
+            disabled: row.get::<Option<Timestamp>>(3)?.is_some(),
+        })
+    };
+    tx.query_remembered(sql, params![environment])?.iter().map(read).collect()
+}
+
+/// Puts an event on its way. `about` is the user with their version.
+pub(super) fn insert(
+    tx: &Tx,
+    endpoint: EndpointId,
+    event: EventId,
+    kind: Kind,
+    about: Option<(UserId, i64)>,
+    body: &Value,
+    state: State,
+) -> Result<()> {
+    tx.add(
+        "deliveries (id, endpoint_id, event_id, kind, user_id, place, body, state, attempts, created_at, due_at)",
+        params![
+            DeliveryId(random::sequential_uuid(tx.now())),
+            endpoint,
+            event,
+            kind,
+            about.map(|(user, _)| user),
+            about.map_or(0, |(_, version)| version),
+            body.to_string(),
+            state,
+            0,
+            tx.now(),
+            (state == State::Queued).then(|| tx.now()),
+        ],
+    )
+}
+
+/// The endpoints with something due, and whether there is any endpoint at all.
+///
+/// # Errors
+/// The database does not answer.
+pub fn due(tx: &Tx) -> Result<(Vec<EndpointId>, bool)> {
+    let sql = "SELECT e.id, e.disabled_at, \
+         (SELECT MIN(d.due_at) FROM deliveries d WHERE d.endpoint_id = e.id AND d.due_at IS NOT NULL) FROM endpoints e";
+    let rows = tx.query(sql, params![])?;
+    let mut due = Vec::new();
+    for row in &rows {
+        let (disabled, first): (Option<Timestamp>, Option<Timestamp>) = (row.get(1)?, row.get(2)?);
+        if disabled.is_none() && first.is_some_and(|first| first <= tx.now()) {
+            due.push(row.get(0)?);
+        }
+    }
+    Ok((due, !rows.is_empty()))
+}
+
+/// Whether an older one of the same user and endpoint is not finished yet.
+const BLOCKED: &str = "EXISTS (SELECT 1 FROM deliveries o WHERE o.user_id = deliveries.user_id \
+     AND o.endpoint_id = deliveries.endpoint_id AND o.due_at IS NOT NULL \
+     AND (o.place < deliveries.place OR (o.place = deliveries.place AND o.id < deliveries.id)))";
+/// When to look again at one that was held back, should what it waits for vanish.
+const LOOK_AGAIN: Duration = Duration::from_hours(1);
+
+/// Puts off what must wait for an older one, so that nobody looks at it again until [`finish`] lets it go.
+pub(super) fn hold_back(tx: &Tx, endpoint: EndpointId) -> Result<()> {
+    let sql = format!("UPDATE deliveries SET due_at = $1 WHERE endpoint_id = $2 AND due_at <= $3 AND {BLOCKED}");
+    tx.execute(&sql, params![tx.now() + LOOK_AGAIN, endpoint, tx.now()]).map(drop)
+}
+
+pub(super) fn due_at(tx: &Tx, endpoint: EndpointId, limit: i64) -> Result<Vec<Delivery>> {
+    let sql =
+        format!("{DELIVERY} WHERE endpoint_id = $1 AND due_at <= $2 AND NOT {BLOCKED} ORDER BY due_at, place LIMIT $3");
+    tx.query(&sql, params![endpoint, tx.now(), limit])?.iter().map(read).collect()
+}
+
+/// `true` for the one worker who got it. What it leases is due again when the lease ends.
+pub(super) fn lease(tx: &Tx, delivery: &Delivery, until: Timestamp) -> Result<bool> {
+    let sql = format!("UPDATE deliveries SET due_at = $1, attempts = attempts + 1 WHERE id = $2 AND {MINE} $3");
+    Ok(tx.execute(&sql, params![until, delivery.id, delivery.attempts])? == 1)
+}
+
+/// Only the worker whose try this was may say how it went.
+const MINE: &str = "state = 'queued' AND attempts =";
+
+/// Ends a delivery and lets the next one of the same user and endpoint go.
+pub(super) fn finish(tx: &Tx, delivery: &Delivery, state: State, failure: Option<&str>) -> Result<()> {
+    let sql = format!(
+        "UPDATE deliveries SET state = $1, failure = $2, finished_at = $3, due_at = NULL WHERE id = $4 AND {MINE} $5"
+    );
+    tx.run(&sql, params![state, failure, tx.now(), delivery.id, delivery.attempts])?;
+    let Some(user) = delivery.user else { return Ok(()) };
+    tx.run(
+        "UPDATE deliveries SET due_at = $1 WHERE id = (SELECT n.id FROM deliveries n WHERE n.user_id = $2 \
+         AND n.endpoint_id = $3 AND n.due_at IS NOT NULL ORDER BY n.place, n.id LIMIT 1) AND due_at > $1 AND attempts = 0",
+        params![tx.now(), user, delivery.endpoint],
+    )
+}
+
+pub(super) fn retry(tx: &Tx, delivery: &Delivery, due_at: Timestamp, failure: &str) -> Result<()> {
+    let sql = format!("UPDATE deliveries SET due_at = $1, failure = $2 WHERE id = $3 AND {MINE} $4");
+    tx.run(&sql, params![due_at, failure, delivery.id, delivery.attempts])
+}
+
+pub(super) fn skip_queued(tx: &Tx, endpoint: EndpointId) -> Result<()> {
+    tx.run(
+        "UPDATE deliveries SET state = 'skipped', due_at = NULL, finished_at = $1 \
+         WHERE endpoint_id = $2 AND due_at IS NOT NULL",
+        params![tx.now(), endpoint],
+    )
+}
+
+pub(super) fn queue_again(tx: &Tx, endpoint: EndpointId, which: Which) -> Result<usize> {
+    const AGAIN: &str = "UPDATE deliveries SET state = 'queued', due_at = $1, attempts = 0, finished_at = NULL \
+         WHERE due_at IS NULL AND endpoint_id = $2";
+    match which {
+        Which::Event(event) => tx.execute(&format!("{AGAIN} AND event_id = $3"), params![tx.now(), endpoint, event]),
+        Which::Between(from, to) => tx.execute(
+            &format!("{AGAIN} AND created_at >= $3 AND created_at < $4"),
+            params![tx.now(), endpoint, from, to],
+        ),
+    }
+}
+
+pub(super) fn note_attempt(
+    tx: &Tx,
+    delivery: DeliveryId,
+    status: Option<u16>,
+    took: Duration,
+    words: &str,
+) -> Result<()> {
+    tx.add(
+        "delivery_attempts (id, delivery_id, created_at, status, millis, words)",
+        params![
+            random::sequential_uuid(tx.now()),
+            delivery,
+            tx.now(),
+            status.map(i64::from),
+            i64::try_from(took.as_millis()).unwrap_or(i64::MAX),
+            words,
+        ],
+    )
+}
+
+/// The newest deliveries to an endpoint, newest first.
+///
+/// # Errors
+/// The database does not answer.
+pub fn deliveries(tx: &Tx, endpoint: EndpointId, limit: i64) -> Result<Vec<Delivery>> {
+    let sql = format!("{DELIVERY} WHERE endpoint_id = $1 ORDER BY created_at DESC, place DESC, id DESC LIMIT $2");
+    tx.query(&sql, params![endpoint, limit])?.iter().map(read).collect()
+}
+
+/// Every try of a delivery that is still logged, oldest first.
+///
+/// # Errors
+/// The database does not answer.
+pub fn attempts(tx: &Tx, delivery: DeliveryId) -> Result<Vec<Attempt>> {
+    let sql = "SELECT delivery_id, created_at, status, millis, words FROM delivery_attempts WHERE delivery_id = $1 \
+         ORDER BY created_at, id";
+    let read = |row: &Row| {
+        Ok(Attempt {
+            delivery: row.get(0)?,
+            created_at: row.get(1)?,
+            status: row.get(2)?,
+            millis: row.get(3)?,
+            words: row.get(4)?,
+        })
+    };
+    tx.query(sql, params![delivery])?.iter().map(read).collect()
+}
+
+/// How many deliveries to an endpoint wait, and since when the oldest does.
+///
+/// # Errors
+/// The database does not answer.
+pub fn waiting(tx: &Tx, endpoint: EndpointId) -> Result<(i64, Option<Timestamp>)> {
+    let sql = "SELECT COUNT(*), MIN(created_at) FROM deliveries WHERE endpoint_id = $1 AND due_at IS NOT NULL";
+    let row = tx.query_opt(sql, params![endpoint])?.ok_or_else(|| Error::internal("no count"))?;
+    Ok((row.get(0)?, row.get(1)?))
+}
+
+/// Removes what is older than [`KEPT`] and finished, with the log of its tries.
+///
+/// # Errors
+/// The database refuses.
+pub fn purge(tx: &Tx) -> Result<()> {
+    let cut = tx.now() - KEPT;
+    tx.run("DELETE FROM delivery_attempts WHERE id < $1", params![random::first_uuid(cut)])?;
+    tx.run("DELETE FROM deliveries WHERE id < $1 AND due_at IS NULL", params![random::first_uuid(cut)])
+}
+
+fn seal(tx: &Tx, endpoint: &Endpoint) -> Result<Vec<u8>> {
+    let settings = Settings { address: endpoint.address.as_str().to_owned(), keys: endpoint.keys.clone() };
+    let json = serde_json::to_vec(&settings).map_err(Error::internal)?;
+    Ok(tx.vault().seal(endpoint.id.0.as_bytes(), &json))
+}
+
+fn words(kinds: &[Kind]) -> String {
+    kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+fn kinds(words: &str) -> Vec<Kind> {
+    words.split_whitespace().filter_map(Kind::named).collect()
+}
+
+fn read_endpoint(tx: &Tx, row: &Row) -> Result<Endpoint> {
+    let id: EndpointId = row.get(0)?;
+    let settings: Settings = restore(&tx.vault().open(id.0.as_bytes(), &row.get::<Vec<u8>>(4)?)?)?;
+    Ok(Endpoint {
+        id,
+        environment: row.get(1)?,
+        tenant: row.get(2)?,
+        name: row.get(3)?,
+        address: Address::new(&settings.address).map_err(|_| Error::Integrity)?,
+        keys: settings.keys,
+        events: kinds(&row.get::<String>(5)?),
+        api_version: row.get(6)?,
+        created_at: row.get(7)?,
+        disabled_at: row.get(8)?,
+        disabled_because: row.get(9)?,
+    })
+}
+
+fn read(row: &Row) -> Result<Delivery> {
+    Ok(Delivery {
+        id: row.get(0)?,
+        endpoint: row.get(1)?,
+        event: row.get(2)?,
+        kind: row.get(3)?,
+        user: row.get(4)?,
+        body: restore(row.get::<String>(5)?.as_bytes())?,
+        state: row.get(6)?,
+        attempts: row.get(7)?,
+        created_at: row.get(8)?,
+        due_at: row.get(9)?,
+        failure: row.get(10)?,
+    })
+}
