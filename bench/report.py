@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import platform
+import random
 import re
 import subprocess
 import time
@@ -261,4 +262,23 @@ def fsync_latency(home: Path, times: int = 200) -> str:
         took.append((time.perf_counter() - begin) * 1000)
     os.close(file)
     took.sort()
-    return f"{kind}, fdatasync of 4 KiB {took[times // 2]:.2f} ms, p99 {took[times * 99 // 100]:.2f} ms"
+    return f"{kind}, fdatasync of 4 KiB {took[times // 2]:.2f} ms, p99 {took[times * 99 // 100]:.2f} ms; {scattered_pages(home):,.0f} scattered pages a second"
+
+
+def scattered_pages(home: Path, gib: int = 4, at_once: int = 1000, rounds: int = 10) -> float:
+    """How many pages of 4 KiB at random places of a large file can be kept for good a second, many to an fdatasync: what
+    indexes that are far larger than memory cost."""
+    path, page = home / "scattered", os.urandom(4096)
+    file = os.open(path, os.O_CREAT | os.O_WRONLY)
+    for _ in range(gib << 10):
+        os.write(file, page * 256)
+    os.fsync(file)
+    begin = time.perf_counter()
+    for _ in range(rounds):
+        for place in sorted(random.sample(range(gib << 18), at_once)):
+            os.pwrite(file, page, place << 12)
+        os.fdatasync(file)
+    took = time.perf_counter() - begin
+    os.close(file)
+    path.unlink()
+    return at_once * rounds / took

@@ -18,9 +18,9 @@ use crate::error::{Error, Result};
 const BUSY_TRIES: i32 = 10_000;
 const BUSY_PAUSE: Duration = Duration::from_micros(500);
 
-/// How large the write-ahead log grows before it is written back, in pages of 4 KiB: a page that many writes touch is
-/// written back once for all of them.
-const CHECKPOINT_PAGES: i64 = 4000;
+/// How large the write-ahead log grows before it is written back, in pages of 4 KiB. A larger one writes back fewer pages,
+/// since many writes touch the same, and makes those who wait meanwhile wait longer (docs/PERFORMANCE.md has both).
+const CHECKPOINT_PAGES: i64 = 500;
 /// How much of the file the writer keeps in memory, in KiB.
 const CACHE_KIB: u32 = 65_536;
 
