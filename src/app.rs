@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
+use futures_util::FutureExt;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -15,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
 
-use crate::api::{Api, Server, Services, versions};
+use crate::api::{Api, Server, Services, TooLate, versions};
 use crate::db::{Store, Tx};
 use crate::error::{Error, Result};
 use crate::idempotency;
@@ -96,27 +97,31 @@ impl App {
         }
         let graceful = GracefulShutdown::new();
         let places = Arc::new(Semaphore::new(CONNECTIONS));
-        let accept = async {
+        let accept = async |graceful: Option<&GracefulShutdown>| {
             // The semaphore is never closed.
             while let Ok(place) = Arc::clone(&places).acquire_owned().await {
                 match listener.accept().await {
-                    Ok((socket, _)) => connect(&graceful, server.clone(), socket, place),
+                    Ok((socket, _)) => connect(graceful, server.clone(), socket, place),
                     // Out of file handles, most likely: wait for some to be given back.
                     Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
                 }
             }
         };
-        let failed = tokio::select! { () = accept => None, () = stop => None, e = api.store.failure() => Some(e) };
+        let failed = tokio::select! { () = accept(Some(&graceful)) => None, () = stop => None, e = api.store.failure() => Some(e) };
         api.closing.store(true, Ordering::SeqCst);
-        drop(listener);
         api.outbox.close();
         let all = futures_util::future::join(graceful.shutdown(), futures_util::future::join_all(workers));
-        if tokio::time::timeout(GRACE, all).await.is_err() {
-            tracing::warn!(
-                "some requests, mails or webhooks had not finished after {} s and were cut off",
-                GRACE.as_secs()
-            );
+        tokio::select! {
+            finished = tokio::time::timeout(GRACE, all) => if finished.is_err() {
+                tracing::warn!(
+                    "some requests, mails or webhooks had not finished after {} s and were cut off",
+                    GRACE.as_secs()
+                );
+            },
+            // Who comes now is told to go elsewhere: load balancers ask `/readyz`.
+            () = accept(None) => {}
         }
+        drop(listener);
         chores.abort();
         let Some(failed) = failed else {
             flush_key_use(&api).await;
@@ -130,14 +135,20 @@ impl App {
     }
 }
 
-fn connect(graceful: &GracefulShutdown, server: Server, socket: TcpStream, place: OwnedSemaphorePermit) {
+/// Answers on a connection: until it ends, or in `graceful`'s order; without one, a request of somebody who comes too late.
+fn connect(graceful: Option<&GracefulShutdown>, server: Server, socket: TcpStream, place: OwnedSemaphorePermit) {
+    let late = graceful.is_none();
     // Without it, small answers wait for the client's acknowledgement.
     let _ = socket.set_nodelay(true);
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let server = server.clone();
         async move {
             // Detached from the socket: a client that hangs up does not leave half an operation.
-            let answer = spawn(async move { server.call(request.map(Body::new)).await });
+            let mut request = request.map(Body::new);
+            if late {
+                request.extensions_mut().insert(TooLate);
+            }
+            let answer = spawn(async move { server.call(request).await });
             answer.await.map_err(Error::internal)
         }
     });
@@ -147,8 +158,12 @@ fn connect(graceful: &GracefulShutdown, server: Server, socket: TcpStream, place
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEADER_LIMIT)
+        .keep_alive(!late)
         .serve_connection(TokioIo::new(socket), service);
-    let connection = graceful.watch(connection);
+    let connection = match graceful {
+        Some(graceful) => graceful.watch(connection).left_future(),
+        None => connection.right_future(),
+    };
     // What can go wrong here is the client's: it hung up, or spoke something else than HTTP.
     spawn(async move {
         connection.await.unwrap_or_default();

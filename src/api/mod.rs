@@ -88,6 +88,10 @@ impl Trail {
     }
 }
 
+/// Marks a request that came when the server was already on its way out.
+#[derive(Clone)]
+pub struct TooLate;
+
 /// Who a part of the address space speaks to, and so how its errors look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Surface {
@@ -173,7 +177,9 @@ async fn edge(State(api): State<Api>, path: Option<MatchedPath>, mut request: Re
     let request_id = trail.0.id.to_string();
     request.extensions_mut().insert(trail.clone());
 
-    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let turned_away = request.extensions().get::<TooLate>().is_some() && surface != Surface::Service;
+    let answer = async { if turned_away { Error::Busy.into_response() } else { next.run(request).await } };
+    let answered = AssertUnwindSafe(answer).catch_unwind().await;
     let mut response = answered.unwrap_or_else(|_| Error::internal("the handler panicked").into_response());
     let error = fault_of(&mut response);
     if let Some(error) = &error {

@@ -32,8 +32,10 @@ pub fn sigterm(case: &mut Case) {
     server.signal("TERM");
     sleep(Duration::from_millis(100));
     let start = Instant::now();
-    let ready = server.status("/readyz");
-    assert!(matches!(ready, 0 | 503) && start.elapsed() < Duration::from_millis(100), "/readyz is {ready}");
+    assert_eq!(server.status("/readyz"), 503);
+    assert!(start.elapsed() < Duration::from_millis(100), "/readyz took {:?}", start.elapsed());
+    let late = Call::create(&site.sandbox, &person(requests)).send(&server.url).unwrap();
+    assert_eq!((late.status, late.header("retry-after")), (503, Some("1")));
     sleep(Duration::from_secs(case.pick(1, 2)));
     let done = in_flight.release().into_iter().filter(|answer| answer.as_ref().is_ok_and(|a| a.status == 200)).count();
     assert_eq!(done as u64, requests, "requests that were under way were cut off");
