@@ -11,7 +11,8 @@ VALUES (gen_random_uuid(), sha256(:a::text::bytea), md5(:a::text)::uuid, 'enrolm
 INSERT INTO outbox (id, environment_id, user_id, kind, payload, state, attempts, created_at)
 SELECT gen_random_uuid(), id, md5(:a::text)::uuid, 'enrolment', decode(repeat('5a', 222), 'hex'), 'captured', 0, 1795262400000
 FROM environments WHERE kind = 'sandbox';
-INSERT INTO audit (id, environment_id, created_at, action, actor, actor_id, user_id, request_id, changes)
-SELECT gen_random_uuid(), id, 1795262400000, 'user.created', 'key', id, md5(:a::text)::uuid, id, decode(repeat('5a', 420), 'hex')
+INSERT INTO audit (id, environment_id, created_at, action, actor, actor_id, user_id, result, times, request_id, api_date, changes_hash, changes, proof)
+SELECT gen_random_uuid(), id, 1795262400000, 'user.created', 'key', id, md5(:a::text)::uuid, 'done', 1, id, '2023-10-04',
+  decode(repeat('5a', 32), 'hex'), decode(repeat('5a', 420), 'hex'), decode(repeat('5a', 36), 'hex')
 FROM environments WHERE kind = 'sandbox';
 COMMIT;

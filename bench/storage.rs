@@ -171,7 +171,7 @@ struct Model {
 
 impl Model {
     fn read(connection: &rusqlite::Connection, table: &str) -> Result<Model> {
-        let mut statement = connection.prepare(&format!("SELECT * FROM {table} LIMIT 1"))?;
+        let mut statement = connection.prepare(&format!("SELECT * FROM {table} ORDER BY id DESC LIMIT 1"))?;
         let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let places: Vec<String> = (1..=names.len()).map(|i| format!("?{i}")).collect();
         let insert = format!("INSERT INTO {table} ({}) VALUES ({})", names.join(", "), places.join(", "));
@@ -245,7 +245,7 @@ impl Writer {
 
 impl Insert {
     async fn prepare(client: &Client, table: &str) -> Result<Insert> {
-        let row = client.query_one(&format!("SELECT * FROM {table} LIMIT 1"), &[]).await?;
+        let row = client.query_one(&format!("SELECT * FROM {table} ORDER BY id DESC LIMIT 1"), &[]).await?;
         let (mut names, mut values, mut arrays, mut sent) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut columns = Vec::new();
         for (i, found) in row.columns().iter().enumerate() {
@@ -268,7 +268,7 @@ impl Insert {
         let [names, values, arrays, sent] = [names.join(", "), values.join(", "), arrays.join(", "), sent.join(", ")];
         let sql = format!(
             "INSERT INTO {table} ({names}) SELECT {values} \
-             FROM (SELECT * FROM {table} LIMIT 1) AS model, UNNEST({arrays}) AS new ({sent})"
+             FROM (SELECT * FROM {table} ORDER BY id DESC LIMIT 1) AS model, UNNEST({arrays}) AS new ({sent})"
         );
         Ok(Insert { statement: client.prepare(&sql).await?, columns })
     }

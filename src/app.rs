@@ -17,6 +17,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
 
 use crate::api::{Api, Server, Services, TooLate, versions};
+use crate::audit::chain;
+use crate::audit::tally::{self, Tally};
+use crate::clock::Stopwatch;
 use crate::db::{Store, Tx};
 use crate::error::{Error, Result};
 use crate::idempotency;
@@ -40,6 +43,11 @@ const HEADER_LIMIT: usize = 32 * 1024;
 const GRACE: Duration = Duration::from_secs(8);
 /// How often the chores run.
 const CHORES: Duration = Duration::from_secs(1);
+/// Every how many of them refused attempts of unknown callers are written down.
+const TALLY: u64 = 60;
+/// How often the audit trail is sealed, and for what part of the time at the most: one in so many.
+const SEAL: Duration = Duration::from_secs(1);
+const SEAL_SHARE: u32 = 10;
 /// Every how many of them what has expired is removed: once an hour.
 const PURGE: u64 = 3600;
 
@@ -60,6 +68,7 @@ impl App {
             outbox: Bell::default(),
             known_keys: keys::KeyCache::default(),
             key_use: keys::KeyUse::default(),
+            refusals: Tally::default(),
             metrics: crate::api::metrics::Metrics::default(),
             closing: false.into(),
         });
@@ -88,7 +97,7 @@ impl App {
     /// It ended because the disk failed.
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<()> {
         let App { api, server, smtp, webhook_networks } = self;
-        let chores = spawn(chores(Arc::clone(&api)));
+        let chores = [spawn(chores(Arc::clone(&api))), spawn(seal(api.store.clone()))];
         let mut workers = vec![work(&api, webhook_sender(&api, webhook_networks))];
         if let Some(smtp) = smtp {
             let counting = Arc::clone(&api);
@@ -122,9 +131,11 @@ impl App {
             () = accept(None) => {}
         }
         drop(listener);
-        chores.abort();
+        chores.iter().for_each(tokio::task::JoinHandle::abort);
         let Some(failed) = failed else {
             flush_key_use(&api).await;
+            flush_refusals(&api).await;
+            seal_now(&api.store, chain::Reach::Usual).await;
             return Ok(());
         };
         Err(Error::operator(format!(
@@ -189,6 +200,9 @@ async fn chores(api: Api) {
     for second in 1_u64.. {
         tokio::time::sleep(CHORES).await;
         flush_key_use(&api).await;
+        if second.is_multiple_of(TALLY) {
+            flush_refusals(&api).await;
+        }
         if second.is_multiple_of(PURGE)
             && let Err(e) = api.store.write(purge).await
         {
@@ -209,6 +223,49 @@ async fn flush_key_use(api: &Api) {
     }
     if let Err(e) = api.store.write(move |tx| keys::note_use(tx, &used)).await {
         tracing::warn!(code = e.code(), "the use of keys could not be noted");
+    }
+}
+
+async fn flush_refusals(api: &Api) {
+    let counts = api.refusals.take();
+    if counts.is_empty() {
+        return;
+    }
+    let written = counts.clone();
+    if let Err(e) = api.store.write(move |tx| tally::write(tx, &written)).await {
+        tracing::warn!(code = e.code(), "refused attempts could not be noted");
+        for (kind, times) in counts {
+            api.refusals.add(kind, times);
+        }
+    }
+}
+
+/// Seals the audit trail, for as long as the server runs.
+async fn seal(store: Store) {
+    let mut unsound = 0;
+    for pass in 0_u64.. {
+        let watch = Stopwatch::start();
+        let reach = if pass.is_multiple_of(PURGE) { chain::Reach::Far } else { chain::Reach::Usual };
+        let found = seal_now(&store, reach).await.unwrap_or(unsound);
+        if found > unsound {
+            tracing::error!(
+                entries = found,
+                "the audit trail has entries that Usher did not write; see `usher audit verify`"
+            );
+        }
+        unsound = found;
+        tokio::time::sleep(SEAL.max(watch.elapsed() * (SEAL_SHARE - 1))).await;
+    }
+}
+
+/// How many entries could not be sealed, for Usher did not write them.
+async fn seal_now(store: &Store, reach: chain::Reach) -> Option<usize> {
+    match chain::seal(store, reach).await {
+        Ok(sealed) => Some(sealed.unsound),
+        Err(e) => {
+            tracing::warn!(code = e.code(), "the audit trail could not be sealed");
+            None
+        }
     }
 }
 

@@ -21,7 +21,7 @@ pub struct Scope {
 }
 
 /// Who acts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Actor {
     /// An API key, which acts for the app or for a tenant of it.
     Key(KeyId),
@@ -38,12 +38,14 @@ pub struct Origin {
     pub actor: Actor,
     /// The request's id, if it is one.
     pub request: Option<Uuid>,
+    /// The API date that the request goes by, if any.
+    pub date: Option<&'static str>,
 }
 
 impl Origin {
     /// Someone acts, not by a request that has a caller.
     pub fn of(actor: Actor) -> Origin {
-        Origin { actor, request: None }
+        Origin { actor, request: None, date: None }
     }
 }
 
@@ -60,6 +62,8 @@ pub struct Caller {
     pub actor: Actor,
     /// The id of the request it calls by, once there is one.
     pub request: Option<Uuid>,
+    /// The API date that the request goes by, if any.
+    pub date: Option<&'static str>,
     /// Where the app's phone numbers are when they do not say.
     pub region: Region,
 }
@@ -73,13 +77,14 @@ impl Caller {
             scope: Scope { environment: environment.id, tenant: None },
             actor: Actor::Person(user),
             request: None,
+            date: None,
             region: environment.region,
         }
     }
 
     /// What the caller does comes from here.
     pub fn origin(&self) -> Origin {
-        Origin { actor: self.actor, request: self.request }
+        Origin { actor: self.actor, request: self.request, date: self.date }
     }
 
     /// What the fields of the caller's request are judged by.

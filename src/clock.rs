@@ -24,9 +24,13 @@ impl Timestamp {
         self.zoned().date()
     }
 
-    /// The time that an RFC 3339 text names.
+    /// Reads a day, which begins at midnight in UTC, or a time as RFC 3339 has it.
     pub fn parse(text: &str) -> Option<Timestamp> {
-        text.parse().ok().map(|time: jiff::Timestamp| Timestamp(time.as_millisecond()))
+        let time = match text.parse::<Date>() {
+            Ok(day) if text.len() == 10 => day.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp(),
+            _ => text.parse::<jiff::Timestamp>().ok()?,
+        };
+        Some(Timestamp(time.as_millisecond()))
     }
 
     fn zoned(self) -> jiff::Zoned {

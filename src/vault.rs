@@ -9,6 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::hmac;
 use base64::prelude::{BASE64_STANDARD, Engine};
 
 use crate::error::{Error, Result};
@@ -23,6 +24,7 @@ const NONCE: usize = 12;
 pub struct Vault {
     id: [u8; KEY_ID],
     key: LessSafeKey,
+    proving: hmac::Key,
 }
 
 crate::secret::redacted!(Vault);
@@ -89,7 +91,13 @@ impl Vault {
     fn new(bytes: &[u8; 32]) -> Vault {
         let key = UnboundKey::new(&AES_256_GCM, bytes).expect("32 bytes are an AES-256 key");
         let digest = sha256(bytes);
-        Vault { id: [digest[0], digest[1], digest[2], digest[3]], key: LessSafeKey::new(key) }
+        // A key of its own, so that no key serves two ends.
+        let proving = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, bytes), b"usher proof");
+        Vault {
+            id: [digest[0], digest[1], digest[2], digest[3]],
+            key: LessSafeKey::new(key),
+            proving: hmac::Key::new(hmac::HMAC_SHA256, proving.as_ref()),
+        }
     }
 
     /// The key's public name, as hexadecimal.
@@ -108,6 +116,17 @@ impl Vault {
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(owner), &mut body)
             .expect("AES-GCM seals any body that fits a request");
         [&self.id[..], &nonce, &body].concat()
+    }
+
+    /// A proof that whoever has the data key stands for `statement`: `key id (4) | HMAC-SHA256 (32)`.
+    pub fn prove(&self, statement: &[u8]) -> Vec<u8> {
+        [&self.id[..], hmac::sign(&self.proving, statement).as_ref()].concat()
+    }
+
+    /// Whether `proof` is one for `statement`, under this data key.
+    pub fn proves(&self, statement: &[u8], proof: &[u8]) -> bool {
+        let tag = proof.strip_prefix(&self.id[..]);
+        tag.is_some_and(|tag| hmac::verify(&self.proving, statement, tag).is_ok())
     }
 
     /// Decrypts what [`Vault::seal`] made for the same `owner`.
@@ -130,6 +149,15 @@ impl Vault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proof_is_for_one_statement_under_one_key() {
+        let vault = Vault::new(&[7; 32]);
+        let proof = vault.prove(b"jane was here");
+        assert!(vault.proves(b"jane was here", &proof));
+        assert!(!vault.proves(b"jane was not here", &proof) && !vault.proves(b"jane was here", &proof[..35]));
+        assert!(!Vault::new(&[8; 32]).proves(b"jane was here", &proof));
+    }
 
     #[test]
     fn a_sealed_value_opens_for_its_owner_only_and_not_when_changed() {

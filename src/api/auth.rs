@@ -8,7 +8,7 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 
-use super::{Api, Trail};
+use super::{Api, Asker, Trail};
 use crate::api::versions::{ApiDate, Shapes};
 use crate::apps::AppId;
 use crate::caller::Caller;
@@ -82,7 +82,7 @@ impl<N: Needs> FromRequestParts<Api> for PartnerKey<N> {
             trail.note_date(date);
         }
         Ok(PartnerKey {
-            caller: by_this_request(key.caller, parts),
+            caller: Caller { date: Some(date.as_str()), ..by_this_request(key.caller, parts) },
             context: key.caller.context(api.store.clock().now()),
             date,
             need: PhantomData,
@@ -127,7 +127,12 @@ impl<N: Needs> FromRequestParts<Api> for AppCaller<N> {
 }
 
 fn by_this_request(caller: Caller, parts: &Parts) -> Caller {
-    Caller { request: parts.extensions.get::<Trail>().map(Trail::id), ..caller }
+    let trail = parts.extensions.get::<Trail>();
+    let caller = Caller { request: trail.map(Trail::id), ..caller };
+    if let Some(trail) = trail {
+        trail.note_asker(Asker::Caller(caller));
+    }
+    caller
 }
 
 async fn triple(parts: &Parts, api: &Api) -> Result<Option<Key>> {
@@ -171,13 +176,17 @@ async fn working_key(api: &Api, presented: &Secret, parts: &Parts) -> Result<std
         key
     };
     let now = api.store.clock().now();
-    if !key.works(now) {
+    let works = key.works(now);
+    if let Some(trail) = parts.extensions.get::<Trail>() {
+        if works {
+            trail.note_key(key.id);
+        }
+        trail.note_asker(if works { Asker::Caller(key.caller) } else { Asker::Ended(key.caller) });
+    }
+    if !works {
         return Ok(Err(Dead::Ended));
     }
     api.key_use.note(key.id, now);
-    if let Some(trail) = parts.extensions.get::<Trail>() {
-        trail.note_key(key.id);
-    }
     Ok(Ok(key))
 }
 

@@ -9,6 +9,7 @@ pub mod directory;
 pub mod metrics;
 pub mod openapi;
 pub mod partner;
+mod refusals;
 pub mod routes;
 pub mod service;
 pub mod versions;
@@ -29,6 +30,8 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use uuid::Uuid;
 
+use crate::audit::tally::Tally;
+use crate::caller::Caller;
 use crate::clock::Stopwatch;
 use crate::db::Store;
 use crate::error::Error;
@@ -53,6 +56,8 @@ pub struct Services {
     pub known_keys: KeyCache,
     /// Which keys were used, until it is written down.
     pub key_use: KeyUse,
+    /// Refused attempts of unknown callers, until they are written down.
+    pub refusals: Tally,
     /// The counters.
     pub metrics: metrics::Metrics,
     /// Whether the server is on its way out.
@@ -67,11 +72,22 @@ struct Steps {
     id: Uuid,
     date: OnceLock<ApiDate>,
     key: OnceLock<KeyId>,
+    asker: OnceLock<Asker>,
+}
+
+/// Whose credential a request came with.
+#[derive(Clone, Copy)]
+enum Asker {
+    /// It works.
+    Caller(Caller),
+    /// It worked once.
+    Ended(Caller),
 }
 
 impl Trail {
     fn new() -> Trail {
-        Trail(Arc::new(Steps { id: random::uuid(), date: OnceLock::new(), key: OnceLock::new() }))
+        let (date, key, asker) = Default::default();
+        Trail(Arc::new(Steps { id: random::uuid(), date, key, asker }))
     }
 
     /// The request's id.
@@ -85,6 +101,10 @@ impl Trail {
 
     fn note_key(&self, key: KeyId) {
         let _ = self.0.key.set(key);
+    }
+
+    fn note_asker(&self, asker: Asker) {
+        let _ = self.0.asker.set(asker);
     }
 }
 
@@ -172,7 +192,7 @@ async fn edge(State(api): State<Api>, path: Option<MatchedPath>, mut request: Re
     let watch = Stopwatch::start();
     let mut surface = Surface::of(request.uri().path());
     let route = path.map_or_else(|| "(none)".to_owned(), |path| path.as_str().to_owned());
-    let method = request.method().clone();
+    let (method, target) = (metrics::known_method(request.method()), refusals::target(request.uri().path()));
     let trail = Trail::new();
     let request_id = trail.0.id.to_string();
     request.extensions_mut().insert(trail.clone());
@@ -184,6 +204,7 @@ async fn edge(State(api): State<Api>, path: Option<MatchedPath>, mut request: Re
     let error = fault_of(&mut response);
     if let Some(error) = &error {
         surface = response.extensions().get().copied().unwrap_or(surface);
+        refusals::note(&api, &trail, surface, format!("{method} {route}"), target, error).await;
         response = render(error, surface, &request_id, &response);
     }
 
@@ -196,7 +217,6 @@ async fn edge(State(api): State<Api>, path: Option<MatchedPath>, mut request: Re
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
 
     let (status, took) = (response.status().as_u16(), watch.elapsed());
-    let method = metrics::known_method(&method);
     api.metrics.note(method, &route, status, took);
     let key = trail.0.key.get().map(ToString::to_string);
     tracing::info!(

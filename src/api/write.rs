@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::auth::text;
 use super::{Api, ascii, reply_text};
+use crate::audit;
 use crate::caller::Caller;
 use crate::db::Tx;
 use crate::error::Result;
@@ -57,7 +58,14 @@ impl Guard {
         let body = Value::Object(body);
         let request = self.key.map(|key| Request::new(&key, self.route, &[date, &self.query], &body)).transpose()?;
         let tagged = move |tx: &Tx| operation(tx).map(|(body, user)| (body, user.etag()));
-        let answer = api.store.write(move |tx| idempotency::once(tx, &caller, request.as_ref(), &tagged)).await?;
+        let once = move |tx: &Tx| {
+            let answer = idempotency::once(tx, &caller, request.as_ref(), &tagged)?;
+            if answer.replayed {
+                audit::note_replay(tx, &caller)?;
+            }
+            Ok(answer)
+        };
+        let answer = api.store.write(once).await?;
         api.outbox.wake();
         let mut response = reply_text(answer.body);
         let headers = response.headers_mut();

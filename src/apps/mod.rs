@@ -6,6 +6,8 @@ pub use store::{by_id, claim_first, list};
 
 use rlibphonenumber::Region;
 
+use crate::audit::{self, Action};
+use crate::caller::{Actor, Origin};
 use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
 use crate::tokens::SigningKey;
@@ -100,6 +102,7 @@ pub fn create(tx: &Tx, settings: &Settings, signing_keys: &[SigningKey; 2]) -> R
         let environment = EnvironmentId::random();
         store::insert_environment(tx, environment, app.id, kind, settings)?;
         crate::tokens::insert_signing_key(tx, environment, signing_key)?;
+        audit::record(tx, environment, Origin::of(Actor::Operator), Action::AppCreated, app.id.0)?;
     }
     Ok(app)
 }
@@ -114,6 +117,7 @@ pub fn update(tx: &Tx, id: AppId, kind: Option<Kind>, settings: &Settings) -> Re
     for kind in Kind::ALL.iter().copied().filter(|k| kind.is_none_or(|only| only == *k)) {
         let environment = environment(tx, id, kind)?;
         store::update_environment(tx, environment.id, settings)?;
+        audit::record(tx, environment.id, Origin::of(Actor::Operator), Action::AppUpdated, id.0)?;
     }
     Ok(())
 }

@@ -1,28 +1,49 @@
 //! The audit trail: who did what to whom, written in the transaction that did it, so that neither is there without the
-//! other.
+//! other; and who tried what and was refused. [`chain`] makes it tell when somebody changes it.
 
+pub mod chain;
 mod store;
+pub mod tally;
 
-pub use store::of_user;
+pub use store::{Filter, Order, Outcome, find, of_user};
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::caller::{Actor, Origin};
+use crate::apps::EnvironmentId;
+use crate::caller::{Actor, Caller, Origin};
 use crate::clock::Timestamp;
 use crate::db::{Tx, id_type, words};
 use crate::error::Result;
 use crate::field::Wire;
+use crate::random;
 use crate::users::{Health, IDENTITY, Person, Profile, User, UserId};
 use crate::webhooks;
+use store::Draft;
 
 id_type!(
     /// An entry of the audit trail.
     EntryId
 );
 
+impl EntryId {
+    /// A new id that sorts after those of earlier times, and after those that this program made before.
+    fn next(now: Timestamp) -> EntryId {
+        EntryId(random::sequential_uuid(now))
+    }
+
+    /// The first id that an entry of that time can have.
+    fn first(at: Timestamp) -> EntryId {
+        EntryId(random::first_uuid(at))
+    }
+}
+
+/// The environment of what belongs to none: the installation.
+pub const INSTALLATION: EnvironmentId = EnvironmentId(Uuid::nil());
+
 words! {
-    /// What was done.
+    /// What was done, or asked for.
+    #[derive(clap::ValueEnum)]
     pub enum Action {
         /// A user was made.
         UserCreated = "user.created",
@@ -34,8 +55,28 @@ words! {
         UserDeleted = "user.deleted",
         /// A user was made active again.
         UserRestored = "user.restored",
+        /// A user was erased.
+        UserErased = "user.erased",
+        /// Health data of a user was answered to someone, and nothing was changed.
+        HealthRead = "user.health_read",
         /// A link was followed, which signed the person in.
         LinkFollowed = "link.followed",
+        /// Another link was sent.
+        LinkSent = "link.sent",
+        /// A key was made.
+        KeyCreated = "key.created",
+        /// A key was changed.
+        KeyUpdated = "key.updated",
+        /// A key was revoked.
+        KeyRevoked = "key.revoked",
+        /// An app was made.
+        AppCreated = "app.created",
+        /// An app was changed.
+        AppUpdated = "app.updated",
+        /// A request came again and was given its first answer.
+        RequestReplayed = "request.replayed",
+        /// A request was refused.
+        RequestRefused = "request.refused",
     }
 }
 
@@ -48,24 +89,50 @@ words! {
         Person = "person",
         /// The operator of the installation.
         Operator = "operator",
+        /// Nobody knows.
+        Unknown = "unknown",
     }
 }
+
+/// What `result` says of what was done.
+const DONE: &str = "done";
 
 /// One entry.
 #[derive(Debug)]
 pub struct Entry {
+    /// Its id.
+    pub id: EntryId,
+    /// Where; [`INSTALLATION`] if in no environment.
+    pub environment: EnvironmentId,
     /// What was done.
     pub action: Action,
-    /// By whom.
-    pub actor: Actor,
-    /// Whom it is about.
-    pub user: UserId,
+    /// Of a refused request, its method and route.
+    pub operation: Option<String>,
+    /// By whom; `None` if that is not known.
+    pub actor: Option<Actor>,
+    /// The user it is about, if it is about one.
+    pub user: Option<UserId>,
+    /// What else it is about: a key, an app; or the UUID in the path of a refused request, as the caller sent it.
+    pub target: Option<Uuid>,
     /// When.
     pub created_at: Timestamp,
+    /// `done`, or the code of the error.
+    pub result: String,
+    /// For how many attempts it stands.
+    pub times: i64,
     /// The request that did it, if one did.
     pub request: Option<Uuid>,
-    /// What changed; see [`note`].
+    /// The API date that the request went by.
+    pub date: Option<String>,
+    /// What changed; see [`note`]. Empty if there was nothing to change, or it was erased.
     pub changes: Changes,
+}
+
+impl Entry {
+    /// Whether it was done, and not refused.
+    pub fn is_done(&self) -> bool {
+        self.result == DONE
+    }
 }
 
 /// What changed, as JSON: `{"fields": {"given_name": ["Jane", "Janet"]}, "health": ["currentWeight"]}`.
@@ -79,8 +146,104 @@ crate::secret::redacted!(Changes);
 /// # Errors
 /// The database refuses.
 pub fn note(tx: &Tx, origin: Origin, action: Action, user: &User, before: &Person) -> Result<()> {
-    store::insert(tx, origin, action, user, &changes(before, &user.person))?;
+    let changes = changes(before, &user.person);
+    let draft = Draft { user: Some(user.id), changes: Some(&changes), ..Draft::of(user.environment, action) };
+    store::insert(tx, &draft.by(origin))?;
     webhooks::announce(tx, action, user, before)
+}
+
+/// Notes that health data of a user is answered to someone.
+///
+/// # Errors
+/// The database refuses.
+pub fn note_read(tx: &Tx, origin: Origin, user: &User) -> Result<()> {
+    let draft = Draft { user: Some(user.id), ..Draft::of(user.environment, Action::HealthRead) };
+    store::insert(tx, &draft.by(origin))
+}
+
+/// Notes what was done to something else than a user, or to no fact about one.
+///
+/// # Errors
+/// The database refuses.
+pub fn record(tx: &Tx, environment: EnvironmentId, origin: Origin, action: Action, target: Uuid) -> Result<()> {
+    store::insert(tx, &Draft { target: Some(target), ..Draft::of(environment, action) }.by(origin))
+}
+
+/// Notes that a request came again and is given its first answer, in which there may be health data.
+///
+/// # Errors
+/// The database refuses.
+pub fn note_replay(tx: &Tx, caller: &Caller) -> Result<()> {
+    store::insert(tx, &Draft::of(caller.scope.environment, Action::RequestReplayed).by(caller.origin()))
+}
+
+/// Takes what changed about a user out of the trail and notes that this was done. That there were changes, when, and by
+/// whom, stays, and so does the chain.
+///
+/// # Errors
+/// The database refuses.
+pub fn erase(tx: &Tx, origin: Origin, user: &User) -> Result<()> {
+    tx.erase_audit(user.id)?;
+    note(tx, origin, Action::UserErased, user, &user.person)
+}
+
+/// An attempt that was refused.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// What was asked for, [`Action::RequestRefused`] if no word says it better.
+    pub action: Action,
+    /// The method and the route of the request: never its path, which may hold an address or a secret.
+    pub operation: Option<String>,
+    /// The user it is certainly about.
+    pub user: Option<UserId>,
+    /// The UUID in the path.
+    pub target: Option<Uuid>,
+    /// The code of the error.
+    pub code: &'static str,
+    /// For how many attempts it stands.
+    pub times: i64,
+}
+
+impl Refusal {
+    /// One attempt, refused with that error code.
+    pub fn of(action: Action, code: &'static str) -> Refusal {
+        Refusal { action, operation: None, user: None, target: None, code, times: 1 }
+    }
+}
+
+/// Notes a refused attempt, of someone unknown unless there is an origin. Where the attempt's own transaction is rolled
+/// back, this needs another.
+///
+/// # Errors
+/// The database refuses.
+pub fn refuse(tx: &Tx, environment: EnvironmentId, origin: Option<Origin>, refusal: &Refusal) -> Result<()> {
+    let draft = Draft {
+        operation: refusal.operation.as_deref(),
+        user: refusal.user,
+        target: refusal.target,
+        result: refusal.code,
+        times: refusal.times,
+        ..Draft::of(environment, refusal.action)
+    };
+    match origin {
+        Some(origin) => store::insert(tx, &draft.by(origin)),
+        None => store::insert(tx, &draft),
+    }
+}
+
+/// How many refused attempts an hour are noted of one person, for whom anyone may try who once had a link of theirs.
+const REFUSALS_PER_HOUR: i64 = 1000;
+
+/// Notes that somebody unknown was refused what they tried as, or for, a person; of very many, the first.
+///
+/// # Errors
+/// The database refuses.
+pub fn refuse_stranger(tx: &Tx, user: &User, action: Action, request: Option<Uuid>, code: &'static str) -> Result<()> {
+    if store::count_refused(tx, user.id, tx.now() - std::time::Duration::from_hours(1))? >= REFUSALS_PER_HOUR {
+        return Ok(());
+    }
+    let draft = Draft { user: Some(user.id), result: code, request, ..Draft::of(user.environment, action) };
+    store::insert(tx, &draft)
 }
 
 fn changes(before: &Person, after: &Person) -> Changes {

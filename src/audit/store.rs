@@ -1,57 +1,227 @@
-//! The SQL of the audit trail. Entries are added, and never changed.
+//! The SQL of the audit trail. Entries are added, and never changed but by [`super::erase`].
 
-use super::{Action, ActorKind, Changes, Entry, EntryId};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::chain::{canonical, digest};
+use super::{Action, ActorKind, Changes, DONE, Entry, EntryId};
+use crate::apps::EnvironmentId;
 use crate::caller::{Actor, Origin};
-use crate::db::{Row, Tx, params};
+use crate::clock::Timestamp;
+use crate::db::{Row, Tx, Value, params};
 use crate::error::{Error, Result};
 use crate::field::restore;
 use crate::keys::KeyId;
-use crate::users::{User, UserId};
+use crate::secret::sha256;
+use crate::users::UserId;
 
-pub(super) fn insert(tx: &Tx, origin: Origin, action: Action, user: &User, changes: &Changes) -> Result<()> {
-    let id = EntryId::ordered(tx.now());
-    let (actor, actor_id) = match origin.actor {
-        Actor::Key(id) => (ActorKind::Key, Some(id.0)),
-        Actor::Person(id) => (ActorKind::Person, Some(id.0)),
-        Actor::Operator => (ActorKind::Operator, None),
-    };
-    tx.add(
-        "audit (id, environment_id, created_at, action, actor, actor_id, user_id, request_id, changes)",
-        params![
-            id,
-            user.environment,
-            tx.now(),
+/// Every column. The proof covers the first [`COVERED`].
+pub(super) const COLUMNS: &str = "id, environment_id, created_at, action, operation, actor, actor_id, user_id, target, \
+     result, times, request_id, api_date, changes_hash, changes, proof";
+pub(super) const COVERED: usize = 14;
+const INTO: &str = "audit (id, environment_id, created_at, action, operation, actor, actor_id, user_id, target, \
+     result, times, request_id, api_date, changes_hash, changes, proof)";
+
+/// An entry to be.
+pub(super) struct Draft<'a> {
+    pub(super) environment: EnvironmentId,
+    pub(super) action: Action,
+    pub(super) operation: Option<&'a str>,
+    pub(super) actor: Option<Actor>,
+    pub(super) user: Option<UserId>,
+    pub(super) target: Option<Uuid>,
+    pub(super) result: &'a str,
+    pub(super) times: i64,
+    pub(super) request: Option<Uuid>,
+    pub(super) date: Option<&'static str>,
+    pub(super) changes: Option<&'a Changes>,
+}
+
+impl Draft<'_> {
+    /// Something was done, by someone unknown.
+    pub(super) fn of(environment: EnvironmentId, action: Action) -> Self {
+        Draft {
+            environment,
             action,
-            actor,
-            actor_id,
-            user.id,
-            origin.request,
-            tx.vault().seal(id.0.as_bytes(), changes.0.to_string().as_bytes()),
-        ],
-    )
+            operation: None,
+            actor: None,
+            user: None,
+            target: None,
+            result: DONE,
+            times: 1,
+            request: None,
+            date: None,
+            changes: None,
+        }
+    }
+
+    pub(super) fn by(self, origin: Origin) -> Self {
+        Draft { actor: Some(origin.actor), request: origin.request, date: origin.date, ..self }
+    }
+}
+
+pub(super) fn insert(tx: &Tx, draft: &Draft) -> Result<()> {
+    let id = EntryId::next(tx.now());
+    let (actor, actor_id) = match draft.actor {
+        Some(Actor::Key(id)) => (ActorKind::Key, Some(id.0)),
+        Some(Actor::Person(id)) => (ActorKind::Person, Some(id.0)),
+        Some(Actor::Operator) => (ActorKind::Operator, None),
+        None => (ActorKind::Unknown, None),
+    };
+    let changes = draft.changes.map(|changes| tx.vault().seal(id.0.as_bytes(), changes.0.to_string().as_bytes()));
+    let covered: &[Value; COVERED] = params![
+        id,
+        draft.environment,
+        tx.now(),
+        draft.action,
+        draft.operation,
+        actor,
+        actor_id,
+        draft.user,
+        draft.target,
+        draft.result,
+        draft.times,
+        draft.request,
+        draft.date,
+        changes.as_deref().map(|sealed| sha256(sealed).to_vec()),
+    ];
+    let proof = tx.vault().prove(&digest(&canonical(covered)));
+    let mut row = covered.to_vec();
+    row.extend([changes.into(), proof.into()]);
+    tx.add(INTO, &row)
 }
 
 /// Every entry about a user, oldest first.
 pub fn of_user(tx: &Tx, user: UserId) -> Result<Vec<Entry>> {
-    let sql = "SELECT id, created_at, action, actor, actor_id, user_id, request_id, changes FROM audit \
-         WHERE user_id = $1 ORDER BY created_at, id";
-    tx.query(sql, params![user])?.iter().map(|row| read(tx, row)).collect()
+    let sql = format!("SELECT {COLUMNS} FROM audit WHERE user_id = $1 ORDER BY created_at, id");
+    tx.query(&sql, params![user])?.iter().map(|row| read(tx, row)).collect()
+}
+
+pub(super) fn count_refused(tx: &Tx, user: UserId, since: Timestamp) -> Result<i64> {
+    let sql = "SELECT COUNT(*) FROM audit WHERE user_id = $1 AND created_at > $2 AND result <> 'done'";
+    tx.query_opt(sql, params![user, since])?.map_or(Ok(0), |row| row.get(0))
+}
+
+/// How it ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// It was done.
+    Done,
+    /// It was refused.
+    Refused,
+    /// It was refused with this error code.
+    Code(String),
+}
+
+/// Which entries are wanted: those that meet every condition.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// In one of these environments; anywhere if there is none.
+    pub environments: Vec<EnvironmentId>,
+    /// About this user.
+    pub user: Option<UserId>,
+    /// By this key.
+    pub key: Option<KeyId>,
+    /// What was done.
+    pub action: Option<Action>,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// At this time or later.
+    pub since: Option<Timestamp>,
+    /// Before this time.
+    pub until: Option<Timestamp>,
+}
+
+/// In which order entries are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The newest first.
+    NewestFirst,
+    /// The oldest first, after this one.
+    After(Option<EntryId>),
+}
+
+/// At most `limit` of the entries that are wanted.
+///
+/// # Errors
+/// The database does not answer, or an entry does not open.
+pub fn find(tx: &Tx, filter: &Filter, order: Order, limit: i64) -> Result<Vec<Entry>> {
+    let mut values: Vec<Value> = Vec::new();
+    let mut conditions = Vec::new();
+    let mut demand = |condition: &str, value: Value<'static>| {
+        values.push(value);
+        conditions.push(format!("{condition} ${}", values.len()));
+    };
+    if let Some(user) = filter.user {
+        demand("user_id =", user.into());
+    }
+    if let Some(key) = filter.key {
+        demand("actor = 'key' AND actor_id =", key.into());
+    }
+    if let Some(action) = filter.action {
+        demand("action =", action.into());
+    }
+    match &filter.outcome {
+        Some(Outcome::Done) => demand("result =", DONE.into()),
+        Some(Outcome::Refused) => demand("result <>", DONE.into()),
+        Some(Outcome::Code(code)) => demand("result =", code.clone().into()),
+        None => {}
+    }
+    // Ids begin with the time.
+    if let Some(since) = filter.since {
+        demand("id >=", EntryId::first(since).into());
+    }
+    if let Some(until) = filter.until {
+        demand("id <", EntryId::first(until).into());
+    }
+    if let Order::After(Some(last)) = order {
+        demand("id >", last.into());
+    }
+    if !filter.environments.is_empty() {
+        let places: Vec<String> =
+            (1..=filter.environments.len()).map(|place| format!("${}", values.len() + place)).collect();
+        values.extend(filter.environments.iter().map(|environment| Value::from(*environment)));
+        conditions.push(format!("environment_id IN ({})", places.join(", ")));
+    }
+    if conditions.is_empty() {
+        conditions.push("1 = 1".to_owned());
+    }
+    let direction = if order == Order::NewestFirst { "DESC" } else { "ASC" };
+    values.push(limit.into());
+    let sql = format!(
+        "SELECT {COLUMNS} FROM audit WHERE {} ORDER BY id {direction} LIMIT ${}",
+        conditions.join(" AND "),
+        values.len()
+    );
+    tx.query(&sql, &values)?.iter().map(|row| read(tx, row)).collect()
 }
 
 fn read(tx: &Tx, row: &Row) -> Result<Entry> {
     let id: EntryId = row.get(0)?;
-    let actor = match (row.get(3)?, row.get(4)?) {
-        (ActorKind::Key, Some(id)) => Actor::Key(KeyId(id)),
-        (ActorKind::Person, Some(id)) => Actor::Person(UserId(id)),
-        (ActorKind::Operator, None) => Actor::Operator,
+    let actor = match (row.get(5)?, row.get(6)?) {
+        (ActorKind::Key, Some(id)) => Some(Actor::Key(KeyId(id))),
+        (ActorKind::Person, Some(id)) => Some(Actor::Person(UserId(id))),
+        (ActorKind::Operator, None) => Some(Actor::Operator),
+        (ActorKind::Unknown, None) => None,
         _ => return Err(Error::Integrity),
     };
+    let changes = match row.get::<Option<Vec<u8>>>(14)? {
+        Some(sealed) => restore(&tx.vault().open(id.0.as_bytes(), &sealed)?)?,
+        None => json!({}),
+    };
     Ok(Entry {
-        created_at: row.get(1)?,
-        action: row.get(2)?,
+        id,
+        environment: row.get(1)?,
+        created_at: row.get(2)?,
+        action: row.get(3)?,
+        operation: row.get(4)?,
         actor,
-        user: row.get(5)?,
-        request: row.get(6)?,
-        changes: Changes(restore(&tx.vault().open(id.0.as_bytes(), &row.get::<Vec<u8>>(7)?)?)?),
+        user: row.get(7)?,
+        target: row.get(8)?,
+        result: row.get(9)?,
+        times: row.get(10)?,
+        request: row.get(11)?,
+        date: row.get(12)?,
+        changes: Changes(changes),
     })
 }

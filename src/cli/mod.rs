@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 the command was not understood.
 
 mod apps;
+mod audit;
 mod backup;
 mod copy;
 mod doctor;
@@ -84,6 +85,9 @@ enum Command {
     /// Webhooks: other systems hear of changes
     #[command(subcommand)]
     Webhook(webhooks::Webhook),
+    /// The audit trail: who did what to whom, and whether somebody changed it
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Access tokens
     #[command(subcommand)]
     Token(tokens::Token),
@@ -139,6 +143,7 @@ async fn run(Cli { common, command }: Cli) -> Result<ExitCode> {
         Command::User(user) => user.run(&common).await?,
         Command::Mail(mail) => mail.run(&common).await?,
         Command::Webhook(webhook) => webhook.run(&common).await?,
+        Command::Audit(audit) => return audit.run(&common).await,
         Command::Token(token) => token.run(&common).await?,
         Command::Backup(backup) => backup.run(&common)?,
         Command::Restore(restore) => restore.run(&common)?,

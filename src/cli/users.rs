@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 
 use super::{Common, Place, or_dash};
 use crate::apps::{self, Environment, Kind};
+use crate::audit;
+use crate::caller::{Actor, Origin};
 use crate::db::{IfMissing, Tx};
 use crate::error::{Error, Result};
 use crate::users::{self, Status};
@@ -52,7 +54,12 @@ impl User {
         let store = common.open(IfMissing::Refuse).await?;
         let (named, status) = match self {
             User::Show { user, place } => {
-                let (user, environment) = store.read(move |tx| the_one(tx, &user, &place)).await?;
+                let show = move |tx: &Tx| {
+                    let (user, environment) = the_one(tx, &user, &place)?;
+                    audit::note_read(tx, Origin::of(Actor::Operator), &user)?;
+                    Ok((user, environment))
+                };
+                let (user, environment) = store.write(show).await?;
                 let json = to_json(&user, &environment);
                 common.say(&json, &to_text(&json));
                 return Ok(());
@@ -90,7 +97,7 @@ impl User {
     }
 }
 
-fn environments(tx: &Tx, place: &Place) -> Result<Vec<Environment>> {
+pub(super) fn environments(tx: &Tx, place: &Place) -> Result<Vec<Environment>> {
     let mut all = Vec::new();
     for app in apps::list(tx)?.iter().filter(|app| place.app.is_none_or(|only| only == app.id)) {
         for kind in Kind::ALL.iter().copied().filter(|kind| place.environment.is_none_or(|only| only == *kind)) {

@@ -7,6 +7,7 @@
 pub mod backup;
 pub mod copy;
 mod engine;
+mod guard;
 mod memory;
 mod migrate;
 mod pipeline;
@@ -325,6 +326,7 @@ impl Tx<'_> {
     }
 
     fn change(&self, sql: &str, params: &[Value], expected: Option<u64>) -> Result<()> {
+        guard::check(sql)?;
         self.connection.rare().forget();
         if self.put_off(|| Step::Statement(Batch { sql: sql.to_owned(), params: owned(params), expected })) {
             return Ok(());
@@ -342,6 +344,7 @@ impl Tx<'_> {
     /// # Errors
     /// [`Error::Unique`] when a uniqueness rule forbids it.
     pub fn execute(&self, sql: &str, params: &[Value]) -> Result<usize> {
+        guard::check(sql)?;
         self.connection.rare().forget();
         self.connection.execute(sql, params)
     }
@@ -374,6 +377,7 @@ impl Tx<'_> {
     /// # Errors
     /// The engine refuses.
     pub fn query(&self, sql: &str, params: &[Value]) -> Result<Vec<Row>> {
+        guard::check(sql)?;
         self.connection.query(sql, params)
     }
 
@@ -383,6 +387,14 @@ impl Tx<'_> {
     /// The engine refuses.
     pub fn query_opt(&self, sql: &str, params: &[Value]) -> Result<Option<Row>> {
         Ok(self.query(sql, params)?.into_iter().next())
+    }
+
+    /// Takes what changed out of every entry of the audit trail about a user: the one change that the trail allows.
+    ///
+    /// # Errors
+    /// The engine refuses.
+    pub fn erase_audit(&self, user: impl Into<Value<'static>>) -> Result<()> {
+        self.run(guard::ERASE, &[user.into()])
     }
 
     /// What follows a `SELECT` whose rows this transaction is going to change, so that no other does meanwhile.

@@ -38,6 +38,11 @@ impl Value<'_> {
 pub struct Row(pub(super) Vec<Value<'static>>);
 
 impl Row {
+    /// Every value, in the order of the columns.
+    pub fn values(&self) -> &[Value<'static>] {
+        &self.0
+    }
+
     /// The value of the column at `index`, counted from zero.
     ///
     /// # Errors

@@ -12,7 +12,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::apps::{Environment, Kind};
-use crate::caller::Caller;
+use crate::audit::{self, Action};
+use crate::caller::{Actor, Caller, Origin};
 use crate::clock::{Stopwatch, Timestamp};
 use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
@@ -97,6 +98,7 @@ pub fn create(tx: &Tx, environment: &Environment, new: &NewKey) -> Result<(Key, 
     let id = KeyId::random();
     store::insert(tx, id, environment.id, tenant, new, &key)?;
     let row = store::by_id(tx, id)?.ok_or_else(|| Error::internal("a key just made is not there"))?;
+    audit::record(tx, environment.id, Origin::of(Actor::Operator), Action::KeyCreated, id.0)?;
     Ok((row, key))
 }
 
@@ -113,10 +115,16 @@ pub fn find(tx: &Tx, presented: &Secret) -> Result<Option<Key>> {
 /// # Errors
 /// There is no such key.
 pub fn revoke(tx: &Tx, id: KeyId) -> Result<()> {
-    match store::revoke(tx, id)? {
-        0 => Err(Error::operator(format!("there is no key {id}. `usher key list` shows those that exist."))),
-        _ => Ok(()),
+    let key = store::by_id(tx, id)?.ok_or_else(|| unknown(id))?;
+    if key.revoked_at.is_some() {
+        return Ok(());
     }
+    store::revoke(tx, id)?;
+    audit::record(tx, key.caller.scope.environment, Origin::of(Actor::Operator), Action::KeyRevoked, id.0)
+}
+
+fn unknown(id: KeyId) -> Error {
+    Error::operator(format!("there is no key {id}. `usher key list` shows those that exist."))
 }
 
 /// Whether `text` can be a key at all: the right shape and checksum.

@@ -53,8 +53,8 @@ pub fn list(tx: &Tx) -> Result<Vec<Key>> {
     tx.query(&format!("{KEY} ORDER BY k.created_at, k.id"), params![])?.iter().map(read).collect()
 }
 
-pub(super) fn revoke(tx: &Tx, id: KeyId) -> Result<usize> {
-    tx.execute("UPDATE keys SET revoked_at = COALESCE(revoked_at, $1) WHERE id = $2", params![tx.now(), id])
+pub(super) fn revoke(tx: &Tx, id: KeyId) -> Result<()> {
+    tx.run("UPDATE keys SET revoked_at = COALESCE(revoked_at, $1) WHERE id = $2", params![tx.now(), id])
 }
 
 /// Notes when keys were last used.
@@ -78,6 +78,7 @@ fn read(row: &Row) -> Result<Key> {
             kind: row.get(6)?,
             scope: Scope { environment: row.get(7)?, tenant: row.get(8)? },
             request: None,
+            date: None,
             actor: Actor::Key(id),
             region: row.get(9)?,
         },

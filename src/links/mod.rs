@@ -62,6 +62,19 @@ pub enum State {
     Unknown,
 }
 
+impl State {
+    /// A stable word for the audit trail.
+    fn code(self) -> &'static str {
+        match self {
+            // Open a moment ago: somebody was faster.
+            State::Open | State::Used => "link_used",
+            State::Expired => "link_expired",
+            State::Superseded => "link_superseded",
+            State::Unknown => "link_unknown",
+        }
+    }
+}
+
 /// Where a followed link leads.
 pub enum Entry {
     /// To the hosted pages, with this session.
@@ -107,6 +120,7 @@ pub fn send_again(tx: &Tx, mail: &Job) -> Result<()> {
     let user = users::any_by_id(tx, mail.user)?.ok_or(Error::UserNotFound)?;
     user.admit()?;
     supersede(tx, user.id)?;
+    audit::record(tx, user.environment, Origin::of(Actor::Operator), Action::LinkSent, mail.id.0)?;
     send(tx, &links, &user)
 }
 
@@ -147,13 +161,15 @@ pub fn look(tx: &Tx, secret: &Secret) -> Result<(State, Option<Environment>)> {
 /// `Ok(Err(state))` tells why the link does not work; a frozen or deleted user is refused.
 pub fn follow(tx: &Tx, secret: &Secret, request: Option<Uuid>) -> Result<std::result::Result<Entry, State>> {
     let Some((ticket, link)) = find(tx, secret)? else { return Ok(Err(State::Unknown)) };
-    if !store::use_up(tx, &ticket)? {
-        return Ok(Err(link.state(tx.now())));
-    }
     let user = users::any_by_id(tx, link.user)?.ok_or(Error::UserNotFound)?;
+    if !store::use_up(tx, &ticket)? {
+        let state = link.state(tx.now());
+        audit::refuse_stranger(tx, &user, Action::LinkFollowed, request, state.code())?;
+        return Ok(Err(state));
+    }
     user.admit()?;
     users::mark_email_verified(tx, user.id)?;
-    let origin = Origin { actor: Actor::Person(user.id), request };
+    let origin = Origin { request, ..Origin::of(Actor::Person(user.id)) };
     audit::note(tx, origin, Action::LinkFollowed, &user, &user.person)?;
     let environment = apps::by_id(tx, user.environment)?;
     let Some(redirect_url) = &environment.redirect_url else {

@@ -9,7 +9,8 @@ use axum::response::{IntoResponse, Redirect, Response};
 
 use super::{Message, page};
 use crate::api::{Api, Trail};
-use crate::apps::Kind;
+use crate::apps;
+use crate::audit::tally::Kind;
 use crate::error::{Error, Result};
 use crate::links::{self, Entry};
 use crate::secret::Secret;
@@ -37,7 +38,7 @@ pub async fn show(State(api): State<Api>, Path(secret): Path<Secret>) -> Result<
     let origin = environment.redirect_url.as_deref().and_then(|url| url::Url::parse(url).ok());
     let origin = origin.map(|url| url.origin().ascii_serialization());
     let works = state == links::State::Open;
-    let sandbox = environment.kind == Kind::Sandbox;
+    let sandbox = environment.kind == apps::Kind::Sandbox;
     let template = LinkPage { app: environment.app_name, sandbox, works, text: explain(state), secret };
     let mut response = page(&template, origin.as_deref());
     if !works {
@@ -63,7 +64,13 @@ pub async fn follow(
             let cookie = format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Lax{secure}", session.expose());
             Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/profile")).into_response())
         }
-        Err(_) => show(State(api), Path(secret)).await,
+        Err(state) => {
+            if state == links::State::Unknown {
+                api.refusals
+                    .add(Kind { key: None, operation: Some("POST /links/{link}".into()), code: "link_unknown" }, 1);
+            }
+            show(State(api), Path(secret)).await
+        }
     }
 }
 

@@ -229,7 +229,13 @@ pub fn update_by_email(tx: &Tx, caller: &Caller, change: Person, if_match: &IfMa
     let email = change.email.as_ref().ok_or_else(|| Error::internal("an update needs the e-mail address"))?;
     let user = store::by_email_to_change(tx, caller.scope, email)?.ok_or(Error::UserNotFound)?;
     if_match.allow(&user)?;
-    apply(tx, caller, user, Person { email: None, ..change })
+    let version = user.version;
+    let user = apply(tx, caller, user, Person { email: None, ..change })?;
+    if user.version == version {
+        // The answer shows health data, whether anything has changed or not.
+        audit::note_read(tx, caller.origin(), &user)?;
+    }
+    Ok(user)
 }
 
 /// Changes a user by id. `test` goes to the billing sync with the change: whether it uses Stripe's test mode.

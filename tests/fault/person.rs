@@ -78,6 +78,9 @@ pub fn followers(case: &mut Case) {
         let refused: BTreeSet<_> = answers.iter().filter(|a| a.status == 410).map(|a| &a.body).collect();
         assert_eq!(refused.len(), 1, "the others are told the same");
         assert_eq!(site.count("sessions"), usize::try_from(round).unwrap() + 1);
+        let noted = |result: &str| site.count(&format!("audit WHERE action = 'link.followed' AND result = '{result}'"));
+        let rounds = usize::try_from(round).unwrap() + 1;
+        assert_eq!((noted("done"), noted("link_used")), (rounds, rounds * (followers - 1)), "in the audit trail");
         case.note("posts", followers);
     }
     servers.into_iter().for_each(Server::stop);

@@ -1,17 +1,17 @@
-//! The audit trail: one entry for every change of a user, with who made it and what changed, and none for anything else.
-
-use std::time::Duration;
+//! The audit trail: one entry for every change and every refused attempt, with who it was and what changed.
 
 use serde_json::{Value, json};
+use usher::api::Surface;
+use usher::api::routes::routes;
 use usher::apps::Kind;
-use usher::audit::{self, Action, Entry};
+use usher::audit::{self, Action, Entry, Filter, Order};
 use usher::caller::Actor;
 use usher::clock::Clock;
 use usher::db::{IfMissing, Store};
-use usher::users::{Status, UserId};
+use usher::users::UserId;
 
 use crate::harness::{Answer, But, Client, TestApp, a_key, jane, john};
-use crate::idempotency::{CREATE, KEY, UPDATE, set_status};
+use crate::idempotency::{CREATE, KEY, UPDATE};
 use crate::program::Program;
 
 async fn entries(store: &Store, id: &str) -> Vec<Entry> {
@@ -19,17 +19,24 @@ async fn entries(store: &Store, id: &str) -> Vec<Entry> {
     store.read(move |tx| audit::of_user(tx, id)).await.unwrap()
 }
 
-/// Lets some time pass: entries of one millisecond have no order.
-fn tick(app: &TestApp) {
-    app.advance(Duration::from_millis(1));
+/// How many entries are about users.
+async fn users_entries(app: &TestApp) -> i64 {
+    app.count("audit WHERE user_id IS NOT NULL").await
+}
+
+/// The newest entries of all, newest first.
+async fn newest(app: &TestApp, count: i64) -> Vec<Entry> {
+    let find = move |tx: &usher::db::Tx| audit::find(tx, &Filter::default(), Order::NewestFirst, count);
+    app.store().read(find).await.unwrap()
 }
 
 /// The entry that was added since there were `before`, and no other.
 async fn added(app: &TestApp, id: &str, before: usize) -> Entry {
     let mut all = entries(app.store(), id).await;
-    assert_eq!((all.len(), app.count("audit").await), (before + 1, i64::try_from(before + 1).unwrap()));
+    assert_eq!((all.len(), users_entries(app).await), (before + 1, i64::try_from(before + 1).unwrap()));
     let newest = all.pop().unwrap();
-    assert_eq!(newest.user.to_string(), id);
+    assert_eq!(newest.user.unwrap().to_string(), id);
+    assert_eq!((newest.result.as_str(), newest.times, newest.target, &newest.operation), ("done", 1, None, &None));
     newest
 }
 
@@ -49,7 +56,7 @@ async fn keyed<'a>(app: &'a TestApp, header: &str) -> (Client<'a>, Actor) {
 
 #[track_caller]
 fn assert_entry(entry: &Entry, action: Action, actor: Actor, answer: &Answer, changes: &Value) {
-    assert_eq!((entry.action, entry.actor, &entry.changes.0), (action, actor, changes));
+    assert_eq!((entry.action, entry.actor, &entry.changes.0), (action, Some(actor), changes));
     assert_eq!(entry.request.map(|id| id.to_string()).as_deref(), Some(answer.header("request-id")));
 }
 
@@ -112,7 +119,6 @@ async fn every_change_leaves_one_entry_with_the_actor_the_request_and_what_chang
         ),
     ];
     for (number, (client, actor, path, body, changes)) in (1..).zip(table) {
-        tick(&app);
         let answer = client.post(path, body.clone()).await.ok();
         assert_entry(&added(&app, id, number).await, Action::UserUpdated, actor, &answer, &changes);
     }
@@ -123,24 +129,26 @@ fn jane_health(metadata: Value) -> Value {
 }
 
 #[tokio::test]
-async fn following_a_link_leaves_one_entry_of_the_person_and_a_link_that_no_longer_works_none() {
+async fn following_a_link_leaves_one_entry_of_the_person_and_each_refusal_one_of_somebody_unknown() {
     let app = TestApp::new().await;
     let id = app.partner("acme").await.post(CREATE, jane()).await.ok().id().to_owned();
     let link = app.newest_link().await;
     app.anyone().get(&link).await.ok();
-    assert_eq!(app.count("audit").await, 1, "opening it is no change");
-    tick(&app);
+    assert_eq!(users_entries(&app).await, 1, "opening it is no change");
     let pressed = app.anyone().send("POST", &link, "").await;
     assert_eq!(pressed.status, 303);
     let entry = added(&app, &id, 1).await;
     let me = Actor::Person(id.parse().unwrap());
-    assert_eq!((entry.action, entry.actor), (Action::LinkFollowed, me));
+    assert_eq!((entry.action, entry.actor), (Action::LinkFollowed, Some(me)));
     assert_eq!(entry.changes.0, json!({"fields": {}, "health": []}));
-    assert_eq!(app.anyone().send("POST", &link, "").await.status, 410);
-    set_status(&app, &id, Status::Frozen).await;
-    assert_eq!(app.count("audit").await, 3);
-    app.anyone().send("POST", &link, "").await;
-    assert_eq!(app.count("audit").await, 3);
+    let again = app.anyone().send("POST", &link, "").await;
+    assert_eq!(again.status, 410);
+    let refused = entries(app.store(), &id).await.pop().unwrap();
+    assert_eq!((refused.action, refused.actor, refused.result.as_str()), (Action::LinkFollowed, None, "link_used"));
+    assert_eq!(refused.request.unwrap().to_string(), again.header("request-id"));
+    assert_eq!(app.anyone().send("POST", &format!("{}x", &link), "").await.status, 404);
+    assert_eq!(app.app.api().refusals.take()[0].0.code, "link_unknown", "of unknown links, how many");
+    assert_eq!(users_entries(&app).await, 3);
 }
 
 #[tokio::test]
@@ -166,13 +174,14 @@ async fn the_operators_commands_leave_one_entry_each_and_none_where_nothing_chan
         let newest = all.last().unwrap();
         if action.is_some() {
             let found = (newest.actor, newest.request, &newest.changes.0);
-            assert_eq!(found, (Actor::Operator, None, &json!({"fields": {}, "health": []})), "{command}");
+            assert_eq!(found, (Some(Actor::Operator), None, &json!({"fields": {}, "health": []})), "{command}");
         }
     }
 }
 
 #[tokio::test]
-async fn what_is_refused_or_changes_nothing_or_was_done_before_leaves_no_entry() {
+async fn what_is_refused_or_came_before_or_showed_health_data_leaves_one_entry_and_what_changes_nothing_none() {
+    const NOBODY: &str = "11111111-1111-4111-8111-111111111111";
     let app = TestApp::new().await;
     let (acme, server) = (app.partner("acme").await, app.server().await);
     let keyed = acme.with(KEY, "k");
@@ -181,37 +190,143 @@ async fn what_is_refused_or_changes_nothing_or_was_done_before_leaves_no_entry()
     acme.post(CREATE, john()).await.ok();
     let change = jane_health(json!({"n": 1}));
     keyed.post(UPDATE, change.clone()).await.ok();
-    let path = format!("/v1/users/{id}");
+    let (path, nobody) = (format!("/v1/users/{id}"), format!("/v1/users/{NOBODY}"));
     let user = |change: Value| json!({ "user": change });
     let stale = acme.with("If-Match", "\"0\"");
     let (person, other) = (app.person(&id).await, app.partner("other").await);
-    let before = app.count("audit").await;
-    assert_eq!(before, 3);
-    for (client, path, body, status) in [
-        (&keyed, CREATE, jane(), 200),
-        (&keyed, UPDATE, change.clone(), 200),
-        (&keyed, UPDATE, jane_health(json!({"n": 2})), 422),
-        (&acme, UPDATE, change.clone(), 200),
-        (&acme, UPDATE, json!({"email": "JANE@doe.com"}), 200),
-        (&server, path.as_str(), user(json!({})), 200),
-        (&server, path.as_str(), user(json!({"given_name": "jane", "id": "x"})), 200),
-        (&person, "/v1/users/me", user(json!({"unknown": 1})), 200),
-        (&acme, CREATE, jane(), 409),
-        (&acme, CREATE, john().but("email", json!("jim@doe.com")), 409),
-        (&acme, CREATE, john().without("lastname"), 400),
-        (&acme, UPDATE, json!({"email": "jim@doe.com"}), 404),
-        (&acme, UPDATE, json!({"email": "jane@doe.com", "diabetes": 9}), 400),
-        (&other, UPDATE, jane_health(json!({"n": 3})), 404),
-        (&stale, UPDATE, jane_health(json!({"n": 3})), 412),
-        (&server, path.as_str(), user(json!({"email": "john@doe.com"})), 400),
-        (&server, path.as_str(), user(json!({"phone_number": "2025550123"})), 400),
-        (&server, "/v1/users/11111111-1111-4111-8111-111111111111", user(json!({"nickname": "J"})), 400),
-        (&person, "/v1/users/11111111-1111-4111-8111-111111111111", user(json!({"nickname": "J"})), 403),
+    let replayed = Some((Action::RequestReplayed, "done"));
+    let read = Some((Action::HealthRead, "done"));
+    let refused = |code| Some((Action::RequestRefused, code));
+    for (client, path, body, status, left) in [
+        (&keyed, CREATE, jane(), 200, replayed),
+        (&keyed, UPDATE, change.clone(), 200, replayed),
+        (&keyed, UPDATE, jane_health(json!({"n": 2})), 422, refused("idempotency_key_reused")),
+        (&acme, UPDATE, change.clone(), 200, read),
+        (&acme, UPDATE, json!({"email": "JANE@doe.com"}), 200, read),
+        (&server, path.as_str(), user(json!({})), 200, None),
+        (&server, path.as_str(), user(json!({"given_name": "jane", "id": "x"})), 200, None),
+        (&person, "/v1/users/me", user(json!({"unknown": 1})), 200, None),
+        (&acme, CREATE, jane(), 409, refused("email_taken")),
+        (&acme, CREATE, john().but("email", json!("jim@doe.com")), 409, refused("phone_taken")),
+        (&acme, CREATE, john().without("lastname"), 400, refused("invalid_fields")),
+        (&acme, UPDATE, json!({"email": "jim@doe.com"}), 404, refused("user_not_found")),
+        (&acme, UPDATE, json!({"email": "jane@doe.com", "diabetes": 9}), 400, refused("invalid_fields")),
+        (&other, UPDATE, jane_health(json!({"n": 3})), 404, refused("user_not_found")),
+        (&stale, UPDATE, jane_health(json!({"n": 3})), 412, refused("stale")),
+        (&server, path.as_str(), user(json!({"email": "john@doe.com"})), 400, refused("email_taken")),
+        (&server, path.as_str(), user(json!({"phone_number": "2025550123"})), 400, refused("phone_taken")),
+        (&server, nobody.as_str(), user(json!({"nickname": "J"})), 400, refused("user_not_found")),
+        (&person, nobody.as_str(), user(json!({"nickname": "J"})), 403, refused("not_yours")),
     ] {
+        let before = app.count("audit").await;
         let answer = client.post(path, body.clone()).await;
         assert_eq!(answer.status, status, "{path} {body}: {}", answer.text);
-        assert_eq!(app.count("audit").await, before, "{path} {body}");
+        assert_eq!(app.count("audit").await - before, i64::from(left.is_some()), "{path} {body}");
+        let Some((action, result)) = left else { continue };
+        let entry = newest(&app, 1).await.remove(0);
+        assert_eq!((entry.action, entry.result.as_str()), (action, result), "{path} {body}");
+        assert_eq!(entry.request.unwrap().to_string(), answer.header("request-id"));
+        assert!(entry.actor.is_some());
+        if path.starts_with("/users") {
+            assert_eq!(entry.date.as_deref(), Some("2023-10-04"));
+        }
+        if action == Action::RequestRefused {
+            let route = if path.starts_with("/v1") { "/v1/users/{userId}" } else { path };
+            assert_eq!(entry.operation, Some(format!("POST {route}")));
+            let named = path.strip_prefix("/v1/users/").filter(|name| *name != "me");
+            assert_eq!((entry.user, entry.target.map(|id| id.to_string()).as_deref()), (None, named));
+        }
     }
+}
+
+#[tokio::test]
+async fn every_operation_that_is_refused_to_a_known_caller_leaves_an_entry() {
+    let app = TestApp::new().await;
+    let (partner, server) = (app.partner("acme").await, app.server().await);
+    let mut refused = 0;
+    for route in routes().iter().filter(|route| matches!(route.surface, Surface::Partner | Surface::Directory)) {
+        let client = if route.surface == Surface::Partner { &partner } else { &server };
+        let path: Vec<&str> = route
+            .path
+            .split('/')
+            .map(|part| if part.starts_with('{') { "11111111-1111-4111-8111-111111111111" } else { part })
+            .collect();
+        let before = app.count("audit").await;
+        let answer = client.send(route.method, &path.join("/"), "{}").await;
+        if !(400..500).contains(&answer.status) {
+            continue;
+        }
+        refused += 1;
+        let entry = newest(&app, 1).await.remove(0);
+        assert_eq!(app.count("audit").await, before + 1, "{} {}", route.method, route.path);
+        let operation = format!("{} {}", route.method, route.path);
+        assert_eq!((entry.action, entry.operation), (Action::RequestRefused, Some(operation)));
+        assert_eq!(entry.request.unwrap().to_string(), answer.header("request-id"));
+    }
+    assert!(refused >= 6, "{refused} operations were refused");
+}
+
+#[tokio::test]
+async fn attempts_of_callers_whom_nobody_knows_are_counted_by_kind_and_leave_no_row_each() {
+    let app = TestApp::new().await;
+    let acme = app.partner("acme").await;
+    let (key, secret) = app.new_key(Kind::Sandbox, a_key()).await;
+    app.store().write(move |tx| usher::keys::revoke(tx, key.id)).await.unwrap();
+    let revoked = app.anyone().with("Authorization", &format!("Bearer {secret}"));
+    let before = app.count("audit").await;
+    for _ in 0..300 {
+        assert_eq!(app.anyone().post(CREATE, jane()).await.status, 403);
+        assert_eq!(app.anyone().get("/v1/users/me").await.status, 401);
+        assert_eq!(revoked.post(CREATE, jane()).await.status, 403);
+        assert_eq!(app.anyone().get("/nothing/here").await.status, 404);
+    }
+    assert_eq!(app.count("audit").await, before);
+    let counts = app.app.api().refusals.take();
+    app.store().write(move |tx| audit::tally::write(tx, &counts)).await.unwrap();
+    let mut found: Vec<_> = newest(&app, app.count("audit").await - before)
+        .await
+        .into_iter()
+        .map(|entry| (entry.operation.unwrap(), entry.result, entry.times, entry.actor))
+        .collect();
+    found.sort_by(|one, other| (&one.0, &one.1).cmp(&(&other.0, &other.1)));
+    let create = || "POST /users/create".to_owned();
+    assert_eq!(
+        found,
+        [
+            ("GET /v1/users/{userId}".to_owned(), "no_credentials".to_owned(), 300, None),
+            (create(), "authentication_error".to_owned(), 300, Some(Actor::Key(key.id))),
+            (create(), "invalid_request_error".to_owned(), 300, None),
+        ]
+    );
+    // Whoever is known is told apart, in between.
+    acme.post(CREATE, json!({})).await;
+    assert_eq!(newest(&app, 1).await[0].times, 1);
+}
+
+#[tokio::test]
+async fn what_the_operator_does_to_keys_and_apps_and_sees_of_a_person_is_noted() {
+    let server = Program::start(&[]);
+    let id = server.enrol(&jane()).1["identifier"].as_str().unwrap().to_owned();
+    let app = server.client_id.clone();
+    let made = server.json(&["key", "create", "--app", &app, "--environment", "live", "--access", "read"]);
+    let key = made["id"].as_str().unwrap();
+    server.json(&["key", "revoke", key]);
+    server.json(&["key", "revoke", key]);
+    server.json(&["app", "update", &app, "--environment", "live", "--name", "Acme"]);
+    server.json(&["user", "show", &id]);
+    let list = server.json(&["audit", "list", "--limit", "5"]);
+    let seen: Vec<_> = list.as_array().unwrap().iter().map(|e| (e["action"].clone(), e["actor"].clone())).collect();
+    let by_the_operator = |action: &str| (json!(action), json!("operator"));
+    assert_eq!(
+        seen[..4],
+        ["user.health_read", "app.updated", "key.revoked", "key.created"].map(by_the_operator),
+        "newest first"
+    );
+    assert_eq!(
+        (&list[0]["userId"], &list[2]["target"], &list[2]["environment"]),
+        (&json!(id), &json!(key), &json!("live"))
+    );
+    assert_eq!(seen[4].0, "user.created");
 }
 
 #[tokio::test]
@@ -241,7 +356,8 @@ async fn an_entry_holds_no_health_value_and_nothing_personal_can_be_read_in_the_
     }
     assert!(!format!("{all:?}").contains("canary"), "an entry does not show itself when printed");
 
-    let rows = app.store().read(|tx| tx.query("SELECT action, actor, changes FROM audit", &[])).await.unwrap();
+    let sql = "SELECT action, actor, changes FROM audit WHERE changes IS NOT NULL";
+    let rows = app.store().read(|tx| tx.query(sql, &[])).await.unwrap();
     for row in &rows {
         let mut stored: Vec<u8> = row.get(2).unwrap();
         stored.extend(row.get::<String>(0).unwrap().bytes().chain(row.get::<String>(1).unwrap().bytes()));
@@ -250,9 +366,10 @@ async fn an_entry_holds_no_health_value_and_nothing_personal_can_be_read_in_the_
         }
     }
     // An entry opens in its own place only.
-    let swap = "UPDATE audit SET changes = (SELECT changes FROM audit WHERE action = 'user.created') \
-                WHERE action = 'user.updated'";
-    assert_eq!(app.store().write(move |tx| tx.execute(swap, &[])).await.unwrap(), 2);
+    app.tamper(
+        "UPDATE audit SET changes = (SELECT changes FROM audit WHERE action = 'user.created') \
+         WHERE action = 'user.updated'",
+    );
     let id: UserId = id.parse().unwrap();
     assert!(app.store().read(move |tx| audit::of_user(tx, id).map(|_| ())).await.is_err());
 }

@@ -15,7 +15,7 @@ use crate::idempotency::create;
 use crate::program::{Program, call, raw, usher};
 
 /// Every table that is copied.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 15] = [
     "apps",
     "environments",
     "tenants",
@@ -30,6 +30,7 @@ const TABLES: [&str; 14] = [
     "endpoints",
     "deliveries",
     "delivery_attempts",
+    "audit_seals",
 ];
 
 /// The file of a name in a folder, as a database.

@@ -244,6 +244,26 @@ impl TestApp {
         link.strip_prefix("https://users.example.com").expect("links begin with the public URL").to_owned()
     }
 
+    /// Runs SQL behind the app's back, as somebody would who has got at the database.
+    pub fn tamper(&self, sql: &str) {
+        match self.folder.database() {
+            None => {
+                let file = rusqlite::Connection::open(self.folder.0.join("usher.db")).unwrap();
+                file.busy_timeout(Duration::from_secs(10)).unwrap();
+                file.execute_batch(sql).unwrap();
+            }
+            Some(url) => {
+                cluster::shared().sql(url.rsplit('/').next().unwrap(), sql);
+            }
+        }
+    }
+
+    /// A second server's store on the same database.
+    pub async fn another_store(&self) -> Store {
+        let clock = Clock::Manual(Arc::clone(&self.time));
+        Store::open(&self.folder.location(), clock, IfMissing::Refuse).await.unwrap()
+    }
+
     /// How many rows a table has.
     pub async fn count(&self, table: &'static str) -> i64 {
         let rows = self.store().read(move |tx| tx.query_opt(&format!("SELECT COUNT(*) FROM {table}"), &[])).await;

@@ -1,0 +1,202 @@
+//! What makes the audit trail tell when somebody changes it.
+//!
+//! Each entry has a proof under the data key, made when it is written. A moment later the entries that have come are
+//! sealed: one row with their digests and the hash of the seal before, in each environment. So writers share no row, and
+//! neither table is ever updated. An **anchor** is the hash of the newest seal, kept elsewhere: with it, a trail whose end
+//! was cut off, or that was written anew by someone who has the data key too, is found out.
+
+mod store;
+mod verify;
+
+pub use verify::{Anchor, Chain, Fault, Finding, Link, Progress, Report, anchor, verify};
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::EntryId;
+use super::store::COVERED;
+use crate::apps::EnvironmentId;
+use crate::db::{Store, Tx, Value, id_type, params};
+use crate::error::{Error, Result};
+use crate::secret::sha256;
+use store::Seal;
+
+id_type!(
+    /// A seal.
+    SealId
+);
+
+/// How long after its time an entry may become visible, by another server's clock. What comes even later is sealed by
+/// [`SLOW`].
+const SLACK: Duration = Duration::from_mins(1);
+/// How far back a pass looks once in a while.
+const SLOW: Duration = Duration::from_hours(2);
+/// How many entries one seal has at the most.
+const LARGEST: usize = 1000;
+
+/// How far back to look for what is not sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// To just before the newest seal: for every second.
+    Usual,
+    /// Some hours further: for once in a while.
+    Far,
+    /// All the way.
+    All,
+}
+
+/// What a pass has done.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sealed {
+    /// Entries that are sealed now.
+    pub entries: usize,
+    /// Entries that were not, for they have no valid proof: somebody else than Usher wrote or changed them.
+    pub unsound: usize,
+}
+
+/// An entry's id and digest.
+type Digested = (EntryId, [u8; 32]);
+
+/// What is to be sealed: in each environment, after the seal of that number, these entries.
+type Loose = BTreeMap<Uuid, (i64, Vec<Digested>)>;
+
+/// Seals what is not sealed yet. If another server is faster, its seals stand, and what is left is for the next pass.
+///
+/// # Errors
+/// The database refuses.
+pub async fn seal(store: &Store, reach: Reach) -> Result<Sealed> {
+    let (loose, unsound) = store.scan(move |tx| find_loose(tx, reach)).await?;
+    let mut sealed = Sealed { entries: 0, unsound };
+    for (environment, (mut number, entries)) in loose {
+        for part in entries.chunks(LARGEST) {
+            let (count, part) = (part.len(), part.to_vec());
+            if !store.write(move |tx| append(tx, EnvironmentId(environment), number, &part)).await? {
+                break;
+            }
+            number += 1;
+            sealed.entries += count;
+        }
+    }
+    Ok(sealed)
+}
+
+fn find_loose(tx: &Tx, reach: Reach) -> Result<(Loose, usize)> {
+    let floor = match (reach, store::newest_sealed_at(tx)?) {
+        (Reach::All, _) | (_, None) => EntryId(Uuid::nil()),
+        (Reach::Usual, Some(at)) => EntryId::first(at.min(tx.now()) - SLACK),
+        (Reach::Far, Some(at)) => EntryId::first(at.min(tx.now()) - SLOW),
+    };
+    let sealed = store::sealed_since(tx, floor)?;
+    let (mut loose, mut unsound) = (Loose::new(), 0);
+    let mut judge = Judge::new(tx)?;
+    store::each(tx, floor, |values| {
+        let id = id_of(values)?;
+        if sealed.contains(&id.0) {
+            return Ok(());
+        }
+        match judge.sound(tx, values)? {
+            Some(digest) => {
+                let environment = environment_of(values)?;
+                let number = || store::last(tx, environment).map(|last| last.map_or(0, |seal| seal.number));
+                let chain = match loose.entry(environment.0) {
+                    std::collections::btree_map::Entry::Occupied(chain) => chain.into_mut(),
+                    std::collections::btree_map::Entry::Vacant(place) => place.insert((number()?, Vec::new())),
+                };
+                chain.1.push((id, digest));
+            }
+            None => unsound += 1,
+        }
+        Ok(())
+    })?;
+    Ok((loose, unsound))
+}
+
+/// Decides whether Usher wrote an entry that is not sealed yet.
+struct Judge {
+    /// The first id that an entry can have since the trail was first chained: those before have no proof.
+    began: EntryId,
+    /// For each environment, whether its chain holds only what is older.
+    young: BTreeMap<Uuid, bool>,
+}
+
+impl Judge {
+    fn new(tx: &Tx) -> Result<Judge> {
+        Ok(Judge { began: EntryId::first(store::began(tx)?), young: BTreeMap::new() })
+    }
+
+    /// The digest of an entry that Usher wrote. What is older than the chain is taken as found, until the first that is not.
+    fn sound(&mut self, tx: &Tx, values: &[Value]) -> Result<Option<[u8; 32]>> {
+        let digest = digest(&canonical(&values[..COVERED]));
+        if let Value::Bytes(proof) = &values[COVERED + 1] {
+            return Ok(tx.vault().proves(&digest, proof).then_some(digest));
+        }
+        let (environment, began) = (environment_of(values)?, self.began);
+        let young = match self.young.get(&environment.0) {
+            Some(young) => *young,
+            None => store::last(tx, environment)?.is_none_or(|seal| seal.last.0 < began.0),
+        };
+        self.young.insert(environment.0, young);
+        Ok((young && id_of(values)?.0 < began.0).then_some(digest))
+    }
+}
+
+/// Adds the seal that follows the one of that number; `false` if another server was faster.
+fn append(tx: &Tx, environment: EnvironmentId, after: i64, entries: &[Digested]) -> Result<bool> {
+    let (number, previous) = store::last(tx, environment)?.map_or((0, Vec::new()), |seal| (seal.number, seal.hash));
+    if number != after {
+        return Ok(false);
+    }
+    let list: Vec<u8> = entries.iter().flat_map(|(id, digest)| [&id.0.as_bytes()[..], digest].concat()).collect();
+    let newest = entries.iter().map(|(id, _)| id.0).max().unwrap_or_default();
+    let (id, sealed_at, newest) = (SealId::ordered(tx.now()), tx.now(), EntryId(newest));
+    let mut seal = Seal { id, number: number + 1, sealed_at, last: newest, list, hash: Vec::new(), proof: Vec::new() };
+    seal.hash = hash(environment, &seal, &previous).to_vec();
+    seal.proof = tx.vault().prove(&seal.hash);
+    store::insert(tx, environment, &seal)?;
+    Ok(true)
+}
+
+/// The hash of a seal after the one with that hash.
+fn hash(environment: EnvironmentId, seal: &Seal, previous: &[u8]) -> [u8; 32] {
+    let Seal { id, number, sealed_at, last, list, .. } = seal;
+    sha256(&canonical(params![*id, environment, *number, *sealed_at, *last, &list[..], previous]))
+}
+
+/// The digest of an entry, from what its proof covers.
+pub(super) fn digest(canonical: &[u8]) -> [u8; 32] {
+    sha256(&[b"usher audit entry 1\n", canonical].concat())
+}
+
+/// Values as bytes, so that no two rows have the same.
+pub(super) fn canonical(values: &[Value]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(256);
+    for value in values {
+        let (kind, body): (u8, &[u8]) = match value {
+            Value::Null => (b'n', &[]),
+            Value::Integer(i) => (b'i', &i.to_be_bytes()),
+            Value::Text(text) => (b't', text.as_bytes()),
+            Value::Bytes(bytes) => (b'b', bytes),
+        };
+        bytes.push(kind);
+        bytes.extend((body.len() as u64).to_be_bytes());
+        bytes.extend(body);
+    }
+    bytes
+}
+
+fn id_of(values: &[Value]) -> Result<EntryId> {
+    uuid_at(values, 0).map(EntryId)
+}
+
+fn environment_of(values: &[Value]) -> Result<EnvironmentId> {
+    uuid_at(values, 1).map(EnvironmentId)
+}
+
+fn uuid_at(values: &[Value], place: usize) -> Result<Uuid> {
+    match values.get(place) {
+        Some(Value::Bytes(bytes)) => Uuid::from_slice(bytes).map_err(|_| Error::Integrity),
+        _ => Err(Error::Integrity),
+    }
+}

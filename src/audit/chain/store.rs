@@ -1,0 +1,128 @@
+//! The SQL of the chain: seals are added and read, entries are read as they lie.
+
+use std::collections::{HashMap, HashSet};
+
+use uuid::Uuid;
+
+use super::super::EntryId;
+use super::super::store::COLUMNS;
+use super::SealId;
+use crate::apps::EnvironmentId;
+use crate::clock::Timestamp;
+use crate::db::{Row, Tx, Value, params};
+use crate::error::Result;
+
+/// How many entries, and how many seals, are read at once.
+const PAGE: i64 = 1000;
+const SEALS: i64 = 100;
+/// How many are asked for by their ids at once.
+const ASKED: usize = 250;
+/// How long an entry is in a seal's list: its id and its digest.
+pub(super) const LISTED: usize = 48;
+
+/// A seal as it lies in the database.
+pub(super) struct Seal {
+    pub(super) id: SealId,
+    pub(super) number: i64,
+    pub(super) sealed_at: Timestamp,
+    pub(super) last: EntryId,
+    pub(super) list: Vec<u8>,
+    pub(super) hash: Vec<u8>,
+    pub(super) proof: Vec<u8>,
+}
+
+const SEAL: &str = "SELECT id, number, sealed_at, last_id, entries, hash, proof FROM audit_seals";
+
+fn read(row: &Row) -> Result<Seal> {
+    Ok(Seal {
+        id: row.get(0)?,
+        number: row.get(1)?,
+        sealed_at: row.get(2)?,
+        last: row.get(3)?,
+        list: row.get(4)?,
+        hash: row.get(5)?,
+        proof: row.get(6)?,
+    })
+}
+
+pub(super) fn insert(tx: &Tx, environment: EnvironmentId, seal: &Seal) -> Result<()> {
+    let Seal { id, number, sealed_at, last, list, hash, proof } = seal;
+    tx.add(
+        "audit_seals (id, environment_id, number, sealed_at, last_id, entries, hash, proof)",
+        params![*id, environment, *number, *sealed_at, *last, &list[..], &hash[..], &proof[..]],
+    )
+}
+
+/// The newest seal of an environment.
+pub(super) fn last(tx: &Tx, environment: EnvironmentId) -> Result<Option<Seal>> {
+    let sql = format!("{SEAL} WHERE environment_id = $1 ORDER BY number DESC LIMIT 1");
+    tx.query_opt(&sql, params![environment])?.as_ref().map(read).transpose()
+}
+
+/// When the newest seal of all was made.
+pub(super) fn newest_sealed_at(tx: &Tx) -> Result<Option<Timestamp>> {
+    let row = tx.query_opt("SELECT sealed_at FROM audit_seals ORDER BY id DESC LIMIT 1", params![])?;
+    row.map(|row| row.get(0)).transpose()
+}
+
+/// The seals of an environment after that number, in order.
+pub(super) fn seals_after(tx: &Tx, environment: EnvironmentId, number: i64) -> Result<Vec<Seal>> {
+    let sql = format!("{SEAL} WHERE environment_id = $1 AND number > $2 ORDER BY number LIMIT $3");
+    tx.query(&sql, params![environment, number, SEALS])?.iter().map(read).collect()
+}
+
+/// Every environment that has a chain.
+pub(super) fn environments(tx: &Tx) -> Result<Vec<EnvironmentId>> {
+    let rows = tx.query("SELECT DISTINCT environment_id FROM audit_seals ORDER BY environment_id", params![])?;
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// The ids that seals list whose newest entry is not older than `floor`.
+pub(super) fn sealed_since(tx: &Tx, floor: EntryId) -> Result<HashSet<Uuid>> {
+    let mut ids = HashSet::new();
+    for row in tx.query("SELECT entries FROM audit_seals WHERE last_id >= $1", params![floor])? {
+        let list: Vec<u8> = row.get(0)?;
+        ids.extend(list.chunks_exact(LISTED).filter_map(|entry| Uuid::from_slice(&entry[..16]).ok()));
+    }
+    Ok(ids)
+}
+
+/// Shows every entry from `floor` on, as it lies, in the order of their ids.
+pub(super) fn each(tx: &Tx, floor: EntryId, mut show: impl FnMut(&[Value]) -> Result<()>) -> Result<()> {
+    let mut page =
+        tx.query(&format!("SELECT {COLUMNS} FROM audit WHERE id >= $1 ORDER BY id LIMIT $2"), params![floor, PAGE])?;
+    while let Some(newest) = page.last() {
+        let newest: EntryId = newest.get(0)?;
+        for row in &page {
+            show(row.values())?;
+        }
+        let next = format!("SELECT {COLUMNS} FROM audit WHERE id > $1 ORDER BY id LIMIT $2");
+        page = tx.query(&next, params![newest, PAGE])?;
+    }
+    Ok(())
+}
+
+/// The entries with these ids.
+pub(super) fn entries(tx: &Tx, ids: &[Uuid]) -> Result<HashMap<Uuid, Row>> {
+    let mut found = HashMap::with_capacity(ids.len());
+    for some in ids.chunks(ASKED) {
+        let places: Vec<String> = (1..=some.len()).map(|place| format!("${place}")).collect();
+        let sql = format!("SELECT {COLUMNS} FROM audit WHERE id IN ({})", places.join(", "));
+        let values: Vec<Value> = some.iter().map(|id| Value::from(*id)).collect();
+        for row in tx.query(&sql, &values)? {
+            found.insert(row.get(0)?, row);
+        }
+    }
+    Ok(found)
+}
+
+/// How many entries there are.
+pub(super) fn count(tx: &Tx) -> Result<i64> {
+    tx.query_opt("SELECT COUNT(*) FROM audit", params![])?.map_or(Ok(0), |row| row.get(0))
+}
+
+/// When the trail was first chained.
+pub(super) fn began(tx: &Tx) -> Result<Timestamp> {
+    let row = tx.query_opt("SELECT applied_at FROM migrations WHERE name = '0007_audit_chain'", params![])?;
+    row.map_or(Ok(Timestamp(0)), |row| row.get(0))
+}

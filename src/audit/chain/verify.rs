@@ -1,0 +1,310 @@
+//! Walks the chain and names everything that is not as Usher wrote it.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::store::{self, LISTED, Seal};
+use super::{Judge, Reach, canonical, digest, environment_of, hash, id_of, seal};
+use crate::apps::EnvironmentId;
+use crate::audit::store::COVERED;
+use crate::audit::{Action, EntryId};
+use crate::db::{Store, Tx, Value, words};
+use crate::error::Result;
+use crate::secret::sha256;
+
+words! {
+    /// What is wrong.
+    pub enum Fault {
+        /// An entry is not as it was written.
+        Changed = "changed",
+        /// What changed in an entry was taken out, and the person was not erased.
+        Emptied = "emptied",
+        /// An entry is gone.
+        Removed = "removed",
+        /// An entry is there that Usher did not write.
+        Inserted = "inserted",
+        /// A seal is not as it was made, or not where it was.
+        SealChanged = "seal changed",
+        /// A seal is gone.
+        SealRemoved = "seal removed",
+        /// Seals that the anchor knows are gone from the end.
+        CutOff = "cut off",
+        /// The chain is sound in itself, and not the one that the anchor knows.
+        Rewritten = "rewritten",
+    }
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// What.
+    pub fault: Fault,
+    /// In which environment, if that can be told.
+    pub environment: Option<EnvironmentId>,
+    /// At which entry.
+    pub entry: Option<EntryId>,
+    /// At which seal.
+    pub seal: Option<i64>,
+}
+
+/// A chain that was walked.
+#[derive(Clone, Debug, Serialize)]
+pub struct Chain {
+    /// Of this environment.
+    pub environment: EnvironmentId,
+    /// How many seals it has.
+    pub seals: i64,
+    /// How many entries they list.
+    pub entries: usize,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// The chains.
+    pub chains: Vec<Chain>,
+    /// Entries that came meanwhile and are not sealed yet.
+    pub waiting: usize,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+}
+
+/// How far a walk is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Entries verified.
+    pub done: u64,
+    /// Entries in all.
+    pub total: u64,
+}
+
+/// The newest seal of every chain, to be kept where whoever can write to the database cannot.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Anchor {
+    /// When it was made.
+    pub made_at: String,
+    /// One for each chain.
+    pub chains: Vec<Link>,
+}
+
+/// A seal by its number and hash.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Link {
+    /// Of this environment.
+    pub environment: Uuid,
+    /// Its number.
+    pub number: i64,
+    /// Its hash, hexadecimal.
+    pub hash: String,
+}
+
+/// Seals what is left, and tells the newest seals.
+///
+/// # Errors
+/// The database refuses.
+pub async fn anchor(store: &Store) -> Result<Anchor> {
+    seal(store, Reach::All).await?;
+    let newest = |tx: &Tx| {
+        let mut chains = Vec::new();
+        for environment in store::environments(tx)? {
+            if let Some(seal) = store::last(tx, environment)? {
+                chains.push(Link { environment: environment.0, number: seal.number, hash: hex(&seal.hash) });
+            }
+        }
+        Ok(Anchor { made_at: tx.now().to_string(), chains })
+    };
+    store.scan(newest).await
+}
+
+/// Seals what is left, then compares every entry and every seal with what was written, and with `anchor`.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn verify(
+    store: &Store,
+    anchor: Option<Anchor>,
+    progress: impl Fn(Progress) + Send + Sync + 'static,
+) -> Result<Report> {
+    seal(store, Reach::All).await?;
+    store.scan(move |tx| Walk::new(tx, &progress)?.run(tx, anchor.as_ref())).await
+}
+
+struct Walk<'a> {
+    report: Report,
+    /// The ids that the seals list.
+    listed: Vec<Uuid>,
+    /// Entries whose changes were taken out, with their users.
+    emptied: Vec<(Finding, Option<Uuid>)>,
+    /// Users who were erased.
+    erased: HashSet<Uuid>,
+    judge: Judge,
+    progress: &'a dyn Fn(Progress),
+    total: u64,
+}
+
+impl<'a> Walk<'a> {
+    fn new(tx: &Tx, progress: &'a dyn Fn(Progress)) -> Result<Walk<'a>> {
+        let total = u64::try_from(store::count(tx)?).unwrap_or_default();
+        let (report, listed, emptied, erased) = Default::default();
+        Ok(Walk { report, listed, emptied, erased, judge: Judge::new(tx)?, progress, total })
+    }
+
+    fn run(mut self, tx: &Tx, anchor: Option<&Anchor>) -> Result<Report> {
+        let mut environments = store::environments(tx)?;
+        for link in anchor.iter().flat_map(|anchor| &anchor.chains) {
+            if !environments.iter().any(|known| known.0 == link.environment) {
+                environments.push(EnvironmentId(link.environment));
+            }
+        }
+        for environment in environments {
+            let known = anchor.iter().flat_map(|anchor| &anchor.chains).find(|link| link.environment == environment.0);
+            self.chain(tx, environment, known)?;
+        }
+        let erased = std::mem::take(&mut self.erased);
+        let emptied = std::mem::take(&mut self.emptied).into_iter();
+        let without = emptied.filter(|(_, user)| user.is_none_or(|user| !erased.contains(&user)));
+        self.report.findings.extend(without.map(|(finding, _)| finding));
+        self.unlisted(tx)?;
+        Ok(self.report)
+    }
+
+    fn chain(&mut self, tx: &Tx, environment: EnvironmentId, known: Option<&Link>) -> Result<()> {
+        let (mut number, mut previous) = (0, Vec::new());
+        let mut entries = 0;
+        let mut anchored = None;
+        loop {
+            let seals = store::seals_after(tx, environment, number)?;
+            if seals.is_empty() {
+                break;
+            }
+            for seal in seals {
+                let mut wrong = |fault, seal| {
+                    self.report.findings.push(Finding {
+                        fault,
+                        environment: Some(environment),
+                        entry: None,
+                        seal: Some(seal),
+                    });
+                };
+                if seal.number != number + 1 {
+                    wrong(Fault::SealRemoved, number + 1);
+                }
+                let expected = hash(environment, &seal, &previous);
+                // After a gap, or a seal that was changed, only this one's own proof can tell.
+                let follows = expected[..] == seal.hash || seal.number != number + 1;
+                if !follows || !tx.vault().proves(&seal.hash, &seal.proof) || seal.list.len() % LISTED != 0 {
+                    wrong(Fault::SealChanged, seal.number);
+                }
+                if known.is_some_and(|link| link.number == seal.number) {
+                    anchored = Some(hex(&seal.hash));
+                }
+                entries += self.entries(tx, environment, &seal)?;
+                number = seal.number;
+                previous = seal.hash;
+            }
+            (self.progress)(Progress { done: self.listed.len() as u64, total: self.total });
+        }
+        if let Some(link) = known {
+            let fault = match anchored {
+                None => Some(Fault::CutOff),
+                Some(hash) if hash != link.hash => Some(Fault::Rewritten),
+                Some(_) => None,
+            };
+            let finding =
+                |fault| Finding { fault, environment: Some(environment), entry: None, seal: Some(link.number) };
+            self.report.findings.extend(fault.map(finding));
+        }
+        self.report.chains.push(Chain { environment, seals: number, entries });
+        Ok(())
+    }
+
+    /// Compares the entries of a seal with what it lists.
+    fn entries(&mut self, tx: &Tx, environment: EnvironmentId, seal: &Seal) -> Result<usize> {
+        let listed: Vec<(Uuid, &[u8])> = seal
+            .list
+            .chunks_exact(LISTED)
+            .filter_map(|entry| Some((Uuid::from_slice(&entry[..16]).ok()?, &entry[16..])))
+            .collect();
+        let ids: Vec<Uuid> = listed.iter().map(|(id, _)| *id).collect();
+        let found = store::entries(tx, &ids)?;
+        for (id, expected) in &listed {
+            let fault = match found.get(id) {
+                None => Some(Fault::Removed),
+                Some(row) => self.entry(tx, environment, row.values(), expected)?,
+            };
+            self.report.findings.extend(fault.map(|fault| at(fault, Some(environment), *id, Some(seal.number))));
+        }
+        self.listed.extend(ids);
+        Ok(listed.len())
+    }
+
+    fn entry(&mut self, tx: &Tx, environment: EnvironmentId, row: &[Value], expected: &[u8]) -> Result<Option<Fault>> {
+        let digest = digest(&canonical(&row[..COVERED]));
+        let proven = match &row[COVERED + 1] {
+            Value::Bytes(proof) => tx.vault().proves(&digest, proof),
+            // Only those of before the chain have none.
+            _ => id_of(row)?.0 < self.judge.began.0,
+        };
+        if digest[..] != *expected || !proven {
+            return Ok(Some(Fault::Changed));
+        }
+        let id = id_of(row)?;
+        let user = match &row[7] {
+            Value::Bytes(user) => Uuid::from_slice(user).ok(),
+            _ => None,
+        };
+        match (&row[COVERED - 1], &row[COVERED]) {
+            (Value::Bytes(hash), Value::Bytes(changes)) if sha256(changes)[..] != hash[..] => {
+                return Ok(Some(Fault::Changed));
+            }
+            (Value::Bytes(_), Value::Null) => {
+                self.emptied.push((at(Fault::Emptied, Some(environment), id.0, None), user));
+            }
+            // Of before the chain: sealed to its entry.
+            (Value::Null, Value::Bytes(changes)) if tx.vault().open(id.0.as_bytes(), changes).is_err() => {
+                return Ok(Some(Fault::Changed));
+            }
+            _ => {}
+        }
+        let is = |place: usize, word: &str| matches!(&row[place], Value::Text(text) if text == word);
+        if is(3, Action::UserErased.as_str()) && is(9, "done") {
+            self.erased.extend(user);
+        }
+        Ok(None)
+    }
+
+    /// Finds entries that no seal lists, and ids that two do.
+    fn unlisted(&mut self, tx: &Tx) -> Result<()> {
+        let mut listed = std::mem::take(&mut self.listed);
+        listed.sort_unstable();
+        let twice: HashSet<Uuid> = listed.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+        self.report.findings.extend(twice.into_iter().map(|id| at(Fault::SealChanged, None, id, None)));
+        let (report, judge) = (&mut self.report, &mut self.judge);
+        store::each(tx, EntryId(Uuid::nil()), |row| {
+            let id = id_of(row)?.0;
+            if listed.binary_search(&id).is_ok() {
+                return Ok(());
+            }
+            match judge.sound(tx, row)? {
+                Some(_) => report.waiting += 1,
+                None => report.findings.push(at(Fault::Inserted, environment_of(row).ok(), id, None)),
+            }
+            Ok(())
+        })
+    }
+}
+
+fn at(fault: Fault, environment: Option<EnvironmentId>, entry: Uuid, seal: Option<i64>) -> Finding {
+    Finding { fault, environment, entry: Some(EntryId(entry)), seal }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
+        // Writing to a String does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
