@@ -20,6 +20,7 @@ use crate::api::{Api, Server, Services, TooLate, versions};
 use crate::audit::chain;
 use crate::audit::tally::{self, Tally};
 use crate::clock::Stopwatch;
+use crate::billing;
 use crate::db::{Store, Tx};
 use crate::error::{Error, Result};
 use crate::idempotency;
@@ -28,6 +29,7 @@ use crate::links::Links;
 use crate::mail;
 use crate::mail::transport::Smtp;
 use crate::outbound::{Client, Network, Reach};
+use crate::outbox;
 use crate::outbox::worker::{self, Bell, Work};
 use crate::webhooks;
 
@@ -98,7 +100,7 @@ impl App {
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<()> {
         let App { api, server, smtp, webhook_networks } = self;
         let chores = [spawn(chores(Arc::clone(&api))), spawn(seal(api.store.clone()))];
-        let mut workers = vec![work(&api, webhook_sender(&api, webhook_networks))];
+        let mut workers = vec![work(&api, webhook_sender(&api, webhook_networks)), work(&api, billing_sender(&api))];
         if let Some(smtp) = smtp {
             let counting = Arc::clone(&api);
             let sender = mail::sender::Sender::new(smtp, move |outcome| counting.metrics.note_mail(outcome));
@@ -194,6 +196,12 @@ pub fn webhook_sender(api: &Api, networks: Vec<Network>) -> impl Work<Job = webh
     let counting = Arc::clone(api);
     let client = Client::new(Reach::Public(networks.into()));
     webhooks::sender::Sender::new(client, versions::lower, move |outcome| counting.metrics.note_webhook(outcome))
+}
+
+/// What tells the billing provider of changes.
+pub fn billing_sender(api: &Api) -> impl Work<Job = outbox::Job> + Send + Sync + use<> {
+    let counting = Arc::clone(api);
+    billing::stripe::Sender::new(move |outcome| counting.metrics.note_billing(outcome))
 }
 
 async fn chores(api: Api) {

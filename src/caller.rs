@@ -40,12 +40,14 @@ pub struct Origin {
     pub request: Option<Uuid>,
     /// The API date that the request goes by, if any.
     pub date: Option<&'static str>,
+    /// What the request says about billing: the provider's test mode, or its live one.
+    pub test: Option<bool>,
 }
 
 impl Origin {
     /// Someone acts, not by a request that has a caller.
     pub fn of(actor: Actor) -> Origin {
-        Origin { actor, request: None, date: None }
+        Origin { actor, request: None, date: None, test: None }
     }
 }
 
@@ -64,6 +66,8 @@ pub struct Caller {
     pub request: Option<Uuid>,
     /// The API date that the request goes by, if any.
     pub date: Option<&'static str>,
+    /// What that says about billing: the provider's test mode, or its live one.
+    pub test: Option<bool>,
     /// Where the app's phone numbers are when they do not say.
     pub region: Region,
 }
@@ -78,13 +82,14 @@ impl Caller {
             actor: Actor::Person(user),
             request: None,
             date: None,
+            test: None,
             region: environment.region,
         }
     }
 
     /// What the caller does comes from here.
     pub fn origin(&self) -> Origin {
-        Origin { actor: self.actor, request: self.request, date: self.date }
+        Origin { actor: self.actor, request: self.request, date: self.date, test: self.test }
     }
 
     /// What the fields of the caller's request are judged by.

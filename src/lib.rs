@@ -4,6 +4,7 @@ pub mod api;
 pub mod app;
 pub mod apps;
 pub mod audit;
+pub mod billing;
 pub mod caller;
 pub mod cli;
 pub mod clock;

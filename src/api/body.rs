@@ -35,7 +35,7 @@ impl<S: Sync> FromRequest<S> for JsonObject {
     }
 }
 
-async fn read(body: Body) -> Result<Vec<u8>> {
+pub(super) async fn read(body: Body) -> Result<Vec<u8>> {
     let collected = tokio::time::timeout(TIMEOUT, Limited::new(body, LIMIT).collect());
     match collected.await {
         Err(_) => Err(Error::BodyTimeout),

@@ -18,6 +18,7 @@ pub struct Metrics {
     seconds: Histogram,
     mails: Family<[(&'static str, &'static str); 1], Counter>,
     webhooks: Family<[(&'static str, &'static str); 1], Counter>,
+    billing: Family<[(&'static str, &'static str); 1], Counter>,
 }
 
 impl Default for Metrics {
@@ -26,12 +27,14 @@ impl Default for Metrics {
         let requests = Family::default();
         let mails = Family::default();
         let webhooks = Family::default();
+        let billing = Family::default();
         let seconds = Histogram::new([0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0]);
         registry.register("http_requests", "Requests by method, route and status", requests.clone());
         registry.register("http_request_seconds", "How long requests took", seconds.clone());
         registry.register("mails", "Mails by how their last try went", mails.clone());
         registry.register("webhooks", "Webhooks by how their last try went", webhooks.clone());
-        Metrics { registry, requests, seconds, mails, webhooks }
+        registry.register("billing", "Calls of the billing provider by how the last try went", billing.clone());
+        Metrics { registry, requests, seconds, mails, webhooks, billing }
     }
 }
 
@@ -51,6 +54,11 @@ impl Metrics {
     /// Counts a try to send a webhook.
     pub fn note_webhook(&self, outcome: &'static str) {
         self.webhooks.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// Counts a try to tell the billing provider of a change.
+    pub fn note_billing(&self, outcome: &'static str) {
+        self.billing.get_or_create(&[("outcome", outcome)]).inc();
     }
 
     /// All counters as text.

@@ -1,13 +1,18 @@
-//! What operators' machines ask: alive, ready, counters.
+//! What machines ask and tell: alive, ready, counters, and what Stripe says.
 
 use std::sync::atomic::Ordering;
 
-use axum::extract::State;
-use axum::http::header;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use serde_json::json;
 
-use super::{Api, say};
+use super::auth::text;
+use super::{Api, body, reply, say};
+use crate::billing;
 use crate::db::Tx;
+use crate::error::{Error, Result};
 
 /// The process runs.
 pub async fn live() -> Response {
@@ -29,4 +34,23 @@ pub async fn ready(State(api): State<Api>) -> Response {
 pub async fn metrics(State(api): State<Api>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], api.metrics.text()).into_response()
+}
+
+/// An event that Stripe has signed. It is genuine or it is refused; which account it is for does not show.
+pub async fn stripe(
+    State(api): State<Api>,
+    Path(account): Path<String>,
+    headers: HeaderMap,
+    raw: Body,
+) -> Result<Response> {
+    let refuse = || Error::bad_request("not_genuine", "This is not a message that Stripe has signed for this account");
+    let body = body::read(raw).await?;
+    let id = account.parse().map_err(|_| refuse())?;
+    let signature = text(&headers, "stripe-signature")?.unwrap_or_default().to_owned();
+    let account = api.store.read(move |tx| billing::by_id(tx, id)).await?.ok_or_else(refuse)?;
+    if !billing::signature::is_genuine(&account, &signature, &body, api.store.clock().now()) {
+        return Err(refuse());
+    }
+    let forgot = api.store.write(move |tx| billing::signature::take(tx, &account, &body)).await?;
+    Ok(reply(&json!({ "received": true, "customerForgotten": forgot })))
 }

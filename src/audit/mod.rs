@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::apps::EnvironmentId;
+use crate::billing;
 use crate::caller::{Actor, Caller, Origin};
 use crate::clock::Timestamp;
 use crate::db::{Tx, id_type, words};
@@ -141,7 +142,7 @@ pub struct Changes(pub Value);
 crate::secret::redacted!(Changes);
 
 /// Notes what was done to a user: every fact that changed, before and after; of health, which ones. This is where a
-/// change becomes known, so webhooks are announced from here too.
+/// change becomes known, so webhooks and billing are told from here too.
 ///
 /// # Errors
 /// The database refuses.
@@ -149,7 +150,8 @@ pub fn note(tx: &Tx, origin: Origin, action: Action, user: &User, before: &Perso
     let changes = changes(before, &user.person);
     let draft = Draft { user: Some(user.id), changes: Some(&changes), ..Draft::of(user.environment, action) };
     store::insert(tx, &draft.by(origin))?;
-    webhooks::announce(tx, action, user, before)
+    webhooks::announce(tx, action, user, before)?;
+    billing::announce(tx, action, user, before, origin.test)
 }
 
 /// Notes that health data of a user is answered to someone.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::Common;
+use crate::billing;
 use crate::clock::Timestamp;
 use crate::db::{IfMissing, Store};
 use crate::error::Result;
@@ -169,6 +170,8 @@ async fn outbox(store: &Store) -> Result<[Finding; 3]> {
     let (queued, oldest) = count(Kind::EnrolmentMail, State::Queued).await?;
     let (failed, _) = count(Kind::EnrolmentMail, State::Failed).await?;
     let (billing, _) = count(Kind::BillingSync, State::Queued).await?;
+    let (failed_billing, _) = count(Kind::BillingSync, State::Failed).await?;
+    let accounts = store.read(billing::accounts).await?.len();
     let since =
         oldest.map(|at| format!(", the oldest since {at}; does `usher serve` have --smtp-url?")).unwrap_or_default();
     let note_if = |some: bool| if some { Grade::Note } else { Grade::Good };
@@ -177,8 +180,13 @@ async fn outbox(store: &Store) -> Result<[Finding; 3]> {
         Finding { what: "live mail failed".into(), value: failed.to_string(), grade: note_if(failed > 0) },
         Finding {
             what: "billing provider".into(),
-            value: format!("no billing provider is set; {billing} changes wait for one"),
-            grade: Grade::Note,
+            value: match (accounts, failed_billing) {
+                (0, 0) => "none is connected".to_owned(),
+                _ => format!(
+                    "{accounts} accounts connected, {billing} changes wait, {failed_billing} failed; see `usher billing failures`"
+                ),
+            },
+            grade: note_if(failed_billing > 0),
         },
     ])
 }

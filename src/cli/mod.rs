@@ -5,6 +5,7 @@
 mod apps;
 mod audit;
 mod backup;
+mod billing;
 mod copy;
 mod doctor;
 mod documents;
@@ -88,6 +89,9 @@ enum Command {
     /// The audit trail: who did what to whom, and whether somebody changed it
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Billing: users as customers at Stripe
+    #[command(subcommand)]
+    Billing(billing::Billing),
     /// Access tokens
     #[command(subcommand)]
     Token(tokens::Token),
@@ -144,6 +148,7 @@ async fn run(Cli { common, command }: Cli) -> Result<ExitCode> {
         Command::Mail(mail) => mail.run(&common).await?,
         Command::Webhook(webhook) => webhook.run(&common).await?,
         Command::Audit(audit) => return audit.run(&common).await,
+        Command::Billing(billing) => billing.run(&common).await?,
         Command::Token(token) => token.run(&common).await?,
         Command::Backup(backup) => backup.run(&common)?,
         Command::Restore(restore) => restore.run(&common)?,

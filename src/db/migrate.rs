@@ -10,6 +10,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0003_audit", include_str!("../../migrations/0003_audit.sql")),
     ("0006_webhooks", include_str!("../../migrations/0006_webhooks.sql")),
     ("0007_audit_chain", include_str!("../../migrations/0007_audit_chain.sql")),
+    ("0009_billing", include_str!("../../migrations/0009_billing.sql")),
 ];
 
 /// The version that this program needs.

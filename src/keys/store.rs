@@ -79,6 +79,7 @@ fn read(row: &Row) -> Result<Key> {
             scope: Scope { environment: row.get(7)?, tenant: row.get(8)? },
             request: None,
             date: None,
+            test: None,
             actor: Actor::Key(id),
             region: row.get(9)?,
         },

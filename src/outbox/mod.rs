@@ -4,14 +4,14 @@
 
 mod store;
 
-pub use store::{backlog, newest};
+pub use store::{backlog, newest, newest_in};
 pub mod worker;
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::apps::{self, Kind as EnvironmentKind};
+use crate::apps::{self, EnvironmentId, Kind as EnvironmentKind};
 use crate::clock::Timestamp;
 use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
@@ -34,7 +34,7 @@ words! {
     pub enum Kind {
         /// The mail with the magic link. Payload: `to`, `name`, `app`, `link`, `lifetime`.
         EnrolmentMail = "enrolment",
-        /// Tell the billing provider of a change. Payload: `test`.
+        /// Tell the billing provider of a change. Payload: `billing::Task`.
         BillingSync = "billing",
     }
 }
@@ -42,6 +42,11 @@ words! {
 impl Kind {
     /// Every kind of mail; its word is also the folder of its templates.
     pub const MAILS: &'static [Kind] = &[Kind::EnrolmentMail];
+
+    /// Whether a job waits until older ones of its kind and user are finished.
+    fn is_in_order(self) -> bool {
+        self == Kind::BillingSync
+    }
 }
 
 words! {
@@ -99,7 +104,15 @@ crate::secret::redacted!(Payload);
 pub fn enqueue(tx: &Tx, user: &User, kind: Kind, payload: &Value) -> Result<()> {
     let sandbox = apps::by_id(tx, user.environment)?.kind == EnvironmentKind::Sandbox;
     let state = if sandbox && Kind::MAILS.contains(&kind) { State::Captured } else { State::Queued };
-    store::insert(tx, JobId::ordered(tx.now()), user, kind, payload, state)
+    store::insert(tx, (user.environment, user.id), kind, payload, state)
+}
+
+/// Writes a job about somebody who may be gone by now.
+///
+/// # Errors
+/// The database refuses.
+pub fn enqueue_about(tx: &Tx, environment: EnvironmentId, user: UserId, kind: Kind, payload: &Value) -> Result<()> {
+    store::insert(tx, (environment, user), kind, payload, State::Queued)
 }
 
 /// Takes up to `limit` due jobs of these kinds for [`LEASE`]; nobody else gets them meanwhile.
@@ -164,6 +177,14 @@ pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome) -> Result<()> {
         Outcome::Retry(words) if job.attempts >= ATTEMPTS => store::give_up(tx, job, words),
         Outcome::Retry(words) => store::retry(tx, job, tx.now() + backoff(job.attempts), words),
     }
+}
+
+/// Queues a job of a kind again that was given up, or all of them; says how many.
+///
+/// # Errors
+/// The database refuses.
+pub fn queue_again(tx: &Tx, kind: Kind, id: Option<JobId>) -> Result<usize> {
+    store::queue_again(tx, kind, id)
 }
 
 /// The job with that id.

@@ -3,38 +3,43 @@
 use serde_json::{Value, json};
 
 use super::{Job, JobId, Kind, Payload, State};
+use crate::apps::EnvironmentId;
 use crate::clock::Timestamp;
 use crate::db::{Row, Tx, params};
 use crate::error::Result;
 use crate::field::restore;
-use crate::users::User;
+use crate::random;
+use crate::users::UserId;
 
 const JOB: &str = "SELECT id, user_id, kind, payload, state, attempts, created_at, failure FROM outbox";
 
-pub(super) fn insert(tx: &Tx, id: JobId, user: &User, kind: Kind, payload: &Value, state: State) -> Result<()> {
+pub(super) fn insert(
+    tx: &Tx,
+    (environment, user): (EnvironmentId, UserId),
+    kind: Kind,
+    payload: &Value,
+    state: State,
+) -> Result<()> {
+    let id = JobId(random::sequential_uuid(tx.now()));
     let payload = tx.vault().seal(id.0.as_bytes(), payload.to_string().as_bytes());
     tx.add(
         "outbox (id, environment_id, user_id, kind, payload, state, attempts, created_at, due_at)",
-        params![
-            id,
-            user.environment,
-            user.id,
-            kind,
-            payload,
-            state,
-            0,
-            tx.now(),
-            (state == State::Queued).then(|| tx.now()),
-        ],
+        params![id, environment, user, kind, payload, state, 0, tx.now(), (state == State::Queued).then(|| tx.now()),],
     )
 }
 
 pub(super) fn due(tx: &Tx, kind: Kind, limit: i64) -> Result<Vec<Job>> {
+    let turn = if kind.is_in_order() { FIRST } else { "" };
     let sql = format!(
-        "{JOB} WHERE due_at <= $1 AND (leased_until IS NULL OR leased_until <= $1) AND kind = $2 ORDER BY due_at LIMIT $3"
+        "{JOB} WHERE due_at <= $1 AND (leased_until IS NULL OR leased_until <= $1) AND kind = $2{turn} \
+         ORDER BY due_at LIMIT $3"
     );
     tx.query(&sql, params![tx.now(), kind, limit])?.iter().map(|row| read(tx, row)).collect()
 }
+
+/// No older one of the same kind and user is unfinished.
+const FIRST: &str = " AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.user_id = outbox.user_id AND o.kind = outbox.kind \
+     AND o.due_at IS NOT NULL AND o.id < outbox.id)";
 
 /// `true` for the one worker who got it.
 pub(super) fn lease(tx: &Tx, job: &Job, until: Timestamp) -> Result<bool> {
@@ -70,8 +75,23 @@ pub(super) fn retry(tx: &Tx, job: &Job, due_at: Timestamp, failure: &str) -> Res
     tx.run(&sql, params![due_at, failure, job.id, job.attempts])
 }
 
+pub(super) fn queue_again(tx: &Tx, kind: Kind, id: Option<JobId>) -> Result<usize> {
+    const AGAIN: &str = "UPDATE outbox SET state = 'queued', attempts = 0, due_at = $1, finished_at = NULL \
+         WHERE state = 'failed' AND kind = $2";
+    match id {
+        Some(id) => tx.execute(&format!("{AGAIN} AND id = $3"), params![tx.now(), kind, id]),
+        None => tx.execute(AGAIN, params![tx.now(), kind]),
+    }
+}
+
 pub(super) fn by_id(tx: &Tx, id: JobId) -> Result<Option<Job>> {
     tx.query_opt(&format!("{JOB} WHERE id = $1"), params![id])?.map(|row| read(tx, &row)).transpose()
+}
+
+/// The newest jobs of a kind in a state, newest first.
+pub fn newest_in(tx: &Tx, kind: Kind, state: State, limit: i64) -> Result<Vec<Job>> {
+    let sql = format!("{JOB} WHERE kind = $1 AND state = $2 ORDER BY created_at DESC, id LIMIT $3");
+    tx.query(&sql, params![kind, state, limit])?.iter().map(|row| read(tx, row)).collect()
 }
 
 /// The newest jobs of a kind, newest first.

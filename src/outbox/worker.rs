@@ -5,7 +5,7 @@
 //! when a worker dies. Knows no SQL and nothing of what is sent; the app spawns it.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -13,6 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 
 use super::{Job, Kind, Outcome};
+use crate::clock::Stopwatch;
 use crate::db::Store;
 use crate::error::{Error, Result};
 
@@ -52,6 +53,26 @@ impl Bell {
     /// Nothing more is to be begun.
     pub fn close(&self) {
         self.0.send_replace(true);
+    }
+}
+
+/// That there was nothing of a kind at all a moment ago: a server that does not use it must not read for every write.
+#[derive(Default)]
+pub struct Quiet(Mutex<Option<Stopwatch>>);
+
+impl Quiet {
+    /// How long to believe it.
+    const LASTS: Duration = Duration::from_millis(900);
+
+    /// Whether it is believed now.
+    pub fn is_on(&self) -> bool {
+        let since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        since.is_some_and(|since| since.elapsed() < Self::LASTS)
+    }
+
+    /// Notes whether it is so.
+    pub fn set(&self, quiet: bool) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = quiet.then(Stopwatch::start);
     }
 }
 

@@ -11,8 +11,6 @@ mod store;
 pub(crate) use store::mark_email_verified;
 pub use store::{any_by_id, newest, newest_created_at};
 
-use serde_json::json;
-
 use crate::apps::EnvironmentId;
 use crate::audit::{self, Action};
 use crate::caller::{Actor, Caller, Name, Origin, Target, not_yours};
@@ -21,7 +19,6 @@ use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
 use crate::field::wire;
 use crate::links::{self, Links};
-use crate::outbox::{self, Kind};
 use crate::random;
 use crate::tenants::TenantId;
 use crate::tokens;
@@ -238,7 +235,7 @@ pub fn update_by_email(tx: &Tx, caller: &Caller, change: Person, if_match: &IfMa
     Ok(user)
 }
 
-/// Changes a user by id. `test` goes to the billing sync with the change: whether it uses Stripe's test mode.
+/// Changes a user by id.
 ///
 /// A change of mailbox ends the links to the old one and, unless it is the person's own doing, their sessions. Who had
 /// not followed their link yet is sent one to the new mailbox: they have no other way in.
@@ -250,7 +247,6 @@ pub fn update(
     caller: &Caller,
     target: Target,
     change: Person,
-    test: Option<bool>,
     if_match: &IfMatch,
     links: &Links,
 ) -> Result<User> {
@@ -266,9 +262,6 @@ pub fn update(
         if before.email_verified_at.is_none() && links::may_send(tx, id)? {
             links::send(tx, links, &user)?;
         }
-    }
-    if let Some(test) = test {
-        outbox::enqueue(tx, &user, Kind::BillingSync, &json!({ "test": test }))?;
     }
     Ok(user)
 }

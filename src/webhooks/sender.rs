@@ -14,7 +14,7 @@ use crate::clock::{Stopwatch, Timestamp};
 use crate::db::Store;
 use crate::error::{Error, Result};
 use crate::outbound::Client;
-use crate::outbox::worker::Work;
+use crate::outbox::worker::{Quiet, Work};
 
 /// How long an endpoint may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -23,8 +23,6 @@ const WORDS: usize = 256;
 /// How many messages are on their way to one endpoint at once, and to one that failed the last time.
 const PLACES: usize = 8;
 const PLACES_AFTER_FAILURE: usize = 1;
-/// How long to believe that there is no endpoint at all.
-const QUIET: Duration = Duration::from_millis(900);
 
 /// Takes an event back to what it was on a date, by the version files; `None` if there was no such event.
 pub type Lower = fn(date: &str, event: Value) -> Option<Value>;
@@ -36,7 +34,7 @@ pub struct Sender<N> {
     /// Hears how each try went.
     noted: N,
     load: Mutex<HashMap<EndpointId, Load>>,
-    quiet: Mutex<Option<Stopwatch>>,
+    quiet: Quiet,
 }
 
 /// What this server knows of an endpoint.
@@ -49,17 +47,11 @@ struct Load {
 impl<N> Sender<N> {
     /// Sends by `client`, in the shapes that `lower` gives.
     pub fn new(client: Client, lower: Lower, noted: N) -> Sender<N> {
-        Sender { client, lower, noted, load: Mutex::default(), quiet: Mutex::default() }
+        Sender { client, lower, noted, load: Mutex::default(), quiet: Quiet::default() }
     }
 
     fn load(&self) -> MutexGuard<'_, HashMap<EndpointId, Load>> {
         self.load.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether there was no endpoint a moment ago: a server without any must not read for every write.
-    fn is_quiet(&self) -> bool {
-        let quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
-        quiet.is_some_and(|since| since.elapsed() < QUIET)
     }
 
     /// How many places each of these endpoints gets, of `free` ones: an even share, and little for one that fails.
@@ -115,12 +107,11 @@ impl<N: Fn(&'static str) + Send + Sync> Work for Sender<N> {
     const AT_ONCE: usize = 64;
 
     async fn take(&self, store: &Store, free: usize) -> Result<Vec<Job>> {
-        if self.is_quiet() {
+        if self.quiet.is_on() {
             return Ok(Vec::new());
         }
-        let since = Stopwatch::start();
         let (mut endpoints, any) = store.read(due).await?;
-        *self.quiet.lock().unwrap_or_else(PoisonError::into_inner) = (!any).then_some(since);
+        self.quiet.set(!any);
         if !endpoints.is_empty() {
             let turn = usize::from(crate::random::bytes::<1>()[0]) % endpoints.len();
             endpoints.rotate_left(turn);

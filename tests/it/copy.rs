@@ -13,9 +13,10 @@ use crate::cluster::on_postgres;
 use crate::harness::{Folder, jane, john, reveals};
 use crate::idempotency::create;
 use crate::program::{Program, call, raw, usher};
+use crate::receiver::Receiver;
 
 /// Every table that is copied.
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 17] = [
     "apps",
     "environments",
     "tenants",
@@ -31,6 +32,8 @@ const TABLES: [&str; 15] = [
     "deliveries",
     "delivery_attempts",
     "audit_seals",
+    "billing_accounts",
+    "billing_customers",
 ];
 
 /// The file of a name in a folder, as a database.
@@ -141,6 +144,19 @@ impl Source {
         assert_eq!(status, 200);
         run(&["user", "freeze", "john@doe.com"]);
         let place = ["--app", &server.client_id, "--environment", "sandbox"];
+        let stripe = Receiver::start();
+        stripe.answers(|_| crate::receiver::answer(200, r#"{"id":"cus_1"}"#));
+        std::fs::write(server.folder.0.join("stripe-key"), "sk_test_1").unwrap();
+        let at = format!("http://127.0.0.1:{}", stripe.port);
+        let connect = ["billing", "connect", "--mode", "test", "--stripe-key-file", "stripe-key", "--url", &at];
+        run(&[&connect[..], &place[..]].concat());
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        let name = json!({"user": {"name": "Jäne"}});
+        assert_eq!(server.call_as(token["accessToken"].as_str().unwrap(), "PUT", "/v1/users/me", &name).0, 200);
+        stripe.wait_for(1);
+        while run(&["billing", "list"])["waiting"] != 0 {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
         let webhook = run(&[&["webhook", "create", "http://127.0.0.1:9/"], &place[..]].concat());
         let webhook = webhook["id"].as_str().unwrap();
         run(&["webhook", "test", webhook]);

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use usher::apps::Kind;
+use usher::billing::Mode;
 use usher::caller::Target;
 use usher::keys::{Access, NewKey};
 use usher::users::{self, Status};
@@ -175,25 +176,30 @@ async fn every_wrong_value_is_400_in_the_envelope_and_changes_nothing() {
 
 #[tokio::test]
 async fn test_is_taken_from_query_or_body_and_becomes_a_job() {
-    let (app, id) = app_with_jane().await;
-    let server = app.server().await;
+    let app = TestApp::new().await;
+    for mode in [Mode::Test, Mode::Live] {
+        app.connect_billing(Kind::Live, mode, "http://127.0.0.1:9").await;
+    }
+    let id = app.partner_in(Kind::Live, None).await.post("/users/create", jane()).await.ok().id().to_owned();
+    let server = app.server_in(Kind::Live, Access::Write).await;
     let path = format!("/v1/users/{id}");
     let jobs = || async {
         app.store().read(|tx| usher::outbox::newest(tx, usher::outbox::Kind::BillingSync, 9)).await.unwrap()
     };
     server.put(&path, json!({"user": {}})).await.ok();
-    assert_eq!(jobs().await.len(), 0);
+    assert_eq!(jobs().await.len(), 1, "she is new");
+    app.advance(std::time::Duration::from_secs(1));
     server.put(&format!("{path}?test=true"), json!({"user": {"name": "a"}})).await.ok();
     app.advance(std::time::Duration::from_secs(1));
     server.put(&path, json!({"user": {"name": "b"}, "test": false})).await.ok();
-    let told: Vec<_> = jobs().await.iter().map(|job| job.payload.as_ref().unwrap().0.get("test").cloned()).collect();
-    assert_eq!(told, [Some(json!(false)), Some(json!(true))]);
+    let told: Vec<_> = jobs().await.iter().map(|job| job.payload.as_ref().unwrap().0.get("mode").cloned()).collect();
+    assert_eq!(told, [Some(json!("live")), Some(json!("test")), Some(json!("live"))]);
     for query in ["?test=1", "?test=", "?test=TRUE", "?test"] {
         assert_eq!(server.put(&format!("{path}{query}"), json!({"user": {}})).await.status, 400, "{query}");
     }
     assert_eq!(server.put(&format!("{path}?test=true"), json!({"user": {}, "test": false})).await.status, 400);
     assert_eq!(server.put(&format!("{path}?test=true"), json!({"user": {"name": 1}})).await.status, 400);
-    assert_eq!(jobs().await.len(), 2, "a refused change leaves no job");
+    assert_eq!(jobs().await.len(), 3, "a refused change leaves no job");
 }
 
 #[tokio::test]

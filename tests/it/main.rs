@@ -17,6 +17,7 @@ mod receiver;
 
 mod audit;
 mod backup;
+mod billing;
 mod chain;
 mod cli;
 mod copy;

@@ -44,9 +44,10 @@ pub async fn update(
 ) -> Result<Response> {
     let (target, caller): (Target, Caller) = (target.parse()?, app.caller);
     let (change, test) = read(&body, query.test.as_deref(), &caller.context(api.store.clock().now()))?;
+    let caller = Caller { test, ..caller };
     let (links, if_match) = (api.links.clone(), guard.if_match.clone());
     let operation = move |tx: &Tx| {
-        let user = users::update(tx, &caller, target, change.clone(), test, &if_match, &links)?;
+        let user = users::update(tx, &caller, target, change.clone(), &if_match, &links)?;
         Ok((done("User updated", &Value::Null), user))
     };
     guard.run(&api, caller, "", body, operation).await

@@ -1,0 +1,271 @@
+//! Billing: users are customers at Stripe, kept in step with their names, addresses, numbers and languages.
+//!
+//! A change queues a job in its own transaction; a worker tells Stripe ([`stripe`]). Nothing of health leaves here.
+
+pub mod signature;
+mod store;
+pub mod stripe;
+
+pub use store::{accounts, any_account, by_id, customer, forget_customer, note_customer};
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use url::Url;
+
+use crate::apps::{self, Environment, EnvironmentId};
+use crate::audit::Action;
+use crate::clock::Timestamp;
+use crate::db::{Tx, id_type, words};
+use crate::error::{Error, Result};
+use crate::outbox::{self, JobId};
+use crate::secret::Secret;
+use crate::users::{Person, Phone, User, UserId};
+
+id_type!(
+    /// A Stripe account that an environment is connected to.
+    AccountId
+);
+
+words! {
+    /// The two halves of a Stripe account.
+    #[derive(Hash, serde::Deserialize, clap::ValueEnum)]
+    pub enum Mode {
+        /// For trying out.
+        Test = "test",
+        /// Where money moves.
+        Live = "live",
+    }
+}
+
+/// Where Stripe is.
+pub const STRIPE: &str = "https://api.stripe.com";
+
+/// A connected account.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Its id, which its webhook's address ends with.
+    pub id: AccountId,
+    /// The environment whose users are its customers.
+    pub environment: EnvironmentId,
+    /// Test or live.
+    pub mode: Mode,
+    /// What it is reached with.
+    pub settings: Settings,
+    /// Since when.
+    pub created_at: Timestamp,
+}
+
+/// What an account is reached with. Stored sealed.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Settings {
+    key: String,
+    webhook_secret: Option<String>,
+    url: String,
+}
+
+crate::secret::redacted!(Settings);
+
+impl Settings {
+    /// Puts them together; `url` is Stripe's own address, but for tests.
+    ///
+    /// # Errors
+    /// The key is of the other mode, or the address is none.
+    pub fn new(mode: Mode, key: &Secret, webhook_secret: Option<&Secret>, url: &str) -> Result<Settings> {
+        let other = if mode == Mode::Test { "_live_" } else { "_test_" };
+        if !key.expose().starts_with(['s', 'r']) || key.expose().contains(other) {
+            return Err(Error::operator(format!(
+                "this is not a secret key of {0} mode; Stripe's look like sk_{0}_… or rk_{0}_….",
+                mode.as_str()
+            )));
+        }
+        let sound = Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "https" | "http") && url.has_host());
+        if !sound {
+            return Err(Error::operator("the address must be an https:// (or http://) one."));
+        }
+        Ok(Settings {
+            key: key.expose().to_owned(),
+            webhook_secret: webhook_secret.map(|secret| secret.expose().to_owned()),
+            url: url.trim_end_matches('/').to_owned(),
+        })
+    }
+
+    /// Where the account is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Whether Stripe can tell us of customers that were deleted there.
+    pub fn hears(&self) -> bool {
+        self.webhook_secret.is_some()
+    }
+}
+
+/// Connects an environment, in place of the account before, if there was one.
+///
+/// # Errors
+/// A sandbox, which never reaches live mode.
+pub fn connect(tx: &Tx, environment: &Environment, mode: Mode, settings: &Settings) -> Result<Account> {
+    if environment.kind == apps::Kind::Sandbox && mode == Mode::Live {
+        return Err(Error::operator("a sandbox is connected in test mode only."));
+    }
+    let before = store::of(tx, environment.id, mode)?;
+    let account = Account {
+        id: before.as_ref().map_or_else(|| AccountId::ordered(tx.now()), |before| before.id),
+        environment: environment.id,
+        mode,
+        settings: settings.clone(),
+        created_at: before.as_ref().map_or(tx.now(), |before| before.created_at),
+    };
+    if before.is_some() {
+        store::update(tx, &account)?;
+    } else {
+        store::insert(tx, &account)?;
+    }
+    Ok(account)
+}
+
+/// Disconnects an account. What is queued for it fails; customers stay as they are at Stripe.
+///
+/// # Errors
+/// There is no such account.
+pub fn disconnect(tx: &Tx, id: AccountId) -> Result<()> {
+    match store::remove(tx, id)? {
+        0 => Err(Error::operator(format!("there is no account {id}. `usher billing list` shows those that exist."))),
+        _ => Ok(()),
+    }
+}
+
+/// What Stripe knows of a user.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity(Vec<(String, String)>);
+
+crate::secret::redacted!(Identity);
+
+impl Identity {
+    /// The parameters of a customer. An empty one takes away what was there.
+    fn of(person: &Person) -> Identity {
+        let profile = &person.profile;
+        let parts = [&profile.given_name, &profile.family_name].into_iter().flatten().map(|part| part.0.as_str());
+        let name = profile.name.as_ref().map_or_else(|| parts.collect::<Vec<_>>().join(" "), |name| name.0.clone());
+        let language = profile.language.as_ref().map(|language| language.0.clone()).unwrap_or_default();
+        let mut parameters = vec![
+            ("name".to_owned(), name),
+            ("email".to_owned(), person.email.as_ref().map(|email| email.address().to_owned()).unwrap_or_default()),
+            (
+                "phone".to_owned(),
+                person.phone.as_ref().map(|phone| Phone::number(phone).to_owned()).unwrap_or_default(),
+            ),
+            ("metadata[usher_language]".to_owned(), language.clone()),
+        ];
+        if is_locale(&language) {
+            parameters.push(("preferred_locales[0]".to_owned(), language));
+        }
+        Identity(parameters)
+    }
+
+    /// The parameters, with Usher's ids.
+    fn with_ids(mut self, user: &User, environment: &Environment) -> Identity {
+        let ids = [
+            ("user_id", user.id.to_string()),
+            ("tenant_id", user.tenant.map(|id| id.to_string()).unwrap_or_default()),
+            ("app_id", environment.app.to_string()),
+            ("environment", environment.kind.as_str().to_owned()),
+        ];
+        self.0.extend(ids.map(|(name, value)| (format!("metadata[usher_{name}]"), value)));
+        self
+    }
+}
+
+/// Whether a language is written as locales are (RFC 5646, as far as Stripe takes them).
+fn is_locale(language: &str) -> bool {
+    let mut parts = language.split('-');
+    parts.next().is_some_and(|first| matches!(first.len(), 2 | 3) && first.bytes().all(|b| b.is_ascii_alphabetic()))
+        && parts.all(|part| (2..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()))
+}
+
+/// What is to be done at Stripe. The data of a job.
+#[derive(Serialize, Deserialize)]
+struct Task {
+    environment: uuid::Uuid,
+    mode: Mode,
+    /// What a customer is to be; they are deleted if `None`.
+    identity: Option<Identity>,
+    /// Which customer, if that was known when the job was made.
+    customer: Option<String>,
+}
+
+/// Queues what Stripe is to know of a change, in the change's transaction. `test` is what the change said about the mode.
+///
+/// # Errors
+/// The database refuses.
+pub fn announce(tx: &Tx, action: Action, user: &User, before: &Person, test: Option<bool>) -> Result<()> {
+    let modes = store::connected(tx, user.environment)?;
+    if modes.is_empty() {
+        return Ok(());
+    }
+    match action {
+        Action::UserErased => erase(tx, user.environment, user.id),
+        Action::UserCreated | Action::UserUpdated => {
+            let identity = Identity::of(&user.person);
+            let environment = apps::by_id(tx, user.environment)?;
+            let mode = mode_of(&environment, test);
+            let changed = action == Action::UserCreated || identity != Identity::of(before);
+            if !changed || !modes.contains(&mode) {
+                return Ok(());
+            }
+            let identity = Some(identity.with_ids(user, &environment));
+            let task = Task { environment: user.environment.0, mode, identity, customer: None };
+            outbox::enqueue(tx, user, outbox::Kind::BillingSync, &json!(task))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Queues the end of who a user was at Stripe.
+fn erase(tx: &Tx, environment: EnvironmentId, user: UserId) -> Result<()> {
+    for (mode, customer) in store::customers(tx, user)? {
+        let task = Task { environment: environment.0, mode, identity: None, customer: Some(customer) };
+        outbox::enqueue_about(tx, environment, user, outbox::Kind::BillingSync, &json!(task))?;
+    }
+    store::forget_user(tx, user)
+}
+
+/// Which half of the account a change is for: a sandbox has the test half only; else as the change says; else by the
+/// app's name, as the directory API has it (contract C1).
+fn mode_of(environment: &Environment, test: Option<bool>) -> Mode {
+    let name = environment.app_name.trim().to_lowercase();
+    let by_name = ["dev", "staging", "local"].iter().any(|end| name.ends_with(end));
+    if environment.kind == apps::Kind::Sandbox || test.unwrap_or(by_name) { Mode::Test } else { Mode::Live }
+}
+
+/// Queues a job again that was given up, or all of them; says how many.
+///
+/// # Errors
+/// The database refuses.
+pub fn retry(tx: &Tx, id: Option<JobId>) -> Result<usize> {
+    outbox::queue_again(tx, outbox::Kind::BillingSync, id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_language_is_a_locale_if_it_is_written_like_one() {
+        for good in ["en", "US", "pt-BR", "zh-Hant-TW", "ast"] {
+            assert!(is_locale(good), "{good}");
+        }
+        for bad in ["", "english", "e", "en_US", "en-", "en US", "é"] {
+            assert!(!is_locale(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_key_of_the_other_mode_is_refused() {
+        let settings = |mode, key: &str| Settings::new(mode, &Secret::new(key), None, STRIPE).is_ok();
+        assert!(settings(Mode::Test, "sk_test_1") && settings(Mode::Live, "rk_live_1"));
+        assert!(
+            !settings(Mode::Test, "sk_live_1") && !settings(Mode::Live, "sk_test_1") && !settings(Mode::Live, "pk")
+        );
+    }
+}

@@ -1,0 +1,120 @@
+//! The SQL of billing.
+
+use super::{Account, AccountId, Mode, Settings};
+use crate::apps::EnvironmentId;
+use crate::db::{Row, Tx, id_type, params};
+use crate::error::{Error, Result};
+use crate::field::restore;
+use crate::users::UserId;
+
+id_type!(
+    /// A row of `billing_customers`.
+    RowId
+);
+
+const ACCOUNT: &str = "SELECT id, environment_id, mode, settings, created_at FROM billing_accounts";
+
+pub(super) fn insert(tx: &Tx, account: &Account) -> Result<()> {
+    tx.forget_remembered();
+    tx.add(
+        "billing_accounts (id, environment_id, mode, settings, created_at)",
+        params![account.id, account.environment, account.mode, seal(tx, account)?, account.created_at],
+    )
+}
+
+pub(super) fn update(tx: &Tx, account: &Account) -> Result<()> {
+    tx.run("UPDATE billing_accounts SET settings = $1 WHERE id = $2", params![seal(tx, account)?, account.id])
+}
+
+pub(super) fn remove(tx: &Tx, id: AccountId) -> Result<usize> {
+    tx.forget_remembered();
+    tx.execute("DELETE FROM billing_accounts WHERE id = $1", params![id])
+}
+
+/// Which modes an environment is connected in. Asked at every change, so the answer may be a moment old.
+pub(super) fn connected(tx: &Tx, environment: EnvironmentId) -> Result<Vec<Mode>> {
+    let sql = "SELECT mode FROM billing_accounts WHERE environment_id = $1";
+    tx.query_remembered(sql, params![environment])?.iter().map(|row| row.get(0)).collect()
+}
+
+/// The account of an environment in a mode.
+pub(super) fn of(tx: &Tx, environment: EnvironmentId, mode: Mode) -> Result<Option<Account>> {
+    let sql = format!("{ACCOUNT} WHERE environment_id = $1 AND mode = $2");
+    tx.query_opt(&sql, params![environment, mode])?.map(|row| read(tx, &row)).transpose()
+}
+
+/// The account of that id.
+///
+/// # Errors
+/// The database does not answer.
+pub fn by_id(tx: &Tx, id: AccountId) -> Result<Option<Account>> {
+    tx.query_opt(&format!("{ACCOUNT} WHERE id = $1"), params![id])?.map(|row| read(tx, &row)).transpose()
+}
+
+/// Every account, oldest first.
+///
+/// # Errors
+/// The database does not answer.
+pub fn accounts(tx: &Tx) -> Result<Vec<Account>> {
+    tx.query(&format!("{ACCOUNT} ORDER BY created_at, id"), params![])?.iter().map(|row| read(tx, row)).collect()
+}
+
+/// Whether any environment is connected.
+///
+/// # Errors
+/// The database does not answer.
+pub fn any_account(tx: &Tx) -> Result<bool> {
+    Ok(tx.query_opt("SELECT 1 FROM billing_accounts LIMIT 1", params![])?.is_some())
+}
+
+/// Who a user is at Stripe.
+///
+/// # Errors
+/// The database does not answer.
+pub fn customer(tx: &Tx, user: UserId, mode: Mode) -> Result<Option<String>> {
+    let sql = "SELECT customer FROM billing_customers WHERE user_id = $1 AND mode = $2";
+    tx.query_opt(sql, params![user, mode])?.map(|row| row.get(0)).transpose()
+}
+
+pub(super) fn customers(tx: &Tx, user: UserId) -> Result<Vec<(Mode, String)>> {
+    let sql = "SELECT mode, customer FROM billing_customers WHERE user_id = $1";
+    tx.query(sql, params![user])?.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
+/// Notes who a user is at Stripe, in place of whom they were.
+///
+/// # Errors
+/// The database refuses.
+pub fn note_customer(tx: &Tx, environment: EnvironmentId, user: UserId, mode: Mode, customer: &str) -> Result<()> {
+    tx.run("DELETE FROM billing_customers WHERE user_id = $1 AND mode = $2", params![user, mode])?;
+    tx.add(
+        "billing_customers (id, environment_id, user_id, mode, customer, created_at)",
+        params![RowId::ordered(tx.now()), environment, user, mode, customer, tx.now()],
+    )
+}
+
+/// Forgets a customer that is gone at Stripe: the user's next change makes a new one.
+///
+/// # Errors
+/// The database refuses.
+pub fn forget_customer(tx: &Tx, account: &Account, customer: &str) -> Result<usize> {
+    tx.execute(
+        "DELETE FROM billing_customers WHERE customer = $1 AND environment_id = $2 AND mode = $3",
+        params![customer, account.environment, account.mode],
+    )
+}
+
+pub(super) fn forget_user(tx: &Tx, user: UserId) -> Result<()> {
+    tx.run("DELETE FROM billing_customers WHERE user_id = $1", params![user])
+}
+
+fn seal(tx: &Tx, account: &Account) -> Result<Vec<u8>> {
+    let json = serde_json::to_vec(&account.settings).map_err(Error::internal)?;
+    Ok(tx.vault().seal(account.id.0.as_bytes(), &json))
+}
+
+fn read(tx: &Tx, row: &Row) -> Result<Account> {
+    let id: AccountId = row.get(0)?;
+    let settings: Settings = restore(&tx.vault().open(id.0.as_bytes(), &row.get::<Vec<u8>>(3)?)?)?;
+    Ok(Account { id, environment: row.get(1)?, mode: row.get(2)?, settings, created_at: row.get(4)? })
+}

@@ -1,0 +1,155 @@
+//! `usher billing`
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::{Common, or_dash};
+use crate::apps::{self, AppId};
+use crate::billing::{self, Account, AccountId, Mode, Settings};
+use crate::config::secret;
+use crate::db::{IfMissing, Tx};
+use crate::error::{Error, Result};
+use crate::outbox::{self, Job, JobId, Kind, State};
+
+#[derive(Subcommand)]
+pub enum Billing {
+    /// Make the users of an environment customers at Stripe, from their next change on
+    #[command(
+        after_help = "Example:\n  usher billing connect --app CLIENT_ID --environment live --mode live --stripe-key-file /run/secrets/stripe-key --webhook-secret-file /run/secrets/stripe-webhook"
+    )]
+    Connect {
+        /// The app's client id
+        #[arg(long, value_name = "CLIENT_ID")]
+        app: AppId,
+        /// Sandbox or live
+        #[arg(long)]
+        environment: apps::Kind,
+        /// Which half of the Stripe account; a sandbox has the test half only
+        #[arg(long)]
+        mode: Mode,
+        /// A file that holds the secret key, sk_… or rk_…
+        #[arg(long, value_name = "FILE")]
+        stripe_key_file: PathBuf,
+        /// A file that holds the secret of Stripe's webhook to this server, whsec_…
+        #[arg(long, value_name = "FILE")]
+        webhook_secret_file: Option<PathBuf>,
+        /// Where Stripe is
+        #[arg(long, value_name = "URL", default_value = billing::STRIPE)]
+        url: String,
+    },
+    /// Disconnect an account; customers stay as they are at Stripe
+    #[command(after_help = "Example:\n  usher billing disconnect 0199d3a2-…")]
+    Disconnect {
+        /// The account's id
+        id: AccountId,
+    },
+    /// List the connected accounts, and how much waits or has failed
+    #[command(after_help = "Example:\n  usher billing list")]
+    List,
+    /// List what was given up, newest first
+    #[command(after_help = "Example:\n  usher billing failures --limit 5")]
+    Failures {
+        /// How many at the most
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+        limit: i64,
+    },
+    /// Try again what was given up: one job, or all
+    #[command(after_help = "Examples:\n  usher billing retry 0199d3a2-…\n  usher billing retry --all")]
+    Retry {
+        /// The job's id
+        #[arg(required_unless_present = "all")]
+        id: Option<JobId>,
+        /// Everything that was given up
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
+    },
+}
+
+impl Billing {
+    pub async fn run(self, common: &Common) -> Result<()> {
+        let store = common.open(IfMissing::Refuse).await?;
+        match self {
+            Billing::Connect { app, environment, mode, stripe_key_file, webhook_secret_file, url } => {
+                let key = secret("stripe-key", None, Some(&stripe_key_file))?
+                    .ok_or_else(|| Error::operator("the secret key is missing."))?;
+                let webhook = secret("webhook-secret", None, webhook_secret_file.as_deref())?;
+                let settings = Settings::new(mode, &key, webhook.as_ref(), &url)?;
+                let connect =
+                    move |tx: &Tx| billing::connect(tx, &apps::environment(tx, app, environment)?, mode, &settings);
+                let account = store.write(connect).await?;
+                let path = format!("/webhooks/stripe/{}", account.id);
+                common.say(
+                    &json!({"id": account.id, "webhookPath": path}),
+                    &format!("Connected as {}. Let Stripe send customer.deleted to {path} of this server.", account.id),
+                );
+            }
+            Billing::Disconnect { id } => {
+                store.write(move |tx| billing::disconnect(tx, id)).await?;
+                common.say(&json!({"id": id, "connected": false}), "Disconnected.");
+            }
+            Billing::List => {
+                let read = |tx: &Tx| {
+                    let accounts = billing::accounts(tx)?.into_iter();
+                    let accounts: Vec<(Account, _)> = accounts
+                        .map(|account| Ok((account.clone(), apps::by_id(tx, account.environment)?)))
+                        .collect::<Result<_>>()?;
+                    let count = |state| outbox::backlog(tx, Kind::BillingSync, state);
+                    Ok((accounts, count(State::Queued)?, count(State::Failed)?))
+                };
+                let (accounts, (waiting, since), (failed, _)) = store.scan(read).await?;
+                let json: Vec<Value> = accounts.iter().map(|(account, environment)| json!({
+                    "id": account.id, "clientId": environment.app, "environment": environment.kind, "mode": account.mode,
+                    "url": account.settings.url(), "hearsOfDeletions": account.settings.hears(),
+                    "createdAt": account.created_at,
+                })).collect();
+                let rows = accounts
+                    .iter()
+                    .map(|(account, environment)| {
+                        vec![
+                            account.id.to_string(),
+                            environment.app_name.clone(),
+                            environment.kind.as_str().to_owned(),
+                            account.mode.as_str().to_owned(),
+                            account.settings.url().to_owned(),
+                        ]
+                    })
+                    .collect();
+                let json = json!({"accounts": json, "waiting": waiting, "waitingSince": since, "failed": failed});
+                let head = ["ID", "APP", "ENVIRONMENT", "MODE", "ADDRESS"];
+                common.show(&json, &head, rows, "No account is connected. `usher billing connect` connects one.");
+                if !common.json {
+                    super::print(&format!("\n{waiting} waiting (since {}), {failed} failed.", or_dash(since)));
+                }
+            }
+            Billing::Failures { limit } => {
+                let jobs = store.read(move |tx| outbox::newest_in(tx, Kind::BillingSync, State::Failed, limit)).await?;
+                let json: Vec<Value> = jobs
+                    .iter()
+                    .map(|job| {
+                        json!({
+                            "id": job.id, "userId": job.user, "createdAt": job.created_at, "attempts": job.attempts,
+                            "failure": job.failure,
+                        })
+                    })
+                    .collect();
+                let row = |job: &Job| {
+                    vec![
+                        job.id.to_string(),
+                        job.user.to_string(),
+                        job.created_at.to_string(),
+                        or_dash(job.failure.as_ref()),
+                    ]
+                };
+                let rows = jobs.iter().map(row).collect();
+                common.show(&json!(json), &["ID", "USER", "CREATED", "LAST FAILURE"], rows, "Nothing was given up.");
+            }
+            Billing::Retry { id, all: _ } => {
+                let count = store.write(move |tx| billing::retry(tx, id)).await?;
+                common.say(&json!({"queued": count}), &format!("{count} queued again."));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,406 @@
+//! Billing: users are customers at Stripe. Against localstripe (`tests/peers`), and against a server that fails as told.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use url::form_urlencoded;
+use usher::apps::{self, Kind};
+use usher::audit::{self, Action};
+use usher::billing::{self, Account, Mode, Settings};
+use usher::caller::{Actor, Origin};
+use usher::db::Tx;
+use usher::outbox::{self, Job, State, worker};
+use usher::secret::Secret;
+use usher::users::{self, UserId};
+
+use crate::harness::{Folder, TestApp, jane, john, skip};
+use crate::idempotency::{CREATE, UPDATE};
+use crate::program::{Program, call, raw};
+use crate::receiver::{Message, Receiver, answer};
+
+impl TestApp {
+    pub async fn connect_billing(&self, kind: Kind, mode: Mode, url: &str) -> Account {
+        let (app, url) = (self.client_id, url.to_owned());
+        let connect = move |tx: &Tx| {
+            let key = Secret::new(format!("sk_{}_123456", mode.as_str()));
+            let settings = Settings::new(mode, &key, Some(&Secret::new("whsec_stripe")), &url)?;
+            billing::connect(tx, &apps::environment(tx, app, kind)?, mode, &settings)
+        };
+        self.store().write(connect).await.unwrap()
+    }
+
+    fn bill(&self) {
+        let api = self.app.api();
+        tokio::spawn(worker::run(api.store.clone(), api.outbox.clone(), usher::app::billing_sender(api)));
+    }
+
+    /// The jobs, oldest first, once they are as wanted.
+    async fn billed(&self, wanted: impl Fn(&[Job]) -> bool) -> Vec<Job> {
+        for _ in 0..2000 {
+            let mut jobs = self.store().read(|tx| outbox::newest(tx, outbox::Kind::BillingSync, 100)).await.unwrap();
+            jobs.sort_by_key(|job| job.id.0);
+            if wanted(&jobs) {
+                return jobs;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("this did not come about");
+    }
+
+    async fn customer(&self, id: &str, mode: Mode) -> Option<String> {
+        let id: UserId = id.parse().unwrap();
+        self.store().read(move |tx| billing::customer(tx, id, mode)).await.unwrap()
+    }
+
+    async fn erased(&self, id: &str) {
+        let id: UserId = id.parse().unwrap();
+        let erase = move |tx: &Tx| {
+            let user = users::any_by_id(tx, id)?.unwrap();
+            audit::note(tx, Origin::of(Actor::Operator), Action::UserErased, &user, &user.person)
+        };
+        self.store().write(erase).await.unwrap();
+        self.app.api().outbox.wake();
+    }
+}
+
+fn all_done(jobs: &[Job]) -> bool {
+    !jobs.is_empty() && jobs.iter().all(|job| job.state == State::Sent)
+}
+
+/// The parameters of a form, sorted.
+fn form(message: &Message) -> Vec<(String, String)> {
+    let mut form: Vec<(String, String)> = form_urlencoded::parse(message.body.as_bytes()).into_owned().collect();
+    form.sort();
+    form
+}
+
+/// Answers as Stripe does; every new customer gets the next id.
+fn stripe() -> Receiver {
+    let receiver = Receiver::start();
+    let mut count = 0;
+    receiver.answers(move |message| {
+        count += usize::from(message.line == "POST /v1/customers");
+        answer(200, &json!({"id": format!("cus_{count}"), "object": "customer"}).to_string())
+    });
+    receiver
+}
+
+fn address(receiver: &Receiver) -> String {
+    format!("http://127.0.0.1:{}", receiver.port)
+}
+
+const REFUSED: &str = r#"{"error":{"type":"invalid_request_error","code":"email_invalid","param":"email","message":"Invalid email address: jane@doe.com"}}"#;
+
+#[tokio::test]
+async fn a_user_is_made_a_customer_and_kept_in_step_when_their_identity_changes_and_deleted_when_they_are_erased() {
+    let (app, stripe) = (TestApp::new().await, stripe());
+    app.connect_billing(Kind::Sandbox, Mode::Test, &address(&stripe)).await;
+    app.bill();
+    let (acme, server) = (app.partner("acme").await, app.server().await);
+    let id = acme.post(CREATE, jane()).await.ok().id().to_owned();
+    let tenant = app.user(&id).await.tenant.unwrap().to_string();
+    let made = &stripe.soon(1).await[0];
+    let expected = [
+        ("email", "jane@doe.com"),
+        ("metadata[usher_app_id]", &app.client_id.to_string()),
+        ("metadata[usher_environment]", "sandbox"),
+        ("metadata[usher_language]", ""),
+        ("metadata[usher_tenant_id]", &tenant),
+        ("metadata[usher_user_id]", &id),
+        ("name", "jane doe"),
+        ("phone", "1234567890"),
+    ];
+    let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!((made.line.as_str(), form(made)), ("POST /v1/customers", expected.to_vec()), "and nothing of health");
+    assert_eq!(made.header("authorization"), "Bearer sk_test_123456");
+    assert_eq!(made.header("stripe-version"), "2025-03-31.basil");
+    let jobs = app.billed(all_done).await;
+    assert_eq!(made.header("idempotency-key"), jobs[0].id.to_string());
+    assert_eq!(app.customer(&id, Mode::Test).await.as_deref(), Some("cus_1"));
+
+    acme.post(UPDATE, json!({"email": "jane@doe.com", "diabetes": 3})).await.ok();
+    server.put(&format!("/v1/users/{id}"), json!({"user": {"nickname": "J"}})).await.ok();
+    server.put(&format!("/v1/users/{id}"), json!({"user": {"language": "de", "given_name": "Janet"}})).await.ok();
+    let changed = &stripe.soon(2).await[1];
+    assert_eq!(changed.line, "POST /v1/customers/cus_1");
+    assert!(form(changed).contains(&("name".into(), "Janet doe".into())));
+    assert!(form(changed).contains(&("preferred_locales[0]".into(), "de".into())));
+    assert_ne!(changed.header("idempotency-key"), made.header("idempotency-key"));
+    app.billed(|jobs| jobs.len() == 2 && all_done(jobs)).await;
+
+    app.erased(&id).await;
+    assert_eq!(stripe.soon(3).await[2].line, "DELETE /v1/customers/cus_1");
+    let jobs = app.billed(|jobs| jobs.len() == 3 && all_done(jobs)).await;
+    assert_eq!(app.customer(&id, Mode::Test).await, None);
+    let kept: Vec<String> = jobs.iter().map(|job| job.payload.as_ref().unwrap().0.to_string()).collect();
+    assert_eq!(kept, vec![r#"{"to":null}"#; 3], "what was told is wiped once it is done");
+    let row = app.store().read(|tx| tx.query_opt("SELECT settings FROM billing_accounts", &[])).await.unwrap();
+    let stored: Vec<u8> = row.unwrap().get(0).unwrap();
+    assert!(!stored.windows(8).any(|window| window == b"sk_test_"), "keys are sealed");
+}
+
+#[tokio::test]
+async fn a_lost_answer_does_not_make_a_second_customer_and_what_fails_is_tried_again_or_seen() {
+    let (app, stripe) = (TestApp::new().await, stripe());
+    app.connect_billing(Kind::Sandbox, Mode::Test, &address(&stripe)).await;
+    app.bill();
+    // The answer is lost; the server is overloaded; our key is wrong; and then it works.
+    let mut times = 0;
+    stripe.answers(move |_| {
+        times += 1;
+        match times {
+            1 => String::new(),
+            2 => answer(429, "{}"),
+            3 => answer(500, "oops jane@doe.com"),
+            4 => answer(401, r#"{"error":{"type":"invalid_request_error"}}"#),
+            _ => answer(200, r#"{"id":"cus_7"}"#),
+        }
+    });
+    let id = app.partner("acme").await.post(CREATE, jane()).await.ok().id().to_owned();
+    for tried in 1..5 {
+        let jobs = app.billed(|jobs| jobs[0].attempts == tried && jobs[0].failure.is_some()).await;
+        stripe.soon(usize::try_from(tried).unwrap()).await;
+        assert!(!jobs[0].failure.as_ref().unwrap().contains("jane"), "{jobs:?}");
+        // The failure of the try before is there while the next one is under way.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        app.advance(Duration::from_mins(4));
+        app.app.api().outbox.wake();
+    }
+    app.billed(all_done).await;
+    let tries = stripe.got();
+    assert!(tries.iter().all(|one| one.header("idempotency-key") == tries[0].header("idempotency-key")));
+    assert!(tries.iter().all(|one| one.body == tries[0].body), "one key, one meaning");
+    assert_eq!(app.customer(&id, Mode::Test).await.as_deref(), Some("cus_7"));
+
+    stripe.answers(|_| answer(400, REFUSED));
+    let john = app.partner("acme").await.post(CREATE, john()).await.ok().id().to_owned();
+    let failed = app.billed(|jobs| jobs.iter().any(|job| job.state == State::Failed)).await.pop().unwrap();
+    assert_eq!(
+        failed.failure.as_deref(),
+        Some("HTTP 400: type invalid_request_error, code email_invalid, param email")
+    );
+    stripe.answers(|_| answer(200, r#"{"id":"cus_8"}"#));
+    assert_eq!(app.store().write(|tx| billing::retry(tx, None)).await.unwrap(), 1);
+    app.app.api().outbox.wake();
+    app.billed(all_done).await;
+    assert_eq!(app.customer(&john, Mode::Test).await.as_deref(), Some("cus_8"));
+}
+
+#[tokio::test]
+async fn a_customer_that_was_deleted_at_stripe_is_made_anew_and_one_that_is_gone_is_erased() {
+    let (app, stripe) = (TestApp::new().await, stripe());
+    app.connect_billing(Kind::Sandbox, Mode::Test, &address(&stripe)).await;
+    app.bill();
+    let id = app.partner("acme").await.post(CREATE, jane()).await.ok().id().to_owned();
+    app.billed(all_done).await;
+    let gone = |message: &Message| message.line.contains("/cus_1");
+    let made = r#"{"id":"cus_2"}"#;
+    stripe.answers(move |message| if gone(message) { answer(404, REFUSED) } else { answer(200, made) });
+    let change = json!({"user": {"name": "Janet Doe"}});
+    app.server().await.put(&format!("/v1/users/{id}"), change).await.ok();
+    app.billed(|jobs| jobs.len() == 2 && all_done(jobs)).await;
+    let lines: Vec<String> = stripe.got().iter().map(|message| message.line.clone()).collect();
+    assert_eq!(lines, ["POST /v1/customers", "POST /v1/customers/cus_1", "POST /v1/customers"]);
+    let keys: Vec<String> = stripe.got().iter().map(|message| message.header("idempotency-key").to_owned()).collect();
+    assert_eq!(keys[2], format!("{}-anew", keys[1]), "one key is good for one address");
+    assert_eq!(app.customer(&id, Mode::Test).await.as_deref(), Some("cus_2"));
+    stripe.answers(|_| answer(404, REFUSED));
+    app.erased(&id).await;
+    app.billed(|jobs| jobs.len() == 3 && all_done(jobs)).await;
+}
+
+#[tokio::test]
+async fn one_users_changes_reach_stripe_in_order() {
+    let (app, stripe) = (TestApp::new().await, stripe());
+    app.connect_billing(Kind::Sandbox, Mode::Test, &address(&stripe)).await;
+    let server = app.server().await;
+    let id = app.partner("acme").await.post(CREATE, jane()).await.ok().id().to_owned();
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        server.put(&format!("/v1/users/{id}"), json!({"user": {"name": name}})).await.ok();
+    }
+    app.bill();
+    app.billed(|jobs| jobs.len() == 7 && all_done(jobs)).await;
+    let names: Vec<String> = stripe
+        .got()
+        .iter()
+        .map(|message| form(message).iter().find(|(name, _)| name == "name").unwrap().1.clone())
+        .collect();
+    assert_eq!(names, ["jane doe", "a", "b", "c", "d", "e", "f"]);
+    assert_eq!(stripe.got().iter().filter(|message| message.line == "POST /v1/customers").count(), 1);
+}
+
+#[tokio::test]
+async fn the_mode_is_what_the_change_says_and_the_sandbox_never_reaches_live() {
+    let (app, stripe) = (TestApp::new().await, stripe());
+    for (kind, mode) in [(Kind::Sandbox, Mode::Test), (Kind::Live, Mode::Test), (Kind::Live, Mode::Live)] {
+        app.connect_billing(kind, mode, &address(&stripe)).await;
+    }
+    let client_id = app.client_id;
+    let forbidden = move |tx: &Tx| {
+        let settings = Settings::new(Mode::Live, &Secret::new("sk_live_1"), None, billing::STRIPE)?;
+        billing::connect(tx, &apps::environment(tx, client_id, Kind::Sandbox)?, Mode::Live, &settings)
+    };
+    assert!(app.store().write(forbidden).await.is_err());
+    app.bill();
+    let sandbox = app.partner("acme").await.post(CREATE, jane()).await.ok().id().to_owned();
+    let body = json!({"user": {"name": "x"}, "test": false});
+    app.server().await.put(&format!("/v1/users/{sandbox}"), body).await.ok();
+    app.billed(|jobs| jobs.len() == 2 && all_done(jobs)).await;
+    let live = app.partner_in(Kind::Live, None).await.post(CREATE, jane()).await.ok().id().to_owned();
+    app.billed(|jobs| jobs.len() == 3 && all_done(jobs)).await;
+    let server = app.server_in(Kind::Live, usher::keys::Access::Write).await;
+    server.put(&format!("/v1/users/{live}?test=true"), json!({"user": {"name": "y"}})).await.ok();
+    app.billed(|jobs| jobs.len() == 4 && all_done(jobs)).await;
+    let keys: Vec<String> = stripe.got().iter().map(|message| message.header("authorization").to_owned()).collect();
+    let (test, real) = ("Bearer sk_test_123456", "Bearer sk_live_123456");
+    assert_eq!(keys, [test, test, real, test]);
+    assert!(app.customer(&live, Mode::Live).await.is_some() && app.customer(&live, Mode::Test).await.is_some());
+    app.erased(&live).await;
+    app.billed(|jobs| jobs.len() == 6 && all_done(jobs)).await;
+    let ended = stripe.got().iter().filter(|message| message.line.starts_with("DELETE")).count();
+    assert_eq!(ended, 2, "in both modes");
+}
+
+#[tokio::test]
+async fn what_claims_to_come_from_stripe_must_be_signed() {
+    let (app, stripe) = (TestApp::new().await, stripe());
+    let account = app.connect_billing(Kind::Sandbox, Mode::Test, &address(&stripe)).await;
+    app.bill();
+    let id = app.partner("acme").await.post(CREATE, jane()).await.ok().id().to_owned();
+    app.billed(all_done).await;
+    let body = json!({"type": "customer.deleted", "data": {"object": {"id": "cus_1"}}});
+    let path = format!("/webhooks/stripe/{}", account.id);
+    let now = app.store().clock().now().as_seconds();
+    let unsigned = app.anyone().post(&path, body.clone()).await;
+    let forged = app.anyone().with("Stripe-Signature", &format!("t={now},v1={}", "00".repeat(32)));
+    let unknown = format!("/webhooks/stripe/{}", UserId::random());
+    let answers = [unsigned, forged.post(&path, body.clone()).await, forged.post(&unknown, body).await];
+    for answer in &answers {
+        assert_eq!((answer.status, answer.body["code"].as_str()), (400, Some("not_genuine")), "{}", answer.text);
+    }
+    assert!(app.customer(&id, Mode::Test).await.is_some());
+}
+
+/// localstripe on a free port.
+struct LocalStripe {
+    child: Child,
+    url: String,
+    _folder: Folder,
+}
+
+impl LocalStripe {
+    fn start() -> Option<LocalStripe> {
+        let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/.venv/bin/python");
+        if !python.is_file() {
+            skip("billing against localstripe", "it is not installed (tests/setup installs it)");
+            return None;
+        }
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let folder = Folder::new();
+        let child = Command::new(python)
+            .args(["-m", "localstripe", "--from-scratch", "--port", &port.to_string()])
+            .env("TMPDIR", &folder.0)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let stripe = LocalStripe { child, url: format!("http://127.0.0.1:{port}"), _folder: folder };
+        patiently(|| std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+        Some(stripe)
+    }
+
+    fn ask(&self, method: &str, path: &str) -> (u16, Value) {
+        call(&self.url, "sk_test_123456", method, path, &json!({}))
+    }
+
+    fn customers(&self) -> Vec<Value> {
+        self.ask("GET", "/v1/customers").1["data"].as_array().cloned().unwrap_or_default()
+    }
+}
+
+impl Drop for LocalStripe {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[track_caller]
+fn patiently<T>(look: impl Fn() -> Option<T>) -> T {
+    for _ in 0..300 {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("this took too long");
+}
+
+#[test]
+fn the_program_keeps_customers_in_step_at_localstripe_and_hears_of_those_deleted_there() {
+    let Some(stripe) = LocalStripe::start() else { return };
+    let server = Program::start(&[]);
+    let file = |name: &str, text: &str| {
+        let path = server.folder.0.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (key, secret) = (file("stripe-key", "sk_test_123456\n"), file("stripe-secret", "whsec_stripe"));
+    let account = server.json(&[
+        "billing",
+        "connect",
+        "--app",
+        &server.client_id,
+        "--environment",
+        "sandbox",
+        "--mode",
+        "test",
+        "--stripe-key-file",
+        &key,
+        "--webhook-secret-file",
+        &secret,
+        "--url",
+        &stripe.url,
+    ]);
+    let hook = format!(
+        "url={}{}&secret=whsec_stripe&events[]=customer.deleted",
+        server.url,
+        account["webhookPath"].as_str().unwrap()
+    );
+    let request = format!(
+        "POST /_config/webhooks/1 HTTP/1.1\r\nHost: s\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{hook}",
+        hook.len()
+    );
+    let (head, _) = raw(&stripe.url, request.as_bytes());
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    std::thread::sleep(Duration::from_millis(700));
+
+    let id = server.enrol(&jane()).1["identifier"].as_str().unwrap().to_owned();
+    let customer = patiently(|| stripe.customers().first().cloned());
+    assert_eq!((&customer["name"], &customer["email"]), (&json!("jane doe"), &json!("jane@doe.com")));
+    assert_eq!((&customer["phone"], &customer["metadata"]["usher_user_id"]), (&json!("1234567890"), &json!(id)));
+
+    let token = server.json(&["token", "create", "--user", &id])["accessToken"].as_str().unwrap().to_owned();
+    let change = json!({"user": {"name": "Janet Roe", "language": "pt-BR", "phone_number": "2025550123"}});
+    assert_eq!(server.call_as(&token, "PUT", "/v1/users/me", &change).0, 200);
+    let customer = patiently(|| stripe.customers().into_iter().find(|customer| customer["name"] == "Janet Roe"));
+    assert_eq!(stripe.customers().len(), 1, "it is the same customer");
+    assert_eq!((&customer["preferred_locales"], &customer["phone"]), (&json!(["pt-BR"]), &json!("2025550123")));
+
+    // Deleted there: the next change makes a new one.
+    let path = format!("/v1/customers/{}", customer["id"].as_str().unwrap());
+    assert_eq!(stripe.ask("DELETE", &path).0, 200);
+    patiently(|| {
+        let text = raw(&server.url, b"GET /metrics HTTP/1.1\r\nHost: u\r\nConnection: close\r\n\r\n").1;
+        text.contains(r#"route="/webhooks/stripe/{account}",status="200""#).then_some(())
+    });
+    let change = json!({"user": {"name": "Jane Again"}});
+    assert_eq!(server.call_as(&token, "PUT", "/v1/users/me", &change).0, 200);
+    let anew = patiently(|| stripe.customers().into_iter().find(|customer| customer["name"] == "Jane Again"));
+    assert_ne!(anew["id"], customer["id"]);
+    let list = server.json(&["billing", "list"]);
+    assert_eq!((&list["failed"], list["accounts"].as_array().unwrap().len()), (&json!(0), 1));
+    assert_eq!(server.json(&["billing", "failures"]), json!([]));
+}
