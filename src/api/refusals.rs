@@ -37,7 +37,7 @@ pub(super) async fn note(
         None => return api.refusals.add(Kind { key: None, operation: Some(operation), code }, 1),
     };
     let date = trail.0.date.get().map(|date| date.as_str());
-    let origin = Origin { actor: caller.actor, request: Some(trail.id()), date };
+    let origin = Origin { request: Some(trail.id()), date, ..caller.origin() };
     let refusal = Refusal { operation: Some(operation), target, ..Refusal::of(Action::RequestRefused, code) };
     let environment = caller.scope.environment;
     let noted = api.store.write(move |tx| audit::refuse(tx, environment, Some(origin), &refusal)).await;

@@ -172,7 +172,6 @@ mod tests {
             "https://u@a.b/",
             "https://u:p@a.b/",
             "https://@a.b:x/",
-            "http:///x",
             "https://a.b/#x",
             "javascript:alert(1)",
             &long,
