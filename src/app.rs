@@ -119,6 +119,9 @@ impl App {
             }
         };
         let failed = tokio::select! { () = accept(Some(&graceful)) => None, () = stop => None, e = api.store.failure() => Some(e) };
+        if let Some(failed) = &failed {
+            tracing::error!(what = failed.for_log(), "the disk failed; nothing more is acknowledged");
+        }
         api.closing.store(true, Ordering::SeqCst);
         api.outbox.close();
         let all = futures_util::future::join(graceful.shutdown(), futures_util::future::join_all(workers));
