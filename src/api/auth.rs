@@ -90,15 +90,20 @@ impl<N: Needs> FromRequestParts<Api> for PartnerKey<N> {
     }
 }
 
-/// An app's server with a key that may read: `X-API-KEY`, `X-API-KEY-TYPE`, `X-CLIENT-ID`.
-pub struct AppKey(pub Caller);
+/// An app's server with a key of the access that the route needs: `X-API-KEY`, `X-API-KEY-TYPE`, `X-CLIENT-ID`.
+pub struct AppKey<N> {
+    /// Who it is.
+    pub caller: Caller,
+    need: PhantomData<N>,
+}
 
-impl FromRequestParts<Api> for AppKey {
+impl<N: Needs> FromRequestParts<Api> for AppKey<N> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self> {
         let key = triple(parts, api).await?.ok_or_else(no_credentials)?;
-        Ok(AppKey(key.caller))
+        allow(&key, N::ACCESS)?;
+        Ok(AppKey { caller: by_this_request(key.caller, parts), need: PhantomData })
     }
 }
 

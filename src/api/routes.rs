@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderName, Method, header};
 use axum::response::Response;
-use axum::routing::{MethodRouter, any, get, post, put};
+use axum::routing::{MethodRouter, any, delete, get, post, put};
 use axum::{Router, middleware};
 use tower_http::cors::{Any, CorsLayer};
 
@@ -28,7 +28,7 @@ pub struct Route {
 /// Every route.
 #[rustfmt::skip]
 pub fn routes() -> Vec<Route> {
-    use Surface::{Directory, Pages, Partner, Service};
+    use Surface::{Directory, Extended, Pages, Partner, Service};
     let route = |surface, method, path, operation, summary, handler| Route { surface, method, path, operation, summary, handler };
     vec![
         route(Partner,   "POST", "/users/create",                "createUser",       "Enrol a person: make the user and mail them their link", post(partner::users::create)),
@@ -38,6 +38,17 @@ pub fn routes() -> Vec<Route> {
         route(Directory, "PUT",  "/v1/users/{userId}",           "updateUser",       "Change a user",                                          put(directory::users::update)),
         route(Directory, "POST", "/v1/users/{userId}",           "updateUserByPost", "Change a user, as PUT does",                             post(directory::users::update)),
         route(Directory, "GET",  "/v1/apps/{appId}/public-keys", "getPublicKey",     "The key that verifies the environment's tokens",         get(directory::apps::public_key)),
+
+        route(Extended,  "GET",    "/v1/webhooks",                     "listWebhooks",    "The webhooks of the environment",                get(directory::webhooks::list)),
+        route(Extended,  "POST",   "/v1/webhooks",                     "createWebhook",   "Make a webhook; the answer holds its secret",    post(directory::webhooks::create)),
+        route(Extended,  "GET",    "/v1/webhooks/{webhookId}",         "getWebhook",      "A webhook",                                      get(directory::webhooks::get)),
+        route(Extended,  "PUT",    "/v1/webhooks/{webhookId}",         "updateWebhook",   "Change, enable or disable a webhook",            put(directory::webhooks::update)),
+        route(Extended,  "DELETE", "/v1/webhooks/{webhookId}",         "removeWebhook",   "Remove a webhook with all that was sent to it",  delete(directory::webhooks::remove)),
+        route(Extended,  "POST",   "/v1/webhooks/{webhookId}/rotate",  "rotateWebhook",   "Make new keys; the old ones sign beside them",   post(directory::webhooks::rotate)),
+        route(Extended,  "POST",   "/v1/webhooks/{webhookId}/test",    "testWebhook",     "Send a test",                                    post(directory::webhooks::test)),
+        route(Extended,  "POST",   "/v1/webhooks/{webhookId}/replay",  "replayWebhook",   "Send one event again, or all of a time range",   post(directory::webhooks::replay)),
+        route(Extended,  "GET",    "/v1/webhooks/{webhookId}/deliveries", "listDeliveries", "The newest deliveries",                        get(directory::webhooks::deliveries)),
+        route(Extended,  "GET",    "/v1/webhooks/{webhookId}/deliveries/{deliveryId}", "listAttempts", "Every logged try of a delivery",    get(directory::webhooks::attempts)),
 
         route(Pages,     "GET",  "/",                            "welcome",          "What this is",                                           get(ui::welcome)),
         route(Pages,     "GET",  "/links/{link}",                "showLink",         "The page of a magic link; changes nothing",              get(ui::links::show)),

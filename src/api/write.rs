@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::auth::text;
 use super::{Api, ascii, reply_text};
 use crate::audit;
+use crate::audit::Changes;
 use crate::caller::Caller;
 use crate::db::Tx;
 use crate::error::Result;
@@ -38,13 +39,31 @@ impl FromRequestParts<Api> for Guard {
     }
 }
 
+/// What an operation did: what to answer, and the tag of the user that it changed, if it was one.
+pub struct Done {
+    answer: Value,
+    etag: String,
+}
+
+impl From<(Value, User)> for Done {
+    fn from((answer, user): (Value, User)) -> Done {
+        Done { answer, etag: user.etag() }
+    }
+}
+
+impl From<(Value, Changes)> for Done {
+    fn from((answer, _): (Value, Changes)) -> Done {
+        Done { answer, etag: String::new() }
+    }
+}
+
 impl Guard {
     /// Runs `operation` in one transaction with the record of its idempotency key, and replies: with its answer and the
     /// user's `ETag`, or with those of the first time. `date` is the API date that shapes the request, if any.
     ///
     /// # Errors
     /// Those of the operation; a malformed key, and one that was used for another request.
-    pub async fn run<F>(
+    pub async fn run<F, D>(
         self,
         api: &Api,
         caller: Caller,
@@ -53,11 +72,17 @@ impl Guard {
         operation: F,
     ) -> Result<Response>
     where
-        F: Fn(&Tx) -> Result<(Value, User)> + Send + 'static,
+        F: Fn(&Tx) -> Result<D> + Send + 'static,
+        D: Into<Done>,
     {
         let body = Value::Object(body);
         let request = self.key.map(|key| Request::new(&key, self.route, &[date, &self.query], &body)).transpose()?;
-        let tagged = move |tx: &Tx| operation(tx).map(|(body, user)| (body, user.etag()));
+        let tagged = move |tx: &Tx| {
+            operation(tx).map(|done| {
+                let done: Done = done.into();
+                (done.answer, done.etag)
+            })
+        };
         let once = move |tx: &Tx| {
             let answer = idempotency::once(tx, &caller, request.as_ref(), &tagged)?;
             if answer.replayed {
@@ -69,7 +94,9 @@ impl Guard {
         api.outbox.wake();
         let mut response = reply_text(answer.body);
         let headers = response.headers_mut();
-        headers.insert(header::ETAG, ascii(&answer.etag));
+        if !answer.etag.is_empty() {
+            headers.insert(header::ETAG, ascii(&answer.etag));
+        }
         if answer.replayed {
             headers.insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
         }

@@ -74,6 +74,22 @@ words! {
         AppCreated = "app.created",
         /// An app was changed.
         AppUpdated = "app.updated",
+        /// A webhook was made.
+        WebhookCreated = "webhook.created",
+        /// A webhook was changed, enabled or disabled.
+        WebhookUpdated = "webhook.updated",
+        /// A webhook was removed.
+        WebhookRemoved = "webhook.removed",
+        /// A webhook was given new keys.
+        WebhookRotated = "webhook.rotated",
+        /// A webhook was sent a test.
+        WebhookTested = "webhook.tested",
+        /// A webhook was sent again what it was sent before.
+        WebhookReplayed = "webhook.replayed",
+        /// An environment was connected to a billing account.
+        BillingConnected = "billing.connected",
+        /// An environment was disconnected from a billing account.
+        BillingDisconnected = "billing.disconnected",
         /// A request came again and was given its first answer.
         RequestReplayed = "request.replayed",
         /// A request was refused.

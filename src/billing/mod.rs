@@ -13,7 +13,8 @@ use serde_json::json;
 use url::Url;
 
 use crate::apps::{self, Environment, EnvironmentId};
-use crate::audit::Action;
+use crate::audit::{self, Action};
+use crate::caller::{Actor, Origin};
 use crate::clock::Timestamp;
 use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
@@ -121,6 +122,7 @@ pub fn connect(tx: &Tx, environment: &Environment, mode: Mode, settings: &Settin
     } else {
         store::insert(tx, &account)?;
     }
+    audit::record(tx, environment.id, Origin::of(Actor::Operator), Action::BillingConnected, account.id.0)?;
     Ok(account)
 }
 
@@ -129,10 +131,11 @@ pub fn connect(tx: &Tx, environment: &Environment, mode: Mode, settings: &Settin
 /// # Errors
 /// There is no such account.
 pub fn disconnect(tx: &Tx, id: AccountId) -> Result<()> {
-    match store::remove(tx, id)? {
-        0 => Err(Error::operator(format!("there is no account {id}. `usher billing list` shows those that exist."))),
-        _ => Ok(()),
-    }
+    let account = store::by_id(tx, id)?.ok_or_else(|| {
+        Error::operator(format!("there is no account {id}. `usher billing list` shows those that exist."))
+    })?;
+    store::remove(tx, id)?;
+    audit::record(tx, account.environment, Origin::of(Actor::Operator), Action::BillingDisconnected, id.0)
 }
 
 /// What Stripe knows of a user.

@@ -26,9 +26,9 @@ pub(super) fn update(tx: &Tx, account: &Account) -> Result<()> {
     tx.run("UPDATE billing_accounts SET settings = $1 WHERE id = $2", params![seal(tx, account)?, account.id])
 }
 
-pub(super) fn remove(tx: &Tx, id: AccountId) -> Result<usize> {
+pub(super) fn remove(tx: &Tx, id: AccountId) -> Result<()> {
     tx.forget_remembered();
-    tx.execute("DELETE FROM billing_accounts WHERE id = $1", params![id])
+    tx.run("DELETE FROM billing_accounts WHERE id = $1", params![id])
 }
 
 /// Which modes an environment is connected in. Asked at every change, so the answer may be a moment old.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Common, or_dash};
 use crate::api::versions::ApiDate;
 use crate::apps::{self, AppId};
-use crate::caller::Scope;
+use crate::caller::{Actor, Origin, Scope};
 use crate::clock::Timestamp;
 use crate::config::span;
 use crate::db::{IfMissing, Store, Tx};
@@ -156,8 +156,9 @@ fn time(text: &str, now: Timestamp) -> Result<Timestamp> {
 impl Webhook {
     pub async fn run(self, common: &Common) -> Result<()> {
         let store = common.open(IfMissing::Refuse).await?;
-        let change =
-            |id, change: Change| on(&store, id, move |tx, endpoint| webhooks::change(tx, endpoint, change.clone()));
+        let change = |id, change: Change| {
+            on(&store, id, move |tx, endpoint| webhooks::change(tx, operator(), endpoint, change.clone()))
+        };
         match self {
             Webhook::Create { url, app, environment, tenant, events, api_version, name } => {
                 let new = New { address: url, name, events, api_version };
@@ -165,7 +166,7 @@ impl Webhook {
                     let environment = apps::environment(tx, app, environment)?.id;
                     let tenant =
                         tenant.as_deref().map(|name| crate::tenants::named(tx, environment, name)).transpose()?;
-                    webhooks::create(tx, Scope { environment, tenant }, &new)
+                    webhooks::create(tx, Scope { environment, tenant }, operator(), &new)
                 };
                 with_secret(common, &store.write(make).await?, "Made")?;
             }
@@ -190,15 +191,17 @@ impl Webhook {
                     .say(&json!({"id": id, "enabled": true}), "Enabled. `usher webhook replay` sends what was missed.");
             }
             Webhook::Remove { id } => {
-                on(&store, id, |tx, endpoint| webhooks::remove(tx, &endpoint)).await?;
+                on(&store, id, |tx, endpoint| webhooks::remove(tx, operator(), &endpoint)).await?;
                 common.say(&json!({"id": id, "removed": true}), "Removed.");
             }
             Webhook::Rotate { id, overlap } => {
-                let endpoint = on(&store, id, move |tx, endpoint| webhooks::rotate(tx, endpoint, overlap)).await?;
+                let endpoint =
+                    on(&store, id, move |tx, endpoint| webhooks::rotate(tx, operator(), endpoint, overlap)).await?;
                 with_secret(common, &endpoint, "New keys for")?;
             }
             Webhook::Test { id } => {
-                let event = on(&store, id, |tx, endpoint| webhooks::test(tx, &endpoint)).await?.webhook_id();
+                let event =
+                    on(&store, id, |tx, endpoint| webhooks::test(tx, operator(), &endpoint)).await?.webhook_id();
                 common.say(&json!({"id": id, "event": event}), &format!("Queued as {event}."));
             }
             Webhook::Replay { id, event, since, until } => {
@@ -210,7 +213,8 @@ impl Webhook {
                         Which::Between(since, until.map_or(Ok(now), |until| time(&until, now))?)
                     }
                 };
-                let count = on(&store, id, move |tx, endpoint| webhooks::replay(tx, &endpoint, which)).await?;
+                let count =
+                    on(&store, id, move |tx, endpoint| webhooks::replay(tx, operator(), &endpoint, which)).await?;
                 common.say(&json!({"id": id, "queued": count}), &format!("{count} queued again."));
             }
             Webhook::Attempts { delivery } => {
@@ -232,6 +236,10 @@ impl Webhook {
         }
         Ok(())
     }
+}
+
+fn operator() -> Origin {
+    Origin::of(Actor::Operator)
 }
 
 fn the_one(tx: &Tx, id: EndpointId) -> Result<Endpoint> {

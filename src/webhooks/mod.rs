@@ -16,8 +16,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::apps::{self, EnvironmentId};
-use crate::audit::Action;
-use crate::caller::Scope;
+use crate::audit::{self, Action};
+use crate::caller::{Origin, Scope};
 use crate::clock::Timestamp;
 use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
@@ -202,13 +202,40 @@ fn changed(before: &Person, after: &Person) -> Vec<&'static str> {
 ///
 /// # Errors
 /// There are enough already.
-pub fn create(tx: &Tx, scope: Scope, new: &New) -> Result<Endpoint> {
+pub fn create(tx: &Tx, scope: Scope, origin: Origin, new: &New) -> Result<Endpoint> {
     if store::list(tx, Some(scope.environment))?.len() >= MOST_ENDPOINTS {
         return Err(Error::bad_request("too_many_webhooks", "An environment can have 50 webhooks at the most"));
     }
     let endpoint = Endpoint::new(scope, new, tx.now());
     store::save(tx, &endpoint)?;
+    note(tx, origin, Action::WebhookCreated, &endpoint)?;
     Ok(endpoint)
+}
+
+/// Notes in the audit trail what was done to an endpoint.
+fn note(tx: &Tx, origin: Origin, action: Action, endpoint: &Endpoint) -> Result<()> {
+    audit::record(tx, endpoint.environment, origin, action, endpoint.id.0)
+}
+
+/// The endpoints that the scope can see, oldest first.
+///
+/// # Errors
+/// The database does not answer.
+pub fn of_scope(tx: &Tx, scope: Scope) -> Result<Vec<Endpoint>> {
+    let mut all = store::list(tx, Some(scope.environment))?;
+    all.retain(|endpoint| endpoint.is_in(scope));
+    Ok(all)
+}
+
+/// Every logged try of a delivery to that endpoint.
+///
+/// # Errors
+/// [`Error::NoWebhook`]: the endpoint has no such delivery.
+pub fn attempts_at(tx: &Tx, endpoint: &Endpoint, delivery: DeliveryId) -> Result<Vec<Attempt>> {
+    match store::delivery(tx, delivery)? {
+        Some(delivery) if delivery.endpoint == endpoint.id => store::attempts(tx, delivery.id),
+        _ => Err(Error::NoWebhook),
+    }
 }
 
 /// An endpoint that the scope can see.
@@ -231,9 +258,10 @@ pub fn by_id(tx: &Tx, id: EndpointId) -> Result<Option<Endpoint>> {
 ///
 /// # Errors
 /// The database refuses.
-pub fn change(tx: &Tx, mut endpoint: Endpoint, change: Change) -> Result<Endpoint> {
+pub fn change(tx: &Tx, origin: Origin, mut endpoint: Endpoint, change: Change) -> Result<Endpoint> {
     let disable = change.enabled == Some(false) && endpoint.disabled_at.is_none();
     endpoint.apply(change);
+    note(tx, origin, Action::WebhookUpdated, &endpoint)?;
     store::update(tx, &endpoint)?;
     if disable {
         return self::disable(tx, endpoint, "by hand");
@@ -257,7 +285,8 @@ fn disable(tx: &Tx, mut endpoint: Endpoint, because: &str) -> Result<Endpoint> {
 ///
 /// # Errors
 /// The database refuses.
-pub fn remove(tx: &Tx, endpoint: &Endpoint) -> Result<()> {
+pub fn remove(tx: &Tx, origin: Origin, endpoint: &Endpoint) -> Result<()> {
+    note(tx, origin, Action::WebhookRemoved, endpoint)?;
     store::remove(tx, endpoint.id)
 }
 
@@ -265,7 +294,8 @@ pub fn remove(tx: &Tx, endpoint: &Endpoint) -> Result<()> {
 ///
 /// # Errors
 /// The database refuses.
-pub fn rotate(tx: &Tx, mut endpoint: Endpoint, overlap: Duration) -> Result<Endpoint> {
+pub fn rotate(tx: &Tx, origin: Origin, mut endpoint: Endpoint, overlap: Duration) -> Result<Endpoint> {
+    note(tx, origin, Action::WebhookRotated, &endpoint)?;
     let older = std::mem::take(&mut endpoint.keys).into_iter().map(|keys| keys.ending(tx.now() + overlap));
     endpoint.keys = [Keys::generate()].into_iter().chain(older).filter(|keys| keys.sign_at(tx.now())).collect();
     store::update(tx, &endpoint)?;
@@ -276,8 +306,9 @@ pub fn rotate(tx: &Tx, mut endpoint: Endpoint, overlap: Duration) -> Result<Endp
 ///
 /// # Errors
 /// The endpoint is disabled.
-pub fn test(tx: &Tx, endpoint: &Endpoint) -> Result<EventId> {
+pub fn test(tx: &Tx, origin: Origin, endpoint: &Endpoint) -> Result<EventId> {
     endpoint.must_be_enabled()?;
+    note(tx, origin, Action::WebhookTested, endpoint)?;
     let event = EventId::ordered(tx.now());
     let body = body(tx, Kind::Test, endpoint.environment, |_| ())?;
     store::insert(tx, endpoint.id, event, Kind::Test, None, &body, State::Queued)?;
@@ -298,8 +329,9 @@ pub enum Which {
 ///
 /// # Errors
 /// The endpoint is disabled, or no such event is known.
-pub fn replay(tx: &Tx, endpoint: &Endpoint, which: Which) -> Result<usize> {
+pub fn replay(tx: &Tx, origin: Origin, endpoint: &Endpoint, which: Which) -> Result<usize> {
     endpoint.must_be_enabled()?;
+    note(tx, origin, Action::WebhookReplayed, endpoint)?;
     match store::queue_again(tx, endpoint.id, which)? {
         0 if matches!(which, Which::Event(_)) => {
             Err(Error::bad_request("no_such_event", "No such event waits to be sent again to this webhook"))

@@ -242,6 +242,10 @@ pub fn deliveries(tx: &Tx, endpoint: EndpointId, limit: i64) -> Result<Vec<Deliv
     tx.query(&sql, params![endpoint, limit])?.iter().map(read).collect()
 }
 
+pub(super) fn delivery(tx: &Tx, id: DeliveryId) -> Result<Option<Delivery>> {
+    tx.query_opt(&format!("{DELIVERY} WHERE id = $1"), params![id])?.as_ref().map(read).transpose()
+}
+
 /// Every try of a delivery that is still logged, oldest first.
 ///
 /// # Errors

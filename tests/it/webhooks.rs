@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use usher::apps::{self, Kind};
-use usher::caller::Scope;
+use usher::caller::{Actor, Origin, Scope};
 use usher::clock::Clock;
 use usher::db::{IfMissing, Store};
 use usher::outbox::worker;
@@ -18,6 +18,7 @@ use crate::idempotency::{CREATE, UPDATE, set_status};
 use crate::receiver::{Message, Receiver, answer};
 
 const SECOND: Duration = Duration::from_secs(1);
+const OPERATOR: Origin = Origin { actor: Actor::Operator, request: None, date: None, test: None };
 
 impl TestApp {
     /// Sends webhooks, to this machine too.
@@ -36,7 +37,7 @@ impl TestApp {
         let make = move |tx: &usher::db::Tx| {
             let environment = apps::environment(tx, app, kind)?.id;
             let tenant = tenant.as_deref().map(|name| usher::tenants::named(tx, environment, name)).transpose()?;
-            webhooks::create(tx, Scope { environment, tenant }, &new)
+            webhooks::create(tx, Scope { environment, tenant }, OPERATOR, &new)
         };
         self.store().write(make).await.unwrap()
     }
@@ -44,7 +45,7 @@ impl TestApp {
     async fn change_webhook(&self, id: EndpointId, change: Change) -> Endpoint {
         let change = move |tx: &usher::db::Tx| {
             let endpoint = webhooks::by_id(tx, id)?.unwrap();
-            webhooks::change(tx, endpoint, change.clone())
+            webhooks::change(tx, OPERATOR, endpoint, change.clone())
         };
         self.store().write(change).await.unwrap()
     }
@@ -66,7 +67,8 @@ impl TestApp {
     }
 
     async fn replay(&self, id: EndpointId, which: Which) -> usize {
-        let replay = move |tx: &usher::db::Tx| webhooks::replay(tx, &webhooks::by_id(tx, id)?.unwrap(), which);
+        let replay =
+            move |tx: &usher::db::Tx| webhooks::replay(tx, OPERATOR, &webhooks::by_id(tx, id)?.unwrap(), which);
         let count = self.store().write(replay).await.unwrap();
         self.app.api().outbox.wake();
         count
@@ -261,7 +263,7 @@ async fn an_endpoint_that_is_gone_is_disabled_says_so_and_misses_nothing_that_ca
     acme.post(CREATE, john()).await.ok();
     assert_eq!(states(&app.deliveries(endpoint.id).await), ["failed", "skipped"]);
     let id = endpoint.id;
-    let refused = app.store().write(move |tx| webhooks::test(tx, &webhooks::by_id(tx, id)?.unwrap())).await;
+    let refused = app.store().write(move |tx| webhooks::test(tx, OPERATOR, &webhooks::by_id(tx, id)?.unwrap())).await;
     assert_eq!(refused.unwrap_err().code(), "webhook_disabled");
 
     receiver.says(200);
@@ -310,7 +312,7 @@ async fn a_secret_that_was_replaced_signs_beside_the_new_one_until_the_overlap_e
     app.send_webhooks();
     let endpoint = app.webhook(&receiver).await;
     let rotate = move |tx: &usher::db::Tx| {
-        webhooks::rotate(tx, webhooks::by_id(tx, endpoint.id)?.unwrap(), Duration::from_hours(24))
+        webhooks::rotate(tx, OPERATOR, webhooks::by_id(tx, endpoint.id)?.unwrap(), Duration::from_hours(24))
     };
     let rotated = app.store().write(rotate).await.unwrap();
     assert_ne!(rotated.keys[0].secret(), endpoint.keys[0].secret());
@@ -391,7 +393,7 @@ async fn a_webhook_made_on_another_server_is_known_within_a_second_and_without_a
     let (client_id, new) = (app.client_id, a_webhook(&receiver));
     let make = move |tx: &usher::db::Tx| {
         let environment = apps::environment(tx, client_id, Kind::Sandbox)?.id;
-        webhooks::create(tx, Scope { environment, tenant: None }, &new)
+        webhooks::create(tx, Scope { environment, tenant: None }, OPERATOR, &new)
     };
     other.write(make).await.unwrap();
     tokio::time::sleep(SECOND).await;
@@ -420,6 +422,84 @@ async fn what_is_older_than_thirty_days_is_forgotten_unless_it_still_waits() {
     assert_eq!(app.count("delivery_attempts").await, 0);
     assert!(app.count("deliveries").await <= 1, "the one that waits, unless its last try was over meanwhile");
     let id = endpoint.id;
-    app.store().write(move |tx| webhooks::remove(tx, &webhooks::by_id(tx, id)?.unwrap())).await.unwrap();
+    app.store().write(move |tx| webhooks::remove(tx, OPERATOR, &webhooks::by_id(tx, id)?.unwrap())).await.unwrap();
     assert_eq!((app.count("deliveries").await, app.count("endpoints").await), (0, 0));
+}
+
+#[tokio::test]
+async fn an_apps_server_manages_its_webhooks_with_a_write_key_and_sees_no_others() {
+    let (app, receiver) = (TestApp::new().await, Receiver::start());
+    app.send_webhooks();
+    let server = app.server().await;
+    let body = json!({"url": receiver.url(), "name": "crm", "events": ["user.created", "webhook.test"]});
+    let made = server.with("Idempotency-Key", "w1").post("/v1/webhooks", body.clone()).await.ok().body["data"].clone();
+    let again = server.with("Idempotency-Key", "w1").post("/v1/webhooks", body).await.ok().body["data"].clone();
+    assert_eq!((&made, app.count("endpoints").await), (&again, 1));
+    assert!(made["secret"].as_str().unwrap().starts_with("whsec_") && made["apiVersion"] == "2023-10-04");
+    let path = format!("/v1/webhooks/{}", made["id"].as_str().unwrap());
+    for shown in [
+        server.get(&path).await.ok().body["data"].clone(),
+        server.get("/v1/webhooks").await.ok().body["data"]["items"][0].clone(),
+    ] {
+        assert_eq!((&shown["url"], &shown["secret"]), (&made["url"], &Value::Null), "the secret is shown once");
+    }
+    let event = server.post(&format!("{path}/test"), json!({})).await.ok().body["data"]["id"].clone();
+    assert_eq!(receiver.soon(1).await[0].header("webhook-id"), event.as_str().unwrap());
+    app.partner("acme").await.post(CREATE, jane()).await.ok();
+    receiver.soon(2).await;
+    let id: EndpointId = made["id"].as_str().unwrap().parse().unwrap();
+    app.once(id, all_sent).await;
+    let deliveries = server.get(&format!("{path}/deliveries")).await.ok().body["data"]["items"].clone();
+    assert_eq!((deliveries.as_array().unwrap().len(), &deliveries[0]["state"]), (2, &json!("sent")));
+    let tries = format!("{path}/deliveries/{}", deliveries[0]["id"].as_str().unwrap());
+    let tries = server.get(&tries).await.ok().body["data"]["items"].clone();
+    assert_eq!((&tries[0]["status"], &tries[0]["words"]), (&json!(200), &json!("thank you")));
+    let replay = server.post(&format!("{path}/replay"), json!({ "eventId": event })).await.ok();
+    assert_eq!(replay.body["data"]["queued"], 1);
+    app.advance(SECOND);
+    let since = json!({"since": "2026-11-21T00:00:00Z"});
+    receiver.soon(3).await;
+    app.once(id, all_sent).await;
+    assert_eq!(server.post(&format!("{path}/replay"), since).await.ok().body["data"]["queued"], 2);
+    let rotated = server.post(&format!("{path}/rotate"), json!({"overlapSeconds": 60})).await.ok().body["data"].clone();
+    assert_ne!(rotated["secret"], made["secret"]);
+    assert_eq!(rotated["publicKeys"].as_array().unwrap().len(), 2);
+    let changed = server.put(&path, json!({"enabled": false, "events": []})).await.ok().body["data"].clone();
+    assert_eq!((&changed["enabled"], &changed["events"], &changed["name"]), (&json!(false), &json!([]), &json!("crm")));
+    assert_eq!(server.post(&format!("{path}/test"), json!({})).await.status, 400);
+
+    // Who may not, and who does not see it.
+    let read = app.server_in(Kind::Sandbox, usher::keys::Access::Read).await;
+    let id = app.partner("acme").await.post("/users/create", john()).await.ok().id().to_owned();
+    let live = app.server_in(Kind::Live, usher::keys::Access::Write).await;
+    let (_, key) = app
+        .new_key(Kind::Sandbox, usher::keys::NewKey { tenant: Some("acme".into()), ..crate::harness::a_key() })
+        .await;
+    let tenant = server.instead("X-API-KEY", &key);
+    for (caller, status) in
+        [(&read, 403), (&app.person(&id).await, 401), (&app.anyone(), 401), (&live, 404), (&tenant, 404)]
+    {
+        for path in [path.clone(), format!("{path}/deliveries")] {
+            assert_eq!(caller.get(&path).await.status, status, "{path}");
+        }
+        assert_eq!(caller.put(&path, json!({"name": "x"})).await.status, status);
+        assert_eq!(caller.send("DELETE", &path, "").await.status, status);
+    }
+    assert_eq!(tenant.get("/v1/webhooks").await.ok().body["data"]["itemsLength"], 0);
+    let theirs = tenant.post("/v1/webhooks", json!({"url": receiver.url()})).await.ok().body["data"].clone();
+    assert!(theirs["tenantId"].is_string(), "what a tenant's key makes is the tenant's");
+    for (wrong, field) in [
+        (json!({}), "url"),
+        (json!({"url": "file:///etc/passwd"}), "url"),
+        (json!({"url": "http://a.b/", "events": ["user.eaten"]}), "events"),
+        (json!({"url": "http://a.b/", "apiVersion": "2020-01-01"}), "apiVersion"),
+        (json!({"url": "http://a.b/", "name": "a\nb"}), "name"),
+        (json!({"url": "http://a.b/", "enabled": 1}), "enabled"),
+    ] {
+        let answer = server.post("/v1/webhooks", wrong).await;
+        assert!(answer.status == 400 && answer.error().starts_with(field), "{}", answer.text);
+    }
+    assert_eq!(server.get("/v1/webhooks/x").await.status, 400);
+    server.send("DELETE", &path, "").await.ok();
+    assert_eq!(server.get(&path).await.status, 404);
 }

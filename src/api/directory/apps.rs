@@ -6,14 +6,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::done;
-use crate::api::auth::AppKey;
+use crate::api::auth::{AppKey, Read};
 use crate::api::{Api, reply};
 use crate::apps::{AppId, Kind};
 use crate::error::{Error, Result};
 use crate::tokens;
 
 /// The public key of the caller's environment, PEM (contract A9).
-pub async fn public_key(State(api): State<Api>, AppKey(caller): AppKey, Path(app): Path<String>) -> Result<Response> {
+pub async fn public_key(State(api): State<Api>, key: AppKey<Read>, Path(app): Path<String>) -> Result<Response> {
+    let caller = key.caller;
     if app.parse() != Ok(caller.app) {
         return Err(Error::Forbidden { code: "not_your_app", message: "This API key belongs to another app" });
     }

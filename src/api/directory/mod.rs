@@ -2,6 +2,7 @@
 
 pub mod apps;
 pub mod users;
+pub mod webhooks;
 
 use serde_json::{Value, json};
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::webhooks;
 use super::{
     JSON, KEY_REUSED, STALE, failure, failures, idempotency_key, if_match, path_parameter, paths, reference, success,
     tagged, written,
@@ -41,6 +42,16 @@ fn operations() -> Vec<Operation> {
         operation("updateUser",       KeyOrToken, &["test", "If-Match"],   "ChangeUser", "Done"),
         operation("updateUserByPost", KeyOrToken, &["test", "If-Match"],   "ChangeUser", "Done"),
         operation("getPublicKey",     Key,        &[],                     "",           "PublicKey"),
+        operation("listWebhooks",     Key,        &[],                     "",               "Webhooks"),
+        operation("createWebhook",    Key,        &[],                     "NewWebhook",     "CreatedWebhook"),
+        operation("getWebhook",       Key,        &[],                     "",               "Webhook"),
+        operation("updateWebhook",    Key,        &[],                     "ChangeWebhook",  "Webhook"),
+        operation("removeWebhook",    Key,        &[],                     "",               "Done"),
+        operation("rotateWebhook",    Key,        &[],                     "RotateWebhook",  "CreatedWebhook"),
+        operation("testWebhook",      Key,        &[],                     "",               "Event"),
+        operation("replayWebhook",    Key,        &[],                     "ReplayWebhook",  "Replay"),
+        operation("listDeliveries",   Key,        &[],                     "",               "Deliveries"),
+        operation("listAttempts",     Key,        &[],                     "",               "Attempts"),
     ]
 }
 
@@ -80,6 +91,8 @@ fn parameter(name: &str) -> Value {
     let query = |schema: Value, text: &str| json!({"name": name, "in": "query", "schema": schema, "description": text});
     match name {
         "If-Match" => if_match(),
+        "webhookId" => path_parameter(name, "The id of the webhook."),
+        "deliveryId" => path_parameter(name, "The id of the delivery."),
         "appId" => path_parameter(name, "The UUID of the app."),
         "test" => query(json!({"type": "boolean"}), "Whether the billing sync uses the provider's test mode."),
         "userId" => {
@@ -94,7 +107,8 @@ pub(super) fn document() -> Value {
     let operations = operations();
     let header = |name: &str, text: &str| json!({"type": "apiKey", "in": "header", "name": name, "description": text});
     let mut schemas = bodies();
-    schemas.extend(answers().into_iter().map(|(name, data)| (name, envelope(data))));
+    schemas.extend(webhooks::bodies());
+    schemas.extend(answers().into_iter().chain(webhooks::answers()).map(|(name, data)| (name, envelope(data))));
     schemas.insert(
         "Failure".into(),
         json!({
@@ -196,7 +210,7 @@ const EXTENDED_FAILURES: [(u16, &str); 3] = [
     (409, "What must be unique belongs to another, or the state forbids it."),
 ];
 
-fn object<const N: usize>(entries: [(&str, Value); N]) -> Map<String, Value> {
+pub(super) fn object<const N: usize>(entries: [(&str, Value); N]) -> Map<String, Value> {
     entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 

@@ -4,6 +4,7 @@
 //! version files, which attributes on handlers cannot express.
 
 mod directory;
+mod webhooks;
 
 use axum::extract::Path;
 use axum::response::Response;

@@ -1,0 +1,113 @@
+//! The schemas of `/v1/webhooks`.
+
+use serde_json::{Map, Value, json};
+
+use super::directory::object;
+use crate::api::versions::ApiDate;
+use crate::webhooks::{Kind, State};
+
+/// The bodies that operations take.
+pub(super) fn bodies() -> Map<String, Value> {
+    let settings = settings();
+    object([
+        ("NewWebhook", json!({"type": "object", "required": ["url"], "properties": settings})),
+        ("ChangeWebhook", json!({"type": "object", "properties": settings})),
+        (
+            "RotateWebhook",
+            json!({"type": "object", "properties": {"overlapSeconds": {
+                "type": "integer", "minimum": 0, "maximum": 2_592_000,
+                "description": "How long the old keys sign beside the new ones: a day if it is not said."
+            }}}),
+        ),
+        (
+            "ReplayWebhook",
+            json!({"type": "object", "description": "Either `eventId`, or `since` and maybe `until`.", "properties": {
+                "eventId": {"type": "string", "description": "One event: its `webhook-id`."},
+                "since": time("From when on."), "until": time("Before when; now if it is not said.")
+            }}),
+        ),
+    ])
+}
+
+/// What operations answer in `data`.
+pub(super) fn answers() -> Map<String, Value> {
+    let webhook = || {
+        let mut properties = json!({
+            "kind": {"const": "webhook"}, "id": uuid(), "tenantId": nullable(&uuid()),
+            "publicKeys": {"type": "array", "items": {"type": "string"}, "description": "`whpk_…`, the newest first: what verifies `v1a`."},
+            "createdAt": time("When it was made."), "disabledAt": nullable(&time("Since when nothing is sent.")),
+            "disabledBecause": nullable(&json!({"type": "string"}))
+        });
+        for (name, schema) in settings() {
+            properties[name] = schema;
+        }
+        properties
+    };
+    let mut created = webhook();
+    created["secret"] =
+        json!({"type": "string", "description": "`whsec_…`: what verifies `v1`. In this answer and in no other."});
+    let delivery = json!({
+        "kind": {"const": "delivery"}, "id": uuid(), "eventId": {"type": "string"}, "type": kind(),
+        "userId": nullable(&uuid()), "state": {"enum": State::ALL}, "attempts": {"type": "integer"},
+        "createdAt": time("When it happened."), "dueAt": nullable(&time("When it is tried next.")),
+        "failure": nullable(&json!({"type": "string"}))
+    });
+    let attempt = json!({
+        "kind": {"const": "attempt"}, "createdAt": time("When."), "status": nullable(&json!({"type": "integer"})),
+        "millis": {"type": "integer"}, "words": {"type": "string", "description": "The first words of the answer, or why there was none."}
+    });
+    object([
+        ("Webhook", whole(&webhook())),
+        ("Webhooks", list("webhooks", &whole(&webhook()))),
+        ("CreatedWebhook", whole(&created)),
+        ("Event", whole(&json!({"kind": {"const": "event"}, "id": {"type": "string"}}))),
+        ("Replay", whole(&json!({"kind": {"const": "replay"}, "queued": {"type": "integer"}}))),
+        ("Deliveries", list("deliveries", &whole(&delivery))),
+        ("Attempts", list("attempts", &whole(&attempt))),
+    ])
+}
+
+fn settings() -> Map<String, Value> {
+    let dates: Vec<&str> = ApiDate::all().map(ApiDate::as_str).collect();
+    object([
+        (
+            "url",
+            json!({"type": "string", "maxLength": 2048, "description": "Where messages are posted to: http or https, on the Internet."}),
+        ),
+        ("name", json!({"type": "string", "maxLength": 256})),
+        (
+            "events",
+            json!({"type": "array", "items": kind(), "description": "What is told; everything if it is empty."}),
+        ),
+        ("apiVersion", json!({"enum": dates, "description": "The API date whose shapes the messages have."})),
+        ("enabled", json!({"type": "boolean"})),
+    ])
+}
+
+fn kind() -> Value {
+    json!({ "enum": Kind::ALL })
+}
+
+fn uuid() -> Value {
+    json!({"type": "string", "format": "uuid"})
+}
+
+fn time(text: &str) -> Value {
+    json!({"type": "string", "format": "date-time", "description": text})
+}
+
+fn nullable(schema: &Value) -> Value {
+    json!({"anyOf": [schema, {"type": "null"}]})
+}
+
+/// An object that has all of its properties.
+fn whole(properties: &Value) -> Value {
+    let required: Vec<&String> = properties.as_object().map(|all| all.keys().collect()).unwrap_or_default();
+    json!({"type": "object", "required": required, "properties": properties})
+}
+
+fn list(kind: &str, item: &Value) -> Value {
+    whole(
+        &json!({"kind": {"const": kind}, "itemsLength": {"type": "integer"}, "items": {"type": "array", "items": item}}),
+    )
+}
