@@ -60,6 +60,13 @@ pub enum Error {
     MethodNotAllowed,
     /// The idempotency key was used for another request.
     IdempotencyKeyReused,
+    /// What the caller asks for cannot be, as things stand.
+    NotNow {
+        /// A stable word for programs.
+        code: &'static str,
+        /// A sentence that says why.
+        message: &'static str,
+    },
     /// The record is not, or no longer, the one that the caller means (`If-Match`).
     Stale,
     /// The body is larger than the limit.
@@ -113,7 +120,7 @@ impl Error {
             Error::UserNotFound | Error::NoWebhook | Error::NoRoute | Error::OutOfScope => 404,
             Error::MethodNotAllowed => 405,
             Error::BodyTimeout => 408,
-            Error::EmailTaken | Error::PhoneTaken => 409,
+            Error::EmailTaken | Error::PhoneTaken | Error::NotNow { .. } => 409,
             Error::Stale => 412,
             Error::TooLarge => 413,
             Error::IdempotencyKeyReused => 422,
@@ -128,9 +135,10 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Error::Invalid(_) => "invalid_fields",
-            Error::BadRequest { code, .. } | Error::Unauthenticated { code, .. } | Error::Forbidden { code, .. } => {
-                code
-            }
+            Error::BadRequest { code, .. }
+            | Error::Unauthenticated { code, .. }
+            | Error::Forbidden { code, .. }
+            | Error::NotNow { code, .. } => code,
             Error::UserNotFound => "user_not_found",
             Error::NoWebhook => "webhook_not_found",
             Error::EmailTaken => "email_taken",
@@ -183,9 +191,10 @@ impl fmt::Display for Error {
                 f.write_str(&texts.join("; "))
             }
             Error::BadRequest { message, .. } | Error::Operator(message) => f.write_str(message),
-            Error::Unauthenticated { message, .. } | Error::Forbidden { message, .. } | Error::TooMany(message) => {
-                f.write_str(message)
-            }
+            Error::Unauthenticated { message, .. }
+            | Error::Forbidden { message, .. }
+            | Error::NotNow { message, .. }
+            | Error::TooMany(message) => f.write_str(message),
             Error::UserNotFound => f.write_str("User not found"),
             Error::NoWebhook => f.write_str("There is no such webhook"),
             Error::EmailTaken => f.write_str("Email already exists"),

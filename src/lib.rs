@@ -20,6 +20,7 @@ pub mod outbound;
 pub mod outbox;
 pub mod random;
 pub mod secret;
+pub mod subscriptions;
 pub mod tenants;
 pub mod ticket;
 pub mod tls;

@@ -81,12 +81,11 @@ impl<N: Needs> FromRequestParts<Api> for PartnerKey<N> {
         if let Some(trail) = parts.extensions.get::<Trail>() {
             trail.note_date(date);
         }
-        Ok(PartnerKey {
-            caller: Caller { date: Some(date.as_str()), ..by_this_request(key.caller, parts) },
-            context: key.caller.context(api.store.clock().now()),
-            date,
-            need: PhantomData,
-        })
+        let caller = Caller { date: Some(date.as_str()), ..by_this_request(key.caller, parts) };
+        if key.api_version.is_none() {
+            pin(api, &presented, key.clone(), caller).await;
+        }
+        Ok(PartnerKey { caller, context: key.caller.context(api.store.clock().now()), date, need: PhantomData })
     }
 }
 
@@ -200,6 +199,19 @@ fn allow(key: &Key, needed: Access) -> Result<()> {
         return Err(Error::Forbidden { code: "read_only_key", message: "This API key may only read" });
     }
     Ok(())
+}
+
+/// Fixes the date of a key at its first request to the dated API, so that a newer one changes nothing for its holder. Should
+/// that fail, the next request does it.
+async fn pin(api: &Api, presented: &Secret, key: Key, caller: Caller) {
+    let (id, date, since) = (key.id, ApiDate::NEWEST.as_str(), Stopwatch::start());
+    match api.store.write(move |tx| keys::pin(tx, &caller, id, date)).await {
+        Ok(true) => {
+            api.known_keys.note(presented, since, &Key { api_version: Some(date.to_owned()), ..key });
+        }
+        Ok(false) => {}
+        Err(e) => tracing::warn!(key = %id, code = e.code(), "the API date of a key could not be fixed"),
+    }
 }
 
 fn api_date(headers: &HeaderMap, key: &Key) -> Result<ApiDate> {

@@ -33,6 +33,10 @@ pub fn routes() -> Vec<Route> {
     vec![
         route(Partner,   "POST", "/users/create",                "createUser",       "Enrol a person: make the user and mail them their link", post(partner::users::create)),
         route(Partner,   "POST", "/users/update",                "updateUser",       "Change the user with that e-mail address",               post(partner::users::update)),
+        route(Partner,   "POST", "/users/retrieve",              "retrieveUser",     "The user with that e-mail address",                      post(partner::users::retrieve)),
+        route(Partner,   "POST", "/subscription/update",         "updateSubscription","Change the plan, its start, or how the subscription stands", post(partner::subscriptions::update)),
+        route(Partner,   "POST", "/subscription/pause",          "pauseSubscription","Let the subscription rest",                              post(partner::subscriptions::pause)),
+        route(Partner,   "POST", "/subscription/cancel",         "cancelSubscription","End the subscription after a day",                      post(partner::subscriptions::cancel)),
 
         route(Directory, "GET",  "/v1/users/{userId}",           "getUser",          "A user by UUID or e-mail address",                       get(directory::users::get)),
         route(Directory, "PUT",  "/v1/users/{userId}",           "updateUser",       "Change a user",                                          put(directory::users::update)),

@@ -5,7 +5,7 @@ pub mod chain;
 mod store;
 pub mod tally;
 
-pub use store::{Filter, Order, Outcome, find, of_user};
+pub use store::{Call, Filter, Order, Outcome, dates_called, find, of_user};
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -60,6 +60,14 @@ words! {
         UserErased = "user.erased",
         /// Health data of a user was answered to someone, and nothing was changed.
         HealthRead = "user.health_read",
+        /// The plan of a subscription was changed, or its start.
+        SubscriptionUpdated = "subscription.updated",
+        /// A subscription was paused.
+        SubscriptionPaused = "subscription.paused",
+        /// A subscription was resumed, or begun anew.
+        SubscriptionResumed = "subscription.resumed",
+        /// A subscription was cancelled: that it ends, and when, was said.
+        SubscriptionCancelled = "subscription.cancelled",
         /// A link was followed, which signed the person in.
         LinkFollowed = "link.followed",
         /// Another link was sent.

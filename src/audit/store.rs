@@ -196,6 +196,30 @@ pub fn find(tx: &Tx, filter: &Filter, order: Order, limit: i64) -> Result<Vec<En
     tx.query(&sql, &values)?.iter().map(|row| read(tx, row)).collect()
 }
 
+/// The requests of one key by one API date.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The key.
+    pub key: KeyId,
+    /// The date.
+    pub date: String,
+    /// How many requests left an entry.
+    pub count: i64,
+    /// When the last one did.
+    pub last_at: Timestamp,
+}
+
+/// Which keys have called which API dates since then.
+///
+/// # Errors
+/// The database does not answer.
+pub fn dates_called(tx: &Tx, since: Timestamp) -> Result<Vec<Call>> {
+    let sql = "SELECT actor_id, api_date, COUNT(*), MAX(created_at) FROM audit \
+         WHERE id >= $1 AND actor = 'key' AND api_date IS NOT NULL GROUP BY actor_id, api_date ORDER BY actor_id, api_date";
+    let read = |row: &Row| Ok(Call { key: row.get(0)?, date: row.get(1)?, count: row.get(2)?, last_at: row.get(3)? });
+    tx.query(sql, params![EntryId::first(since)])?.iter().map(read).collect()
+}
+
 fn read(tx: &Tx, row: &Row) -> Result<Entry> {
     let id: EntryId = row.get(0)?;
     let actor = match (row.get(5)?, row.get(6)?) {

@@ -32,7 +32,7 @@ pub enum Key {
         /// Bind the key to this tenant; a new name makes a new tenant
         #[arg(long, value_name = "NAME")]
         tenant: Option<String>,
-        /// The partner API date for requests that name none
+        /// The partner API date for requests that name none [default: the newest, at the first request]
         #[arg(long, value_name = "DATE", value_parser = date)]
         api_version: Option<String>,
         /// How long the key works, e.g. 90d or 24h [default: until revoked]
@@ -41,6 +41,17 @@ pub enum Key {
         /// What to call the key
         #[arg(long, default_value = "")]
         name: String,
+    },
+    /// Change what a key is pinned to
+    #[command(
+        after_help = "`usher api diff` says what the change means for its holder.\n\nExample:\n  usher key update 4d5f3c1e-6f0b-4c8e-9f57-0a8f6d1c2b3a --api-version 2023-10-04"
+    )]
+    Update {
+        /// The key's id
+        id: KeyId,
+        /// The partner API date for requests that name none
+        #[arg(long, value_name = "DATE", value_parser = date)]
+        api_version: String,
     },
     /// List the keys, without the keys themselves
     #[command(after_help = "Example:\n  usher key list --json")]
@@ -105,6 +116,11 @@ impl Key {
                     .collect();
                 let head = ["ID", "NAME", "ENVIRONMENT", "ACCESS", "TENANT", "API VERSION", "STATE", "LAST USED"];
                 common.show(&json, &head, rows, "There are no keys. `usher key create` makes one.");
+            }
+            Key::Update { id, api_version } => {
+                let json = json!({"id": id, "apiVersion": api_version});
+                store.write(move |tx| keys::move_to(tx, id, &api_version)).await?;
+                common.say(&json, "Changed.");
             }
             Key::Revoke { id } => {
                 store.write(move |tx| keys::revoke(tx, id)).await?;

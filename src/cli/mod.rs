@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 the command was not understood.
 
+mod api;
 mod apps;
 mod audit;
 mod backup;
@@ -107,6 +108,9 @@ enum Command {
     /// Bring the tables up to date, which `serve` also does
     #[command(after_help = "Example:\n  usher migrate")]
     Migrate,
+    /// The dated versions of the partner API
+    #[command(subcommand)]
+    Api(api::Api),
     /// Write the OpenAPI documents
     Openapi(documents::Openapi),
 }
@@ -158,6 +162,7 @@ async fn run(Cli { common, command }: Cli) -> Result<ExitCode> {
             common.open(IfMissing::Create).await?;
             common.say(&serde_json::json!({"migrated": true}), "The tables are up to date.");
         }
+        Command::Api(api) => api.run(&common).await?,
         Command::Openapi(openapi) => openapi.run(&common)?,
     }
     Ok(ExitCode::SUCCESS)

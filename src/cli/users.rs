@@ -1,6 +1,7 @@
 //! `usher user`
 
 use clap::Subcommand;
+use jiff::civil::Date;
 use serde_json::{Value, json};
 
 use super::{Common, Place, or_dash};
@@ -9,6 +10,7 @@ use crate::audit;
 use crate::caller::{Actor, Origin};
 use crate::db::{IfMissing, Tx};
 use crate::error::{Error, Result};
+use crate::subscriptions;
 use crate::users::{self, Status};
 
 #[derive(Subcommand)]
@@ -60,13 +62,15 @@ impl User {
                     Ok((user, environment))
                 };
                 let (user, environment) = store.write(show).await?;
-                let json = to_json(&user, &environment);
+                let json = to_json(&user, &environment, store.clock().now().day());
                 common.say(&json, &to_text(&json));
                 return Ok(());
             }
             User::List { place, limit } => {
                 let users = store.read(move |tx| newest(tx, &place, limit)).await?;
-                let json = users.iter().map(|(user, environment)| to_json(user, environment)).collect::<Vec<_>>();
+                let today = store.clock().now().day();
+                let json =
+                    users.iter().map(|(user, environment)| to_json(user, environment, today)).collect::<Vec<_>>();
                 let row = |(user, environment): &(users::User, Environment)| {
                     vec![
                         user.id.to_string(),
@@ -132,7 +136,7 @@ fn newest(tx: &Tx, place: &Place, limit: i64) -> Result<Vec<(users::User, Enviro
     Ok(all)
 }
 
-fn to_json(user: &users::User, environment: &Environment) -> Value {
+fn to_json(user: &users::User, environment: &Environment, today: Date) -> Value {
     json!({
         "id": user.id,
         "clientId": environment.app,
@@ -143,6 +147,7 @@ fn to_json(user: &users::User, environment: &Environment) -> Value {
         "emailVerified": user.email_verified_at.is_some(),
         "phone": user.person.phone,
         "profile": user.person.profile,
+        "subscription": subscriptions::show(user, today),
         "health": user.person.health,
         "createdAt": user.created_at,
         "updatedAt": user.updated_at,

@@ -174,7 +174,7 @@ macro_rules! choice {
         }
 
         impl $crate::field::Field for $name {
-            fn parse(value: &serde_json::Value, _: &$crate::field::Context) -> Result<Self, $crate::field::Fault> {
+            fn parse(value: &serde_json::Value, _: &$crate::field::Context) -> std::result::Result<Self, $crate::field::Fault> {
                 match value.as_str() {
                     $(Some($word) => Ok($name::$variant),)+
                     Some(_) => Err($crate::field::Fault::rule("enum", format!("must be one of: {}", Self::WORDS.join(", ")))),

@@ -110,6 +110,31 @@ pub fn find(tx: &Tx, presented: &Secret) -> Result<Option<Key>> {
     store::by_hash(tx, &presented.hash())
 }
 
+/// Fixes the API date of a key that has none: what happens at its first request to a dated API. `false` if it has one.
+///
+/// # Errors
+/// The database refuses.
+pub fn pin(tx: &Tx, caller: &Caller, id: KeyId, date: &str) -> Result<bool> {
+    let pinned = store::pin(tx, id, date)?;
+    if pinned {
+        audit::record(tx, caller.scope.environment, caller.origin(), Action::KeyUpdated, id.0)?;
+    }
+    Ok(pinned)
+}
+
+/// Moves a key to another API date.
+///
+/// # Errors
+/// There is no such key.
+pub fn move_to(tx: &Tx, id: KeyId, date: &str) -> Result<()> {
+    let key = store::by_id(tx, id)?.ok_or_else(|| unknown(id))?;
+    if key.api_version.as_deref() == Some(date) {
+        return Ok(());
+    }
+    store::move_to(tx, id, date)?;
+    audit::record(tx, key.caller.scope.environment, Origin::of(Actor::Operator), Action::KeyUpdated, id.0)
+}
+
 /// Makes a key stop working.
 ///
 /// # Errors

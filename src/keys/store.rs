@@ -53,6 +53,16 @@ pub fn list(tx: &Tx) -> Result<Vec<Key>> {
     tx.query(&format!("{KEY} ORDER BY k.created_at, k.id"), params![])?.iter().map(read).collect()
 }
 
+/// `false` if it is pinned already.
+pub(super) fn pin(tx: &Tx, id: KeyId, date: &str) -> Result<bool> {
+    let sql = "UPDATE keys SET api_version = $1 WHERE id = $2 AND api_version IS NULL";
+    Ok(tx.execute(sql, params![date, id])? == 1)
+}
+
+pub(super) fn move_to(tx: &Tx, id: KeyId, date: &str) -> Result<()> {
+    tx.run("UPDATE keys SET api_version = $1 WHERE id = $2", params![date, id])
+}
+
 pub(super) fn revoke(tx: &Tx, id: KeyId) -> Result<()> {
     tx.run("UPDATE keys SET revoked_at = COALESCE(revoked_at, $1) WHERE id = $2", params![tx.now(), id])
 }

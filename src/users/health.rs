@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::field::{Context, Day, Fault, Field, Metadata, Prose, choice, record};
+use crate::subscriptions::Course;
 use crate::users::Person;
 
 /// Free text about a person's health or habits.
@@ -27,6 +28,8 @@ record! {
         "paymentPlan" payment_plan: PaymentPlan,
         /// When the programme is supposed to start, from 1900-01-01 to 2199-12-31. May be past.
         "planStartDate" plan_start_date: Day,
+        /// When the subscription rests and ends; see [`crate::subscriptions`].
+        "subscriptionDates" subscription: Course,
         /// Medical clearance for exercise.
         "medicalClearance" medical_clearance: MedicalClearance,
         /// A description of the medical clearance.

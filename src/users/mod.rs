@@ -11,6 +11,8 @@ mod store;
 pub(crate) use store::mark_email_verified;
 pub use store::{any_by_id, newest, newest_created_at};
 
+use std::cell::Cell;
+
 use crate::apps::EnvironmentId;
 use crate::audit::{self, Action};
 use crate::caller::{Actor, Caller, Name, Origin, Target, not_yours};
@@ -223,15 +225,46 @@ pub fn get(tx: &Tx, caller: &Caller, name: &Name) -> Result<User> {
 /// # Errors
 /// [`Error::UserNotFound`], [`Error::Stale`], [`Error::PhoneTaken`].
 pub fn update_by_email(tx: &Tx, caller: &Caller, change: Person, if_match: &IfMatch) -> Result<User> {
-    let email = change.email.as_ref().ok_or_else(|| Error::internal("an update needs the e-mail address"))?;
-    let user = store::by_email_to_change(tx, caller.scope, email)?.ok_or(Error::UserNotFound)?;
-    if_match.allow(&user)?;
-    let version = user.version;
-    let user = apply(tx, caller, user, Person { email: None, ..change })?;
-    if user.version == version {
+    let email = change.email.clone().ok_or_else(|| Error::internal("an update needs the e-mail address"))?;
+    let change = Person { email: None, ..change };
+    let before = Cell::new(0);
+    let user = change_by_email(tx, caller, &email, if_match, Action::UserUpdated, |user| {
+        before.set(user.version);
+        Ok(change)
+    })?;
+    if user.version == before.get() {
         // The answer shows health data, whether anything has changed or not.
         audit::note_read(tx, caller.origin(), &user)?;
     }
+    Ok(user)
+}
+
+/// Changes the user with that e-mail address, if the caller can see it, by what `decide` makes of it. What was done is
+/// noted as `action`.
+///
+/// # Errors
+/// As [`update_by_email`], and those of `decide`.
+pub fn change_by_email(
+    tx: &Tx,
+    caller: &Caller,
+    email: &Email,
+    if_match: &IfMatch,
+    action: Action,
+    decide: impl FnOnce(&User) -> Result<Person>,
+) -> Result<User> {
+    let user = store::by_email_to_change(tx, caller.scope, email)?.ok_or(Error::UserNotFound)?;
+    if_match.allow(&user)?;
+    let change = decide(&user)?;
+    apply(tx, caller, user, change, action)
+}
+
+/// Everything about the user with that e-mail address, health data included.
+///
+/// # Errors
+/// [`Error::UserNotFound`].
+pub fn retrieve(tx: &Tx, caller: &Caller, email: &Email) -> Result<User> {
+    let user = store::by_email(tx, caller.scope, email)?.ok_or(Error::UserNotFound)?;
+    audit::note_read(tx, caller.origin(), &user)?;
     Ok(user)
 }
 
@@ -253,7 +286,7 @@ pub fn update(
     let id = caller.resolve(target)?;
     let before = store::by_id_to_change(tx, caller.scope, id)?.ok_or(Error::UserNotFound)?;
     if_match.allow(&before)?;
-    let user = apply(tx, caller, before.clone(), change)?;
+    let user = apply(tx, caller, before.clone(), change, Action::UserUpdated)?;
     if !user.email.same_mailbox(&before.email) {
         links::supersede(tx, id)?;
         if caller.actor != Actor::Person(id) {
@@ -300,7 +333,7 @@ pub fn look_up(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Option
     }
 }
 
-fn apply(tx: &Tx, caller: &Caller, before: User, change: Person) -> Result<User> {
+fn apply(tx: &Tx, caller: &Caller, before: User, change: Person, action: Action) -> Result<User> {
     let mut user = before.clone();
     user.person.merge(change);
     if user.person == before.person {
@@ -318,7 +351,7 @@ fn apply(tx: &Tx, caller: &Caller, before: User, change: Person) -> Result<User>
     user.updated_at = tx.now();
     user.version += 1;
     store::update(tx, &user)?;
-    audit::note(tx, caller.origin(), Action::UserUpdated, &user, &before.person)?;
+    audit::note(tx, caller.origin(), action, &user, &before.person)?;
     Ok(user)
 }
 

@@ -54,6 +54,14 @@ words! {
         UserRestored = "user.restored",
         /// A user was erased for good.
         UserErased = "user.erased",
+        /// The plan of a subscription was changed, or its start.
+        SubscriptionUpdated = "subscription.updated",
+        /// A subscription was paused.
+        SubscriptionPaused = "subscription.paused",
+        /// A subscription was resumed, or begun anew.
+        SubscriptionResumed = "subscription.resumed",
+        /// A subscription was cancelled; it ends after its last day.
+        SubscriptionCancelled = "subscription.cancelled",
         /// A person followed their link.
         LinkFollowed = "link.followed",
         /// Somebody asked for a test.
@@ -185,7 +193,7 @@ fn body(tx: &Tx, kind: Kind, environment: EnvironmentId, fill: impl FnOnce(&mut 
 }
 
 /// What of health is the subscription's, and no secret of the body.
-const PLAN: [&str; 2] = ["paymentPlan", "planStartDate"];
+const PLAN: [&str; 3] = ["paymentPlan", "planStartDate", "subscriptionDates"];
 
 /// The names of the facts that changed. Of health, not even the names: which field it was would tell of an illness.
 fn changed(before: &Person, after: &Person) -> Vec<&'static str> {

@@ -385,7 +385,7 @@ fn the_commands_list_export_anchor_and_verify() {
     assert_eq!(list(&["--result", "email_taken", "--environment", "live"]), Vec::<String>::new());
     assert_eq!(list(&["--action", "user.created", "--app", &server.client_id]), ["user.created"]);
     let key = server.json(&["key", "list"])[0]["id"].as_str().unwrap().to_owned();
-    assert_eq!(list(&["--key", &key]), ["user.updated", "request.refused", "user.created"]);
+    assert_eq!(list(&["--key", &key]), ["user.updated", "request.refused", "user.created", "key.updated"]);
     assert_eq!(list(&["--key", &key, "--limit", "1", "--since", "2020-01-01"]), ["user.updated"]);
     assert_eq!(list(&["--until", "2020-01-01T00:00:00Z"]), Vec::<String>::new());
 

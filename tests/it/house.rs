@@ -47,6 +47,7 @@ const CONCEPTS: &[&str] = &[
     "users",
     "keys",
     "links",
+    "subscriptions",
     "tokens",
     "mail/mod.rs",
     "outbox/mod.rs",

@@ -37,6 +37,7 @@ mod privacy;
 mod retries;
 mod several;
 mod smtp;
+mod subscriptions;
 mod tls;
 mod transport;
 mod unfinished;

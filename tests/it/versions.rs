@@ -5,6 +5,7 @@ use usher::apps::Kind;
 use usher::keys::NewKey;
 
 use crate::harness::{But, TestApp, a_key, jane};
+use crate::program::Program;
 
 #[tokio::test]
 async fn the_date_comes_from_the_header_then_the_key_then_is_the_newest() {
@@ -136,4 +137,88 @@ async fn the_newest_version_ignores_weight() {
     assert_eq!((alone.status, alone.fields()), (400, vec!["currentWeight"]));
     let id = acme.post("/users/create", jane().but("weight", json!("nonsense"))).await.ok().id().to_owned();
     assert_eq!(json!(app.user(&id).await.person.health.current_weight), 130);
+}
+
+#[tokio::test]
+async fn a_key_is_pinned_to_the_newest_date_by_its_first_request_and_moved_by_the_operator_only() {
+    let app = TestApp::new().await;
+    let (key, secret) = app.new_key(Kind::Sandbox, a_key()).await;
+    let client = app.anyone().with("Authorization", &format!("Bearer {secret}"));
+    let pinned = || async {
+        let keys = app.store().read(usher::keys::list).await.unwrap();
+        keys.into_iter().find(|one| one.id == key.id).unwrap().api_version
+    };
+    assert_eq!(pinned().await, None);
+    let refused = client.with("Fitmate-Version", "yesterday").post("/users/update", json!({})).await;
+    assert_eq!((refused.status, pinned().await), (400, None), "a request of no date is none");
+    let applied = client.with("Fitmate-Version", "2023-08-01").post("/users/update", json!({})).await;
+    assert_eq!(applied.header("usher-version"), "2023-08-01", "the header is for one request");
+    assert_eq!(pinned().await.as_deref(), Some("2023-10-04"));
+    let written = app.count("audit WHERE action = 'key.updated'").await;
+    for _ in 0..3 {
+        assert_eq!(client.post("/users/update", json!({})).await.header("usher-version"), "2023-10-04");
+    }
+    assert_eq!((written, app.count("audit WHERE action = 'key.updated'").await), (1, 1), "it was written once");
+    let id = key.id;
+    app.store().write(move |tx| usher::keys::move_to(tx, id, "2023-08-22")).await.unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(600));
+    assert_eq!(client.post("/users/update", json!({})).await.header("usher-version"), "2023-08-22");
+    assert_eq!(pinned().await.as_deref(), Some("2023-08-22"));
+}
+
+#[test]
+fn the_difference_of_two_dates_names_what_changes_and_who_still_calls_the_older_one() {
+    let server = Program::start(&[]);
+    let app = server.client_id.clone();
+    let make = |name: &str, more: &[&str]| {
+        let create = ["key", "create", "--app", &app, "--environment", "sandbox", "--access", "write", "--name", name];
+        server.json(&[&create, more].concat())
+    };
+    let old = make("old", &["--api-version", "2023-08-01"]);
+    make("idle", &["--api-version", "2023-10-04"]);
+    let none = json!({"email": "nobody@doe.com"});
+    assert_eq!(server.call_as(old["key"].as_str().unwrap(), "POST", "/users/update", &none).0, 404);
+    assert_eq!(server.call("POST", "/users/update", &none).0, 404);
+    let keys = |from: &str, to: &str| {
+        let found = server.json(&["api", "diff", from, to]);
+        let keys = found["keys"].as_array().unwrap().iter();
+        (found.clone(), keys.map(|key| key["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>())
+    };
+    let (found, behind) = keys("2023-08-22", "2023-10-04");
+    assert_eq!(behind, ["old"]);
+    let calls = &found["keys"][0]["calls"];
+    assert_eq!((&calls[0]["apiVersion"], &calls[0]["requests"]), (&json!("2023-08-01"), &json!(1)));
+    let told: Vec<String> = found["differences"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|d| {
+            format!(
+                "{} {} {}",
+                d["schema"].as_str().unwrap(),
+                d["field"].as_str().unwrap(),
+                d["what"].as_str().unwrap()
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "CreateUser diabetes now required",
+            "CreateUser glp1drugs now required",
+            "CreateUser paymentPlan now required",
+            "CreateUser planStartDate now required",
+            "CreateUser medicalClearance now required",
+            "CreateUser weight removed",
+        ]
+    );
+    assert_eq!(found["notes"].as_array().unwrap().len(), 1);
+    let (found, _) = keys("2023-08-01", "2023-10-04");
+    assert_eq!(found["notes"].as_array().unwrap().len(), 2);
+    let words = String::from_utf8(server.run(&["api", "diff", "2023-08-01", "2023-10-04"]).stdout).unwrap();
+    assert!(words.contains("UserData") && words.contains("2023-08-22  Creating") && words.contains(" old "), "{words}");
+    server.json(&["key", "update", old["id"].as_str().unwrap(), "--api-version", "2023-10-04"]);
+    assert_eq!(server.json(&["key", "list"])[1]["apiVersion"], "2023-10-04");
+    assert_eq!(keys("2023-08-22", "2023-10-04").1, ["old"], "it has called the older one within 30 days");
+    assert!(!server.run(&["api", "diff", "2023-10-04", "2023-08-01"]).status.success());
 }

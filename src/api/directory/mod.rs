@@ -11,7 +11,7 @@ use crate::error::Error;
 /// The status of an error in this dialect, whose documented list has no 404 and no 409 (contract items 46 and 50).
 pub fn status(error: &Error) -> u16 {
     match error {
-        Error::UserNotFound | Error::EmailTaken | Error::PhoneTaken => 400,
+        Error::UserNotFound | Error::EmailTaken | Error::PhoneTaken | Error::NotNow { .. } => 400,
         other => other.status(),
     }
 }

@@ -3,15 +3,19 @@
 //! Our own and not a library: a document of an older date is the newest shapes taken back by the
 //! version files, which attributes on handlers cannot express.
 
+mod difference;
 mod directory;
+mod partner;
 mod webhooks;
+
+pub use difference::{Difference, differences};
 
 use axum::extract::Path;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use super::routes::{Route, routes};
-use super::versions::{ApiDate, CHANGES};
+use super::versions::ApiDate;
 use super::{Surface, reply};
 use crate::error::{Error, Result};
 use crate::idempotency::LONGEST;
@@ -20,7 +24,7 @@ const JSON: &str = "application/json";
 
 /// Every document with its address: the partner API of each date, and the directory API.
 pub fn documents() -> Vec<(String, Value)> {
-    let partner = ApiDate::all().map(|date| (format!("partner/{}.json", date.as_str()), partner_document(date)));
+    let partner = ApiDate::all().map(|date| (format!("partner/{}.json", date.as_str()), partner::document(date)));
     partner.chain([("directory.json".to_owned(), directory::document())]).collect()
 }
 
@@ -33,7 +37,7 @@ pub async fn list() -> Response {
 /// `GET /openapi/partner/<date>.json`
 pub async fn partner(Path(file): Path<String>) -> Result<Response> {
     let date = file.strip_suffix(".json").ok_or(Error::NoRoute)?;
-    Ok(reply(&partner_document(ApiDate::named(date)?)))
+    Ok(reply(&partner::document(ApiDate::named(date)?)))
 }
 
 /// `GET /openapi/directory.json`
@@ -41,96 +45,8 @@ pub async fn directory() -> Response {
     reply(&directory::document())
 }
 
-fn partner_document(date: ApiDate) -> Value {
-    let shapes = date.shapes();
-    let created = json!({
-        "type": "object", "required": ["message", "email", "identifier"],
-        "properties": {
-            "message": {"const": "User created successfully"},
-            "email": {"type": "string", "format": "email"},
-            "identifier": {"type": "string", "format": "uuid", "description": "The id of the new user."}
-        }
-    });
-    let updated = json!({
-        "type": "object", "required": ["message", "identifier", "data"],
-        "properties": {
-            "message": {"const": "User updated successfully"},
-            "identifier": {"type": "string", "format": "uuid"},
-            "data": {"$ref": "#/components/schemas/UserData"}
-        }
-    });
-    let operation = |route: &Route| {
-        let (schema, answer, extra) = match route.operation {
-            "createUser" => (
-                "CreateUser",
-                "CreatedUser",
-                &[(409, "The e-mail address or the phone number belongs to another user.")][..],
-            ),
-            _ => ("UpdateUser", "UpdatedUser", &[(404, "No user with that e-mail address."), STALE][..]),
-        };
-        let mut responses = failures("Error", &PARTNER_FAILURES);
-        for (status, text) in extra {
-            responses.insert(status.to_string(), failure("Error", *status, text));
-        }
-        if route.operation == "updateUser" && ApiDate::all().next_back() == Some(date) {
-            responses.insert("409".into(), failure("Error", 409, "The phone number belongs to another user."));
-        }
-        responses.insert("200".into(), written(success(answer, true)));
-        responses.sort_keys();
-        let mut parameters =
-            vec![version_header("Fitmate-Version"), version_header("Usher-Version"), idempotency_key()];
-        if route.operation == "updateUser" {
-            parameters.push(if_match());
-        }
-        json!({
-            "operationId": route.operation, "summary": route.summary,
-            "parameters": parameters,
-            "requestBody": {"required": true, "content": {JSON: {"schema": reference(schema)}}},
-            "responses": responses
-        })
-    };
-    let notes: Vec<String> = CHANGES.iter().rev().map(|change| format!("- {}: {}", change.date, change.note)).collect();
-    json!({
-        "openapi": "3.1.0",
-        "info": {
-            "title": "Usher partner API", "version": date.as_str(),
-            "description": format!(
-                "Enrol people into a programme and keep their records. The key decides between sandbox and live.\n\nChanges by date:\n\n{}",
-                notes.join("\n")
-            ),
-            "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"}
-        },
-        "servers": [{"url": "/"}],
-        "security": [{"partnerKey": []}],
-        "paths": paths(&[Surface::Partner], operation),
-        "components": {
-            "securitySchemes": {"partnerKey": {"type": "http", "scheme": "bearer", "description": "An API key with write access."}},
-            "schemas": {
-                "CreateUser": shapes.create.request_schema(),
-                "CreatedUser": created,
-                "UpdateUser": shapes.update.request_schema(),
-                "UpdatedUser": updated,
-                "UserData": shapes.update.answer_schema(),
-                "Error": error_schema()
-            }
-        }
-    })
-}
-
 const STALE: (u16, &str) = (412, "The user is no longer as If-Match says; nothing was changed.");
 const KEY_REUSED: (u16, &str) = (422, "The Idempotency-Key was already used for another request; nothing was changed.");
-
-const PARTNER_FAILURES: [(u16, &str); 9] = [
-    (400, "The body or the version is wrong; every wrong field is listed."),
-    (403, "No valid key, a revoked or expired one, or one that may only read."),
-    (408, "The body did not arrive within 30 seconds."),
-    (413, "The body is larger than 64 KiB."),
-    (405, "The address takes POST only; see the Allow header."),
-    KEY_REUSED,
-    (500, "Something went wrong on the server."),
-    (503, "The server is busy; see Retry-After."),
-    (507, "The server's disk is full; nothing was changed."),
-];
 
 fn paths(surfaces: &[Surface], operation: impl Fn(&Route) -> Value) -> Map<String, Value> {
     let mut paths = Map::new();

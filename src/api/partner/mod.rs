@@ -1,6 +1,7 @@
 //! The partner API: flat bodies, dated shapes, `{"message", …}`.
 
 pub mod shape;
+pub mod subscriptions;
 pub mod users;
 
 use serde_json::{Value, json};

@@ -4,8 +4,9 @@ use serde_json::{Map, Value, json};
 
 use crate::api::versions::Shapes;
 use crate::error::{FieldError, Result};
-use crate::field::{BirthDay, Context, Field, FilledLine, Wire, judge, wire};
-use crate::users::health::{BinaryGender, DiabetesAtEnrolment, Health, Pounds};
+use crate::field::{BirthDay, Context, Day, Field, FilledLine, Wire, judge, wire};
+use crate::subscriptions::{Ask, Wanted};
+use crate::users::health::{BinaryGender, DiabetesAtEnrolment, Health, Note, PaymentPlan, Pounds};
 use crate::users::{Email, Person, Phone};
 
 wire! {
@@ -50,11 +51,36 @@ const GENDER: Wire<Person> = Wire {
     },
 };
 
+const DEPRECATED: &[Wire<Person>] = &[GENDER];
+
+wire! {
+    /// What may be asked of a subscription.
+    const SUBSCRIPTION: Ask {
+        /// The email address of the user.
+        "email" email: Email,
+        /// Periodicity of the plan in months.
+        "paymentPlan" payment_plan: PaymentPlan,
+        /// When the programme is supposed to start, from 1900-01-01 to 2199-12-31. May be past.
+        "planStartDate" plan_start_date: Day,
+        /// How the subscription is to stand: `active` resumes a paused one, takes back a cancellation that is to come, and,
+        /// with a planStartDate, begins one anew that is over; `paused` from today, until pauseUntil if that is there;
+        /// `cancelled` at the end of today.
+        "subscriptionStatus" status: Wanted,
+        /// The day on which the subscription runs again by itself. Without it, the pause lasts until subscriptionStatus is
+        /// set to active.
+        "pauseUntil" pause_until: Day,
+        /// The last day of service, in UTC. May be past.
+        "cancellationDate" last_day: Day,
+        /// Why it ends.
+        "cancellationReason" reason: Note,
+    }
+}
+
 /// The newest shapes. `name` is required, `name?` is optional, `name|other` is required unless `other` is sent.
 pub fn newest() -> Shapes {
     Shapes {
         create: Shape::new(
-            &[AT_ENROLMENT, PARTNER_NAMES, Health::FIELDS],
+            &[AT_ENROLMENT, PARTNER_NAMES, Health::FIELDS, DEPRECATED],
             &[
                 "email",
                 "firstname",
@@ -81,23 +107,108 @@ pub fn newest() -> Shapes {
             ],
         ),
         update: Shape::new(
-            &[PARTNER_NAMES, Health::FIELDS],
+            &[PARTNER_NAMES, Health::FIELDS, DEPRECATED],
             &["email", "diabetes?", "glp1drugs?", "doctorFullname?", "medicalClearanceDescription?", "metadata?"],
         ),
+        retrieve: Shape::new(&[PARTNER_NAMES], &["email"]),
+        retrieved: Shape::new(
+            &[PARTNER_NAMES, Health::FIELDS, DEPRECATED],
+            &[
+                "email",
+                "firstname?",
+                "lastname?",
+                "phonenumber?",
+                "dateOfBirth?",
+                "gender?",
+                "height?",
+                "weight?",
+                "pregnant?",
+                "metadata?",
+            ],
+        ),
+        plan: Shape::new(
+            &[SUBSCRIPTION],
+            &["email", "paymentPlan?", "planStartDate?", "subscriptionStatus?", "pauseUntil?"],
+        ),
+        pause: Shape::new(&[SUBSCRIPTION], &["email", "pauseUntil?"]),
+        cancel: Shape::new(&[SUBSCRIPTION], &["email", "cancellationDate", "cancellationReason?"]),
     }
 }
 
-/// The fields of one body, in their documented order.
-#[derive(Clone)]
-pub struct Shape {
-    tables: &'static [&'static [Wire<Person>]],
-    fields: Vec<Use>,
+/// The user as they are retrieved: what the programme has measured and agreed with them stands before the metadata
+/// (contract A4). Usher records none of it, so there is none.
+pub fn retrieved(shape: &Shape, person: &Person) -> Value {
+    let mut shown = shape.show(person);
+    put_before_metadata(&mut shown, "bodyProfile", json!([]));
+    put_before_metadata(&mut shown, "goals", json!([]));
+    shown
 }
 
-#[derive(Clone)]
-struct Use {
-    wire: &'static Wire<Person>,
+/// The same in a schema. The spellings are the documented ones.
+pub fn retrieved_schema(shape: &Shape) -> Value {
+    let list = |about: &str, properties: Value| {
+        json!({
+            "type": "array", "description": about, "items": {"type": "object", "properties": properties}
+        })
+    };
+    let (text, number) = (json!({"type": "string"}), json!({"type": "number"}));
+    let mut schema = shape.answer_schema();
+    put_before_metadata(
+        &mut schema["properties"],
+        "bodyProfile",
+        list(
+            "What was measured. Empty: Usher does not record it.",
+            json!({
+                "waist": number, "measurmentDate": text, "energyLevel": {"enum": [1, 2, 3]}, "heartRate": number,
+                "selfFeeling": {"enum": [1, 2, 3, 4, 5]}, "weight": number
+            }),
+        ),
+    );
+    put_before_metadata(
+        &mut schema["properties"],
+        "goals",
+        list(
+            "What was agreed. Empty: Usher does not record it.",
+            json!({
+                "goalId": text, "assignementTime": text, "category": {"enum": ["Core", "Additional", "Obstacle"]},
+                "subCategory": {"enum": ["Nutrition", "Activity", "General"]},
+                "days": {"type": "array", "items": {"enum": [1, 2, 3, 4, 5, 6, 7]}}, "dayPerWeek": number, "description": text,
+                "goal": text, "status": text, "title": text,
+                "tracking": {"type": "array", "items": {"type": "object", "properties": {"date": text, "progress": text}}}
+            }),
+        ),
+    );
+    schema["required"] = schema["properties"].as_object().into_iter().flat_map(Map::keys).cloned().collect();
+    schema
+}
+
+fn put_before_metadata(object: &mut Value, name: &str, value: Value) {
+    let Some(map) = object.as_object_mut() else { return };
+    let place = map.keys().position(|key| key == "metadata").unwrap_or(map.len());
+    map.shift_insert(place, name.to_owned(), value);
+}
+
+/// The fields of one body, in their documented order.
+pub struct Shape<T: 'static = Person> {
+    tables: &'static [&'static [Wire<T>]],
+    fields: Vec<Use<T>>,
+}
+
+impl<T> Clone for Shape<T> {
+    fn clone(&self) -> Self {
+        Shape { tables: self.tables, fields: self.fields.iter().map(Use::clone).collect() }
+    }
+}
+
+struct Use<T: 'static> {
+    wire: &'static Wire<T>,
     need: Need,
+}
+
+impl<T> Clone for Use<T> {
+    fn clone(&self) -> Self {
+        Use { wire: self.wire, need: self.need.clone() }
+    }
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -107,8 +218,8 @@ enum Need {
     Optional,
 }
 
-impl Shape {
-    fn new(tables: &'static [&'static [Wire<Person>]], fields: &[&'static str]) -> Shape {
+impl<T: Default> Shape<T> {
+    fn new(tables: &'static [&'static [Wire<T>]], fields: &[&'static str]) -> Shape<T> {
         let mut shape = Shape { tables, fields: Vec::new() };
         shape.replace(fields);
         shape
@@ -138,8 +249,8 @@ impl Shape {
     ///
     /// # Errors
     /// [`crate::error::Error::Invalid`].
-    pub fn read(&self, body: &Map<String, Value>, context: &Context) -> Result<Person> {
-        let mut person = Person::default();
+    pub fn read(&self, body: &Map<String, Value>, context: &Context) -> Result<T> {
+        let mut facts = T::default();
         let mut faults = Vec::new();
         for Use { wire, need } in &self.fields {
             let missing = !body.contains_key(wire.name);
@@ -155,16 +266,16 @@ impl Shape {
                     message: format!("{} is required", wire.name),
                 });
             }
-            wire.take(body, context, &mut person, &mut faults);
+            wire.take(body, context, &mut facts, &mut faults);
         }
-        judge(person, faults)
+        judge(facts, faults)
     }
 
     /// The stored facts in this shape: null where nothing is known, `{}` for metadata.
-    pub fn show(&self, person: &Person) -> Value {
-        let unknown = |wire: &Wire<Person>| if wire.name == "metadata" { json!({}) } else { Value::Null };
-        let entry = |field: &Use| {
-            (field.wire.name.to_owned(), (field.wire.show)(person).unwrap_or_else(|| unknown(field.wire)))
+    pub fn show(&self, facts: &T) -> Value {
+        let unknown = |wire: &Wire<T>| if wire.name == "metadata" { json!({}) } else { Value::Null };
+        let entry = |field: &Use<T>| {
+            (field.wire.name.to_owned(), (field.wire.show)(facts).unwrap_or_else(|| unknown(field.wire)))
         };
         Value::Object(self.fields.iter().map(entry).collect())
     }
@@ -197,7 +308,7 @@ impl Shape {
     }
 
     fn properties(&self, nullable: bool) -> Map<String, Value> {
-        let property = |field: &Use| {
+        let property = |field: &Use<T>| {
             let mut schema = (field.wire.schema)();
             if nullable && field.need == Need::Optional && field.wire.name != "metadata" {
                 schema = json!({"anyOf": [schema, {"type": "null"}]});
@@ -211,7 +322,7 @@ impl Shape {
         self.fields.iter().map(property).collect()
     }
 
-    fn parse(&self, spec: &'static str) -> Use {
+    fn parse(&self, spec: &'static str) -> Use<T> {
         let (name, need) = match (spec.strip_suffix('?'), spec.split_once('|')) {
             (Some(name), _) => (name, Need::Optional),
             (None, Some((name, other))) => (name, Need::RequiredUnless(other)),
@@ -220,8 +331,8 @@ impl Shape {
         Use { wire: self.wire(name), need }
     }
 
-    fn wire(&self, name: &str) -> &'static Wire<Person> {
-        let mut wires = self.tables.iter().copied().flatten().chain([const { &GENDER }]);
+    fn wire(&self, name: &str) -> &'static Wire<T> {
+        let mut wires = self.tables.iter().copied().flatten();
         wires.find(|wire| wire.name == name).unwrap_or_else(|| panic!("no partner field is called {name}"))
     }
 

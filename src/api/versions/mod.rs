@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::api::partner::shape::{self, Shape};
 use crate::error::{Error, Result};
+use crate::subscriptions::Ask;
 
 /// What happened to the API on one date.
 pub struct Version {
@@ -37,6 +38,16 @@ pub struct Shapes {
     pub create: Shape,
     /// `POST /users/update`: the request, and `data` of the answer.
     pub update: Shape,
+    /// `POST /users/retrieve`: the request.
+    pub retrieve: Shape,
+    /// `POST /users/retrieve`: the answer.
+    pub retrieved: Shape,
+    /// `POST /subscription/update`.
+    pub plan: Shape<Ask>,
+    /// `POST /subscription/pause`.
+    pub pause: Shape<Ask>,
+    /// `POST /subscription/cancel`.
+    pub cancel: Shape<Ask>,
 }
 
 /// One date of the partner API.

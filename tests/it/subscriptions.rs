@@ -1,0 +1,251 @@
+//! The partner API's subscriptions, and what a partner can retrieve.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use usher::apps::Kind;
+use usher::audit::{self, Action};
+use usher::keys::{Access, NewKey};
+use usher::subscriptions;
+
+use crate::harness::{Answer, But, Client, TestApp, a_key, jane};
+use crate::idempotency::{CREATE, KEY};
+
+const UPDATE: &str = "/subscription/update";
+const PAUSE: &str = "/subscription/pause";
+const CANCEL: &str = "/subscription/cancel";
+const RETRIEVE: &str = "/users/retrieve";
+
+fn hers(more: Value) -> Value {
+    let mut body = json!({"email": "jane@doe.com"});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body
+}
+
+/// How her subscription stands on the app's day, 2026-11-21 at first.
+async fn stands(app: &TestApp, id: &str) -> (String, Value) {
+    let user = app.user(id).await;
+    let shown = subscriptions::show(&user, app.store().clock().now().day());
+    (shown["status"].as_str().unwrap().to_owned(), shown)
+}
+
+fn days(app: &TestApp, count: u64) {
+    app.advance(Duration::from_hours(24 * count));
+}
+
+async fn enrolled(app: &TestApp) -> (Client<'_>, String) {
+    let acme = app.partner("acme").await;
+    let id = acme.post(CREATE, jane()).await.ok().id().to_owned();
+    (acme, id)
+}
+
+#[track_caller]
+fn assert_said(answer: &Answer, body: &Value) {
+    assert_eq!((answer.status, answer.text.clone()), (200, body.to_string()));
+}
+
+#[tokio::test]
+async fn the_documented_samples_are_answered_to_the_letter() {
+    let app = TestApp::new().await;
+    let (acme, id) = enrolled(&app).await;
+    let newest = acme.with("Fitmate-Version", "2023-10-04");
+    let plan = json!({"paymentPlan": 6, "planStartDate": "2023-10-30", "subscriptionStatus": "active"});
+    let updated = json!({"message": "update request received", "email": "jane@doe.com"});
+    assert_said(&newest.post(UPDATE, hers(plan)).await, &updated);
+    let (status, shown) = stands(&app, &id).await;
+    assert_eq!((status.as_str(), &shown["paymentPlan"]), ("active", &json!(6)));
+    // The page's payload has planStartDate, its call posts pauseUntil to the update (contract item 32).
+    let paused = json!({"message": "pause request received", "email": "jane@doe.com"});
+    assert_said(&newest.post(PAUSE, hers(json!({"planStartDate": "2027-10-30"}))).await, &paused);
+    assert_eq!(stands(&app, &id).await.0, "paused", "and planStartDate is ignored");
+    assert_said(&newest.post(UPDATE, hers(json!({"pauseUntil": "2023-12-30"}))).await, &updated);
+    assert_eq!(stands(&app, &id).await.0, "active", "that pause was over before it began");
+    let cancelled = json!({
+        "message": "Subscription request cancelled successfull", "email": "jane@doe.com", "identifier": id
+    });
+    let cancel = hers(json!({"cancellationDate": "2023-12-30", "cancellationReason": "moved away"}));
+    assert_said(&acme.with("Fitmate-Version", "2023-08-22").post(CANCEL, cancel).await, &cancelled);
+    assert_eq!(stands(&app, &id).await.0, "cancelled");
+}
+
+#[tokio::test]
+async fn a_pause_resumes_by_itself_and_a_cancellation_takes_effect_after_its_day() {
+    let app = TestApp::new().await;
+    let (acme, id) = enrolled(&app).await;
+    assert_eq!(stands(&app, &id).await.0, "active");
+    acme.post(PAUSE, hers(json!({"pauseUntil": "2026-11-24"}))).await.ok();
+    acme.post(CANCEL, hers(json!({"cancellationDate": "2026-11-25"}))).await.ok();
+    let mut seen = Vec::new();
+    for _ in 0..6 {
+        seen.push(stands(&app, &id).await.0);
+        days(&app, 1);
+    }
+    // From the 21st on.
+    assert_eq!(seen, ["paused", "paused", "paused", "active", "active", "cancelled"]);
+}
+
+#[tokio::test]
+async fn a_plan_that_starts_later_is_scheduled_until_its_day() {
+    let app = TestApp::new().await;
+    let acme = app.partner("acme").await;
+    let id = acme.post(CREATE, jane().but("planStartDate", json!("2026-11-23"))).await.ok().id().to_owned();
+    assert_eq!(stands(&app, &id).await.0, "scheduled");
+    days(&app, 2);
+    assert_eq!(stands(&app, &id).await.0, "active");
+    acme.post(UPDATE, hers(json!({"planStartDate": "2026-12-24"}))).await.ok();
+    assert_eq!(stands(&app, &id).await.0, "scheduled");
+}
+
+#[tokio::test]
+async fn what_cannot_be_now_is_409_with_the_reason_and_changes_nothing() {
+    let app = TestApp::new().await;
+    let (acme, id) = enrolled(&app).await;
+    let version = || async { app.user(&id).await.version };
+    let refuse = |path: &'static str, more: Value, code: &'static str| {
+        let (acme, app, id) = (&acme, &app, &id);
+        async move {
+            let before = (app.user(id).await.version, stands(app, id).await.1);
+            let answer = acme.post(path, hers(more)).await;
+            assert_eq!((answer.status, answer.body["code"].as_str()), (409, Some(code)), "{}", answer.text);
+            assert!(!answer.message().is_empty());
+            assert_eq!((app.user(id).await.version, stands(app, id).await.1), before);
+        }
+    };
+    acme.post(UPDATE, hers(json!({"planStartDate": "2027-01-01"}))).await.ok();
+    refuse(PAUSE, json!({}), "subscription_not_begun").await;
+    refuse(UPDATE, json!({"subscriptionStatus": "paused"}), "subscription_not_begun").await;
+    refuse(UPDATE, json!({"subscriptionStatus": "active"}), "subscription_not_begun").await;
+    // A cancellation that is to come can be moved and taken back.
+    acme.post(UPDATE, hers(json!({"planStartDate": "2023-01-01"}))).await.ok();
+    acme.post(CANCEL, hers(json!({"cancellationDate": "2026-12-01"}))).await.ok();
+    acme.post(CANCEL, hers(json!({"cancellationDate": "2026-12-02"}))).await.ok();
+    acme.post(UPDATE, hers(json!({"subscriptionStatus": "active"}))).await.ok();
+    assert_eq!(stands(&app, &id).await.1["cancellationDate"], Value::Null);
+    acme.post(UPDATE, hers(json!({"subscriptionStatus": "cancelled"}))).await.ok();
+    assert_eq!(stands(&app, &id).await.0, "active", "today is the last day");
+    days(&app, 1);
+    assert_eq!(stands(&app, &id).await.0, "cancelled");
+    for (path, more) in [
+        (PAUSE, json!({})),
+        (CANCEL, json!({"cancellationDate": "2027-01-01"})),
+        (UPDATE, json!({"subscriptionStatus": "active"})),
+        (UPDATE, json!({"paymentPlan": 12})),
+        (UPDATE, json!({"pauseUntil": "2027-01-01"})),
+    ] {
+        refuse(path, more, "subscription_cancelled").await;
+    }
+    let before = version().await;
+    acme.post(UPDATE, hers(json!({}))).await.ok();
+    assert_eq!(version().await, before, "nothing was asked for");
+    let anew = json!({"subscriptionStatus": "active", "planStartDate": "2026-12-01", "paymentPlan": 12});
+    acme.post(UPDATE, hers(anew)).await.ok();
+    let (status, shown) = stands(&app, &id).await;
+    assert_eq!(
+        (status.as_str(), &shown["paymentPlan"], &shown["cancellationDate"]),
+        ("scheduled", &json!(12), &Value::Null)
+    );
+}
+
+#[tokio::test]
+async fn wrong_fields_are_400_all_at_once_and_unknown_people_404() {
+    let app = TestApp::new().await;
+    let (acme, _) = enrolled(&app).await;
+    for (path, body, fields) in [
+        (
+            UPDATE,
+            json!({"paymentPlan": "6", "planStartDate": "soon", "subscriptionStatus": "over", "pauseUntil": 7}),
+            vec!["email", "paymentPlan", "planStartDate", "subscriptionStatus", "pauseUntil"],
+        ),
+        (UPDATE, hers(json!({"paymentPlan": 3})), vec!["paymentPlan"]),
+        (PAUSE, hers(json!({"pauseUntil": "2023-02-30"})), vec!["pauseUntil"]),
+        (CANCEL, hers(json!({})), vec!["cancellationDate"]),
+        (
+            CANCEL,
+            hers(json!({"cancellationDate": "12/30/2023", "cancellationReason": 5})),
+            vec!["cancellationDate", "cancellationReason"],
+        ),
+        (UPDATE, hers(json!({"subscriptionStatus": "active", "pauseUntil": "2027-01-01"})), vec!["pauseUntil"]),
+        (UPDATE, hers(json!({"subscriptionStatus": "cancelled", "pauseUntil": "2027-01-01"})), vec!["pauseUntil"]),
+        (RETRIEVE, json!({}), vec!["email"]),
+    ] {
+        let answer = acme.post(path, body.clone()).await;
+        assert_eq!((answer.status, answer.fields()), (400, fields), "{path} {body}");
+    }
+    let stranger = app.partner("other").await;
+    let email = json!({"email": "jane@doe.com", "cancellationDate": "2026-12-01"});
+    let nobody = json!({"email": "nobody@doe.com", "cancellationDate": "2026-12-01"});
+    for path in [UPDATE, PAUSE, CANCEL, RETRIEVE] {
+        let (theirs, none) = (stranger.post(path, email.clone()).await, acme.post(path, nobody.clone()).await);
+        assert_eq!((theirs.status, theirs.message()), (404, "User not found"), "{path}");
+        assert_eq!((none.status, none.message()), (404, "User not found"), "{path}");
+        for method in ["GET", "PUT"] {
+            let other = acme.send(method, path, "").await;
+            assert_eq!((other.status, other.header("allow")), (405, "POST"), "{method} {path}");
+        }
+        assert_eq!(app.anyone().post(path, email.clone()).await.status, 403, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn each_turn_is_in_the_audit_trail_by_its_name_happens_once_under_a_key_and_minds_if_match() {
+    let app = TestApp::new().await;
+    let (acme, id) = enrolled(&app).await;
+    let (key, reason) = (acme.with(KEY, "k"), "canary: my knee");
+    let steps = [
+        (UPDATE, json!({"paymentPlan": 12}), Action::SubscriptionUpdated),
+        (PAUSE, json!({}), Action::SubscriptionPaused),
+        (UPDATE, json!({"subscriptionStatus": "active"}), Action::SubscriptionResumed),
+        (
+            CANCEL,
+            json!({"cancellationDate": "2026-12-01", "cancellationReason": reason}),
+            Action::SubscriptionCancelled,
+        ),
+    ];
+    let mut expected = vec![Action::UserCreated];
+    for (number, (path, more, action)) in steps.into_iter().enumerate() {
+        let key = key.instead(KEY, &format!("k{number}"));
+        let first = key.post(path, hers(more.clone())).await.ok();
+        let again = key.post(path, hers(more.clone())).await.ok();
+        assert_eq!((again.header("idempotent-replayed"), &again.text), ("true", &first.text));
+        assert_eq!(first.header("etag"), app.user(&id).await.etag());
+        let stale = acme.with("If-Match", "\"0\"").post(path, hers(more)).await;
+        assert_eq!(stale.status, 412);
+        expected.push(action);
+    }
+    let user = app.user(&id).await.id;
+    let entries = app.store().read(move |tx| audit::of_user(tx, user)).await.unwrap();
+    assert_eq!(entries.iter().map(|entry| entry.action).collect::<Vec<_>>(), expected);
+    let text: String = entries[1..].iter().map(|entry| entry.changes.0.to_string()).collect();
+    assert!(text.contains("paymentPlan") && text.contains("subscriptionDates") && !text.contains("canary"), "{text}");
+    assert_eq!(stands(&app, &id).await.1["cancellationReason"], reason, "it is kept, sealed");
+}
+
+#[tokio::test]
+async fn retrieve_answers_the_documented_fields_to_a_key_that_reads_and_notes_it() {
+    let app = TestApp::new().await;
+    let (acme, id) = enrolled(&app).await;
+    let tenant = Some("acme".to_owned());
+    let (_, reader) = app.new_key(Kind::Sandbox, NewKey { access: Access::Read, tenant, ..a_key() }).await;
+    let reader = app.anyone().with("Authorization", &format!("Bearer {reader}"));
+    let answer = reader.post(RETRIEVE, json!({"email": "JANE@doe.com"})).await;
+    let documented = json!({
+        "email": "jane@doe.com", "firstname": "jane", "lastname": "doe", "phonenumber": "1234567890",
+        "dateOfBirth": "1990-12-23", "gender": "female", "height": "5ft 6in", "weight": 130, "pregnant": false,
+        "bodyProfile": [], "goals": [], "metadata": {"key": "value"},
+    });
+    assert_said(&answer, &documented);
+    assert_eq!(answer.header("etag"), app.user(&id).await.etag());
+    let user = app.user(&id).await.id;
+    let last = app.store().read(move |tx| audit::of_user(tx, user)).await.unwrap().pop().unwrap();
+    assert_eq!(
+        (last.action, last.request.unwrap().to_string().as_str()),
+        (Action::HealthRead, answer.header("request-id"))
+    );
+    for path in [UPDATE, PAUSE] {
+        assert_eq!(reader.post(path, hers(json!({}))).await.status, 403, "{path}");
+    }
+    // The same on every date, and never more.
+    for date in ["2023-08-01", "2023-08-22", "2023-10-04"] {
+        assert_said(&acme.with("Fitmate-Version", date).post(RETRIEVE, hers(json!({}))).await, &documented);
+    }
+}
