@@ -236,7 +236,13 @@ fn a_stopping_server_finishes_what_it_has_begun_and_exits_0() {
     std::thread::sleep(Duration::from_millis(300));
     server.signal("TERM");
     std::thread::sleep(Duration::from_millis(300));
-    assert!(TcpStream::connect(&address).is_err(), "no new connections");
+    for late in [head.as_str(), "GET /readyz HTTP/1.1\r\nHost: u\r\n\r\n"] {
+        let mut line = TcpStream::connect(&address).unwrap();
+        line.write_all(late.as_bytes()).unwrap();
+        let mut answer = String::new();
+        line.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    }
     begun.write_all(body.as_bytes()).unwrap();
     let mut answer = String::new();
     begun.read_to_string(&mut answer).unwrap();
