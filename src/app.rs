@@ -16,11 +16,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
 
-use crate::api::{Api, Server, Services, TooLate, versions};
+use crate::api::{Api, Peer, Server, Services, TooLate, versions};
 use crate::audit::chain;
 use crate::audit::tally::{self, Tally};
 use crate::billing;
 use crate::clock::Stopwatch;
+use crate::codes;
 use crate::db::{Store, Tx};
 use crate::error::{Error, Result};
 use crate::idempotency;
@@ -28,9 +29,12 @@ use crate::keys;
 use crate::links::Links;
 use crate::mail;
 use crate::mail::transport::Smtp;
-use crate::outbound::{Client, Network, Reach};
+use crate::network::Network;
+use crate::outbound::{Client, Reach};
 use crate::outbox;
 use crate::outbox::worker::{self, Bell, Work};
+use crate::sessions;
+use crate::signin;
 use crate::webhooks;
 
 /// How long a client may take to send a request's header, and may keep a connection open without one.
@@ -43,6 +47,8 @@ const CONNECTIONS: usize = 4096;
 const HEADER_LIMIT: usize = 32 * 1024;
 /// How long requests and mails under way may take to finish when the server stops.
 const GRACE: Duration = Duration::from_secs(8);
+/// How often sign-ins are decided.
+const DECISIONS: Duration = Duration::from_millis(250);
 /// How often the chores run.
 const CHORES: Duration = Duration::from_secs(1);
 /// Every how many of them refused attempts of unknown callers are written down.
@@ -64,6 +70,11 @@ pub struct App {
 impl App {
     /// Puts the parts together. Without `smtp`, live mail waits in the outbox.
     pub fn new(store: Store, links: Links, smtp: Option<Smtp>) -> App {
+        App::behind(Vec::new(), store, links, smtp)
+    }
+
+    /// The same behind proxies, whose word about a client's address counts.
+    pub fn behind(proxies: Vec<Network>, store: Store, links: Links, smtp: Option<Smtp>) -> App {
         let api = Arc::new(Services {
             store,
             links,
@@ -71,6 +82,7 @@ impl App {
             known_keys: keys::KeyCache::default(),
             key_use: keys::KeyUse::default(),
             refusals: Tally::default(),
+            proxies,
             metrics: crate::api::metrics::Metrics::default(),
             closing: false.into(),
         });
@@ -99,7 +111,8 @@ impl App {
     /// It ended because the disk failed.
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<()> {
         let App { api, server, smtp, webhook_networks } = self;
-        let chores = [spawn(chores(Arc::clone(&api))), spawn(seal(api.store.clone()))];
+        let chores =
+            [spawn(chores(Arc::clone(&api))), spawn(seal(api.store.clone())), spawn(decide_sign_ins(Arc::clone(&api)))];
         let mut workers = vec![work(&api, webhook_sender(&api, webhook_networks)), work(&api, billing_sender(&api))];
         if let Some(smtp) = smtp {
             let counting = Arc::clone(&api);
@@ -112,7 +125,7 @@ impl App {
             // The semaphore is never closed.
             while let Ok(place) = Arc::clone(&places).acquire_owned().await {
                 match listener.accept().await {
-                    Ok((socket, _)) => connect(graceful, server.clone(), socket, place),
+                    Ok((socket, peer)) => connect(graceful, server.clone(), socket, Peer(peer.ip()), place),
                     // Out of file handles, most likely: wait for some to be given back.
                     Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
                 }
@@ -152,12 +165,19 @@ impl App {
 }
 
 /// Answers on a connection: until it ends, or in `graceful`'s order; without one, a request of somebody who comes too late.
-fn connect(graceful: Option<&GracefulShutdown>, server: Server, socket: TcpStream, place: OwnedSemaphorePermit) {
+fn connect(
+    graceful: Option<&GracefulShutdown>,
+    server: Server,
+    socket: TcpStream,
+    peer: Peer,
+    place: OwnedSemaphorePermit,
+) {
     let late = graceful.is_none();
     // Without it, small answers wait for the client's acknowledgement.
     let _ = socket.set_nodelay(true);
-    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         let server = server.clone();
+        request.extensions_mut().insert(peer);
         async move {
             // Detached from the socket: a client that hangs up does not leave half an operation.
             let mut request = request.map(Body::new);
@@ -222,8 +242,38 @@ async fn chores(api: Api) {
     }
 }
 
+/// Decides who is sent a mail to sign in by. In steps of its own, so that no request's time tells what was decided.
+async fn decide_sign_ins(api: Api) {
+    loop {
+        tokio::time::sleep(DECISIONS).await;
+        if let Err(e) = decide(&api).await {
+            tracing::warn!(code = e.code(), "sign-ins could not be decided");
+        }
+    }
+}
+
+/// Decides all that wait now.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn decide(api: &Api) -> Result<()> {
+    if !api.store.read(signin::waits).await? {
+        return Ok(());
+    }
+    loop {
+        let links = api.links.clone();
+        if !api.store.write(move |tx| signin::decide(tx, &links)).await? {
+            api.outbox.wake();
+            return Ok(());
+        }
+    }
+}
+
 fn purge(tx: &Tx) -> Result<()> {
     idempotency::purge(tx)?;
+    signin::purge(tx)?;
+    codes::purge(tx)?;
+    sessions::purge(tx)?;
     webhooks::purge(tx)
 }
 

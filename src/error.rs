@@ -46,6 +46,8 @@ pub enum Error {
     },
     /// No such user among those the caller may see.
     UserNotFound,
+    /// No such session of that user.
+    SessionNotFound,
     /// The e-mail address belongs to another user of the environment.
     EmailTaken,
     /// The phone number belongs to another user of the environment.
@@ -117,7 +119,7 @@ impl Error {
             Error::Invalid(_) | Error::BadRequest { .. } => 400,
             Error::Unauthenticated { .. } => 401,
             Error::Forbidden { .. } => 403,
-            Error::UserNotFound | Error::NoWebhook | Error::NoRoute | Error::OutOfScope => 404,
+            Error::UserNotFound | Error::SessionNotFound | Error::NoWebhook | Error::NoRoute | Error::OutOfScope => 404,
             Error::MethodNotAllowed => 405,
             Error::BodyTimeout => 408,
             Error::EmailTaken | Error::PhoneTaken | Error::NotNow { .. } => 409,
@@ -141,6 +143,7 @@ impl Error {
             | Error::NotNow { code, .. } => code,
             Error::UserNotFound => "user_not_found",
             Error::NoWebhook => "webhook_not_found",
+            Error::SessionNotFound => "session_not_found",
             Error::EmailTaken => "email_taken",
             Error::PhoneTaken => "phone_taken",
             Error::NoRoute => "no_route",
@@ -197,6 +200,7 @@ impl fmt::Display for Error {
             | Error::TooMany(message) => f.write_str(message),
             Error::UserNotFound => f.write_str("User not found"),
             Error::NoWebhook => f.write_str("There is no such webhook"),
+            Error::SessionNotFound => f.write_str("Session not found"),
             Error::EmailTaken => f.write_str("Email already exists"),
             Error::PhoneTaken => f.write_str("Phone number already exists"),
             Error::NoRoute => f.write_str("There is nothing at this address; see /openapi for what exists"),

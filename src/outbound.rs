@@ -7,7 +7,6 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -20,43 +19,14 @@ use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
+use crate::network::Network;
+
 /// How long it may take to connect.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long a connection is kept for the next request.
 const IDLE: Duration = Duration::from_secs(30);
 /// Where HTTP is served on the Internet. Other ports belong to other services, which a request must not reach.
 const PORTS: [u16; 4] = [80, 443, 8080, 8443];
-
-/// Some IP addresses: `10.1.0.0/16`, `::1/128`, or one address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    first: IpAddr,
-    bits: u8,
-}
-
-impl FromStr for Network {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let bad = || format!("{text} is not a network; write it like 127.0.0.0/8 or ::1");
-        let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
-        let first: IpAddr = address.parse().map_err(|_| bad())?;
-        let most = if first.is_ipv4() { 32 } else { 128 };
-        let bits = bits.map_or(Ok(most), |bits| bits.parse().map_err(|_| bad()))?;
-        if bits > most { Err(bad()) } else { Ok(Network { first, bits }) }
-    }
-}
-
-impl Network {
-    fn holds(&self, address: IpAddr) -> bool {
-        let differ = match (self.first, address) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
-            (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
-            _ => return false,
-        };
-        differ >= u32::from(self.bits)
-    }
-}
 
 /// Where requests may go.
 #[derive(Clone, Debug)]
@@ -73,7 +43,7 @@ impl Reach {
         match self {
             Reach::Anywhere => true,
             Reach::Public(besides) => {
-                besides.iter().any(|network| network.holds(ip)) || (is_public(ip) && PORTS.contains(&address.port()))
+                besides.iter().any(|network| network.has(ip)) || (is_public(ip) && PORTS.contains(&address.port()))
             }
         }
     }

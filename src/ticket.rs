@@ -1,4 +1,4 @@
-//! Tickets: secrets that name their own row. Links, codes and sessions are tickets.
+//! Tickets: secrets that name their own row. Links, codes, sessions and refresh tokens are tickets.
 //!
 //! A ticket is the id of a row and 256 random bits, together one text. The id begins with the time, so what is new lies
 //! together in the index, which a random hash would spread over all of it. Only the hash of the random part is stored.
@@ -29,6 +29,11 @@ impl Ticket {
         Ticket { id: random::ordered_uuid(now), random: random::bytes() }
     }
 
+    /// The ticket of a row whose random part is made anew each time, with the data key, and so is not kept at all.
+    pub fn of(id: Uuid, random: [u8; 32]) -> Ticket {
+        Ticket { id, random }
+    }
+
     /// Reads what somebody presents; `None` if it cannot be a ticket.
     pub fn read(text: &Secret) -> Option<Ticket> {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(text.expose()).ok()?;
@@ -44,6 +49,16 @@ impl Ticket {
     /// The id of its row.
     pub fn id(&self) -> Uuid {
         self.id
+    }
+
+    /// Its random part.
+    pub fn random(&self) -> &[u8; 32] {
+        &self.random
+    }
+
+    /// Whether it is the same. Takes as long for every wrong one.
+    pub fn equals(&self, other: &Ticket) -> bool {
+        self.id == other.id && verify_slices_are_equal(&self.random, &other.random).is_ok()
     }
 
     /// What its row keeps of the random part.

@@ -25,6 +25,7 @@ pub struct Vault {
     id: [u8; KEY_ID],
     key: LessSafeKey,
     proving: hmac::Key,
+    marks: hmac::Key,
 }
 
 crate::secret::redacted!(Vault);
@@ -91,18 +92,33 @@ impl Vault {
     fn new(bytes: &[u8; 32]) -> Vault {
         let key = UnboundKey::new(&AES_256_GCM, bytes).expect("32 bytes are an AES-256 key");
         let digest = sha256(bytes);
-        // A key of its own, so that no key serves two ends.
-        let proving = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, bytes), b"usher proof");
+        // Keys of their own, so that no key serves two ends.
+        let derived = |end: &[u8]| {
+            let key = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, bytes), end);
+            hmac::Key::new(hmac::HMAC_SHA256, key.as_ref())
+        };
         Vault {
             id: [digest[0], digest[1], digest[2], digest[3]],
             key: LessSafeKey::new(key),
-            proving: hmac::Key::new(hmac::HMAC_SHA256, proving.as_ref()),
+            proving: derived(b"usher proof"),
+            marks: derived(b"usher marks"),
         }
     }
 
     /// The key's public name, as hexadecimal.
     pub fn key_id(&self) -> String {
         format!("{:08x}", u32::from_be_bytes(self.id))
+    }
+
+    /// A keyed hash: nobody without the data key can make or guess it. What is marked for one purpose is nothing for another.
+    pub fn mark(&self, purpose: &str, data: &[u8]) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.marks);
+        for part in [purpose.as_bytes(), &[0], data] {
+            context.update(part);
+        }
+        let mut mark = [0; 32];
+        mark.copy_from_slice(context.sign().as_ref());
+        mark
     }
 
     /// Encrypts `plain`, bound to `owner`.

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::field::Context;
 use crate::keys::{self, Access, Key};
 use crate::secret::Secret;
-use crate::tokens;
+use crate::tokens::{self, Bearer};
 
 /// The route changes nothing: any key will do.
 pub struct Read;
@@ -125,9 +125,27 @@ impl<N: Needs> FromRequestParts<Api> for AppCaller<N> {
         }
         // The official client sends tokens in `Authentication` (contract item 43).
         let token = bearer(&parts.headers, &["authorization", "authentication"])?.ok_or_else(no_credentials)?;
-        let caller = api.store.read(move |tx| tokens::verify(tx, &token)).await?;
+        let caller = verified(api, token).await?.caller;
         Ok(AppCaller { caller: by_this_request(caller, parts), need: PhantomData })
     }
+}
+
+/// A person with an access token, and what the token is worth.
+pub struct Person(pub Bearer);
+
+impl FromRequestParts<Api> for Person {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self> {
+        let token = bearer(&parts.headers, &["authorization", "authentication"])?.ok_or_else(no_credentials)?;
+        let bearer = verified(api, token).await?;
+        Ok(Person(Bearer { caller: by_this_request(bearer.caller, parts), ..bearer }))
+    }
+}
+
+async fn verified(api: &Api, token: Secret) -> Result<Bearer> {
+    let links = api.links.clone();
+    api.store.read(move |tx| tokens::verify(tx, &token, links.issuer())).await
 }
 
 fn by_this_request(caller: Caller, parts: &Parts) -> Caller {

@@ -2,6 +2,7 @@
 //!
 //! Refuses what different readers understand differently: duplicate keys, deep nesting, trailing text.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use crate::codes::Parameters;
 use crate::error::{Error, Result};
 
 /// The largest body.
@@ -32,6 +34,40 @@ impl<S: Sync> FromRequest<S> for JsonObject {
             Value::Object(map) => Ok(JsonObject(map)),
             _ => Err(Error::bad_request("not_an_object", "The body must be a JSON object")),
         }
+    }
+}
+
+/// Parameters of a form or a query. One that stands twice is refused: two readers may take different ones.
+#[derive(Default)]
+pub struct Form(BTreeMap<String, String>);
+
+impl Form {
+    /// Reads `application/x-www-form-urlencoded`.
+    ///
+    /// # Errors
+    /// A parameter stands twice.
+    pub fn parse(text: &[u8]) -> Result<Form> {
+        let mut form = BTreeMap::new();
+        for (name, value) in url::form_urlencoded::parse(text) {
+            if form.insert(name.into_owned(), value.into_owned()).is_some() {
+                return Err(Error::bad_request("parameter_twice", "A parameter stands twice"));
+            }
+        }
+        Ok(Form(form))
+    }
+}
+
+impl Parameters for Form {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|text| !text.is_empty())
+    }
+}
+
+impl<S: Sync> FromRequest<S> for Form {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self> {
+        Form::parse(&read(request.into_body()).await?)
     }
 }
 

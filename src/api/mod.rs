@@ -7,6 +7,7 @@ pub mod auth;
 pub mod body;
 pub mod directory;
 pub mod metrics;
+pub mod oauth;
 pub mod openapi;
 pub mod partner;
 mod refusals;
@@ -15,6 +16,7 @@ pub mod service;
 pub mod versions;
 pub mod write;
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 
@@ -37,6 +39,7 @@ use crate::db::Store;
 use crate::error::Error;
 use crate::keys::{KeyCache, KeyId, KeyUse};
 use crate::links::Links;
+use crate::network::Network;
 use crate::outbox::worker::Bell;
 use crate::{random, ui};
 use versions::ApiDate;
@@ -58,11 +61,17 @@ pub struct Services {
     pub key_use: KeyUse,
     /// Refused attempts of unknown callers, until they are written down.
     pub refusals: Tally,
+    /// The proxies whose word about a client's address counts.
+    pub proxies: Vec<Network>,
     /// The counters.
     pub metrics: metrics::Metrics,
     /// Whether the server is on its way out.
     pub closing: std::sync::atomic::AtomicBool,
 }
+
+/// Who is at the other end of the connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
 
 /// What is known of a request besides its answer: shared by the edge and the extractors.
 #[derive(Clone)]
@@ -121,6 +130,8 @@ pub enum Surface {
     Directory,
     /// What that has beyond the documented one, in the same envelope: here 404 and 409 are what they are.
     Extended,
+    /// Apps that sign people in: tokens and what is known of the person (RFC 6749, OpenID Connect).
+    OAuth,
     /// People in a browser.
     Pages,
     /// Operators and machines: health, keys, documents.
@@ -132,11 +143,13 @@ impl Surface {
         let below =
             |prefix: &&str| path.strip_prefix(*prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         let starts = |prefixes: &[&str]| prefixes.iter().any(below);
-        if starts(&["/v1", "/api/v1"]) {
+        if starts(&["/oauth", "/userinfo", "/v1/tokens", "/api/v1/tokens"]) {
+            Surface::OAuth
+        } else if starts(&["/v1", "/api/v1"]) {
             Surface::Directory
         } else if starts(&["/users", "/subscription"]) {
             Surface::Partner
-        } else if starts(&["/links", "/profile", "/sign-out", "/assets"]) || path == "/" {
+        } else if starts(&["/links", "/sign-in", "/authorize", "/profile", "/sign-out", "/assets"]) || path == "/" {
             Surface::Pages
         } else {
             Surface::Service
@@ -256,6 +269,7 @@ fn render(error: &Error, surface: Surface, request_id: &str, from: &Response) ->
         Surface::Partner => (partner::status(error), reply(&partner::render(error, request_id))),
         Surface::Directory => (directory::status(error), reply(&directory::render(error))),
         Surface::Extended => (error.status(), reply(&directory::render(error))),
+        Surface::OAuth => (oauth::status(error), reply(&oauth::render(error))),
         Surface::Pages => (error.status(), ui::error_page(error, request_id)),
         Surface::Service => (error.status(), reply(&partner::render(error, request_id))),
     };
@@ -275,6 +289,9 @@ fn render(error: &Error, surface: Surface, request_id: &str, from: &Response) ->
     };
     if let Some(seconds) = wait {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+    }
+    if surface == Surface::OAuth && matches!(error, Error::Unauthenticated { .. }) {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(oauth::CHALLENGE));
     }
     if matches!(error, Error::BodyTimeout | Error::TooLarge) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

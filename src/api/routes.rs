@@ -6,7 +6,7 @@ use axum::routing::{MethodRouter, any, delete, get, post, put};
 use axum::{Router, middleware};
 use tower_http::cors::{Any, CorsLayer};
 
-use super::{Api, Surface, directory, openapi, partner, service};
+use super::{Api, Surface, directory, oauth, openapi, partner, service};
 use crate::error::Error;
 use crate::ui;
 
@@ -28,7 +28,7 @@ pub struct Route {
 /// Every route.
 #[rustfmt::skip]
 pub fn routes() -> Vec<Route> {
-    use Surface::{Directory, Extended, Pages, Partner, Service};
+    use Surface::{Directory, Extended, OAuth, Pages, Partner, Service};
     let route = |surface, method, path, operation, summary, handler| Route { surface, method, path, operation, summary, handler };
     vec![
         route(Partner,   "POST", "/users/create",                "createUser",       "Enrol a person: make the user and mail them their link", post(partner::users::create)),
@@ -42,6 +42,10 @@ pub fn routes() -> Vec<Route> {
         route(Directory, "PUT",  "/v1/users/{userId}",           "updateUser",       "Change a user",                                          put(directory::users::update)),
         route(Directory, "POST", "/v1/users/{userId}",           "updateUserByPost", "Change a user, as PUT does",                             post(directory::users::update)),
         route(Directory, "GET",  "/v1/apps/{appId}/public-keys", "getPublicKey",     "The key that verifies the environment's tokens",         get(directory::apps::public_key)),
+        route(Directory, "GET",  "/v1/public-key",               "getOwnPublicKey",  "The same, of the app that asks",                         get(directory::apps::own_public_key)),
+        route(Extended,  "GET",  "/v1/users/{userId}/sessions",  "listSessions",     "Where a user is signed in",                              get(directory::sessions::list)),
+        route(Extended,  "DELETE", "/v1/users/{userId}/sessions", "endSessions",     "Sign a user out everywhere",                             delete(directory::sessions::revoke_all)),
+        route(Extended,  "DELETE", "/v1/users/{userId}/sessions/{sessionId}", "endSession", "End one session of a user",                       delete(directory::sessions::revoke)),
 
         route(Extended,  "GET",    "/v1/webhooks",                     "listWebhooks",    "The webhooks of the environment",                get(directory::webhooks::list)),
         route(Extended,  "POST",   "/v1/webhooks",                     "createWebhook",   "Make a webhook; the answer holds its secret",    post(directory::webhooks::create)),
@@ -54,6 +58,20 @@ pub fn routes() -> Vec<Route> {
         route(Extended,  "GET",    "/v1/webhooks/{webhookId}/deliveries", "listDeliveries", "The newest deliveries",                        get(directory::webhooks::deliveries)),
         route(Extended,  "GET",    "/v1/webhooks/{webhookId}/deliveries/{deliveryId}", "listAttempts", "Every logged try of a delivery",    get(directory::webhooks::attempts)),
 
+        route(OAuth,     "POST", "/v1/tokens",                   "exchange",         "Tokens for a code or a refresh token, as the official clients ask", post(oauth::tokens::official)),
+        route(OAuth,     "POST", "/oauth/token",                 "token",            "Tokens for a code or a refresh token (RFC 6749)",        post(oauth::tokens::standard)),
+        route(OAuth,     "POST", "/oauth/revoke",                "revoke",           "End the session of a refresh token (RFC 7009)",          post(oauth::tokens::revoke)),
+        route(OAuth,     "GET",  "/userinfo",                    "userinfo",         "What is known of the person (OpenID Connect)",           get(oauth::userinfo)),
+        route(OAuth,     "POST", "/userinfo",                    "userinfoByPost",   "The same",                                               post(oauth::userinfo)),
+
+        route(Pages,     "GET",  "/sign-in",                     "showSignIn",       "Sign in to an app",                                      get(ui::sign_in::show)),
+        route(Pages,     "POST", "/sign-in",                     "beginSignIn",      "Have a link and a code mailed",                          post(ui::sign_in::begin)),
+        route(Pages,     "GET",  "/authorize",                   "authorize",        "Sign in to an app (OpenID Connect)",                     get(ui::sign_in::authorize)),
+        route(Pages,     "POST", "/authorize",                   "beginAuthorize",   "Have a link and a code mailed",                          post(ui::sign_in::begin_standard)),
+        route(Pages,     "GET",  "/sign-in/code",                "showCode",         "Where the code of the mail goes",                        get(ui::sign_in::show_code)),
+        route(Pages,     "POST", "/sign-in/code",                "typeCode",         "Sign in by the code",                                    post(ui::sign_in::type_code)),
+        route(Pages,     "GET",  "/sign-in/links/{link}",        "showSignInLink",   "The page of the mail's link; changes nothing",           get(ui::sign_in::show_link)),
+        route(Pages,     "POST", "/sign-in/links/{link}",        "followSignInLink", "Sign in by the link, once",                              post(ui::sign_in::follow)),
         route(Pages,     "GET",  "/",                            "welcome",          "What this is",                                           get(ui::welcome)),
         route(Pages,     "GET",  "/links/{link}",                "showLink",         "The page of a magic link; changes nothing",              get(ui::links::show)),
         route(Pages,     "POST", "/links/{link}",                "followLink",       "Use a magic link, once",                                 post(ui::links::follow)),
@@ -62,11 +80,13 @@ pub fn routes() -> Vec<Route> {
         route(Pages,     "POST", "/sign-out",                    "signOut",          "End the session",                                        post(ui::profile::sign_out)),
         route(Pages,     "GET",  "/assets/{file}",               "asset",            "Style sheet and script of the pages",                    get(ui::asset)),
 
+        route(Service,   "GET",  "/.well-known/openid-configuration", "getConfiguration", "What an OpenID Connect client needs to know",     get(oauth::configuration)),
         route(Service,   "GET",  "/.well-known/jwks.json",       "getKeySet",        "The keys that verify tokens, as a JSON Web Key Set",     get(directory::apps::jwks)),
         route(Service,   "POST", "/webhooks/stripe/{account}",   "takeStripeEvent",  "What Stripe tells of customers that were deleted there", post(service::stripe)),
         route(Service,   "GET",  "/openapi",                     "listDocuments",    "The OpenAPI documents",                                  get(openapi::list)),
         route(Service,   "GET",  "/openapi/partner/{date}",      "partnerDocument",  "The partner API of one date",                            get(openapi::partner)),
         route(Service,   "GET",  "/openapi/directory.json",      "directoryDocument","The directory API",                                      get(openapi::directory)),
+        route(Service,   "GET",  "/openapi/sign-in.json",        "signInDocument",   "The doors by which apps sign people in",                 get(oauth::document::show)),
         route(Service,   "GET",  "/livez",                       "live",             "Whether the process runs",                               get(service::live)),
         route(Service,   "GET",  "/readyz",                      "ready",            "Whether requests can be answered",                       get(service::ready)),
         route(Service,   "GET",  "/metrics",                     "metrics",          "Counters in the OpenMetrics text format",                get(service::metrics)),
@@ -89,24 +109,28 @@ const OUT_OF_SCOPE: [&str; 9] = [
 /// The routes as axum wants them. The directory API also answers below `/api` (contract A6).
 pub(super) fn router() -> Router<Api> {
     let mut router = Router::new();
-    let mut directory = Router::new();
+    let mut open = Router::new();
     for route in routes() {
         let handler = match route.surface {
-            Surface::Directory => route.handler,
             Surface::Extended => route.handler.route_layer(middleware::map_response(extended)),
-            _ => {
-                router = router.route(route.path, route.handler);
-                continue;
-            }
+            _ => route.handler,
         };
-        directory = directory.route(route.path, handler.clone()).route(&format!("/api{}", route.path), handler);
+        if route.path.starts_with("/v1/") {
+            open = open.route(&format!("/api{}", route.path), handler.clone());
+        }
+        let is_open = matches!(route.surface, Surface::Directory | Surface::Extended | Surface::OAuth);
+        if is_open || route.path.starts_with("/.well-known/") {
+            open = open.route(route.path, handler);
+        } else {
+            router = router.route(route.path, handler);
+        }
     }
     for path in OUT_OF_SCOPE {
         let refuse = any(|| async { Error::OutOfScope });
-        directory = directory.route(path, refuse.clone()).route(&format!("/api{path}"), refuse);
+        open = open.route(path, refuse.clone()).route(&format!("/api{path}"), refuse);
     }
     // The layer must be around the 405 too, or a browser's preflight would meet that instead.
-    router.merge(directory.method_not_allowed_fallback(method_not_allowed).layer(cors()))
+    router.merge(open.method_not_allowed_fallback(method_not_allowed).layer(cors()))
 }
 
 /// Tells the edge how this route's errors look.
@@ -120,7 +144,7 @@ pub(super) async fn method_not_allowed() -> Error {
     Error::MethodNotAllowed
 }
 
-/// Browsers may call the directory API from any origin, with tokens and without cookies (contract item 59).
+/// Browsers may call the directory API and the doors of OpenID Connect from any origin, with tokens and without cookies (contract item 59).
 fn cors() -> CorsLayer {
     let custom = ["authentication", "x-api-key", "x-api-key-type", "x-client-id", "idempotency-key", "if-match"]
         .map(HeaderName::from_static);

@@ -2,7 +2,7 @@
 
 mod store;
 
-pub use store::{by_id, claim_first, list};
+pub use store::{by_id, claim_first, environment_of_redirect, list, redirect_uris};
 
 use rlibphonenumber::Region;
 
@@ -101,7 +101,7 @@ pub fn create(tx: &Tx, settings: &Settings, signing_keys: &[SigningKey; 2]) -> R
     for (kind, signing_key) in Kind::ALL.iter().copied().zip(signing_keys) {
         let environment = EnvironmentId::random();
         store::insert_environment(tx, environment, app.id, kind, settings)?;
-        crate::tokens::insert_signing_key(tx, environment, signing_key)?;
+        crate::tokens::insert_signing_key(tx, environment, signing_key, tx.now())?;
         audit::record(tx, environment, Origin::of(Actor::Operator), Action::AppCreated, app.id.0)?;
     }
     Ok(app)
@@ -132,6 +132,44 @@ pub fn environment(tx: &Tx, app: AppId, kind: Kind) -> Result<Environment> {
     })
 }
 
+/// Lets people be sent back to `uri` after signing in to this environment: this text, character by character.
+///
+/// # Errors
+/// It is no address, or the app has it already.
+pub fn add_redirect_uri(tx: &Tx, environment: &Environment, uri: &str) -> Result<()> {
+    check_address(uri)?;
+    if store::insert_redirect_uri(tx, environment, uri)? {
+        return audit::record(tx, environment.id, Origin::of(Actor::Operator), Action::AppUpdated, environment.app.0);
+    }
+    Err(Error::operator("the app has this redirect URI already, maybe in its other environment."))
+}
+
+/// Takes a redirect URI away.
+///
+/// # Errors
+/// The environment does not have it.
+pub fn remove_redirect_uri(tx: &Tx, environment: &Environment, uri: &str) -> Result<()> {
+    match store::remove_redirect_uri(tx, environment.id, uri)? {
+        0 => Err(Error::operator("the environment has no such redirect URI. `usher app redirect list` shows them.")),
+        _ => audit::record(tx, environment.id, Origin::of(Actor::Operator), Action::AppUpdated, environment.app.0),
+    }
+}
+
+fn check_address(text: &str) -> Result<()> {
+    match url::Url::parse(text) {
+        Ok(url)
+            if matches!(url.scheme(), "https" | "http")
+                && url.fragment().is_none()
+                && url.has_host()
+                && url.username().is_empty()
+                && url.password().is_none() =>
+        {
+            Ok(())
+        }
+        _ => Err(Error::operator("a redirect URL must be an absolute https:// (or http://) address without `#`.")),
+    }
+}
+
 impl Settings {
     fn check(&self) -> Result<()> {
         if self.name.as_ref().is_some_and(|name| name.trim().is_empty() || name.chars().any(char::is_control)) {
@@ -139,14 +177,7 @@ impl Settings {
         }
         match self.redirect_url.as_deref() {
             None | Some("") => Ok(()),
-            Some(text) => match url::Url::parse(text) {
-                Ok(url) if matches!(url.scheme(), "https" | "http") && url.fragment().is_none() && url.has_host() => {
-                    Ok(())
-                }
-                _ => Err(Error::operator(
-                    "a redirect URL must be an absolute https:// (or http://) address without `#`.",
-                )),
-            },
+            Some(text) => check_address(text),
         }
     }
 }

@@ -61,6 +61,33 @@ pub(super) fn environment_of(tx: &Tx, app: AppId, kind: Kind) -> Result<Option<E
     row.as_ref().map(read_environment).transpose()
 }
 
+/// The environment of the app to which people may be sent back at this address, to the letter.
+pub fn environment_of_redirect(tx: &Tx, app: AppId, uri: &str) -> Result<Option<Environment>> {
+    let sql = "SELECT environment_id FROM redirect_uris WHERE app_id = $1 AND uri = $2";
+    let row = tx.query_opt(sql, params![app, uri])?;
+    row.map(|row| by_id(tx, row.get(0)?)).transpose()
+}
+
+/// The redirect URIs of an environment.
+pub fn redirect_uris(tx: &Tx, environment: EnvironmentId) -> Result<Vec<String>> {
+    let sql = "SELECT uri FROM redirect_uris WHERE environment_id = $1 ORDER BY created_at, uri";
+    tx.query(sql, params![environment])?.iter().map(|row| row.get(0)).collect()
+}
+
+pub(super) fn insert_redirect_uri(tx: &Tx, environment: &Environment, uri: &str) -> Result<bool> {
+    if environment_of_redirect(tx, environment.app, uri)?.is_some() {
+        return Ok(false);
+    }
+    tx.insert(
+        "redirect_uris (id, app_id, environment_id, uri, created_at)",
+        params![crate::random::ordered_uuid(tx.now()), environment.app, environment.id, uri, tx.now()],
+    )
+}
+
+pub(super) fn remove_redirect_uri(tx: &Tx, environment: EnvironmentId, uri: &str) -> Result<usize> {
+    tx.execute("DELETE FROM redirect_uris WHERE environment_id = $1 AND uri = $2", params![environment, uri])
+}
+
 fn read_environment(row: &Row) -> Result<Environment> {
     Ok(Environment {
         id: row.get(0)?,

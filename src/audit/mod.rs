@@ -102,6 +102,16 @@ words! {
         RequestReplayed = "request.replayed",
         /// A request was refused.
         RequestRefused = "request.refused",
+        /// A person signed in by a mail that they asked for.
+        SignedIn = "user.signed_in",
+        /// A session was ended.
+        SessionEnded = "session.ended",
+        /// All sessions of a user were ended.
+        SessionsEnded = "sessions.ended",
+        /// A signing key was made, to take another's place.
+        SigningKeyRotated = "signing_key.rotated",
+        /// A signing key was revoked.
+        SigningKeyRevoked = "signing_key.revoked",
     }
 }
 

@@ -36,9 +36,78 @@ pub enum App {
         #[command(flatten)]
         options: Options,
     },
+    /// Where people may be sent back to after signing in
+    #[command(subcommand)]
+    Redirect(Redirect),
     /// List the apps
     #[command(after_help = "Example:\n  usher app list --json")]
     List,
+}
+
+#[derive(Subcommand)]
+pub enum Redirect {
+    /// Let people be sent back to this address: this text, character by character
+    #[command(
+        after_help = "Example:\n  usher app redirect add CLIENT_ID https://app.example.com/callback --environment live"
+    )]
+    Add(At),
+    /// Take an address away
+    #[command(
+        after_help = "Example:\n  usher app redirect remove CLIENT_ID https://app.example.com/callback --environment live"
+    )]
+    Remove(At),
+    /// List the addresses
+    #[command(after_help = "Example:\n  usher app redirect list CLIENT_ID --environment live")]
+    List {
+        /// The client id
+        client_id: AppId,
+        /// Sandbox or live
+        #[arg(long)]
+        environment: Kind,
+    },
+}
+
+#[derive(clap::Args)]
+pub struct At {
+    /// The client id
+    client_id: AppId,
+    /// The address
+    uri: String,
+    /// Sandbox or live
+    #[arg(long)]
+    environment: Kind,
+}
+
+impl Redirect {
+    async fn run(self, common: &Common) -> Result<()> {
+        let store = common.open(IfMissing::Refuse).await?;
+        match self {
+            Redirect::Add(At { client_id, uri, environment }) => {
+                let shown = uri.clone();
+                let add = move |tx: &crate::db::Tx| {
+                    apps::add_redirect_uri(tx, &apps::environment(tx, client_id, environment)?, &uri)
+                };
+                store.write(add).await?;
+                common.say(&json!({"redirectUri": shown}), "Added.");
+            }
+            Redirect::Remove(At { client_id, uri, environment }) => {
+                let remove = move |tx: &crate::db::Tx| {
+                    apps::remove_redirect_uri(tx, &apps::environment(tx, client_id, environment)?, &uri)
+                };
+                store.write(remove).await?;
+                common.say(&json!({"removed": true}), "Removed.");
+            }
+            Redirect::List { client_id, environment } => {
+                let list = move |tx: &crate::db::Tx| {
+                    apps::redirect_uris(tx, apps::environment(tx, client_id, environment)?.id)
+                };
+                let uris = store.read(list).await?;
+                let rows = uris.iter().map(|uri| vec![uri.clone()]).collect();
+                common.show(&json!(uris), &["REDIRECT URI"], rows, "There are none.");
+            }
+        }
+        Ok(())
+    }
 }
 
 #[derive(clap::Args)]
@@ -81,6 +150,7 @@ impl App {
                 store.write(move |tx| apps::update(tx, client_id, environment, &settings)).await?;
                 common.say(&json!({"clientId": client_id}), "Changed.");
             }
+            App::Redirect(redirect) => redirect.run(common).await?,
             App::List => {
                 let store = common.open(IfMissing::Refuse).await?;
                 let apps = store.read(apps::list).await?;

@@ -167,8 +167,13 @@ fn clock(newest: Option<Timestamp>, now: Timestamp) -> Finding {
 
 async fn outbox(store: &Store) -> Result<[Finding; 3]> {
     let count = async |kind, state| store.read(move |tx| outbox::backlog(tx, kind, state)).await;
-    let (queued, oldest) = count(Kind::EnrolmentMail, State::Queued).await?;
-    let (failed, _) = count(Kind::EnrolmentMail, State::Failed).await?;
+    let (mut queued, mut oldest, mut failed) = (0, None, 0);
+    for kind in Kind::MAILS {
+        let (number, since) = count(*kind, State::Queued).await?;
+        queued += number;
+        oldest = oldest.into_iter().chain(since).min();
+        failed += count(*kind, State::Failed).await?.0;
+    }
     let (billing, _) = count(Kind::BillingSync, State::Queued).await?;
     let (failed_billing, _) = count(Kind::BillingSync, State::Failed).await?;
     let accounts = store.read(billing::accounts).await?.len();

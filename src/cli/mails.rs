@@ -8,7 +8,7 @@ use crate::db::IfMissing;
 use crate::error::{Error, Result};
 use crate::links;
 use crate::mail;
-use crate::outbox::{self, Job, JobId, Kind, State};
+use crate::outbox::{self, Job, JobId, State};
 
 #[derive(Subcommand)]
 pub enum Mail {
@@ -38,7 +38,7 @@ impl Mail {
         let store = common.open(IfMissing::Refuse).await?;
         match self {
             Mail::List { limit } => {
-                let jobs = store.read(move |tx| outbox::newest(tx, Kind::EnrolmentMail, limit)).await?;
+                let jobs = store.read(move |tx| outbox::newest_mails(tx, limit)).await?;
                 let json: Vec<Value> = jobs.iter().map(to_json).collect();
                 let row = |job: &Job| {
                     vec![
@@ -57,9 +57,9 @@ impl Mail {
                 let job = store
                     .read(move |tx| match id {
                         Some(id) => outbox::get(tx, id),
-                        None => outbox::newest(tx, Kind::EnrolmentMail, 1)?
-                            .pop()
-                            .ok_or_else(|| Error::operator("there are no mails yet.")),
+                        None => {
+                            outbox::newest_mails(tx, 1)?.pop().ok_or_else(|| Error::operator("there are no mails yet."))
+                        }
                     })
                     .await?;
                 // A live mail's link would let whoever reads this in as the patient.

@@ -13,6 +13,8 @@ mod documents;
 mod keys;
 mod mails;
 mod serve;
+mod sessions;
+mod signing_keys;
 mod tokens;
 mod users;
 mod webhooks;
@@ -96,6 +98,12 @@ enum Command {
     /// Access tokens
     #[command(subcommand)]
     Token(tokens::Token),
+    /// Where users are signed in
+    #[command(subcommand)]
+    Session(sessions::Session),
+    /// The keys that sign tokens
+    #[command(subcommand)]
+    SigningKey(signing_keys::SigningKeys),
     /// Copy the database to a new file, also beside a running server
     Backup(backup::Backup),
     /// Put a backup where there is no database yet
@@ -154,6 +162,8 @@ async fn run(Cli { common, command }: Cli) -> Result<ExitCode> {
         Command::Audit(audit) => return audit.run(&common).await,
         Command::Billing(billing) => billing.run(&common).await?,
         Command::Token(token) => token.run(&common).await?,
+        Command::Session(session) => session.run(&common).await?,
+        Command::SigningKey(keys) => keys.run(&common).await?,
         Command::Backup(backup) => backup.run(&common)?,
         Command::Restore(restore) => restore.run(&common)?,
         Command::Copy(copy) => copy.run(&common).await?,

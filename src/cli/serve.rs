@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::keys::{self, Access, NewKey};
 use crate::links::Links;
 use crate::mail::transport::Smtp;
-use crate::outbound::Network;
+use crate::network::Network;
 use crate::outbox::LONGEST_TRY;
 use crate::secret::Secret;
 use crate::tokens::SigningKey;
@@ -53,6 +53,9 @@ pub struct Serve {
     /// [default: to the Internet only]
     #[arg(long = "webhook-network", value_name = "NETWORK", env = "USHER_WEBHOOK_NETWORK", value_delimiter = ',')]
     webhook_networks: Vec<Network>,
+    /// The proxies before this server, as networks with commas between: their X-Forwarded-For is believed
+    #[arg(long, value_name = "NETWORKS", env = "USHER_TRUSTED_PROXY", value_delimiter = ',')]
+    trusted_proxy: Vec<Network>,
     /// How to write the log: text or json [default: text at a terminal, else json]
     #[arg(long, value_name = "FORMAT", env = "USHER_LOG_FORMAT")]
     log_format: Option<LogFormat>,
@@ -132,7 +135,10 @@ impl Serve {
             tracing::warn!("no --smtp-url: live mail waits in the outbox; sandbox mail is captured as always");
         }
         let links = Links { public_url, lifetime: self.link_lifetime };
-        App::new(store, links, smtp).with_webhook_networks(self.webhook_networks).serve(listener, stop).await
+        App::behind(self.trusted_proxy, store, links, smtp)
+            .with_webhook_networks(self.webhook_networks)
+            .serve(listener, stop)
+            .await
     }
 }
 

@@ -25,14 +25,14 @@ impl Token {
         let Token::Create { user: id } = self;
         let store = common.open(IfMissing::Refuse).await?;
         let access = store
-            .read(move |tx| {
+            .write(move |tx| {
                 let user = users::any_by_id(tx, id)?;
                 let missing = || Error::operator("there is no such user. `usher user list` shows the newest.");
-                tokens::issue(tx, &user.ok_or_else(missing)?, tx.now())
+                tokens::issue_by_itself(tx, user.ok_or_else(missing)?.id)
             })
             .await?;
-        let json = json!({"accessToken": access.token.expose(), "expiresIn": access.expires_in, "userId": id});
-        common.say(&json, access.token.expose());
+        let json = json!({"accessToken": access.access.expose(), "expiresIn": access.expires_in, "userId": id});
+        common.say(&json, access.access.expose());
         Ok(())
     }
 }

@@ -111,7 +111,7 @@ pub(super) fn environments(tx: &Tx, place: &Place) -> Result<Vec<Environment>> {
     Ok(all)
 }
 
-fn the_one(tx: &Tx, name: &str, place: &Place) -> Result<(users::User, Environment)> {
+pub(super) fn the_one(tx: &Tx, name: &str, place: &Place) -> Result<(users::User, Environment)> {
     let mut found = Vec::new();
     for environment in environments(tx, place)? {
         if let Some(user) = users::look_up(tx, environment.id, name)? {

@@ -1,4 +1,4 @@
-//! Single-use secrets that lead a person in: magic links, and the one-time codes an app receives after one.
+//! Magic links: single-use secrets that lead a person in.
 //!
 //! Only a hash is stored. A newer link, an e-mail change, freezing and deletion supersede those before.
 
@@ -14,16 +14,15 @@ use crate::apps::{self, Environment};
 use crate::audit::{self, Action};
 use crate::caller::{Actor, Origin};
 use crate::clock::Timestamp;
+use crate::codes::{self, Request};
 use crate::db::{Tx, words};
 use crate::error::{Error, Result};
 use crate::outbox::{self, Job, Kind};
 use crate::secret::Secret;
+use crate::sessions;
 use crate::ticket::Ticket;
-use crate::tokens;
 use crate::users::{self, User, UserId};
 
-/// How long a one-time code works: the app's page exchanges it at once.
-const CODE_LIFETIME: Duration = Duration::from_mins(1);
 /// How many links one person is sent within an hour at the most.
 const LINKS_PER_HOUR: i64 = 5;
 const HOUR: Duration = Duration::from_hours(1);
@@ -42,8 +41,6 @@ words! {
     pub enum Purpose {
         /// The first link, or a renewed one, after a partner enrolled the person.
         Enrolment = "enrolment",
-        /// A one-time code that an app's page exchanges for tokens.
-        Code = "code",
     }
 }
 
@@ -75,12 +72,19 @@ impl State {
     }
 }
 
-/// Where a followed link leads.
-pub enum Entry {
-    /// To the hosted pages, with this session.
-    Session(Secret),
-    /// To the app's registered address, with a one-time code in it.
-    App(Url),
+impl Links {
+    /// Who issues the tokens of the standard door: this server, by its address.
+    pub fn issuer(&self) -> &str {
+        self.public_url.as_str().trim_end_matches('/')
+    }
+}
+
+/// How a person comes in.
+pub struct Entry {
+    /// Their browser's session.
+    pub session: Secret,
+    /// The app's page, with a one-time code in it; the hosted pages if there is none.
+    pub app: Option<Url>,
 }
 
 /// Sends the user a new link. Those before stay as they are.
@@ -112,6 +116,9 @@ pub fn send_again(tx: &Tx, mail: &Job) -> Result<()> {
     if mail.state != outbox::State::Failed {
         return refuse("only a failed mail can be sent again; `usher mail list` shows the states.");
     }
+    if mail.kind != Kind::EnrolmentMail {
+        return refuse("its link works for minutes only; the person asks for another by signing in again.");
+    }
     let made_with = mail.payload.as_ref().and_then(|payload| {
         let public_url = Url::parse(payload.text("link")?).ok()?.join("/").ok()?;
         Some(Links { public_url, lifetime: Duration::from_secs(payload.0.get("lifetime_seconds")?.as_u64()?) })
@@ -133,7 +140,7 @@ pub fn may_send(tx: &Tx, user: UserId) -> Result<bool> {
 }
 
 /// `24 hours`, `90 minutes`, `1 hour`: the largest unit that says it exactly.
-fn in_words(span: Duration) -> String {
+pub(crate) fn in_words(span: Duration) -> String {
     let seconds = span.as_secs();
     let (number, unit) = match seconds {
         s if s % 3600 == 0 => (s / 3600, "hour"),
@@ -159,7 +166,12 @@ pub fn look(tx: &Tx, secret: &Secret) -> Result<(State, Option<Environment>)> {
 ///
 /// # Errors
 /// `Ok(Err(state))` tells why the link does not work; a frozen or deleted user is refused.
-pub fn follow(tx: &Tx, secret: &Secret, request: Option<Uuid>) -> Result<std::result::Result<Entry, State>> {
+pub fn follow(
+    tx: &Tx,
+    links: &Links,
+    secret: &Secret,
+    request: Option<Uuid>,
+) -> Result<std::result::Result<Entry, State>> {
     let Some((ticket, link)) = find(tx, secret)? else { return Ok(Err(State::Unknown)) };
     let user = users::any_by_id(tx, link.user)?.ok_or(Error::UserNotFound)?;
     if !store::use_up(tx, &ticket)? {
@@ -168,21 +180,14 @@ pub fn follow(tx: &Tx, secret: &Secret, request: Option<Uuid>) -> Result<std::re
         return Ok(Err(state));
     }
     user.admit()?;
-    users::mark_email_verified(tx, user.id)?;
+    users::prove_mailbox(tx, &user)?;
     let origin = Origin { request, ..Origin::of(Actor::Person(user.id)) };
     audit::note(tx, origin, Action::LinkFollowed, &user, &user.person)?;
     let environment = apps::by_id(tx, user.environment)?;
-    let Some(redirect_url) = &environment.redirect_url else {
-        return Ok(Ok(Entry::Session(tokens::start_session(tx, user.id)?)));
-    };
-    let code = issue(tx, user.id, Purpose::Code, CODE_LIFETIME)?;
-    let mut url = Url::parse(redirect_url).map_err(Error::internal)?;
-    // What the official browser client reads from the callback (contract C5, C6).
-    url.query_pairs_mut()
-        .append_pair("code", code.expose())
-        .append_pair("service", "email")
-        .append_pair("client_id", &environment.app.to_string());
-    Ok(Ok(Entry::App(url)))
+    let (id, session) = sessions::start(tx, user.id)?;
+    let to_app = |url: &String| codes::issue(tx, &environment, id, &Request::unasked(url), links.issuer());
+    let app = environment.redirect_url.as_ref().map(to_app).transpose()?;
+    Ok(Ok(Entry { session, app }))
 }
 
 /// Sends a new link to the address on record of whom an old link belonged to.
@@ -223,7 +228,7 @@ fn issue(tx: &Tx, user: UserId, purpose: Purpose, lifetime: Duration) -> Result<
 }
 
 /// `base` with a path below it.
-fn at(base: &Url, segments: &[&str]) -> Result<Url> {
+pub(crate) fn at(base: &Url, segments: &[&str]) -> Result<Url> {
     let mut url = base.clone();
     url.path_segments_mut()
         .map_err(|()| Error::internal("the public URL has no path"))?

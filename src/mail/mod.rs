@@ -34,6 +34,9 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("enrolment/subject.txt", include_str!("../../templates/mail/enrolment/subject.txt")),
     ("enrolment/body.txt", include_str!("../../templates/mail/enrolment/body.txt")),
     ("enrolment/body.html", include_str!("../../templates/mail/enrolment/body.html")),
+    ("sign_in/subject.txt", include_str!("../../templates/mail/sign_in/subject.txt")),
+    ("sign_in/body.txt", include_str!("../../templates/mail/sign_in/body.txt")),
+    ("sign_in/body.html", include_str!("../../templates/mail/sign_in/body.html")),
 ];
 
 static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
@@ -59,6 +62,7 @@ pub fn render(job: &Job) -> Result<Option<Mail>> {
         name => text("name").filter(|name| is_plain_name(name)),
         app => text("app"),
         link => &link,
+        code => text("code"),
         lifetime => text("lifetime"),
     };
     let part = |file: &str| {

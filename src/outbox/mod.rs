@@ -34,6 +34,8 @@ words! {
     pub enum Kind {
         /// The mail with the magic link. Payload: `to`, `name`, `app`, `link`, `lifetime`.
         EnrolmentMail = "enrolment",
+        /// The mail by which a person signs in. Payload: `to`, `name`, `app`, `link`, `code`, `lifetime`.
+        SignInMail = "sign_in",
         /// Tell the billing provider of a change. Payload: `billing::Task`.
         BillingSync = "billing",
     }
@@ -41,7 +43,7 @@ words! {
 
 impl Kind {
     /// Every kind of mail; its word is also the folder of its templates.
-    pub const MAILS: &'static [Kind] = &[Kind::EnrolmentMail];
+    pub const MAILS: &'static [Kind] = &[Kind::EnrolmentMail, Kind::SignInMail];
 
     /// Whether a job waits until older ones of its kind and user are finished.
     fn is_in_order(self) -> bool {
@@ -185,6 +187,20 @@ pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome) -> Result<()> {
 /// The database refuses.
 pub fn queue_again(tx: &Tx, kind: Kind, id: Option<JobId>) -> Result<usize> {
     store::queue_again(tx, kind, id)
+}
+
+/// The newest mails of all kinds, newest first.
+///
+/// # Errors
+/// The database does not answer.
+pub fn newest_mails(tx: &Tx, limit: i64) -> Result<Vec<Job>> {
+    let mut mails = Vec::new();
+    for kind in Kind::MAILS {
+        mails.extend(newest(tx, *kind, limit)?);
+    }
+    mails.sort_by_key(|job| std::cmp::Reverse((job.created_at, job.id.0)));
+    mails.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(mails)
 }
 
 /// The job with that id.

@@ -1,47 +1,64 @@
-//! The SQL of signing keys and sessions.
+//! The SQL of signing keys.
 
-use super::{PublicHalf, SigningKey};
+use super::signing::{Listed, PublicHalf, SigningKey};
 use crate::apps::{AppId, EnvironmentId, Kind};
 use crate::clock::Timestamp;
 use crate::db::{Tx, params};
 use crate::error::{Error, Result};
-use crate::ticket::Ticket;
-use crate::users::UserId;
 
-pub(crate) fn insert_signing_key(tx: &Tx, environment: EnvironmentId, key: &SigningKey) -> Result<()> {
+/// A key verifies unless it was revoked or another took its place a while ago.
+const VERIFIES: &str = "s.revoked_at IS NULL AND (s.retires_at IS NULL OR s.retires_at > $1)";
+const NEWEST: &str = "ORDER BY s.active_at DESC, s.created_at DESC, s.id LIMIT 1";
+
+pub(crate) fn insert_signing_key(
+    tx: &Tx,
+    environment: EnvironmentId,
+    key: &SigningKey,
+    active_at: Timestamp,
+) -> Result<()> {
     let sealed = tx.vault().seal(key.id.as_bytes(), &key.private);
     tx.add(
-        "signing_keys (id, environment_id, private_key, public_key, created_at)",
-        params![&key.id, environment, sealed, key.public.0.as_slice(), tx.now()],
+        "signing_keys (id, environment_id, private_key, public_key, created_at, active_at)",
+        params![&key.id, environment, sealed, key.public.0.as_slice(), tx.now(), active_at],
     )
 }
 
-pub(super) fn newest_signing_key(tx: &Tx, environment: EnvironmentId) -> Result<SigningKey> {
-    let row = tx.query_opt(
-        "SELECT id, private_key, public_key FROM signing_keys WHERE environment_id = $1 ORDER BY created_at DESC, id LIMIT 1",
-        params![environment],
-    )?;
-    let row = row.ok_or_else(|| Error::internal("an environment has no signing key"))?;
+/// The key that an environment signs with now.
+pub(super) fn signing_key(tx: &Tx, environment: EnvironmentId) -> Result<SigningKey> {
+    let sql = format!(
+        "SELECT s.id, s.private_key, s.public_key FROM signing_keys s \
+         WHERE {VERIFIES} AND s.active_at <= $1 AND s.environment_id = $2 {NEWEST}"
+    );
+    let row = tx.query_opt(&sql, params![tx.now(), environment])?.ok_or_else(none)?;
     let id: String = row.get(0)?;
     let private = tx.vault().open(id.as_bytes(), &row.get::<Vec<u8>>(1)?)?;
     Ok(SigningKey { private, public: PublicHalf(row.get(2)?), id })
 }
 
-pub(super) fn public_key(tx: &Tx, id: &str) -> Result<Option<(EnvironmentId, PublicHalf)>> {
-    let row = tx.query_opt("SELECT environment_id, public_key FROM signing_keys WHERE id = $1", params![id])?;
+fn none() -> Error {
+    Error::internal("an environment has no signing key")
+}
+
+/// The key of that name, while it verifies.
+pub(super) fn verifying_key(tx: &Tx, id: &str) -> Result<Option<(EnvironmentId, PublicHalf)>> {
+    let sql = format!("SELECT s.environment_id, s.public_key FROM signing_keys s WHERE {VERIFIES} AND s.id = $2");
+    let row = tx.query_opt(&sql, params![tx.now(), id])?;
     row.map(|row| Ok((row.get(0)?, PublicHalf(row.get(1)?)))).transpose()
 }
 
-/// The public keys with their names, newest first: of every app, or of one; of both environments, or of one.
+/// The public keys that verify, with their names, newest first: of every app, or of one; of both environments, or of one.
 pub fn public_keys(tx: &Tx, app: Option<AppId>, kind: Option<Kind>) -> Result<Vec<(String, PublicHalf)>> {
-    let all = "SELECT s.id, s.public_key FROM signing_keys s JOIN environments e ON e.id = s.environment_id";
+    let all = format!(
+        "SELECT s.id, s.public_key FROM signing_keys s JOIN environments e ON e.id = s.environment_id WHERE {VERIFIES}"
+    );
     let order = "ORDER BY s.created_at DESC, s.id";
+    let now = tx.now();
     let rows = match (app, kind) {
-        (None, None) => tx.query(&format!("{all} {order}"), params![]),
-        (Some(app), None) => tx.query(&format!("{all} WHERE e.app_id = $1 {order}"), params![app]),
-        (None, Some(kind)) => tx.query(&format!("{all} WHERE e.kind = $1 {order}"), params![kind]),
+        (None, None) => tx.query(&format!("{all} {order}"), params![now]),
+        (Some(app), None) => tx.query(&format!("{all} AND e.app_id = $2 {order}"), params![now, app]),
+        (None, Some(kind)) => tx.query(&format!("{all} AND e.kind = $2 {order}"), params![now, kind]),
         (Some(app), Some(kind)) => {
-            tx.query(&format!("{all} WHERE e.app_id = $1 AND e.kind = $2 {order}"), params![app, kind])
+            tx.query(&format!("{all} AND e.app_id = $2 AND e.kind = $3 {order}"), params![now, app, kind])
         }
     };
     rows?.iter().map(|row| Ok((row.get(0)?, PublicHalf(row.get(1)?)))).collect()
@@ -49,34 +66,38 @@ pub fn public_keys(tx: &Tx, app: Option<AppId>, kind: Option<Kind>) -> Result<Ve
 
 /// The public key that an environment signs with now.
 pub fn current_public_key(tx: &Tx, environment: EnvironmentId) -> Result<PublicHalf> {
-    let sql = "SELECT public_key FROM signing_keys WHERE environment_id = $1 ORDER BY created_at DESC, id LIMIT 1";
-    let row = tx.query_opt(sql, params![environment])?;
-    row.ok_or_else(|| Error::internal("an environment has no signing key"))?.get(0).map(PublicHalf)
+    let sql = format!(
+        "SELECT s.public_key FROM signing_keys s WHERE {VERIFIES} AND s.active_at <= $1 AND s.environment_id = $2 {NEWEST}"
+    );
+    tx.query_opt(&sql, params![tx.now(), environment])?.ok_or_else(none)?.get(0).map(PublicHalf)
 }
 
-pub(super) fn insert_session(tx: &Tx, ticket: &Ticket, user: UserId, expires_at: Timestamp) -> Result<()> {
-    tx.add(
-        "sessions (id, hash, user_id, created_at, expires_at)",
-        params![ticket.id(), ticket.hash(), user, tx.now(), expires_at],
-    )
-}
-
-pub(super) fn session_user(tx: &Tx, ticket: &Ticket) -> Result<Option<(UserId, Timestamp)>> {
-    let row = tx.query_opt(
-        "SELECT hash, user_id, created_at FROM sessions WHERE id = $1 AND ended_at IS NULL AND expires_at > $2",
-        params![ticket.id(), tx.now()],
-    )?;
-    let Some(row) = row.filter(|row| row.get::<Vec<u8>>(0).is_ok_and(|hash| ticket.fits(&hash))) else {
-        return Ok(None);
+/// Every key of an environment, newest first.
+pub fn list(tx: &Tx, environment: EnvironmentId) -> Result<Vec<Listed>> {
+    let sql = "SELECT id, environment_id, created_at, active_at, retires_at, revoked_at FROM signing_keys \
+         WHERE environment_id = $1 ORDER BY created_at DESC, id";
+    let read = |row: &crate::db::Row| {
+        Ok(Listed {
+            id: row.get(0)?,
+            environment: row.get(1)?,
+            created_at: row.get(2)?,
+            active_at: row.get(3)?,
+            retires_at: row.get(4)?,
+            revoked_at: row.get(5)?,
+        })
     };
-    Ok(Some((row.get(1)?, row.get(2)?)))
+    tx.query(sql, params![environment])?.iter().map(read).collect()
 }
 
-pub(super) fn end_session(tx: &Tx, ticket: &Ticket) -> Result<()> {
-    tx.run("UPDATE sessions SET ended_at = $1 WHERE id = $2 AND ended_at IS NULL", params![tx.now(), ticket.id()])
+/// Sets an end to every key of an environment that has none.
+pub(super) fn retire_all(tx: &Tx, environment: EnvironmentId, at: Timestamp) -> Result<()> {
+    let sql = "UPDATE signing_keys SET retires_at = $1 WHERE environment_id = $2 AND retires_at IS NULL";
+    tx.run(sql, params![at, environment])
 }
 
-/// Ends every session of a user.
-pub fn end_sessions(tx: &Tx, user: UserId) -> Result<()> {
-    tx.run("UPDATE sessions SET ended_at = $1 WHERE user_id = $2 AND ended_at IS NULL", params![tx.now(), user])
+/// Notes that a key is revoked, and says whose it is.
+pub(super) fn revoke(tx: &Tx, id: &str) -> Result<Option<EnvironmentId>> {
+    let row = tx.query_opt("SELECT environment_id FROM signing_keys WHERE id = $1", params![id])?;
+    tx.run("UPDATE signing_keys SET revoked_at = COALESCE(revoked_at, $1) WHERE id = $2", params![tx.now(), id])?;
+    row.map(|row| row.get(0)).transpose()
 }

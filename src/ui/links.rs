@@ -4,19 +4,16 @@
 use askama::Template;
 use axum::Extension;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 
-use super::{Message, page};
+use super::{Message, enter, page};
 use crate::api::{Api, Trail};
 use crate::apps;
 use crate::audit::tally::Kind;
 use crate::error::{Error, Result};
-use crate::links::{self, Entry};
+use crate::links;
 use crate::secret::Secret;
-
-/// The cookie of a session on the hosted pages.
-pub(super) const COOKIE: &str = "usher_session";
 
 #[derive(Template)]
 #[template(path = "link.html")]
@@ -56,14 +53,10 @@ pub async fn follow(
 ) -> Result<Response> {
     from_our_page(&headers)?;
     let wanted = secret.clone();
-    let entry = api.store.write(move |tx| links::follow(tx, &wanted, Some(trail.id()))).await?;
+    let made_with = api.links.clone();
+    let entry = api.store.write(move |tx| links::follow(tx, &made_with, &wanted, Some(trail.id()))).await?;
     match entry {
-        Ok(Entry::App(url)) => Ok(Redirect::to(url.as_str()).into_response()),
-        Ok(Entry::Session(session)) => {
-            let secure = if api.links.public_url.scheme() == "https" { "; Secure" } else { "" };
-            let cookie = format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Lax{secure}", session.expose());
-            Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/profile")).into_response())
-        }
+        Ok(entry) => Ok(enter(&api, &entry)),
         Err(state) => {
             if state == links::State::Unknown {
                 api.refusals

@@ -4,13 +4,17 @@
 
 pub mod links;
 pub mod profile;
+pub mod sign_in;
 
 use askama::Template;
 use axum::extract::Path;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Redirect, Response};
 
+use crate::api::Api;
 use crate::error::{Error, Result};
+use crate::links::Entry;
+use crate::secret::Secret;
 
 /// What a page may load and where its forms may lead.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; \
@@ -39,6 +43,29 @@ fn page(template: &impl Template, form_target: Option<&str>) -> Response {
         (header::CACHE_CONTROL, "no-store"),
     ];
     (headers, html).into_response()
+}
+
+/// The cookie of a session on the hosted pages.
+const COOKIE: &str = "usher_session";
+/// What takes that cookie away.
+const GONE: &str = "usher_session=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0";
+
+/// Lets a person in: their browser has a session from now on, and goes to the app or to their profile.
+fn enter(api: &Api, entry: &Entry) -> Response {
+    let cookie = format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Lax{}", entry.session.expose(), secure(api));
+    let to = entry.app.as_ref().map_or("/profile", url::Url::as_str);
+    ([(header::SET_COOKIE, cookie)], Redirect::to(to)).into_response()
+}
+
+/// What a cookie ends with: nobody sends it without TLS if there is TLS.
+fn secure(api: &Api) -> &'static str {
+    if api.links.public_url.scheme() == "https" { "; Secure" } else { "" }
+}
+
+fn cookie(headers: &HeaderMap, name: &str) -> Option<Secret> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.into_iter().find(|(given, _)| *given == name).map(|(_, value)| Secret::new(value))
 }
 
 /// An error as a page.

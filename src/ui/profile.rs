@@ -1,18 +1,20 @@
 //! The signed-in person's own page. It shows what the directory API knows and changes it by `PUT /v1/users/me`.
 
 use askama::Template;
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::links::{COOKIE, from_our_page};
-use super::{Message, page};
-use crate::api::Api;
+use super::links::from_our_page;
+use super::{COOKIE, GONE, Message, cookie, page};
 use crate::api::directory::users::fields;
+use crate::api::{Api, Trail};
 use crate::apps;
 use crate::error::Result;
 use crate::secret::Secret;
-use crate::tokens;
+use crate::sessions;
+use crate::tokens::{self, Grant};
 
 /// The fields of the page: wire name, label, input type, autocomplete.
 const INPUTS: &[(&str, &str, &str, &str)] = &[
@@ -48,10 +50,10 @@ pub async fn show(State(api): State<Api>, headers: HeaderMap) -> Result<Response
     let found = api
         .store
         .scan(move |tx| {
-            let user = session.as_ref().map_or(Ok(None), |session| tokens::session_user(tx, session))?;
-            let Some((user, since)) = user else { return Ok(None) };
+            let found = session.as_ref().map_or(Ok(None), |cookie| sessions::of_browser(tx, cookie))?;
+            let Some((user, session)) = found else { return Ok(None) };
             let environment = apps::by_id(tx, user.environment)?;
-            let token = tokens::issue(tx, &user, since)?.token;
+            let token = tokens::issue(tx, &Grant { session: &session, nonce: None, issuer: None })?.access;
             Ok(Some((user, environment, token)))
         })
         .await?;
@@ -69,13 +71,16 @@ pub async fn show(State(api): State<Api>, headers: HeaderMap) -> Result<Response
 }
 
 /// `POST /sign-out`
-pub async fn sign_out(State(api): State<Api>, headers: HeaderMap) -> Result<Response> {
+pub async fn sign_out(
+    State(api): State<Api>,
+    Extension(trail): Extension<Trail>,
+    headers: HeaderMap,
+) -> Result<Response> {
     from_our_page(&headers)?;
     if let Some(session) = session_of(&headers) {
-        api.store.write(move |tx| tokens::end_session(tx, &session)).await?;
+        api.store.write(move |tx| sessions::sign_out(tx, &session, Some(trail.id()))).await?;
     }
-    let gone = format!("{COOKIE}=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0");
-    Ok(([(header::SET_COOKIE, gone)], Redirect::to("/profile")).into_response())
+    Ok(([(header::SET_COOKIE, GONE)], Redirect::to("/profile")).into_response())
 }
 
 fn signed_out() -> Response {
@@ -84,7 +89,5 @@ fn signed_out() -> Response {
 }
 
 fn session_of(headers: &HeaderMap) -> Option<Secret> {
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.into_iter().find(|(name, _)| *name == COOKIE).map(|(_, value)| Secret::new(value))
+    cookie(headers, COOKIE)
 }

@@ -8,7 +8,7 @@ pub mod phone;
 pub mod profile;
 mod store;
 
-pub(crate) use store::mark_email_verified;
+pub(crate) use store::by_email_to_change;
 pub use store::{any_by_id, newest, newest_created_at};
 
 use std::cell::Cell;
@@ -22,8 +22,9 @@ use crate::error::{Error, Result};
 use crate::field::wire;
 use crate::links::{self, Links};
 use crate::random;
+use crate::sessions;
+use crate::signin;
 use crate::tenants::TenantId;
-use crate::tokens;
 pub use email::Email;
 pub use health::Health;
 pub use phone::Phone;
@@ -289,8 +290,9 @@ pub fn update(
     let user = apply(tx, caller, before.clone(), change, Action::UserUpdated)?;
     if !user.email.same_mailbox(&before.email) {
         links::supersede(tx, id)?;
+        signin::close(tx, &before)?;
         if caller.actor != Actor::Person(id) {
-            tokens::end_sessions(tx, id)?;
+            sessions::end_all(tx, id)?;
         }
         if before.email_verified_at.is_none() && links::may_send(tx, id)? {
             links::send(tx, links, &user)?;
@@ -316,9 +318,25 @@ pub fn set_status(tx: &Tx, id: UserId, status: Status) -> Result<()> {
     }
     if status != Status::Active {
         links::supersede(tx, id)?;
-        tokens::end_sessions(tx, id)?;
+        signin::close(tx, &user)?;
+        sessions::end_all(tx, id)?;
     }
     Ok(())
+}
+
+/// Notes that the person has proven that the mailbox is theirs. The first time, whatever led in before ends: whoever made
+/// the record, or had the address put into it, may hold it.
+///
+/// # Errors
+/// The database refuses.
+pub(crate) fn prove_mailbox(tx: &Tx, user: &User) -> Result<()> {
+    if user.email_verified_at.is_some() {
+        return Ok(());
+    }
+    links::supersede(tx, user.id)?;
+    signin::close(tx, user)?;
+    sessions::end_all(tx, user.id)?;
+    store::mark_email_verified(tx, user.id)
 }
 
 /// The user that an address or an id names in one environment, deleted or not, for the operator.

@@ -75,7 +75,7 @@ pub(super) fn by_id_to_change(tx: &Tx, scope: Scope, id: UserId) -> Result<Optio
 }
 
 /// A user that the scope can see, unless deleted, to be changed.
-pub(super) fn by_email_to_change(tx: &Tx, scope: Scope, email: &Email) -> Result<Option<User>> {
+pub(crate) fn by_email_to_change(tx: &Tx, scope: Scope, email: &Email) -> Result<Option<User>> {
     let sql = format!("{USER} WHERE u.environment_id = $1 AND u.email_key = $2{}", tx.for_update());
     Ok(one(tx, &sql, params![scope.environment, email.key()])?.filter(|user| visible(user, scope)))
 }
@@ -106,7 +106,7 @@ pub fn newest_created_at(tx: &Tx) -> Result<Option<Timestamp>> {
     Ok(times.into_iter().flatten().max())
 }
 
-pub(crate) fn mark_email_verified(tx: &Tx, id: UserId) -> Result<()> {
+pub(super) fn mark_email_verified(tx: &Tx, id: UserId) -> Result<()> {
     tx.run(
         "UPDATE users SET email_verified_at = $1, version = version + 1 WHERE id = $2 AND email_verified_at IS NULL",
         params![tx.now(), id],

@@ -32,9 +32,9 @@ test("the button leads to the app's own page, with a code that is not the link's
       assert.deepEqual(query, { from: "usher", service: "email", client_id: clientId });
       assert.match(code, /^[\w-]{64}$/);
       assert.ok(!link.includes(code));
-      // The link does not travel along, nor does a session of the hosted pages begin.
+      // The link does not travel along, and the browser's session is for the hosted pages alone.
       assert.deepEqual(heard, [{ url: arrived.pathname + arrived.search, referer: undefined }]);
-      assert.deepEqual(await page.context().cookies(), []);
+      assert.deepEqual((await page.context().cookies()).map(({ name, httpOnly }) => [name, httpOnly]), [["usher_session", true]]);
       assert.equal(usher("user", "show", jane.email).emailVerified, true);
 
       await page.goto(`${server}/links/${code}`);

@@ -103,7 +103,7 @@ test("the claims are those that the official clients read", async () => {
   assert.equal(header.alg, "RS256");
   assert.deepEqual(
     Object.keys(claims).sort(),
-    ["aud", "auth_time", "exp", "iss", "jti", "lng", "nonce", "psc", "scope", "sub"],
+    ["aud", "auth_time", "exp", "iss", "jti", "lng", "nonce", "psc", "scope", "sid", "sub"],
   );
   for (const name of ["aud", "iss", "jti", "lng", "nonce", "sub"]) assert.equal(typeof claims[name], "string", name);
   for (const name of ["auth_time", "exp"]) assert.ok(Number.isInteger(claims[name]), name);

@@ -103,6 +103,13 @@ async fn every_change_leaves_one_entry_with_the_actor_the_request_and_what_chang
             json!({"fields": {"given_name": ["jane", "Janet"], "nickname": [null, "Janie"]}, "health": []}),
         ),
         (
+            &person,
+            Actor::Person(me),
+            "/v1/users/me",
+            user(json!({"nickname": "JJ"})),
+            json!({"fields": {"nickname": ["Janie", "JJ"]}, "health": []}),
+        ),
+        (
             &server,
             apps,
             path.as_str(),
@@ -114,13 +121,6 @@ async fn every_change_leaves_one_entry_with_the_actor_the_request_and_what_chang
                 },
                 "health": [],
             }),
-        ),
-        (
-            &person,
-            Actor::Person(me),
-            "/v1/users/me",
-            user(json!({"nickname": "JJ"})),
-            json!({"fields": {"nickname": ["Janie", "JJ"]}, "health": []}),
         ),
     ];
     for (number, (client, actor, path, body, changes)) in (1..).zip(table) {

@@ -129,7 +129,13 @@ fn the_json_of_every_command_has_its_documented_members() {
     assert_eq!((&made["name"], &made["region"]), (&json!("Second"), &json!("DE")));
     assert_eq!(
         keys(&server.json(&["openapi"])),
-        ["partner/2023-10-04.json", "partner/2023-08-22.json", "partner/2023-08-01.json", "directory.json"]
+        [
+            "partner/2023-10-04.json",
+            "partner/2023-08-22.json",
+            "partner/2023-08-01.json",
+            "directory.json",
+            "sign-in.json"
+        ]
     );
     assert_eq!(server.json(&["migrate"]), json!({"migrated": true}));
     let findings = server.json(&["doctor"]);
@@ -161,13 +167,14 @@ fn a_revoked_key_stops_within_a_second_and_the_list_says_when_a_key_was_used() {
 fn a_frozen_users_token_is_refused_by_the_running_server() {
     let server = Program::start(&[]);
     let id = server.enrol(&jane()).1["identifier"].as_str().unwrap().to_owned();
-    let token = server.json(&["token", "create", "--user", &id])["accessToken"].as_str().unwrap().to_owned();
-    let me = || server.call_as(&token, "PUT", "/v1/users/me", &json!({"user": {"nickname": "J"}})).0;
-    for (command, status, word) in
-        [("freeze", 403, "frozen"), ("restore", 200, "active"), ("delete", 401, "deleted"), ("restore", 200, "active")]
-    {
+    let token = || server.json(&["token", "create", "--user", &id])["accessToken"].as_str().unwrap().to_owned();
+    let me = |token: &str| server.call_as(token, "PUT", "/v1/users/me", &json!({"user": {"nickname": "J"}})).0;
+    for (command, status, word) in [("freeze", 403, "frozen"), ("delete", 401, "deleted")] {
+        let before = token();
         assert_eq!(server.json(&["user", command, &id])["status"], word);
-        assert_eq!(me(), status, "{command}");
+        assert_eq!(me(&before), status, "{command}");
+        assert_eq!(server.json(&["user", "restore", &id])["status"], "active");
+        assert_eq!((me(&before), me(&token())), (401, 200), "the session does not come back, the person does");
     }
 }
 

@@ -16,7 +16,7 @@ use crate::program::{Program, call, raw, usher};
 use crate::receiver::Receiver;
 
 /// Every table that is copied.
-const TABLES: [&str; 17] = [
+const TABLES: [&str; 20] = [
     "apps",
     "environments",
     "tenants",
@@ -34,6 +34,9 @@ const TABLES: [&str; 17] = [
     "audit_seals",
     "billing_accounts",
     "billing_customers",
+    "redirect_uris",
+    "codes",
+    "sign_ins",
 ];
 
 /// The file of a name in a folder, as a database.
@@ -163,6 +166,25 @@ impl Source {
         while run(&["webhook", "show", webhook])["deliveries"][0]["failure"].is_null() {
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
+        let callback = "https://app.example.com/callback";
+        run(&["app", "redirect", "add", &server.client_id, callback, "--environment", "sandbox"]);
+        let post = |path: &str, cookie: &str, form: &str| {
+            let length = form.len();
+            let request = format!(
+                "POST {path} HTTP/1.1\r\nHost: u\r\nConnection: close\r\nCookie: {cookie}\r\nContent-Length: {length}\r\n\r\n{form}"
+            );
+            raw(&server.url, request.as_bytes()).0
+        };
+        let path = format!("/sign-in?client_id={}&redirect_uri={callback}", server.client_id);
+        let begun = post(&path, "", "email=jane@doe.com");
+        let begun = begun.lines().find_map(|line| line.strip_prefix("set-cookie: ")).expect("a sign-in");
+        while run(&["mail", "show"])["kind"] != "sign_in" {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        let text = run(&["mail", "show"])["text"].as_str().unwrap().to_owned();
+        let digits = text.lines().find(|line| line.len() == 6 && line.parse::<u32>().is_ok()).unwrap();
+        let entered = post("/sign-in/code", begun.split(';').next().unwrap(), &format!("code={digits}"));
+        assert!(entered.starts_with("HTTP/1.1 303"), "{entered}");
         let place = ["--app", &server.client_id, "--environment", "live", "--access", "write"];
         let live = run(&[&["key", "create", "--tenant", "Clinic North"], &place[..]].concat());
         assert_eq!(server.call_as(live["key"].as_str().unwrap(), "POST", "/users/create", &john()).0, 200);

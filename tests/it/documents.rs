@@ -21,7 +21,13 @@ fn the_committed_documents_are_the_generated_ones() {
     }
     assert_eq!(
         names,
-        ["partner/2023-10-04.json", "partner/2023-08-22.json", "partner/2023-08-01.json", "directory.json"]
+        [
+            "partner/2023-10-04.json",
+            "partner/2023-08-22.json",
+            "partner/2023-08-01.json",
+            "directory.json",
+            "sign-in.json"
+        ]
     );
 }
 
@@ -38,13 +44,15 @@ fn every_field_has_a_description_and_a_type_and_every_operation_its_statuses() {
                 assert!(about["type"].is_string() || about["anyOf"].is_array(), "{name} {schema}.{field}");
             }
         }
-        assert!(fields >= 15, "{name} has {fields} fields");
+        let is_sign_in = name == "sign-in.json";
+        assert!(fields >= 15 || is_sign_in, "{name} has {fields} fields");
         for (path, methods) in document["paths"].as_object().unwrap() {
             for (method, operation) in methods.as_object().unwrap() {
                 let statuses: Vec<&String> = operation["responses"].as_object().unwrap().keys().collect();
                 let written: &[&str] = match path.as_str() {
                     _ if method == "get" => &[],
                     "/users/retrieve" => &["400", "404", "507"],
+                    _ if is_sign_in => &["400", "507"],
                     _ => &["400", "422", "507"],
                 };
                 let with_body: &[&str] = if operation["requestBody"].is_null() { &[] } else { &["408", "413"] };
@@ -92,7 +100,7 @@ async fn the_documents_are_served() {
     let app = TestApp::new().await;
     let list = app.anyone().get("/openapi").await.ok();
     let addresses: Vec<&str> = list.body["documents"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-    assert_eq!(addresses.len(), 4);
+    assert_eq!(addresses.len(), 5);
     for address in addresses {
         assert_eq!(app.anyone().get(address).await.ok().body["openapi"], "3.1.0");
     }

@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
+use usher::api::Peer;
 use usher::app::App;
 use usher::apps::{self, AppId, Kind, Settings};
 use usher::clock::Clock;
@@ -190,7 +191,7 @@ impl TestApp {
 
     /// A caller that sends nothing about itself.
     pub fn anyone(&self) -> Client<'_> {
-        Client { app: self, headers: Vec::new() }
+        Client { app: self, headers: Vec::new(), peer: None }
     }
 
     /// A partner with a sandbox key of its own tenant.
@@ -223,8 +224,8 @@ impl TestApp {
 
     pub async fn token(&self, id: &str) -> String {
         let id: UserId = id.parse().unwrap();
-        let token = self.store().read(move |tx| tokens::issue(tx, &users::any_by_id(tx, id)?.unwrap(), tx.now())).await;
-        token.unwrap().token.expose().to_owned()
+        let tokens = self.store().write(move |tx| tokens::issue_by_itself(tx, id)).await;
+        tokens.unwrap().access.expose().to_owned()
     }
 
     pub async fn user(&self, id: &str) -> users::User {
@@ -232,9 +233,10 @@ impl TestApp {
         self.store().read(move |tx| users::any_by_id(tx, id)).await.unwrap().expect("the user is there")
     }
 
-    /// Every mail with its job, newest first.
+    /// Every mail with its job, newest first. Decides about sign-ins first, which a task does beside a server.
     pub async fn mails(&self) -> Vec<(outbox::Job, Mail)> {
-        let jobs = self.store().read(|tx| outbox::newest(tx, outbox::Kind::EnrolmentMail, 1000)).await.unwrap();
+        usher::app::decide(self.app.api()).await.unwrap();
+        let jobs = self.store().read(|tx| outbox::newest_mails(tx, 1000)).await.unwrap();
         jobs.into_iter().filter_map(|job| mail::render(&job).unwrap().map(|mail| (job, mail))).collect()
     }
 
@@ -281,6 +283,7 @@ pub fn a_key() -> NewKey {
 pub struct Client<'a> {
     app: &'a TestApp,
     headers: Vec<(String, String)>,
+    peer: Option<Peer>,
 }
 
 impl Client<'_> {
@@ -289,6 +292,11 @@ impl Client<'_> {
         let mut client = self.clone();
         client.headers.push((name.to_owned(), value.to_owned()));
         client
+    }
+
+    /// The same caller from that address.
+    pub fn from(&self, address: &str) -> Self {
+        Client { peer: Some(Peer(address.parse().unwrap())), ..self.clone() }
     }
 
     /// The same caller with another value of a header.
@@ -314,6 +322,9 @@ impl Client<'_> {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in &self.headers {
             request = request.header(name, value);
+        }
+        if let Some(peer) = self.peer {
+            request = request.extension(peer);
         }
         let response = self.app.app.server().call(request.body(body.into()).unwrap()).await;
         let (parts, body) = response.into_parts();

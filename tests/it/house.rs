@@ -49,6 +49,11 @@ const CONCEPTS: &[&str] = &[
     "links",
     "subscriptions",
     "tokens",
+    "sessions",
+    "codes",
+    "signin",
+    "ticket.rs",
+    "network.rs",
     "mail/mod.rs",
     "outbox/mod.rs",
     "outbox/store.rs",
@@ -112,6 +117,7 @@ async fn the_public_routes_are_these_and_no_others() {
         let path = route
             .path
             .replace("{userId}", "me")
+            .replace("{sessionId}", "x")
             .replace("{appId}", "x")
             .replace("{link}", "x")
             .replace("{file}", "usher.css")
@@ -124,6 +130,15 @@ async fn the_public_routes_are_these_and_no_others() {
     assert_eq!(
         public,
         [
+            "POST /v1/tokens",
+            "POST /oauth/token",
+            "POST /oauth/revoke",
+            "GET /sign-in",
+            "POST /sign-in",
+            "GET /authorize",
+            "POST /authorize",
+            "GET /sign-in/code",
+            "POST /sign-in/code",
             "GET /",
             "GET /links/{link}",
             "POST /links/{link}",
@@ -131,11 +146,13 @@ async fn the_public_routes_are_these_and_no_others() {
             "GET /profile",
             "POST /sign-out",
             "GET /assets/{file}",
+            "GET /.well-known/openid-configuration",
             "GET /.well-known/jwks.json",
             "POST /webhooks/stripe/{account}",
             "GET /openapi",
             "GET /openapi/partner/{date}",
             "GET /openapi/directory.json",
+            "GET /openapi/sign-in.json",
             "GET /livez",
             "GET /readyz",
             "GET /metrics",

@@ -264,6 +264,7 @@ async fn a_failure_is_not_kept_and_the_key_is_free_for_a_corrected_request() {
     set_status(&app, &id, Status::Frozen).await;
     fail(&person, &path, json!({"user": {"nickname": "J"}}), 403).await;
     set_status(&app, &id, Status::Active).await;
+    let person = app.person(&id).await.with(KEY, "frozen");
 
     assert!(!bad.post(CREATE, john()).await.ok().replayed());
     assert!(!taken.post(CREATE, jim.but("phonenumber", json!("2025550188"))).await.ok().replayed());
@@ -383,12 +384,13 @@ async fn a_stored_answer_cannot_be_read_and_opens_in_its_own_place_only() {
 #[test]
 fn the_documents_tell_it_of_every_write_and_of_no_read() {
     let mut writes = 0;
-    for (name, document) in openapi::documents() {
+    for (name, document) in openapi::documents().into_iter().filter(|(name, _)| name != "sign-in.json") {
         for (path, methods) in document["paths"].as_object().unwrap() {
             for (method, operation) in methods.as_object().unwrap() {
                 let write = method != "get" && path != "/users/retrieve";
-                let of_a_user =
-                    path.starts_with("/users/") || path.starts_with("/subscription/") || path.contains("{userId}");
+                let of_a_user = path.starts_with("/users/")
+                    || path.starts_with("/subscription/")
+                    || path.contains("{userId}") && !path.contains("/sessions");
                 let change = write && of_a_user && path != CREATE;
                 let takes = |header: &str| {
                     operation["parameters"].as_array().unwrap().iter().any(|parameter| parameter["name"] == header)
@@ -403,7 +405,7 @@ fn the_documents_tell_it_of_every_write_and_of_no_read() {
             }
         }
     }
-    assert_eq!(writes, 23);
+    assert_eq!(writes, 25);
 }
 
 // With the real program

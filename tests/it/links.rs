@@ -295,8 +295,8 @@ async fn with_a_redirect_url_the_person_goes_to_the_app_with_a_one_time_code() {
     assert_eq!(names, ["from", "code", "service", "client_id"]);
     assert_eq!((query[1].1.len(), query[2].1.as_str(), &query[3].1), (64, "email", &id.to_string()));
     assert_eq!(
-        (app.count("sessions").await, app.count("links").await),
-        (0, 2),
+        (app.count("sessions").await, app.count("codes").await),
+        (1, 1),
         "the code is stored, by its hash, and waits"
     );
     let code = format!("/links/{}", query[1].1);

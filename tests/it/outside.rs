@@ -22,6 +22,16 @@ fn tokens_pass_the_official_clients_checks() {
 }
 
 #[test]
+fn an_openid_connect_client_that_is_not_ours_signs_a_person_in() {
+    node("contract/openid.mjs");
+}
+
+#[test]
+fn an_app_on_another_origin_signs_a_person_in_with_the_official_clients_calls() {
+    node("browser/signin.mjs");
+}
+
+#[test]
 fn the_openapi_documents_are_valid_for_a_validator_that_is_not_ours() {
     node("contract/documents.mjs");
 }

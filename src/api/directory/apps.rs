@@ -14,10 +14,15 @@ use crate::tokens;
 
 /// The public key of the caller's environment, PEM (contract A9).
 pub async fn public_key(State(api): State<Api>, key: AppKey<Read>, Path(app): Path<String>) -> Result<Response> {
-    let caller = key.caller;
-    if app.parse() != Ok(caller.app) {
+    if app.parse() != Ok(key.caller.app) {
         return Err(Error::Forbidden { code: "not_your_app", message: "This API key belongs to another app" });
     }
+    own_public_key(State(api), key).await
+}
+
+/// The same, of the app in `X-CLIENT-ID`, where the official Node client looks for it (contract C4).
+pub async fn own_public_key(State(api): State<Api>, app: AppKey<Read>) -> Result<Response> {
+    let caller = app.caller;
     let key = api.store.read(move |tx| tokens::current_public_key(tx, caller.scope.environment)).await?;
     Ok(reply(&done("Public key", &json!({"kind": "publicKey", "publicKey": key.pem()}))))
 }

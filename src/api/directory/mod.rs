@@ -1,6 +1,7 @@
 //! The directory API: the four-key envelope (seed `directory-put-user`), a `user` object in the body.
 
 pub mod apps;
+pub mod sessions;
 pub mod users;
 pub mod webhooks;
 
@@ -11,7 +12,9 @@ use crate::error::Error;
 /// The status of an error in this dialect, whose documented list has no 404 and no 409 (contract items 46 and 50).
 pub fn status(error: &Error) -> u16 {
     match error {
-        Error::UserNotFound | Error::EmailTaken | Error::PhoneTaken | Error::NotNow { .. } => 400,
+        Error::UserNotFound | Error::SessionNotFound | Error::EmailTaken | Error::PhoneTaken | Error::NotNow { .. } => {
+            400
+        }
         other => other.status(),
     }
 }

@@ -52,6 +52,10 @@ fn operations() -> Vec<Operation> {
         operation("replayWebhook",    Key,        &[],                     "ReplayWebhook",  "Replay"),
         operation("listDeliveries",   Key,        &[],                     "",               "Deliveries"),
         operation("listAttempts",     Key,        &[],                     "",               "Attempts"),
+        operation("getOwnPublicKey",  Key,        &[],                     "",               "PublicKey"),
+        operation("listSessions",     KeyOrToken, &[],                     "",               "Sessions"),
+        operation("endSessions",      KeyOrToken, &[],                     "",               "Done"),
+        operation("endSession",       KeyOrToken, &[],                     "",               "Done"),
     ]
 }
 
@@ -73,6 +77,7 @@ fn answers() -> Map<String, Value> {
     object([
         ("Done", json!({"type": "null"})),
         ("User", user()),
+        ("Sessions", sessions()),
         (
             "PublicKey",
             json!({
@@ -95,6 +100,7 @@ fn parameter(name: &str) -> Value {
         "deliveryId" => path_parameter(name, "The id of the delivery."),
         "appId" => path_parameter(name, "The UUID of the app."),
         "test" => query(json!({"type": "boolean"}), "Whether the billing sync uses the provider's test mode."),
+        "sessionId" => path_parameter(name, "The UUID of the session."),
         "userId" => {
             path_parameter(name, "The user's UUID, or `me` with an access token; to read, also the e-mail address.")
         }
@@ -229,6 +235,24 @@ fn writable() -> Map<String, Value> {
         (wire.name.to_owned(), schema)
     };
     fields().map(described).collect()
+}
+
+/// Where a user is signed in.
+fn sessions() -> Value {
+    let time = json!({"type": "string", "format": "date-time"});
+    json!({
+        "type": "object", "required": ["kind", "itemsLength", "items"],
+        "properties": {
+            "kind": {"const": "session"}, "itemsLength": {"type": "integer"},
+            "items": {"type": "array", "items": {
+                "type": "object", "required": ["kind", "id", "createdAt", "refreshedAt", "expiresAt"],
+                "properties": {
+                    "kind": {"const": "session"}, "id": {"type": "string", "format": "uuid"}, "createdAt": time,
+                    "refreshedAt": {"anyOf": [time, {"type": "null"}]}, "expiresAt": time
+                }
+            }}
+        }
+    })
 }
 
 /// The user object: every key is there, as null where nothing is known.

@@ -20,12 +20,13 @@ use super::{Surface, reply};
 use crate::error::{Error, Result};
 use crate::idempotency::LONGEST;
 
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 
-/// Every document with its address: the partner API of each date, and the directory API.
+/// Every document with its address: the partner API of each date, the directory API and the doors of sign-in.
 pub fn documents() -> Vec<(String, Value)> {
     let partner = ApiDate::all().map(|date| (format!("partner/{}.json", date.as_str()), partner::document(date)));
-    partner.chain([("directory.json".to_owned(), directory::document())]).collect()
+    let others = [("directory.json", directory::document()), ("sign-in.json", super::oauth::document::document())];
+    partner.chain(others.map(|(name, document)| (name.to_owned(), document))).collect()
 }
 
 /// `GET /openapi`
@@ -48,7 +49,7 @@ pub async fn directory() -> Response {
 const STALE: (u16, &str) = (412, "The user is no longer as If-Match says; nothing was changed.");
 const KEY_REUSED: (u16, &str) = (422, "The Idempotency-Key was already used for another request; nothing was changed.");
 
-fn paths(surfaces: &[Surface], operation: impl Fn(&Route) -> Value) -> Map<String, Value> {
+pub(super) fn paths(surfaces: &[Surface], operation: impl Fn(&Route) -> Value) -> Map<String, Value> {
     let mut paths = Map::new();
     for route in routes().iter().filter(|route| surfaces.contains(&route.surface)) {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
@@ -87,9 +88,8 @@ fn tagged(mut answer: Value) -> Value {
     answer
 }
 
-/// The answer of a write of a user.
-fn written(answer: Value) -> Value {
-    let mut answer = tagged(answer);
+/// The answer of a write.
+fn written(mut answer: Value) -> Value {
     answer["headers"]["Idempotent-Replayed"] = json!({
         "schema": {"const": "true"},
         "description": "This is the answer of an earlier request with the same Idempotency-Key; nothing was done again."
@@ -115,7 +115,7 @@ fn headers(dated: bool) -> Map<String, Value> {
     headers
 }
 
-fn reference(schema: &str) -> Value {
+pub(super) fn reference(schema: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{schema}")})
 }
 

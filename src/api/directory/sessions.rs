@@ -1,0 +1,67 @@
+//! `/v1/users/{userId}/sessions` of the directory API: who is signed in where, and an end to it.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use serde_json::{Map, Value, json};
+
+use super::done;
+use crate::api::auth::{AppCaller, Read, Write};
+use crate::api::write::Guard;
+use crate::api::{Api, reply};
+use crate::caller::{Caller, Name, Target};
+use crate::db::Tx;
+use crate::error::{Error, Result};
+use crate::sessions::{self, Session};
+use crate::users;
+
+/// The sessions that work, newest first.
+pub async fn list(State(api): State<Api>, app: AppCaller<Read>, Path(target): Path<String>) -> Result<Response> {
+    let (target, caller) = named(&target, app.caller)?;
+    let found = api.store.read(move |tx| sessions::of_user(tx, users::get(tx, &caller, &target)?.id)).await?;
+    let items: Vec<Value> = found.iter().map(show).collect();
+    Ok(reply(&done("Sessions", &json!({"kind": "session", "itemsLength": items.len(), "items": items}))))
+}
+
+/// Ends all of them.
+pub async fn revoke_all(
+    State(api): State<Api>,
+    app: AppCaller<Write>,
+    Path(target): Path<String>,
+    guard: Guard,
+) -> Result<Response> {
+    let (target, caller) = named(&target, app.caller)?;
+    let revoke = move |tx: &Tx| {
+        let user = users::get(tx, &caller, &target)?;
+        sessions::revoke_all(tx, &user, caller.origin())?;
+        Ok(done("Sessions ended", &Value::Null))
+    };
+    guard.run(&api, caller, "", Map::new(), revoke).await
+}
+
+/// Ends one.
+pub async fn revoke(
+    State(api): State<Api>,
+    app: AppCaller<Write>,
+    Path((target, session)): Path<(String, String)>,
+    guard: Guard,
+) -> Result<Response> {
+    let (target, caller) = named(&target, app.caller)?;
+    let id = session.parse().map_err(|_| Error::bad_request("malformed_id", "The session's id must be a UUID"))?;
+    let revoke = move |tx: &Tx| {
+        sessions::revoke(tx, users::get(tx, &caller, &target)?.id, id, caller.origin())?;
+        Ok(done("Session ended", &Value::Null))
+    };
+    guard.run(&api, caller, "", Map::new(), revoke).await
+}
+
+/// A user by id, or the person who asks by `me`.
+fn named(target: &str, caller: Caller) -> Result<(Name, Caller)> {
+    Ok((Name::Target(target.parse::<Target>()?), caller))
+}
+
+fn show(session: &Session) -> Value {
+    json!({
+        "kind": "session", "id": session.id, "createdAt": session.created_at, "refreshedAt": session.refreshed_at,
+        "expiresAt": session.expires_at,
+    })
+}

@@ -1,0 +1,258 @@
+//! One-time codes: what an app's page receives when a person has signed in, and exchanges for tokens (RFC 6749 4.1).
+//!
+//! Knows what an app may ask for: where people are sent back to, and what must be proven with the code.
+
+mod store;
+
+pub use store::purge;
+
+use std::time::Duration;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
+use serde::{Deserialize, Serialize};
+use url::Url;
+use uuid::Uuid;
+
+use crate::apps::{self, AppId, Environment};
+use crate::caller::{Actor, Origin};
+use crate::clock::Timestamp;
+use crate::db::{Tx, words};
+use crate::error::{Error, Result};
+use crate::secret::{Secret, sha256};
+use crate::sessions::{self, GRACE, Session, SessionId};
+use crate::ticket::Ticket;
+use crate::users;
+
+/// How long a code works: the app's page exchanges it at once.
+pub const LIFETIME: Duration = Duration::from_mins(1);
+/// No state or nonce is longer.
+const LONGEST: usize = 2048;
+
+words! {
+    /// By which door an app comes.
+    #[derive(Deserialize)]
+    pub enum Door {
+        /// `/sign-in` and `/v1/tokens`, as the official clients do.
+        Hosted = "hosted",
+        /// `/authorize` and `/oauth/token`, as OpenID Connect has it.
+        Standard = "standard",
+    }
+}
+
+/// What an app asks for when it sends a person here.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Request {
+    /// By which door.
+    pub door: Door,
+    /// Where the person is sent back to.
+    pub redirect_uri: String,
+    /// Comes back as it was sent.
+    pub state: Option<String>,
+    /// Goes into the ID token as it was sent.
+    pub nonce: Option<String>,
+    /// What the app knows of the person, words with spaces between.
+    pub scope: String,
+    /// SHA-256 of a secret that has to come with the code (PKCE, RFC 7636), in base64url.
+    pub challenge: Option<String>,
+}
+
+/// What the app's own page is to be told instead of a code.
+#[derive(Debug)]
+pub struct Complaint {
+    /// The word of RFC 6749 4.1.2.1.
+    pub error: &'static str,
+    /// A sentence.
+    pub text: &'static str,
+}
+
+/// The parameters of a request, by name.
+pub trait Parameters {
+    /// The one of this name, unless it is empty.
+    fn get(&self, name: &str) -> Option<&str>;
+}
+
+/// Reads what an app asks for, and which environment it is of. The inner error goes to the app's page, for there the
+/// person may be sent.
+///
+/// # Errors
+/// There is no such app, or it has not registered this redirect URI: then the person must not be sent anywhere.
+pub fn ask(
+    tx: &Tx,
+    door: Door,
+    from: &impl Parameters,
+) -> Result<(Environment, Request, std::result::Result<(), Complaint>)> {
+    let refuse = |code, text: &str| Err(Error::bad_request(code, text));
+    let Some(app) = from.get("client_id").and_then(|id| id.parse::<AppId>().ok()) else {
+        return refuse("invalid_client", "client_id must be the UUID of an app");
+    };
+    let uri = from.get("redirect_uri").unwrap_or_default();
+    let Some(environment) = apps::environment_of_redirect(tx, app, uri)? else {
+        return refuse("unknown_redirect_uri", "This app has not registered this redirect_uri");
+    };
+    let text = |name| from.get(name).map(str::to_owned);
+    let request = Request {
+        door,
+        redirect_uri: uri.to_owned(),
+        state: text("state"),
+        nonce: text("nonce"),
+        scope: scope_of(from.get("scope").unwrap_or_default()),
+        challenge: text("code_challenge"),
+    };
+    let complaint = complaint(door, from, &request);
+    Ok((environment, request, complaint.map_or(Ok(()), Err)))
+}
+
+fn complaint(door: Door, from: &impl Parameters, request: &Request) -> Option<Complaint> {
+    let say = |error, text| Some(Complaint { error, text });
+    let method = from.get("code_challenge_method");
+    if [&request.state, &request.nonce].into_iter().flatten().any(|text| text.len() > LONGEST) {
+        return say("invalid_request", "state and nonce have 2048 bytes at the most");
+    }
+    match (&request.challenge, method) {
+        (Some(challenge), Some("S256")) if challenge.len() == 43 => {}
+        (Some(_), _) => return say("invalid_request", "code_challenge must be of the method S256"),
+        (None, _) if door == Door::Standard => return say("invalid_request", "code_challenge is required (PKCE)"),
+        (None, _) => {}
+    }
+    if door == Door::Standard {
+        if from.get("response_type") != Some("code") {
+            return say("unsupported_response_type", "response_type must be code");
+        }
+        if from.get("prompt").is_some_and(|prompt| prompt.split(' ').any(|word| word == "none")) {
+            return say("login_required", "The person has to sign in");
+        }
+    }
+    None
+}
+
+/// What there is to be known of a person, by the scopes of OpenID Connect Core 5.4.
+pub const SCOPES: [&str; 5] = ["openid", "profile", "email", "phone", "offline_access"];
+
+/// Those of the asked scopes that there are; all of them if none was named.
+pub fn scope_of(asked: &str) -> String {
+    let known: Vec<&str> = asked.split(' ').filter(|word| SCOPES.contains(word)).collect();
+    if known.is_empty() { SCOPES.join(" ") } else { known.join(" ") }
+}
+
+impl Request {
+    /// What an app is given of itself when a person comes by the link of an enrolment mail: nobody has asked.
+    pub fn unasked(redirect_uri: &str) -> Request {
+        Request {
+            door: Door::Hosted,
+            redirect_uri: redirect_uri.to_owned(),
+            state: None,
+            nonce: None,
+            scope: scope_of(""),
+            challenge: None,
+        }
+    }
+
+    /// The app's page, with what it is to be told.
+    ///
+    /// # Errors
+    /// The registered address is none.
+    pub fn back(&self, pairs: &[(&str, &str)]) -> Result<Url> {
+        let mut url = Url::parse(&self.redirect_uri).map_err(Error::internal)?;
+        url.query_pairs_mut().extend_pairs(pairs).extend_pairs(self.state.as_ref().map(|state| ("state", state)));
+        Ok(url)
+    }
+
+    /// The origin of the app's page.
+    pub fn origin(&self) -> Option<String> {
+        Url::parse(&self.redirect_uri).ok().map(|url| url.origin().ascii_serialization())
+    }
+}
+
+/// Makes a code for the session, and gives the app's page with it. `issuer` is what the standard door calls itself.
+///
+/// # Errors
+/// The database refuses.
+pub fn issue(tx: &Tx, environment: &Environment, session: SessionId, request: &Request, issuer: &str) -> Result<Url> {
+    let ticket = Ticket::new(tx.now());
+    let text = serde_json::to_string(request).map_err(Error::internal)?;
+    store::insert(tx, &ticket, session, &text, tx.now() + LIFETIME)?;
+    let (code, client) = (ticket.text(), environment.app.to_string());
+    match request.door {
+        // What the official browser client reads from the callback (contract C5, C6).
+        Door::Hosted => request.back(&[("code", code.expose()), ("service", "email"), ("client_id", &client)]),
+        Door::Standard => request.back(&[("code", code.expose()), ("iss", issuer)]),
+    }
+}
+
+/// What an app sends to have a code exchanged.
+#[derive(Clone)]
+pub struct Exchange {
+    /// By which door.
+    pub door: Door,
+    /// The app.
+    pub client: AppId,
+    /// The code.
+    pub code: Secret,
+    /// Where the person was sent back to.
+    pub redirect_uri: Option<String>,
+    /// The secret behind the challenge.
+    pub verifier: Option<String>,
+}
+
+/// A code's row.
+pub(super) struct Code {
+    pub(super) session: SessionId,
+    pub(super) request: String,
+    pub(super) expires_at: Timestamp,
+    pub(super) used_at: Option<Timestamp>,
+}
+
+/// Exchanges a code for the session's first refresh token. `None` if it does not work. A code that comes a second time,
+/// unless at once, ends the session: somebody else may have it.
+///
+/// # Errors
+/// The database refuses.
+pub fn exchange(tx: &Tx, ask: &Exchange, request_id: Option<Uuid>) -> Result<Option<(Session, Secret, Request)>> {
+    let Some((ticket, code)) = Ticket::read(&ask.code).map_or(Ok(None), |ticket| store::find(tx, ticket))? else {
+        return Ok(None);
+    };
+    let request: Request = serde_json::from_str(&code.request).map_err(Error::internal)?;
+    let Some(session) = sessions::by_id(tx, code.session)? else { return Ok(None) };
+    let user = users::any_by_id(tx, session.user)?.ok_or(Error::UserNotFound)?;
+    if apps::by_id(tx, user.environment)?.app != ask.client || !ask.fits(&request) || user.admit().is_err() {
+        return Ok(None);
+    }
+    if let Some(used_at) = code.used_at {
+        if tx.now() >= used_at + GRACE {
+            sessions::end(tx, &session, Origin { request: request_id, ..Origin::of(Actor::Person(session.user)) })?;
+        }
+        return Ok(None);
+    }
+    if tx.now() >= code.expires_at || !store::use_up(tx, &ticket)? {
+        return Ok(None);
+    }
+    let handed_over = sessions::hand_over(tx, session.id, &request.scope)?;
+    Ok(handed_over.map(|(session, token)| (session, token, request)))
+}
+
+impl Exchange {
+    fn fits(&self, request: &Request) -> bool {
+        let uri = self.redirect_uri.as_deref();
+        let same_place = match self.door {
+            Door::Standard => uri == Some(request.redirect_uri.as_str()),
+            // The official browser client names its page without the query and without one slash at the end.
+            Door::Hosted => uri.is_some_and(|uri| page(uri) == page(&request.redirect_uri)),
+        };
+        let proven = match (&request.challenge, &self.verifier) {
+            (Some(challenge), Some(verifier)) => {
+                let made = BASE64_URL_SAFE_NO_PAD.encode(sha256(verifier.as_bytes()));
+                verify_slices_are_equal(made.as_bytes(), challenge.as_bytes()).is_ok()
+            }
+            (None, None) => true,
+            _ => false,
+        };
+        same_place && proven
+    }
+}
+
+/// An address without its query and one slash at its end.
+pub fn page(uri: &str) -> &str {
+    let path = uri.split('?').next().unwrap_or(uri);
+    path.strip_suffix('/').unwrap_or(path)
+}

@@ -1,0 +1,290 @@
+//! Signing in by e-mail: somebody names an address, and whoever reads its mail comes in, by the link in the browser that
+//! asked, or by typing the six digits there.
+//!
+//! [`begin`] does the same for every address and knows nothing of users. [`decide`] runs beside the requests: it looks
+//! whether somebody has the address and may be sent one more mail. So nobody learns from an answer, or from its time,
+//! who has a record here.
+
+mod store;
+
+pub use store::{purge, waits};
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::apps::{self, Environment, EnvironmentId};
+use crate::audit::{self, Action};
+use crate::caller::{Actor, Origin, Scope};
+use crate::clock::Timestamp;
+use crate::codes::{self, Request};
+use crate::db::Tx;
+use crate::error::{Error, Result};
+use crate::links::{Entry, Links, State, at, in_words};
+use crate::network::Network;
+use crate::outbox::{self, Kind};
+use crate::secret::Secret;
+use crate::ticket::Ticket;
+use crate::users::{self, Email, User, UserId};
+
+/// How long a mail's link and digits work.
+pub const LIFETIME: Duration = Duration::from_mins(10);
+/// How many wrong digits burn a sign-in's.
+const TRIES: i64 = 5;
+/// How many mails an address is sent within an hour, and within a day.
+const PER_ADDRESS: [(Duration, i64); 2] = [(HOUR, 5), (Duration::from_hours(24), 20)];
+/// How many sign-ins a network may begin within an hour.
+const PER_NETWORK: i64 = 100;
+/// How many mails an environment sends within an hour.
+const PER_ENVIRONMENT: i64 = 10_000;
+const HOUR: Duration = Duration::from_hours(1);
+/// How many sign-ins are decided in one transaction.
+const AT_ONCE: i64 = 64;
+
+/// A sign-in that somebody has begun.
+pub(super) struct SignIn {
+    pub(super) id: Uuid,
+    pub(super) hash: Vec<u8>,
+    pub(super) environment: EnvironmentId,
+    pub(super) address: Vec<u8>,
+    pub(super) asked: Asked,
+    pub(super) expires_at: Timestamp,
+    pub(super) user: Option<UserId>,
+    pub(super) closed_at: Option<Timestamp>,
+}
+
+/// What was asked for.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Asked {
+    email: String,
+    request: Request,
+}
+
+/// Begins a sign-in by an address, whoever has it. The secret is for the cookie of the browser that asked; an earlier
+/// sign-in of the browser ends.
+///
+/// # Errors
+/// [`Error::TooMany`] when the network has begun many in the last hour.
+pub fn begin(
+    tx: &Tx,
+    environment: EnvironmentId,
+    request: &Request,
+    email: &Email,
+    network: Option<Network>,
+    earlier: Option<&Secret>,
+) -> Result<Secret> {
+    let network = network.map(|network| tx.vault().mark("network", &network.bytes()).to_vec());
+    if let Some(network) = &network
+        && store::begun_by(tx, network, tx.now() - HOUR, PER_NETWORK)? >= PER_NETWORK
+    {
+        return Err(Error::TooMany("Too many people are signing in from your network. Try again in an hour."));
+    }
+    if let Some(earlier) = earlier.and_then(Ticket::read) {
+        store::close(tx, earlier.id(), &earlier.hash())?;
+    }
+    let ticket = Ticket::new(tx.now());
+    let asked = Asked { email: email.address().to_owned(), request: request.clone() };
+    let address = fingerprint(tx, environment, email);
+    store::insert(tx, &ticket, environment, &address, network, &asked, tx.now() + LIFETIME)?;
+    Ok(ticket.text())
+}
+
+/// An address as it is counted by: a keyed hash, for most addresses may be of people who have no record here.
+fn fingerprint(tx: &Tx, environment: EnvironmentId, email: &Email) -> Vec<u8> {
+    tx.vault().mark("address", format!("{environment}\n{}", email.key()).as_bytes()).to_vec()
+}
+
+/// Decides for sign-ins that wait whether a mail goes out, and writes it. `true` if there may be more.
+///
+/// # Errors
+/// The database refuses.
+pub fn decide(tx: &Tx, links: &Links) -> Result<bool> {
+    let waiting = store::waiting(tx, AT_ONCE)?;
+    for sign_in in &waiting {
+        // Another server may be at it too.
+        if !store::take(tx, sign_in.id)? {
+            continue;
+        }
+        let Some(user) = welcome(tx, sign_in)? else { continue };
+        store::sent(tx, sign_in.id, user.id)?;
+        let environment = apps::by_id(tx, user.environment)?;
+        let link = at(&links.public_url, &["sign-in", "links", link_of(tx, sign_in.id).text().expose()])?;
+        let mail = json!({
+            "to": user.email.address(),
+            "name": user.person.profile.given_name.as_ref().map(|name| name.0.as_str()),
+            "app": environment.app_name,
+            "link": link.as_str(),
+            "code": digits_of(tx, sign_in.id),
+            "lifetime": in_words(LIFETIME),
+        });
+        outbox::enqueue(tx, &user, Kind::SignInMail, &mail)?;
+    }
+    Ok(i64::try_from(waiting.len()).is_ok_and(|number| number == AT_ONCE))
+}
+
+/// The user who is to be sent a mail, if there is one who may be. Sign-ins of one user are decided one after the other.
+fn welcome(tx: &Tx, sign_in: &SignIn) -> Result<Option<User>> {
+    let Some(email) = Email::new(&sign_in.asked.email) else { return Ok(None) };
+    let scope = Scope { environment: sign_in.environment, tenant: None };
+    let Some(user) = users::by_email_to_change(tx, scope, &email)? else { return Ok(None) };
+    if user.admit().is_err() || sign_in.closed_at.is_some() || tx.now() >= sign_in.expires_at {
+        return Ok(None);
+    }
+    for (span, most) in PER_ADDRESS {
+        if store::sent_to(tx, &sign_in.address, tx.now() - span)? >= most {
+            return Ok(None);
+        }
+    }
+    let enough = store::sent_in(tx, sign_in.environment, tx.now() - HOUR, PER_ENVIRONMENT)? >= PER_ENVIRONMENT;
+    Ok((!enough).then_some(user))
+}
+
+/// The link of a sign-in. Nothing of it is kept: it is made of the id with the data key.
+fn link_of(tx: &Tx, id: Uuid) -> Ticket {
+    Ticket::of(id, tx.vault().mark("sign-in link", id.as_bytes()))
+}
+
+/// The six digits of a sign-in, likewise.
+fn digits_of(tx: &Tx, id: Uuid) -> String {
+    let mark = tx.vault().mark("sign-in digits", id.as_bytes());
+    // A number of 64 bits, so that no digit is more likely than another by more than 2^-44.
+    let number = mark.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    format!("{:06}", number % 1_000_000)
+}
+
+/// What the page of a sign-in shows.
+pub struct Page {
+    /// Where it leads.
+    pub environment: Environment,
+    /// What the app asked for.
+    pub request: Request,
+    /// Whether it can still lead there.
+    pub state: State,
+}
+
+/// The sign-in that this browser has begun.
+///
+/// # Errors
+/// The database does not answer.
+pub fn of_browser(tx: &Tx, cookie: &Secret) -> Result<Option<Page>> {
+    find(tx, cookie)?.map(|sign_in| page(tx, sign_in)).transpose()
+}
+
+fn page(tx: &Tx, sign_in: SignIn) -> Result<Page> {
+    let state = sign_in.state(tx.now());
+    Ok(Page { environment: apps::by_id(tx, sign_in.environment)?, request: sign_in.asked.request, state })
+}
+
+/// The sign-in of a link, if this browser has begun it. Changes nothing.
+///
+/// # Errors
+/// The database does not answer.
+pub fn look(tx: &Tx, link: &Secret, cookie: Option<&Secret>) -> Result<Option<Page>> {
+    here(tx, link, cookie)?.map(|sign_in| page(tx, sign_in)).transpose()
+}
+
+/// The sign-in that a link and a cookie both belong to.
+fn here(tx: &Tx, link: &Secret, cookie: Option<&Secret>) -> Result<Option<SignIn>> {
+    let Some(ticket) = Ticket::read(link) else { return Ok(None) };
+    if !ticket.equals(&link_of(tx, ticket.id())) {
+        return Ok(None);
+    }
+    let sign_in = cookie.map_or(Ok(None), |cookie| find(tx, cookie))?;
+    Ok(sign_in.filter(|sign_in| sign_in.id == ticket.id()))
+}
+
+/// Signs the person in by the link in the mail: in the browser that asked, once. `Ok(Err(state))` tells why it does not work.
+///
+/// # Errors
+/// The user is frozen or deleted.
+pub fn follow(
+    tx: &Tx,
+    links: &Links,
+    link: &Secret,
+    cookie: Option<&Secret>,
+    request: Option<Uuid>,
+) -> Result<std::result::Result<Entry, State>> {
+    match here(tx, link, cookie)? {
+        Some(sign_in) => enter(tx, links, sign_in, request),
+        None => Ok(Err(State::Unknown)),
+    }
+}
+
+/// Signs the person in by the digits in the mail, typed in the browser that asked. Every try is counted before it is looked
+/// at, and after [`TRIES`] none is. `Ok(Err(state))` tells why it does not work; `State::Open` that the digits are wrong.
+///
+/// # Errors
+/// The user is frozen or deleted.
+pub fn type_digits(
+    tx: &Tx,
+    links: &Links,
+    digits: &str,
+    cookie: Option<&Secret>,
+    request: Option<Uuid>,
+) -> Result<std::result::Result<Entry, State>> {
+    let Some(sign_in) = cookie.map_or(Ok(None), |cookie| find(tx, cookie))? else { return Ok(Err(State::Unknown)) };
+    if !store::count_try(tx, sign_in.id, TRIES)? {
+        let state = sign_in.state(tx.now());
+        // The link in the mail works on: who has the mailbox does not suffer from who guesses.
+        return Ok(Err(if state == State::Open { State::Superseded } else { state }));
+    }
+    let typed: String = digits.chars().filter(|c| !c.is_whitespace()).collect();
+    let right =
+        aws_lc_rs::constant_time::verify_slices_are_equal(typed.as_bytes(), digits_of(tx, sign_in.id).as_bytes());
+    // Without a mail there is nobody who could know the digits.
+    if right.is_err() || sign_in.user.is_none() {
+        return Ok(Err(State::Open));
+    }
+    enter(tx, links, sign_in, request)
+}
+
+fn enter(tx: &Tx, links: &Links, sign_in: SignIn, request: Option<Uuid>) -> Result<std::result::Result<Entry, State>> {
+    let Some(user) = sign_in.user else { return Ok(Err(sign_in.state(tx.now()))) };
+    if !store::use_up(tx, sign_in.id)? {
+        return Ok(Err(sign_in.state(tx.now())));
+    }
+    let user = users::any_by_id(tx, user)?.ok_or(Error::UserNotFound)?;
+    user.admit()?;
+    if Email::new(&sign_in.asked.email).is_none_or(|email| email.key() != user.email.key()) {
+        return Ok(Err(State::Superseded));
+    }
+    users::prove_mailbox(tx, &user)?;
+    audit::note(tx, Origin { request, ..Origin::of(Actor::Person(user.id)) }, Action::SignedIn, &user, &user.person)?;
+    let environment = apps::by_id(tx, user.environment)?;
+    let (id, session) = crate::sessions::start(tx, user.id)?;
+    let app = codes::issue(tx, &environment, id, &sign_in.asked.request, links.issuer())?;
+    Ok(Ok(Entry { session, app: Some(app) }))
+}
+
+/// Removes every sign-in by the user's address, for the address is in it.
+///
+/// # Errors
+/// The database refuses.
+pub fn forget(tx: &Tx, user: &User) -> Result<()> {
+    store::remove_by_address(tx, &fingerprint(tx, user.environment, &user.email))
+}
+
+/// Ends every sign-in by the user's address.
+///
+/// # Errors
+/// The database refuses.
+pub fn close(tx: &Tx, user: &User) -> Result<()> {
+    store::close_by_address(tx, &fingerprint(tx, user.environment, &user.email))
+}
+
+fn find(tx: &Tx, cookie: &Secret) -> Result<Option<SignIn>> {
+    let Some(ticket) = Ticket::read(cookie) else { return Ok(None) };
+    Ok(store::by_id(tx, ticket.id())?.filter(|sign_in| ticket.fits(&sign_in.hash)))
+}
+
+impl SignIn {
+    fn state(&self, now: Timestamp) -> State {
+        match self.closed_at {
+            Some(_) => State::Used,
+            None if self.expires_at <= now => State::Expired,
+            None => State::Open,
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The SQL of sign-ins.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::{Asked, SignIn};
+use crate::apps::EnvironmentId;
+use crate::clock::Timestamp;
+use crate::db::{Row, Tx, params};
+use crate::error::{Error, Result};
+use crate::field::restore;
+use crate::random;
+use crate::ticket::Ticket;
+use crate::users::UserId;
+
+/// For how long sign-ins are counted, and so kept.
+const KEPT: Duration = Duration::from_hours(25);
+const SIGN_IN: &str = "SELECT id, hash, environment_id, address, request, expires_at, user_id, closed_at FROM sign_ins";
+
+pub(super) fn insert(
+    tx: &Tx,
+    ticket: &Ticket,
+    environment: EnvironmentId,
+    address: &[u8],
+    network: Option<Vec<u8>>,
+    asked: &Asked,
+    expires_at: Timestamp,
+) -> Result<()> {
+    let asked = serde_json::to_vec(asked).map_err(Error::internal)?;
+    tx.add(
+        "sign_ins (id, hash, environment_id, address, network, request, created_at, expires_at)",
+        params![
+            ticket.id(),
+            ticket.hash(),
+            environment,
+            address,
+            network,
+            tx.vault().seal(ticket.id().as_bytes(), &asked),
+            tx.now(),
+            expires_at,
+        ],
+    )
+}
+
+pub(super) fn by_id(tx: &Tx, id: Uuid) -> Result<Option<SignIn>> {
+    tx.query_opt(&format!("{SIGN_IN} WHERE id = $1"), params![id])?.map(|row| read(tx, &row)).transpose()
+}
+
+/// Whether there is something to decide.
+pub fn waits(tx: &Tx) -> Result<bool> {
+    Ok(tx.query_opt("SELECT 1 FROM sign_ins WHERE decided_at IS NULL LIMIT 1", params![])?.is_some())
+}
+
+pub(super) fn waiting(tx: &Tx, limit: i64) -> Result<Vec<SignIn>> {
+    let sql = format!("{SIGN_IN} WHERE decided_at IS NULL ORDER BY created_at, id LIMIT $1");
+    tx.query(&sql, params![limit])?.iter().map(|row| read(tx, row)).collect()
+}
+
+/// `true` for the one who decides it.
+pub(super) fn take(tx: &Tx, id: Uuid) -> Result<bool> {
+    let sql = "UPDATE sign_ins SET decided_at = $1 WHERE id = $2 AND decided_at IS NULL";
+    Ok(tx.execute(sql, params![tx.now(), id])? == 1)
+}
+
+pub(super) fn sent(tx: &Tx, id: Uuid, user: UserId) -> Result<()> {
+    tx.run("UPDATE sign_ins SET sent_at = $1, user_id = $2 WHERE id = $3", params![tx.now(), user, id])
+}
+
+/// `true` while there are tries left. Counted here, before anything is compared.
+pub(super) fn count_try(tx: &Tx, id: Uuid, most: i64) -> Result<bool> {
+    let sql = "UPDATE sign_ins SET tries = tries + 1 \
+         WHERE id = $1 AND tries < $2 AND closed_at IS NULL AND expires_at > $3";
+    Ok(tx.execute(sql, params![id, most, tx.now()])? == 1)
+}
+
+/// `true` for the one caller who used it up.
+pub(super) fn use_up(tx: &Tx, id: Uuid) -> Result<bool> {
+    let sql = "UPDATE sign_ins SET closed_at = $1 \
+         WHERE id = $2 AND closed_at IS NULL AND expires_at > $1 AND sent_at IS NOT NULL";
+    Ok(tx.execute(sql, params![tx.now(), id])? == 1)
+}
+
+/// Ends the sign-in of that id, if the caller knows its hash.
+pub(super) fn close(tx: &Tx, id: Uuid, hash: &[u8]) -> Result<()> {
+    let sql = "UPDATE sign_ins SET closed_at = $1 WHERE id = $2 AND hash = $3 AND closed_at IS NULL";
+    tx.run(sql, params![tx.now(), id, hash])
+}
+
+pub(super) fn close_by_address(tx: &Tx, address: &[u8]) -> Result<()> {
+    let sql = "UPDATE sign_ins SET closed_at = $1 WHERE address = $2 AND sent_at IS NOT NULL AND closed_at IS NULL";
+    tx.run(sql, params![tx.now(), address])
+}
+
+pub(super) fn remove_by_address(tx: &Tx, address: &[u8]) -> Result<()> {
+    tx.run("DELETE FROM sign_ins WHERE address = $1", params![address])
+}
+
+/// How many a network has begun since then, up to `most`.
+pub(super) fn begun_by(tx: &Tx, network: &[u8], since: Timestamp, most: i64) -> Result<i64> {
+    let sql = "SELECT COUNT(*) FROM (SELECT 1 FROM sign_ins WHERE network = $1 AND created_at > $2 LIMIT $3) AS found";
+    count(tx.query_opt(sql, params![network, since, most])?)
+}
+
+pub(super) fn sent_to(tx: &Tx, address: &[u8], since: Timestamp) -> Result<i64> {
+    let sql = "SELECT COUNT(*) FROM sign_ins WHERE address = $1 AND sent_at > $2 AND sent_at IS NOT NULL";
+    count(tx.query_opt(sql, params![address, since])?)
+}
+
+/// How many mails an environment has sent since then, up to `most`.
+pub(super) fn sent_in(tx: &Tx, environment: EnvironmentId, since: Timestamp, most: i64) -> Result<i64> {
+    let sql = "SELECT COUNT(*) FROM \
+         (SELECT 1 FROM sign_ins WHERE environment_id = $1 AND sent_at > $2 AND sent_at IS NOT NULL LIMIT $3) AS found";
+    count(tx.query_opt(sql, params![environment, since, most])?)
+}
+
+fn count(row: Option<Row>) -> Result<i64> {
+    row.map_or(Ok(0), |row| row.get(0))
+}
+
+/// Removes what is no longer counted.
+pub fn purge(tx: &Tx) -> Result<()> {
+    // Ids begin with the time, so no other index is needed.
+    tx.run("DELETE FROM sign_ins WHERE id < $1", params![random::first_uuid(tx.now() - KEPT)])
+}
+
+fn read(tx: &Tx, row: &Row) -> Result<SignIn> {
+    let id: Uuid = row.get(0)?;
+    let asked = tx.vault().open(id.as_bytes(), &row.get::<Vec<u8>>(4)?)?;
+    Ok(SignIn {
+        id,
+        hash: row.get(1)?,
+        environment: row.get(2)?,
+        address: row.get(3)?,
+        asked: restore(&asked)?,
+        expires_at: row.get(5)?,
+        user: row.get(6)?,
+        closed_at: row.get(7)?,
+    })
+}

@@ -1,0 +1,400 @@
+//! Signing in by e-mail: the pages, the mail, the code for the app, and what nobody learns from them.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use usher::apps::{self, Kind};
+use usher::users::{self, Status, UserId};
+
+use crate::harness::{Answer, But, Client, TestApp, jane, john};
+
+pub const CALLBACK: &str = "https://app.example.com/callback";
+
+/// An app that people sign in to, and its one user.
+pub async fn app_and_jane() -> (TestApp, String) {
+    let app = TestApp::new().await;
+    let id = app.partner("acme").await.post("/users/create", jane()).await.ok().id().to_owned();
+    app.register(Kind::Sandbox, CALLBACK).await;
+    app.advance(Duration::from_secs(1));
+    (app, id)
+}
+
+impl TestApp {
+    pub async fn register(&self, kind: Kind, uri: &'static str) {
+        let id = self.client_id;
+        let add = move |tx: &usher::db::Tx| apps::add_redirect_uri(tx, &apps::environment(tx, id, kind)?, uri);
+        self.store().write(add).await.unwrap();
+    }
+
+    /// Where the official clients send people.
+    pub fn sign_in_path(&self) -> String {
+        format!("/sign-in?client_id={}&redirect_uri={CALLBACK}&state=s1&type=signIn", self.client_id)
+    }
+
+    /// A browser that has named an address, with its cookie, and what it was answered.
+    pub async fn begin(&self, email: &str) -> (Client<'_>, Answer) {
+        self.begin_as(&self.anyone(), email).await
+    }
+
+    pub async fn begin_as<'a>(&'a self, browser: &Client<'a>, email: &str) -> (Client<'a>, Answer) {
+        let form: String = url::form_urlencoded::Serializer::new(String::new()).append_pair("email", email).finish();
+        let answer = browser.send("POST", &self.sign_in_path(), form).await;
+        let cookie = answer.header("set-cookie").split(';').next().unwrap().to_owned();
+        (browser.instead("Cookie", &cookie), answer)
+    }
+
+    /// The path of the link and the digits in the newest mail.
+    pub async fn newest_mail(&self) -> (String, String) {
+        let (_, mail) = self.mails().await.remove(0);
+        let digits = mail.text.lines().find(|line| line.len() == 6 && line.bytes().all(|b| b.is_ascii_digit()));
+        let link = mail.links[0].strip_prefix("https://users.example.com").unwrap().to_owned();
+        (link, digits.unwrap_or_default().to_owned())
+    }
+
+    /// The code that an app's page gets when Jane has signed in.
+    pub async fn code(&self) -> String {
+        self.advance(Duration::from_secs(1));
+        let (browser, _) = self.begin("jane@doe.com").await;
+        let (link, _) = self.newest_mail().await;
+        code_of(&browser.send("POST", &link, "").await)
+    }
+
+    /// What the official browser client sends for a code (contract C5).
+    pub async fn exchange(&self, code: &str) -> Answer {
+        self.anyone().post("/api/v1/tokens", self.exchange_body(code)).await
+    }
+
+    pub fn exchange_body(&self, code: &str) -> Value {
+        json!({
+            "language": "en", "service": "email", "grant_type": "authorization_code", "client_id": self.client_id,
+            "redirect_uri": CALLBACK, "code": code, "state": "s1", "nonce": "n-1", "auth_time": "1795262400",
+            "scope": "openid profile email phone offline_access",
+        })
+    }
+
+    pub async fn refresh(&self, token: &str) -> Answer {
+        let body = self.exchange_body("").but("prompt", json!("none")).but("refresh_token", json!(token));
+        self.anyone().post("/v1/tokens", body).await
+    }
+
+    /// What a person with this access token is told.
+    pub async fn as_token(&self, token: &str) -> u16 {
+        self.anyone().with("Authorization", &format!("Bearer {token}")).get("/v1/users/me").await.status
+    }
+}
+
+pub fn code_of(answer: &Answer) -> String {
+    assert_eq!(answer.status, 303, "{}", answer.text);
+    let target: url::Url = answer.header("location").parse().unwrap();
+    target.query_pairs().find(|(name, _)| name == "code").expect("a code").1.into_owned()
+}
+
+pub fn text<'a>(answer: &'a Answer, name: &str) -> &'a str {
+    answer.body[name].as_str().unwrap_or_else(|| panic!("no {name}: {}", answer.text))
+}
+
+#[tokio::test]
+async fn a_link_in_the_mail_leads_the_browser_that_asked_to_the_app_and_no_other() {
+    let (app, _) = app_and_jane().await;
+    let page = app.anyone().get(&app.sign_in_path()).await.ok();
+    assert!(page.text.contains("Sign in to Acme Coaching"));
+    let (browser, asked) = app.begin("JANE@doe.com").await;
+    assert_eq!((asked.status, asked.header("location")), (303, "/sign-in/code"));
+    assert!(asked.header("set-cookie").contains("; HttpOnly; SameSite=Lax; Max-Age=600; Secure"));
+    assert!(browser.get("/sign-in/code").await.ok().text.contains("Check your mail"));
+    let (link, _) = app.newest_mail().await;
+
+    let other = app.anyone();
+    for _ in 0..10 {
+        assert!(other.get(&link).await.text.contains("only in the browser in which you asked"));
+        assert!(browser.get(&link).await.ok().text.contains("Press the button"));
+        browser.send("HEAD", &link, "").await.ok();
+    }
+    assert_eq!(other.send("POST", &link, "").await.status, 403);
+    let (stranger, _) = app.begin("jane@doe.com").await;
+    assert_eq!(stranger.send("POST", &link, "").await.status, 403, "another sign-in's browser is another browser");
+
+    let entered = browser.send("POST", &link, "").await;
+    let target: url::Url = entered.header("location").parse().unwrap();
+    let query: Vec<(String, String)> = target.query_pairs().into_owned().collect();
+    let names: Vec<&str> = query.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["code", "service", "client_id", "state"]);
+    assert_eq!((query[3].1.as_str(), target.path()), ("s1", "/callback"));
+    assert_eq!(browser.send("POST", &link, "").await.status, 410, "once");
+}
+
+#[tokio::test]
+async fn of_100_simultaneous_presses_one_signs_in_by_mail() {
+    let (app, _) = app_and_jane().await;
+    let (browser, _) = app.begin("jane@doe.com").await;
+    let (link, _) = app.newest_mail().await;
+    let presses = futures_util::future::join_all((0..100).map(|_| browser.send("POST", &link, ""))).await;
+    assert_eq!(presses.iter().filter(|answer| answer.status == 303).count(), 1);
+    assert_eq!(app.count("sessions").await, 1);
+}
+
+#[tokio::test]
+async fn of_1000_simultaneous_guesses_five_are_looked_at_and_the_right_digits_come_too_late() {
+    let (app, _) = app_and_jane().await;
+    let (browser, _) = app.begin("jane@doe.com").await;
+    let (link, digits) = app.newest_mail().await;
+    let wrong = |n: usize| format!("code={:06}", (digits.parse::<usize>().unwrap() + 1 + n) % 1_000_000);
+    let guesses =
+        futures_util::future::join_all((0..1000).map(|n| browser.send("POST", "/sign-in/code", wrong(n)))).await;
+    let looked_at = guesses.iter().filter(|answer| answer.text.contains("not the code")).count();
+    assert_eq!(looked_at, 5);
+    assert!(guesses.iter().all(|answer| answer.status == 400));
+    let late = browser.send("POST", "/sign-in/code", format!("code={digits}")).await;
+    assert!(late.text.contains("Too many wrong codes"));
+    assert_eq!(
+        browser.send("POST", &link, "").await.status,
+        303,
+        "who has the mailbox does not suffer from who guesses"
+    );
+}
+
+#[tokio::test]
+async fn the_digits_work_once_in_the_browser_that_asked() {
+    let (app, _) = app_and_jane().await;
+    let (browser, _) = app.begin("jane@doe.com").await;
+    let (_, digits) = app.newest_mail().await;
+    let typed = format!("code={}+{}", &digits[..3], &digits[3..]);
+    assert_eq!(app.anyone().send("POST", "/sign-in/code", typed.clone()).await.status, 410);
+    let (other, _) = app.begin("john@doe.com").await;
+    assert_eq!(other.send("POST", "/sign-in/code", typed.clone()).await.status, 400);
+    code_of(&browser.send("POST", "/sign-in/code", typed.clone()).await);
+    assert_eq!(browser.send("POST", "/sign-in/code", typed).await.status, 410);
+}
+
+#[tokio::test]
+async fn only_the_newest_link_of_a_browser_works_and_only_for_ten_minutes_and_for_who_may_sign_in() {
+    let (app, id) = app_and_jane().await;
+    let (first, _) = app.begin("jane@doe.com").await;
+    let (old, _) = app.newest_mail().await;
+    app.advance(Duration::from_secs(1));
+    let (second, _) = app.begin_as(&first, "jane@doe.com").await;
+    let (new, _) = app.newest_mail().await;
+    assert_ne!(old, new);
+    assert_eq!(first.send("POST", &old, "").await.status, 410);
+    app.advance(Duration::from_secs(599));
+    assert!(second.get(&new).await.ok().text.contains("Press the button"));
+    app.advance(Duration::from_secs(1));
+    assert_eq!((second.get(&new).await.status, second.send("POST", &new, "").await.status), (410, 410));
+
+    let user: UserId = id.parse().unwrap();
+    for status in [Status::Frozen, Status::Deleted] {
+        app.store().write(move |tx| users::set_status(tx, user, Status::Active)).await.unwrap();
+        app.advance(Duration::from_mins(30));
+        let (browser, _) = app.begin("jane@doe.com").await;
+        let (link, _) = app.newest_mail().await;
+        app.store().write(move |tx| users::set_status(tx, user, status)).await.unwrap();
+        assert_ne!(browser.send("POST", &link, "").await.status, 303, "{status:?}");
+    }
+    app.store().write(move |tx| users::set_status(tx, user, Status::Active)).await.unwrap();
+    app.advance(Duration::from_hours(1));
+    let (browser, _) = app.begin("jane@doe.com").await;
+    let (link, _) = app.newest_mail().await;
+    app.server().await.put(&format!("/v1/users/{id}"), json!({"user": {"email": "jane@roe.com"}})).await.ok();
+    assert_ne!(browser.send("POST", &link, "").await.status, 303, "the address is no longer theirs");
+}
+
+#[tokio::test]
+async fn a_known_and_an_unknown_address_get_the_same_answer_and_only_one_of_them_a_mail() {
+    let (app, _) = app_and_jane().await;
+    let before = app.mails().await.len();
+    let answers = [app.begin("jane@doe.com").await.1, app.begin("nobody@doe.com").await.1];
+    let shape = |answer: &Answer| {
+        let mut names: Vec<(String, usize)> =
+            answer.headers.iter().map(|(name, value)| (name.to_string(), value.len())).collect();
+        names.sort();
+        (answer.status, names, answer.text.clone())
+    };
+    assert_eq!(shape(&answers[0]), shape(&answers[1]));
+    assert_eq!(app.mails().await.len(), before + 1);
+    for email in ["jane@doe.com", "nobody@doe.com"] {
+        app.advance(Duration::from_secs(1));
+        let (browser, _) = app.begin(email).await;
+        app.mails().await;
+        let page = browser.get("/sign-in/code").await.ok();
+        let guess = browser.send("POST", "/sign-in/code", "code=x").await;
+        assert!(page.text.contains("If this address can sign in") && guess.text.contains("not the code"), "{email}");
+    }
+}
+
+#[tokio::test]
+async fn a_victim_gets_five_mails_an_hour_and_twenty_a_day_whoever_asks_and_their_own_link_works_on() {
+    let (app, _) = app_and_jane().await;
+    let enrolled = app.mails().await.len();
+    let (victim, _) = app.begin("jane@doe.com").await;
+    let (link, _) = app.newest_mail().await;
+    for i in 0..1000 {
+        let attacker = app.anyone().from(&format!("203.0.{}.7", i % 200));
+        let (_, answer) = app.begin_as(&attacker, ["jane@doe.com", "JANE@doe.com"][i % 2]).await;
+        assert_eq!((answer.status, answer.header("location")), (303, "/sign-in/code"));
+    }
+    assert_eq!(app.mails().await.len() - enrolled, 5);
+    assert_eq!(victim.send("POST", &link, "").await.status, 303);
+    for _ in 0..23 {
+        app.advance(Duration::from_hours(1));
+        for i in 0..10 {
+            app.begin_as(&app.anyone().from(&format!("198.51.{i}.7")), "jane@doe.com").await;
+        }
+        app.mails().await;
+    }
+    assert_eq!(app.mails().await.len() - enrolled, 20);
+}
+
+#[tokio::test]
+async fn a_network_begins_a_hundred_an_hour_whatever_it_says_of_itself() {
+    let (app, _) = app_and_jane().await;
+    let mut statuses = Vec::new();
+    for i in 0..102 {
+        let caller = app.anyone().from(&format!("203.0.113.{i}")).with("X-Forwarded-For", &format!("198.51.{i}.1"));
+        statuses.push(app.begin_as(&caller, &format!("n{i}@doe.com")).await.1.status);
+    }
+    assert_eq!(statuses.iter().filter(|status| **status == 303).count(), 100);
+    assert_eq!(statuses[100..], [429, 429]);
+    assert_eq!(app.begin_as(&app.anyone().from("203.0.114.1"), "jane@doe.com").await.1.status, 303);
+    app.advance(Duration::from_hours(1));
+    assert_eq!(app.begin_as(&app.anyone().from("203.0.113.1"), "jane@doe.com").await.1.status, 303);
+}
+
+#[tokio::test]
+async fn people_are_sent_to_registered_addresses_and_nowhere_else() {
+    let (app, _) = app_and_jane().await;
+    let id = app.client_id;
+    for evil in [
+        "",
+        "https://app.example.com/callback/",
+        "https://app.example.com/callback?x=1",
+        "https://app.example.com/Callback",
+        "https://app.example.com/callback#",
+        "https://app.example.com",
+        "https://app.example.com/",
+        "https://APP.example.com/callback",
+        "http://app.example.com/callback",
+        "https://app.example.com:443/callback",
+        "https://app.example.com:8443/callback",
+        "//app.example.com/callback",
+        "//evil.example/callback",
+        "/\\evil.example",
+        "\\\\evil.example",
+        "https:evil.example",
+        "https:/evil.example",
+        "https:///evil.example",
+        "https://user@app.example.com/callback",
+        "https://app.example.com@evil.example/callback",
+        "https://app.example.com.evil.example/callback",
+        "https://evil.example/https://app.example.com/callback",
+        "https://app.example.com%2eevil.example/callback",
+        "https://app.example.com%2f%2fevil.example",
+        "https://app\u{ff0e}example.com/callback",
+        "https://app.example.com/callback/../evil",
+        "https://app.example.com/callback%00",
+        "https://app.example.com/callback ",
+        " https://app.example.com/callback",
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "file:///etc/passwd",
+        "https://127.0.0.1/callback",
+        "https://[::1]/callback",
+        "https://app.example.com/callback;x",
+        "https://app.example.com/callback\r\nX: y",
+        "*",
+        "https://*.example.com/callback",
+        "https://xn--pp-example/callback",
+        "callback",
+    ] {
+        let evil: String = url::form_urlencoded::byte_serialize(evil.as_bytes()).collect();
+        for path in [
+            format!("/sign-in?client_id={id}&redirect_uri={evil}&state=s"),
+            format!(
+                "/authorize?response_type=code&client_id={id}&redirect_uri={evil}&state=s&code_challenge={}&code_challenge_method=S256",
+                "A".repeat(43)
+            ),
+        ] {
+            for answer in [app.anyone().get(&path).await, app.anyone().send("POST", &path, "email=jane@doe.com").await]
+            {
+                assert_eq!((answer.status, answer.header("location")), (400, ""), "{path}");
+            }
+        }
+    }
+    let other = format!("/sign-in?client_id={}&redirect_uri={CALLBACK}", uuid::Uuid::nil());
+    assert_eq!(app.anyone().get(&other).await.status, 400, "another app's address is not this one's");
+    let twice = format!("/sign-in?client_id={id}&redirect_uri={CALLBACK}&redirect_uri=https://evil.example");
+    assert_eq!(app.anyone().get(&twice).await.status, 400);
+    assert_eq!(app.count("sign_ins").await, 0);
+}
+
+#[tokio::test]
+async fn the_links_origin_is_the_public_url_whatever_the_request_says() {
+    let (app, _) = app_and_jane().await;
+    for (name, value) in [
+        ("Host", "evil.example"),
+        ("X-Forwarded-Host", "evil.example"),
+        ("X-Forwarded-Proto", "http"),
+        ("X-Forwarded-Port", "81"),
+        ("Forwarded", "host=evil.example;proto=http"),
+        ("X-Original-Host", "evil.example"),
+        ("X-Original-URL", "https://evil.example/"),
+        ("X-Rewrite-URL", "https://evil.example/"),
+        ("X-Host", "evil.example"),
+        ("Origin", "https://evil.example"),
+        ("Referer", "https://evil.example/"),
+    ] {
+        app.advance(Duration::from_hours(2));
+        app.begin_as(&app.anyone().with(name, value), "jane@doe.com").await;
+        let (_, mail) = app.mails().await.remove(0);
+        assert!(mail.links[0].starts_with("https://users.example.com/sign-in/links/"), "{name}");
+        assert!(!mail.html.contains("evil") && !mail.text.contains("evil"), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn who_held_a_record_before_its_mailbox_was_proven_is_out_once_it_is() {
+    let (app, id) = app_and_jane().await;
+    // The attacker signs in by an address of their own, takes the victim's, and keeps what they have.
+    let code = app.code().await;
+    let mine = app.exchange(&code).await.ok();
+    let (access, refresh) = (text(&mine, "accessToken").to_owned(), text(&mine, "refreshToken").to_owned());
+    let me = app.anyone().with("Authorization", &format!("Bearer {access}"));
+    me.put("/v1/users/me", json!({"user": {"email": "victim@doe.com"}})).await.ok();
+    assert_eq!(app.as_token(&access).await, 200);
+    assert!(app.user(&id).await.email_verified_at.is_none());
+
+    app.advance(Duration::from_secs(1));
+    let (victim, _) = app.begin("victim@doe.com").await;
+    let (link, _) = app.newest_mail().await;
+    let code = code_of(&victim.send("POST", &link, "").await);
+    assert_eq!(app.as_token(&access).await, 401);
+    assert_eq!(app.refresh(&refresh).await.status, 400);
+    let theirs = app.exchange(&code).await.ok();
+    assert_eq!(app.as_token(text(&theirs, "accessToken")).await, 200);
+    assert!(app.user(&id).await.email_verified_at.is_some());
+}
+
+#[tokio::test]
+async fn a_sign_in_of_one_environment_is_nothing_in_the_other() {
+    let (app, _) = app_and_jane().await;
+    app.partner_in(Kind::Live, None).await.post("/users/create", john()).await.ok();
+    app.advance(Duration::from_secs(1));
+    let before = app.mails().await.len();
+    app.begin("john@doe.com").await;
+    assert_eq!(app.mails().await.len(), before, "John is a user of the live environment only");
+}
+
+#[tokio::test]
+async fn the_official_clients_logout_ends_the_browsers_session_and_what_the_app_holds() {
+    let (app, _) = app_and_jane().await;
+    let (browser, _) = app.begin("jane@doe.com").await;
+    let (link, _) = app.newest_mail().await;
+    let entered = browser.send("POST", &link, "").await;
+    let session = entered.header("set-cookie").split(';').next().unwrap().to_owned();
+    let tokens = app.exchange(&code_of(&entered)).await.ok();
+    let access = text(&tokens, "accessToken");
+    assert_eq!(app.as_token(access).await, 200);
+    let left = browser.instead("Cookie", &session).get(&format!("{}&logout=true", app.sign_in_path())).await.ok();
+    assert!(left.text.contains("You are signed out") && left.header("set-cookie").contains("Max-Age=0"));
+    assert_eq!(app.as_token(access).await, 401);
+    assert_eq!(app.refresh(text(&tokens, "refreshToken")).await.status, 400);
+}
