@@ -171,8 +171,8 @@ fn describe(route: &Route, operations: &[Operation]) -> Value {
     }
     let of_a_user = operation.takes.contains(&"If-Match") || operation.answer == "User";
     let done = success(operation.answer, false);
-    let done = if writes { written(done) } else { done };
-    responses.insert("200".into(), if of_a_user { tagged(done) } else { done });
+    let done = if of_a_user { tagged(done) } else { done };
+    responses.insert("200".into(), if writes { written(done) } else { done });
     responses.sort_keys();
 
     let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
