@@ -266,7 +266,8 @@ pub fn by_id(tx: &Tx, id: EndpointId) -> Result<Option<Endpoint>> {
 ///
 /// # Errors
 /// The database refuses.
-pub fn change(tx: &Tx, origin: Origin, mut endpoint: Endpoint, change: Change) -> Result<Endpoint> {
+pub fn change(tx: &Tx, origin: Origin, endpoint: Endpoint, change: Change) -> Result<Endpoint> {
+    let mut endpoint = as_it_is_now(tx, &endpoint)?;
     let disable = change.enabled == Some(false) && endpoint.disabled_at.is_none();
     endpoint.apply(change);
     note(tx, origin, Action::WebhookUpdated, &endpoint)?;
@@ -275,6 +276,11 @@ pub fn change(tx: &Tx, origin: Origin, mut endpoint: Endpoint, change: Change) -
         return self::disable(tx, endpoint, "by hand");
     }
     Ok(endpoint)
+}
+
+/// An endpoint that is about to be changed: read anew, since another transaction may have changed it meanwhile.
+fn as_it_is_now(tx: &Tx, endpoint: &Endpoint) -> Result<Endpoint> {
+    store::lock(tx, endpoint.id)?.ok_or(Error::NoWebhook)
 }
 
 /// Stops sending to an endpoint. What waits for it is skipped.
@@ -302,7 +308,8 @@ pub fn remove(tx: &Tx, origin: Origin, endpoint: &Endpoint) -> Result<()> {
 ///
 /// # Errors
 /// The database refuses.
-pub fn rotate(tx: &Tx, origin: Origin, mut endpoint: Endpoint, overlap: Duration) -> Result<Endpoint> {
+pub fn rotate(tx: &Tx, origin: Origin, endpoint: Endpoint, overlap: Duration) -> Result<Endpoint> {
+    let mut endpoint = as_it_is_now(tx, &endpoint)?;
     note(tx, origin, Action::WebhookRotated, &endpoint)?;
     let older = std::mem::take(&mut endpoint.keys).into_iter().map(|keys| keys.ending(tx.now() + overlap));
     endpoint.keys = [Keys::generate()].into_iter().chain(older).filter(|keys| keys.sign_at(tx.now())).collect();
@@ -364,7 +371,7 @@ pub struct Job {
 pub fn lease(tx: &Tx, places: &[(EndpointId, i64)]) -> Result<Vec<Job>> {
     let mut jobs = Vec::new();
     for (id, limit) in places {
-        let Some(endpoint) = by_id(tx, *id)?.filter(|endpoint| endpoint.disabled_at.is_none()) else { continue };
+        let Some(endpoint) = store::lock(tx, *id)?.filter(|endpoint| endpoint.disabled_at.is_none()) else { continue };
         store::hold_back(tx, *id)?;
         for mut delivery in store::due_at(tx, *id, *limit)? {
             if store::lease(tx, &delivery, tx.now() + LEASE)? {
@@ -405,6 +412,8 @@ impl Outcome {
 /// The database refuses.
 pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome, took: Duration) -> Result<()> {
     let delivery = &job.delivery;
+    // Whoever leases meanwhile would hold back what this lets go.
+    let Some(endpoint) = store::lock(tx, delivery.endpoint)? else { return Ok(()) };
     let (status, words) = match outcome {
         Outcome::Answered(status, words) => (Some(*status), words.as_str()),
         Outcome::Failed(words) => (None, words.as_str()),
@@ -416,7 +425,6 @@ pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome, took: Duration) -> Result<(
         ("sent", _) => store::finish(tx, delivery, State::Sent, None),
         ("gone", _) => {
             store::finish(tx, delivery, State::Failed, Some(&failure))?;
-            let Some(endpoint) = by_id(tx, delivery.endpoint)? else { return Ok(()) };
             disable(tx, endpoint, "the endpoint answered 410 Gone").map(drop)
         }
         (_, Some(pause)) => store::retry(tx, delivery, tx.now() + pause, &failure),

@@ -77,6 +77,12 @@ pub(super) fn by_id(tx: &Tx, id: EndpointId) -> Result<Option<Endpoint>> {
     row.map(|row| read_endpoint(tx, &row)).transpose()
 }
 
+/// The endpoint, which no other transaction changes, leases from or settles for until this one ends.
+pub(super) fn lock(tx: &Tx, id: EndpointId) -> Result<Option<Endpoint>> {
+    let row = tx.query_opt(&format!("{ENDPOINT} WHERE id = $1{}", tx.for_update()), params![id])?;
+    row.map(|row| read_endpoint(tx, &row)).transpose()
+}
+
 /// The endpoints of one environment or of all, oldest first.
 pub fn list(tx: &Tx, environment: Option<EnvironmentId>) -> Result<Vec<Endpoint>> {
     let rows = match environment {
@@ -151,7 +157,7 @@ const BLOCKED: &str = "EXISTS (SELECT 1 FROM deliveries o WHERE o.user_id = deli
      AND o.endpoint_id = deliveries.endpoint_id AND o.due_at IS NOT NULL \
      AND (o.place < deliveries.place OR (o.place = deliveries.place AND o.id < deliveries.id)))";
 /// When to look again at one that was held back, should what it waits for vanish.
-const LOOK_AGAIN: Duration = Duration::from_hours(1);
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// Puts off what must wait for an older one, so that nobody looks at it again until [`finish`] lets it go.
 pub(super) fn hold_back(tx: &Tx, endpoint: EndpointId) -> Result<()> {
