@@ -134,8 +134,16 @@ impl Subscription {
             return Err(refused("subscription_cancelled", "The subscription was cancelled before, and is over"));
         }
         self.course.last_day = Some(last_day);
-        self.course.reason = reason;
+        self.course.reason = reason.or(self.course.reason.take());
         Ok(())
+    }
+
+    /// Moves the start. A pause of the time before goes with it.
+    fn move_start(&mut self, start: Date) {
+        self.start = start;
+        if self.course.paused_on.is_some_and(|day| day < start) {
+            (self.course.paused_on, self.course.paused_until) = (None, None);
+        }
     }
 
     /// Makes it run. What is over begins anew, if a start is named.
@@ -180,6 +188,9 @@ pub fn update(tx: &Tx, caller: &Caller, ask: &Ask, if_match: &IfMatch) -> Result
         (None, None) => Action::SubscriptionUpdated,
     };
     change(tx, caller, ask, if_match, action, |subscription, today| {
+        if let Some(start) = ask.plan_start_date {
+            subscription.move_start(start.0);
+        }
         match action {
             Action::SubscriptionCancelled => subscription.cancel(today, today, None)?,
             Action::SubscriptionResumed => subscription.resume(today, ask.plan_start_date.is_some())?,
@@ -188,8 +199,12 @@ pub fn update(tx: &Tx, caller: &Caller, ask: &Ask, if_match: &IfMatch) -> Result
             _ if subscription.state(today) == State::Cancelled => return Err(over()),
             _ => {}
         }
+        if action != Action::SubscriptionCancelled
+            && subscription.course.last_day.is_some_and(|day| day < subscription.start)
+        {
+            return Err(refused("starts_after_its_end", "planStartDate is after the last day of service"));
+        }
         subscription.plan = ask.payment_plan.or(subscription.plan);
-        subscription.start = ask.plan_start_date.map_or(subscription.start, |day| day.0);
         Ok(())
     })
 }
@@ -274,6 +289,14 @@ mod tests {
 
     fn begun(start: &str) -> Subscription {
         Subscription { plan: None, start: day(start), course: Course::default() }
+    }
+
+    #[test]
+    fn a_start_that_moves_takes_a_pause_of_before_with_it() {
+        let mut it = begun("2026-01-10");
+        it.pause(day("2026-02-01"), None).unwrap();
+        it.move_start(day("2026-03-01"));
+        assert_eq!([it.state(day("2026-02-02")), it.state(day("2026-03-01"))], [State::Scheduled, State::Active]);
     }
 
     #[test]

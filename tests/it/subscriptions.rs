@@ -119,6 +119,9 @@ async fn what_cannot_be_now_is_409_with_the_reason_and_changes_nothing() {
     acme.post(UPDATE, hers(json!({"planStartDate": "2023-01-01"}))).await.ok();
     acme.post(CANCEL, hers(json!({"cancellationDate": "2026-12-01"}))).await.ok();
     acme.post(CANCEL, hers(json!({"cancellationDate": "2026-12-02"}))).await.ok();
+    refuse(UPDATE, json!({"planStartDate": "2027-01-01"}), "starts_after_its_end").await;
+    let both = json!({"subscriptionStatus": "paused", "planStartDate": "2027-01-01"});
+    refuse(UPDATE, both, "subscription_not_begun").await;
     acme.post(UPDATE, hers(json!({"subscriptionStatus": "active"}))).await.ok();
     assert_eq!(stands(&app, &id).await.1["cancellationDate"], Value::Null);
     acme.post(UPDATE, hers(json!({"subscriptionStatus": "cancelled"}))).await.ok();
