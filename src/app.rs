@@ -23,6 +23,7 @@ use crate::billing;
 use crate::clock::Stopwatch;
 use crate::codes;
 use crate::db::{Store, Tx};
+use crate::erasure;
 use crate::error::{Error, Result};
 use crate::idempotency;
 use crate::keys;
@@ -234,10 +235,23 @@ async fn chores(api: Api) {
         if second.is_multiple_of(TALLY) {
             flush_refusals(&api).await;
         }
-        if second.is_multiple_of(PURGE)
-            && let Err(e) = api.store.write(purge).await
-        {
+        if !second.is_multiple_of(PURGE) {
+            continue;
+        }
+        if let Err(e) = api.store.write(purge).await {
             tracing::warn!(code = e.code(), "what has expired could not be removed");
+        }
+        erase_expired(&api).await;
+    }
+}
+
+/// Erases who was deleted for long enough.
+async fn erase_expired(api: &Api) {
+    loop {
+        match api.store.write(erasure::erase_expired).await {
+            Ok(0) => return,
+            Ok(users) => tracing::info!(users, "deleted users were erased after their time"),
+            Err(e) => return tracing::warn!(code = e.code(), "deleted users could not be erased"),
         }
     }
 }

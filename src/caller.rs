@@ -8,8 +8,9 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::field::Context;
 use crate::keys::KeyId;
+use crate::roles::{Right, Rights};
 use crate::tenants::TenantId;
-use crate::users::{Email, UserId};
+use crate::users::{Email, User, UserId};
 
 /// The users that a caller can see: one environment, or one tenant of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +63,8 @@ pub struct Caller {
     pub scope: Scope,
     /// Who it is.
     pub actor: Actor,
+    /// What it may do to others than itself.
+    pub rights: Rights,
     /// The id of the request it calls by, once there is one.
     pub request: Option<Uuid>,
     /// The API date that the request goes by, if any.
@@ -73,13 +76,30 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// A person of `environment`, who acts for themselves.
-    pub fn person(environment: &Environment, user: UserId) -> Caller {
+    /// A person of `environment`, whose role carries `rights` over the others of their tenant.
+    pub fn person(environment: &Environment, user: &User, rights: Rights) -> Caller {
+        Caller {
+            app: environment.app,
+            kind: environment.kind,
+            scope: Scope { environment: environment.id, tenant: user.tenant },
+            actor: Actor::Person(user.id),
+            // Without a tenant the scope is the whole environment, which no role reaches.
+            rights: if user.tenant.is_some() { rights } else { Rights::NONE },
+            request: None,
+            date: None,
+            test: None,
+            region: environment.region,
+        }
+    }
+
+    /// The operator, in one environment.
+    pub fn operator(environment: &Environment) -> Caller {
         Caller {
             app: environment.app,
             kind: environment.kind,
             scope: Scope { environment: environment.id, tenant: None },
-            actor: Actor::Person(user),
+            actor: Actor::Operator,
+            rights: Rights::ALL,
             request: None,
             date: None,
             test: None,
@@ -97,27 +117,60 @@ impl Caller {
         Context { region: self.region, today: now.day() }
     }
 
-    /// The id of the user that `target` names.
+    /// Whether the caller is this user.
+    pub fn is(&self, user: UserId) -> bool {
+        self.actor == Actor::Person(user)
+    }
+
+    /// Whether it is the app, or the operator, and not a person.
+    pub fn is_the_app(&self) -> bool {
+        !matches!(self.actor, Actor::Person(_))
+    }
+
+    /// Insists on a right.
+    ///
+    /// # Errors
+    /// The caller has not got it.
+    pub fn need(&self, right: Right) -> Result<()> {
+        match self.actor {
+            _ if self.rights.has(right) => Ok(()),
+            Actor::Person(_) => {
+                Err(Error::Forbidden { code: "no_right", message: "Your role does not carry this right" })
+            }
+            Actor::Key(_) | Actor::Operator => {
+                Err(Error::Forbidden { code: "read_only_key", message: "This API key may only read" })
+            }
+        }
+    }
+
+    /// The id of the user that `target` names, if it is the caller or the caller has `right` over others.
     ///
     /// # Errors
     /// `me` without a person, or another user than the person who asks (contract items 46 and 53).
-    pub fn resolve(&self, target: Target) -> Result<UserId> {
+    pub fn resolve(&self, target: Target, right: Right) -> Result<UserId> {
         match (target, self.actor) {
-            (Target::Id(id), Actor::Key(_) | Actor::Operator) => Ok(id),
             (Target::Me, Actor::Person(me)) => Ok(me),
             (Target::Id(id), Actor::Person(me)) if id == me => Ok(me),
-            (Target::Id(_), Actor::Person(_)) => Err(not_yours()),
-            (Target::Me, Actor::Key(_) | Actor::Operator) => Err(Error::bad_request(
-                "me_needs_token",
-                "`me` needs an access token; with an API key send the user's UUID",
-            )),
+            (Target::Id(_), Actor::Person(_)) if !self.rights.has(right) => Err(not_yours()),
+            (Target::Id(id), _) => self.need(right).map(|()| id),
+            (Target::Me, Actor::Key(_) | Actor::Operator) => Err(me_needs_token()),
         }
+    }
+
+    /// What the caller is told of a user that they do not see: the same whether or not there is one.
+    pub fn not_seen(&self) -> Error {
+        if self.is_the_app() { Error::UserNotFound } else { not_yours() }
     }
 }
 
 /// What a person is told who names another user, whether or not there is one.
 pub fn not_yours() -> Error {
-    Error::Forbidden { code: "not_yours", message: "An access token is for its own user only" }
+    Error::Forbidden { code: "not_yours", message: "This is not within the reach of your access token" }
+}
+
+/// What a key is told that says `me`.
+pub fn me_needs_token() -> Error {
+    Error::bad_request("me_needs_token", "`me` needs an access token; with an API key send the UUID")
 }
 
 /// The user that a request is about.

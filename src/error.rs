@@ -54,6 +54,12 @@ pub enum Error {
     PhoneTaken,
     /// No such webhook among those the caller may see.
     NoWebhook,
+    /// The user's external id belongs to another user of the environment.
+    ExternalIdTaken,
+    /// No such thing among those the caller may see; the sentence says of which kind.
+    NotFound(&'static str),
+    /// This was a rehearsal, and everything is as it was.
+    Rehearsed,
     /// No such route.
     NoRoute,
     /// The documented API has it; Usher does not mean to.
@@ -119,15 +125,20 @@ impl Error {
             Error::Invalid(_) | Error::BadRequest { .. } => 400,
             Error::Unauthenticated { .. } => 401,
             Error::Forbidden { .. } => 403,
-            Error::UserNotFound | Error::SessionNotFound | Error::NoWebhook | Error::NoRoute | Error::OutOfScope => 404,
+            Error::UserNotFound
+            | Error::SessionNotFound
+            | Error::NotFound(_)
+            | Error::NoWebhook
+            | Error::NoRoute
+            | Error::OutOfScope => 404,
             Error::MethodNotAllowed => 405,
             Error::BodyTimeout => 408,
-            Error::EmailTaken | Error::PhoneTaken | Error::NotNow { .. } => 409,
+            Error::EmailTaken | Error::PhoneTaken | Error::ExternalIdTaken | Error::NotNow { .. } => 409,
             Error::Stale => 412,
             Error::TooLarge => 413,
             Error::IdempotencyKeyReused => 422,
             Error::TooMany(_) => 429,
-            Error::Integrity | Error::Unique(_) | Error::Operator(_) | Error::Internal(_) => 500,
+            Error::Integrity | Error::Unique(_) | Error::Operator(_) | Error::Rehearsed | Error::Internal(_) => 500,
             Error::Busy | Error::Conflict | Error::Unavailable(_) | Error::DiskFailed(_) => 503,
             Error::StorageFull => 507,
         }
@@ -141,6 +152,8 @@ impl Error {
             | Error::Unauthenticated { code, .. }
             | Error::Forbidden { code, .. }
             | Error::NotNow { code, .. } => code,
+            Error::ExternalIdTaken => "external_id_taken",
+            Error::NotFound(_) => "not_found",
             Error::UserNotFound => "user_not_found",
             Error::NoWebhook => "webhook_not_found",
             Error::SessionNotFound => "session_not_found",
@@ -160,7 +173,7 @@ impl Error {
             Error::DiskFailed(_) => "disk_failed",
             Error::Integrity => "data_integrity",
             Error::Operator(_) => "operator",
-            Error::Unique(_) | Error::Internal(_) => "internal",
+            Error::Unique(_) | Error::Rehearsed | Error::Internal(_) => "internal",
         }
     }
 
@@ -197,7 +210,9 @@ impl fmt::Display for Error {
             Error::Unauthenticated { message, .. }
             | Error::Forbidden { message, .. }
             | Error::NotNow { message, .. }
+            | Error::NotFound(message)
             | Error::TooMany(message) => f.write_str(message),
+            Error::ExternalIdTaken => f.write_str("External id already exists"),
             Error::UserNotFound => f.write_str("User not found"),
             Error::NoWebhook => f.write_str("There is no such webhook"),
             Error::SessionNotFound => f.write_str("Session not found"),
@@ -219,7 +234,7 @@ impl fmt::Display for Error {
             Error::StorageFull => f.write_str("The server's disk is full; nothing was changed"),
             Error::DiskFailed(_) => f.write_str("The server's disk has failed; whether this was done is not known"),
             Error::Integrity => f.write_str("Stored data could not be read; tell the operator the request id"),
-            Error::Unique(_) | Error::Internal(_) => {
+            Error::Unique(_) | Error::Rehearsed | Error::Internal(_) => {
                 f.write_str("Something went wrong on our side; tell the operator the request id")
             }
         }

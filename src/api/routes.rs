@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderName, Method, header};
 use axum::response::Response;
-use axum::routing::{MethodRouter, any, delete, get, post, put};
+use axum::routing::{MethodRouter, any, delete, get, patch, post, put};
 use axum::{Router, middleware};
 use tower_http::cors::{Any, CorsLayer};
 
@@ -40,12 +40,28 @@ pub fn routes() -> Vec<Route> {
 
         route(Directory, "GET",  "/v1/users/{userId}",           "getUser",          "A user by UUID or e-mail address",                       get(directory::users::get)),
         route(Directory, "PUT",  "/v1/users/{userId}",           "updateUser",       "Change a user",                                          put(directory::users::update)),
-        route(Directory, "POST", "/v1/users/{userId}",           "updateUserByPost", "Change a user, as PUT does",                             post(directory::users::update)),
+        route(Directory, "POST", "/v1/users/{userId}",           "updateUserByPost", "Change a user, as PUT does; or invite somebody",         post(directory::users::post)),
+        route(Directory, "DELETE", "/v1/users/{userId}",         "deleteUser",       "Delete a user, who can be restored for 30 days",         delete(directory::users::delete)),
         route(Directory, "GET",  "/v1/apps/{appId}/public-keys", "getPublicKey",     "The key that verifies the environment's tokens",         get(directory::apps::public_key)),
         route(Directory, "GET",  "/v1/public-key",               "getOwnPublicKey",  "The same, of the app that asks",                         get(directory::apps::own_public_key)),
         route(Extended,  "GET",  "/v1/users/{userId}/sessions",  "listSessions",     "Where a user is signed in",                              get(directory::sessions::list)),
         route(Extended,  "DELETE", "/v1/users/{userId}/sessions", "endSessions",     "Sign a user out everywhere",                             delete(directory::sessions::revoke_all)),
         route(Extended,  "DELETE", "/v1/users/{userId}/sessions/{sessionId}", "endSession", "End one session of a user",                       delete(directory::sessions::revoke)),
+        route(Directory, "GET",  "/v1/apps/{appId}/user-roles",  "listRoles",        "The roles that users can have",                          get(directory::apps::user_roles)),
+        route(Directory, "PUT",  "/v1/apps/{appId}/users/{userId}/access-status/{accessStatus}", "setAccessStatus", "Freeze a user, or unfreeze", put(directory::apps::access_status)),
+        route(Directory, "GET",  "/v1/tenants/{tenantId}",       "getTenant",        "A tenant with the users that the caller may see",        get(directory::tenants::get)),
+        route(Directory, "PUT",  "/v1/tenants/{tenantId}",       "updateTenant",     "Change a tenant",                                        put(directory::tenants::update)),
+        route(Directory, "GET",  "/v1/analytics/sign-ins",       "listSignIns",      "Who signed in between two days",                         get(directory::analytics::sign_ins)),
+        route(Directory, "GET",  "/v1/analytics/tenants",        "listTenants",      "The tenants made between two days",                      get(directory::analytics::tenants)),
+
+        route(Extended,  "GET",  "/v1/users",                    "listUsers",        "Users by filters, page by page",                         get(directory::users::list)),
+        route(Extended,  "POST", "/v1/users",                    "createUser",       "Make a user",                                            post(directory::users::create)),
+        route(Extended,  "PATCH", "/v1/users/{userId}",          "patchUser",        "Change a user by a JSON Merge Patch (RFC 7396)",         patch(directory::users::patch)),
+        route(Extended,  "GET",  "/v1/users/{userId}/events",    "listEvents",       "What happened to a user",                                get(directory::users::events)),
+        route(Extended,  "POST", "/v1/users/{userId}/restore",   "restoreUser",      "Bring a deleted user back",                              post(directory::users::restore)),
+        route(Extended,  "POST", "/v1/users/{userId}/erase",     "eraseUser",        "Erase a user for good",                                  post(directory::users::erase)),
+        route(Extended,  "PUT",  "/v1/users/{userId}/user-roles", "giveRole",        "Give a user a role",                                     put(directory::users::give_role)),
+        route(Extended,  "DELETE", "/v1/users/{userId}/user-roles", "takeRole",      "Take a user's role away",                                delete(directory::users::take_role)),
 
         route(Extended,  "GET",    "/v1/webhooks",                     "listWebhooks",    "The webhooks of the environment",                get(directory::webhooks::list)),
         route(Extended,  "POST",   "/v1/webhooks",                     "createWebhook",   "Make a webhook; the answer holds its secret",    post(directory::webhooks::create)),

@@ -1,71 +1,107 @@
-//! What a write may be sent with besides its body: `Idempotency-Key` and `If-Match`.
+//! What a write may be sent with besides its body: `Idempotency-Key`, `If-Match`, and `dry_run` in the query.
 
 use axum::extract::FromRequestParts;
+use axum::http::Method;
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::request::Parts;
 use axum::response::Response;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use url::form_urlencoded;
 
 use super::auth::text;
-use super::{Api, ascii, reply_text};
-use crate::audit;
-use crate::audit::Changes;
+use super::{Api, ascii, reply, reply_text};
+use crate::audit::{self, Changes};
 use crate::caller::Caller;
 use crate::db::Tx;
-use crate::error::Result;
-use crate::idempotency::{self, Request};
-use crate::users::{IfMatch, User};
+use crate::error::{Error, Result};
+use crate::idempotency::{self, Effect, Request};
+use crate::users::{IfMatch, User, UserId};
 
-/// A write's headers.
+/// A write's headers and query.
 pub struct Guard {
     key: Option<String>,
     route: String,
     query: String,
+    dry_run: bool,
     /// Which versions of the user the caller means to change.
     pub if_match: IfMatch,
 }
 
 impl FromRequestParts<Api> for Guard {
-    type Rejection = crate::error::Error;
+    type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self> {
+        let query = parts.uri.query().unwrap_or_default().to_owned();
+        let wishes: Vec<_> = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "dry_run").collect();
+        let dry_run = match wishes.as_slice() {
+            [] => false,
+            [(_, value)] if value == "true" || value == "false" => value == "true",
+            _ => return Err(Error::bad_request("dry_run", "dry_run must be true or false, once")),
+        };
+        let path = parts.uri.path().trim_start_matches("/api");
         Ok(Guard {
             key: text(&parts.headers, "idempotency-key")?.map(str::to_owned),
             // PUT and POST of one path do the same there, and `/api/v1` is `/v1`.
-            route: parts.uri.path().trim_start_matches("/api").to_owned(),
-            query: parts.uri.query().unwrap_or_default().to_owned(),
+            route: match parts.method {
+                Method::PUT | Method::POST => path.to_owned(),
+                ref other => format!("{path} {other}"),
+            },
+            query,
+            dry_run,
             if_match: text(&parts.headers, "if-match")?.map_or(IfMatch::Anything, IfMatch::parse),
         })
     }
 }
 
-/// What an operation did: what to answer, and the tag of the user that it changed, if it was one.
+/// What an operation did: what to answer, and what changed.
 pub struct Done {
     answer: Value,
-    etag: String,
+    what: What,
 }
 
-impl From<Value> for Done {
-    fn from(answer: Value) -> Done {
-        Done { answer, etag: String::new() }
-    }
+enum What {
+    /// A user, whose changes stand in the audit trail, with their entity tag.
+    User(UserId, String),
+    /// Something else.
+    Other(Changes),
 }
 
 impl From<(Value, User)> for Done {
     fn from((answer, user): (Value, User)) -> Done {
-        Done { answer, etag: user.etag() }
+        Done { answer, what: What::User(user.id, user.etag()) }
     }
 }
 
 impl From<(Value, Changes)> for Done {
-    fn from((answer, _): (Value, Changes)) -> Done {
-        Done { answer, etag: String::new() }
+    fn from((answer, changes): (Value, Changes)) -> Done {
+        Done { answer, what: What::Other(changes) }
+    }
+}
+
+impl Done {
+    fn effect(self) -> Effect {
+        match self.what {
+            What::User(user, etag) => Effect { body: self.answer, etag, user: Some(user) },
+            What::Other(_) => Effect { body: self.answer, etag: String::new(), user: None },
+        }
+    }
+
+    /// What changed, as it would stand in the audit trail.
+    fn changes(&self, tx: &Tx, caller: &Caller) -> Result<Vec<Value>> {
+        let user = match &self.what {
+            What::User(user, _) => *user,
+            What::Other(changes) => return Ok(vec![changes.0.clone()]),
+        };
+        let show = |entry: &audit::Entry| json!({"action": entry.action, "fields": entry.changes.0["fields"], "health": entry.changes.0["health"]});
+        Ok(audit::of_request(tx, user, caller.request)?.iter().map(show).collect())
     }
 }
 
 impl Guard {
     /// Runs `operation` in one transaction with the record of its idempotency key, and replies: with its answer and the
     /// user's `ETag`, or with those of the first time. `date` is the API date that shapes the request, if any.
+    ///
+    /// A dry run answers what would have changed, and leaves nothing, not even the record.
     ///
     /// # Errors
     /// Those of the operation; a malformed key, and one that was used for another request.
@@ -81,16 +117,14 @@ impl Guard {
         F: Fn(&Tx) -> Result<D> + Send + 'static,
         D: Into<Done>,
     {
+        if self.dry_run {
+            return self.rehearse(api, caller, operation).await;
+        }
         let body = Value::Object(body);
         let request = self.key.map(|key| Request::new(&key, self.route, &[date, &self.query], &body)).transpose()?;
-        let tagged = move |tx: &Tx| {
-            operation(tx).map(|done| {
-                let done: Done = done.into();
-                (done.answer, done.etag)
-            })
-        };
+        let effect = move |tx: &Tx| operation(tx).map(|done| done.into().effect());
         let once = move |tx: &Tx| {
-            let answer = idempotency::once(tx, &caller, request.as_ref(), &tagged)?;
+            let answer = idempotency::once(tx, &caller, request.as_ref(), &effect)?;
             if answer.replayed {
                 audit::note_replay(tx, &caller)?;
             }
@@ -107,5 +141,22 @@ impl Guard {
             headers.insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
         }
         Ok(response)
+    }
+
+    async fn rehearse<F, D>(self, api: &Api, caller: Caller, operation: F) -> Result<Response>
+    where
+        F: Fn(&Tx) -> Result<D> + Send + 'static,
+        D: Into<Done>,
+    {
+        let rehearsal = move |tx: &Tx| {
+            let done: Done = operation(tx)?.into();
+            Ok((done.changes(tx, &caller)?, done.answer))
+        };
+        let (changes, mut answer) = api.store.rehearse(rehearsal).await?;
+        // The directory's envelope has its place for it; the partner API's answers have not.
+        let place = if self.route.starts_with("/v1/") { "data" } else { "dryRun" };
+        answer[place] = json!({"kind": "dryRun", "itemsLength": changes.len(), "items": changes});
+        answer["message"] = "Dry run: nothing was changed".into();
+        Ok(reply(&answer))
     }
 }

@@ -5,8 +5,9 @@ pub mod chain;
 mod store;
 pub mod tally;
 
-pub use store::{Call, Filter, Order, Outcome, dates_called, find, of_user};
+pub use store::{Call, Filter, Order, Outcome, before, dates_called, find, of_user};
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -56,7 +57,9 @@ words! {
         UserDeleted = "user.deleted",
         /// A user was made active again.
         UserRestored = "user.restored",
-        /// A user was erased.
+        /// A user was given a role.
+        RoleGiven = "user.role_given",
+        /// A user was erased: nothing of them is left but their id.
         UserErased = "user.erased",
         /// Health data of a user was answered to someone, and nothing was changed.
         HealthRead = "user.health_read",
@@ -168,6 +171,27 @@ impl Entry {
     pub fn is_done(&self) -> bool {
         self.result == DONE
     }
+
+    /// The entry as people read it: of health facts, only which ones changed.
+    pub fn show(&self) -> Value {
+        let (kind, id) = match self.actor {
+            Some(Actor::Key(id)) => (ActorKind::Key, Some(id.0)),
+            Some(Actor::Person(id)) => (ActorKind::Person, Some(id.0)),
+            Some(Actor::Operator) => (ActorKind::Operator, None),
+            None => (ActorKind::Unknown, None),
+        };
+        json!({
+            "id": self.id,
+            "action": self.action,
+            "operation": self.operation,
+            "actor": {"type": kind, "id": id},
+            "result": self.result,
+            "times": self.times,
+            "createdAt": self.created_at,
+            "requestId": self.request,
+            "changes": self.changes.0,
+        })
+    }
 }
 
 /// What changed, as JSON: `{"fields": {"given_name": ["Jane", "Janet"]}, "health": ["currentWeight"]}`.
@@ -181,11 +205,34 @@ crate::secret::redacted!(Changes);
 /// # Errors
 /// The database refuses.
 pub fn note(tx: &Tx, origin: Origin, action: Action, user: &User, before: &Person) -> Result<()> {
-    let changes = changes(before, &user.person);
-    let draft = Draft { user: Some(user.id), changes: Some(&changes), ..Draft::of(user.environment, action) };
-    store::insert(tx, &draft.by(origin))?;
+    note_changes(tx, origin, action, user, &changes(before, &user.person))?;
     webhooks::announce(tx, action, user, before)?;
     billing::announce(tx, action, user, before, origin.test)
+}
+
+/// Notes what was done to a user where that is not about facts of their person, and of no concern to webhooks.
+///
+/// # Errors
+/// The database refuses.
+pub fn note_changes(tx: &Tx, origin: Origin, action: Action, user: &User, changes: &Changes) -> Result<()> {
+    let draft = Draft { user: Some(user.id), changes: Some(changes), ..Draft::of(user.environment, action) };
+    store::insert(tx, &draft.by(origin))
+}
+
+impl Changes {
+    /// The change of one field.
+    pub fn of_field(name: &str, before: impl Serialize, after: impl Serialize) -> Changes {
+        Changes(json!({"fields": {name: [before, after]}, "health": []}))
+    }
+}
+
+/// What one request has done to a user within this transaction.
+///
+/// # Errors
+/// The database does not answer.
+pub fn of_request(tx: &Tx, user: UserId, request: Option<Uuid>) -> Result<Vec<Entry>> {
+    let all = of_user(tx, user)?;
+    Ok(all.into_iter().filter(|entry| entry.request == request && entry.created_at == tx.now()).collect())
 }
 
 /// Notes that health data of a user is answered to someone.
@@ -213,14 +260,15 @@ pub fn note_replay(tx: &Tx, caller: &Caller) -> Result<()> {
     store::insert(tx, &Draft::of(caller.scope.environment, Action::RequestReplayed).by(caller.origin()))
 }
 
-/// Takes what changed about a user out of the trail and notes that this was done. That there were changes, when, and by
-/// whom, stays, and so does the chain.
+/// Takes what changed about a user out of the trail, notes that this was done, and says in how many entries. That there
+/// were changes, when, and by whom, stays, and so does the chain.
 ///
 /// # Errors
 /// The database refuses.
-pub fn erase(tx: &Tx, origin: Origin, user: &User) -> Result<()> {
-    tx.erase_audit(user.id)?;
-    note(tx, origin, Action::UserErased, user, &user.person)
+pub fn erase(tx: &Tx, origin: Origin, user: &User) -> Result<usize> {
+    let entries = tx.erase_audit(user.id)?;
+    note(tx, origin, Action::UserErased, user, &user.person)?;
+    Ok(entries)
 }
 
 /// An attempt that was refused.

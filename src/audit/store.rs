@@ -12,6 +12,7 @@ use crate::db::{Row, Tx, Value, params};
 use crate::error::{Error, Result};
 use crate::field::restore;
 use crate::keys::KeyId;
+use crate::place::Place;
 use crate::secret::sha256;
 use crate::users::UserId;
 
@@ -95,6 +96,20 @@ pub(super) fn insert(tx: &Tx, draft: &Draft) -> Result<()> {
 pub fn of_user(tx: &Tx, user: UserId) -> Result<Vec<Entry>> {
     let sql = format!("SELECT {COLUMNS} FROM audit WHERE user_id = $1 ORDER BY created_at, id");
     tx.query(&sql, params![user])?.iter().map(|row| read(tx, row)).collect()
+}
+
+/// Up to `limit` entries about a user, newest first, from before this place on.
+pub fn before(tx: &Tx, user: UserId, place: Option<Place>, limit: i64) -> Result<Vec<Entry>> {
+    let all = format!("SELECT {COLUMNS} FROM audit WHERE user_id = $1");
+    let order = "ORDER BY created_at DESC, id DESC";
+    let rows = match place {
+        None => tx.query(&format!("{all} {order} LIMIT $2"), params![user, limit]),
+        Some(Place { at, id }) => {
+            let sql = format!("{all} AND (created_at, id) < ($2, $3) {order} LIMIT $4");
+            tx.query(&sql, params![user, at, id, limit])
+        }
+    };
+    rows?.iter().map(|row| read(tx, row)).collect()
 }
 
 pub(super) fn count_refused(tx: &Tx, user: UserId, since: Timestamp) -> Result<i64> {

@@ -12,6 +12,7 @@ mod doctor;
 mod documents;
 mod keys;
 mod mails;
+mod roles;
 mod serve;
 mod sessions;
 mod signing_keys;
@@ -83,6 +84,9 @@ enum Command {
     /// Users
     #[command(subcommand)]
     User(users::User),
+    /// Roles: what people may do to others of their tenant
+    #[command(subcommand)]
+    Role(roles::Role),
     /// Mail, and what the sandbox captured of it
     #[command(subcommand)]
     Mail(mails::Mail),
@@ -157,6 +161,7 @@ async fn run(Cli { common, command }: Cli) -> Result<ExitCode> {
         Command::App(app) => app.run(&common).await?,
         Command::Key(key) => key.run(&common).await?,
         Command::User(user) => user.run(&common).await?,
+        Command::Role(role) => role.run(&common).await?,
         Command::Mail(mail) => mail.run(&common).await?,
         Command::Webhook(webhook) => webhook.run(&common).await?,
         Command::Audit(audit) => return audit.run(&common).await,

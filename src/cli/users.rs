@@ -1,17 +1,21 @@
 //! `usher user`
 
+use std::path::{Path, PathBuf};
+
 use clap::Subcommand;
 use jiff::civil::Date;
 use serde_json::{Value, json};
 
-use super::{Common, Place, or_dash};
+use super::{Common, Place, or_dash, print};
 use crate::apps::{self, Environment, Kind};
 use crate::audit;
-use crate::caller::{Actor, Origin};
-use crate::db::{IfMissing, Tx};
+use crate::caller::{Actor, Caller, Origin, Target};
+use crate::db::{IfMissing, Store, Tx};
+use crate::erasure::{self, Receipt};
 use crate::error::{Error, Result};
+use crate::roles;
 use crate::subscriptions;
-use crate::users::{self, Status};
+use crate::users::{self, IfMatch, Status, UserId};
 
 #[derive(Subcommand)]
 pub enum User {
@@ -41,6 +45,34 @@ pub enum User {
     /// Undo freezing or deleting
     #[command(after_help = "Example:\n  usher user restore 4d5f3c1e-6f0b-4c8e-9f57-0a8f6d1c2b3a")]
     Restore(Named),
+    /// Give a user a role, in place of the one they have
+    #[command(after_help = "Example:\n  usher user role jane@doe.com administrator")]
+    Role {
+        #[command(flatten)]
+        named: Named,
+        /// The role's id or name; `usher role list` shows them
+        role: String,
+    },
+    /// Write everything that is held about a person, as JSON
+    #[command(after_help = "Example:\n  usher user export jane@doe.com > jane.json")]
+    Export(Named),
+    /// Erase a user for good: the record, and the person in everything kept beside it
+    #[command(
+        after_help = "Examples:\n  usher user erase jane@doe.com\n  usher user erase --again receipts.json   # after an older backup was restored"
+    )]
+    Erase {
+        /// E-mail address or id
+        #[arg(required_unless_present = "again")]
+        user: Option<String>,
+        #[command(flatten)]
+        place: Place,
+        /// Erase everyone whom a file of receipts names (`usher user erasures --json`)
+        #[arg(long, value_name = "FILE", conflicts_with = "user")]
+        again: Option<PathBuf>,
+    },
+    /// List the receipts of erasures; keep them with your backups
+    #[command(after_help = "Example:\n  usher user erasures --json > receipts.json")]
+    Erasures(Place),
 }
 
 #[derive(clap::Args)]
@@ -85,6 +117,22 @@ impl User {
                 common.show(&json!(json), &head, users.iter().map(row).collect(), "There are no users.");
                 return Ok(());
             }
+            User::Role { named, role } => {
+                let id = store.write(move |tx| give_role(tx, &named, &role)).await?;
+                common.say(&json!({"id": id}), "The user has the role.");
+                return Ok(());
+            }
+            User::Export(named) => {
+                let export = move |tx: &Tx| {
+                    let (user, _) = the_one(tx, &named.user, &named.place)?;
+                    audit::note_read(tx, Origin::of(Actor::Operator), &user)?;
+                    erasure::export(tx, &user)
+                };
+                print(&format!("{:#}", store.write(export).await?));
+                return Ok(());
+            }
+            User::Erase { user, place, again } => return erase(common, &store, user, place, again).await,
+            User::Erasures(place) => return erasures(common, &store, place).await,
             User::Freeze(named) => (named, Status::Frozen),
             User::Delete(named) => (named, Status::Deleted),
             User::Restore(named) => (named, Status::Active),
@@ -99,6 +147,65 @@ impl User {
         common.say(&json!({"id": id, "status": status}), &format!("The user is {}.", status.as_str()));
         Ok(())
     }
+}
+
+fn give_role(tx: &Tx, named: &Named, role: &str) -> Result<UserId> {
+    let (user, environment) = the_one(tx, &named.user, &named.place)?;
+    let roles = roles::list(tx, environment.id)?;
+    let role = roles.iter().find(|one| one.name == role || one.id.to_string() == role);
+    let role =
+        role.ok_or_else(|| Error::operator("there is no such role. `usher role list` shows those that exist."))?;
+    let operator = Caller::operator(&environment);
+    roles::assign(tx, &operator, Target::Id(user.id), role.id, &IfMatch::Anything)?;
+    Ok(user.id)
+}
+
+async fn erase(
+    common: &Common,
+    store: &Store,
+    user: Option<String>,
+    place: Place,
+    again: Option<PathBuf>,
+) -> Result<()> {
+    let operator = Origin::of(Actor::Operator);
+    let mut receipts = Vec::new();
+    if let Some(user) = user {
+        let one = move |tx: &Tx| erasure::erase(tx, operator, &the_one(tx, &user, &place)?.0);
+        receipts.push(store.write(one).await?);
+    }
+    for id in again.as_deref().map_or(Ok(Vec::new()), erased_before)? {
+        let if_there = move |tx: &Tx| {
+            let user = users::any_by_id(tx, id)?;
+            user.map(|user| erasure::erase(tx, operator, &user)).transpose()
+        };
+        receipts.extend(store.write(if_there).await?);
+    }
+    let words =
+        receipts.iter().map(|receipt| format!("{} was erased.", receipt.user_id)).collect::<Vec<_>>().join("\n");
+    common.say(&json!(receipts), if words.is_empty() { "There was nobody to erase." } else { &words });
+    Ok(())
+}
+
+/// The ids in a file of receipts.
+fn erased_before(file: &Path) -> Result<Vec<UserId>> {
+    let unreadable = |why: &str| Error::operator(format!("{} is not a list of receipts: {why}.", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|e| unreadable(&e.to_string()))?;
+    let list: Vec<Value> = serde_json::from_str(&text).map_err(|_| unreadable("it is no JSON list"))?;
+    let id = |receipt: &Value| receipt["userId"].as_str().and_then(|id| id.parse().ok());
+    list.iter().map(|receipt| id(receipt).ok_or_else(|| unreadable("an entry has no userId"))).collect()
+}
+
+async fn erasures(common: &Common, store: &Store, place: Place) -> Result<()> {
+    let list = move |tx: &Tx| {
+        let all = environments(tx, &place)?.into_iter().map(|environment| erasure::receipts(tx, environment.id));
+        Ok(all.collect::<Result<Vec<_>>>()?.concat())
+    };
+    let receipts = store.scan(list).await?;
+    let row =
+        |receipt: &Receipt| vec![receipt.user_id.to_string(), receipt.created_at.to_string(), receipt.id.to_string()];
+    let head = ["USER", "ERASED", "RECEIPT"];
+    common.show(&json!(receipts), &head, receipts.iter().map(row).collect(), "Nobody was erased.");
+    Ok(())
 }
 
 pub(super) fn environments(tx: &Tx, place: &Place) -> Result<Vec<Environment>> {
@@ -146,6 +253,8 @@ fn to_json(user: &users::User, environment: &Environment, today: Date) -> Value 
         "email": user.email,
         "emailVerified": user.email_verified_at.is_some(),
         "phone": user.person.phone,
+        "externalId": user.person.external_id,
+        "userRoleId": user.role,
         "profile": user.person.profile,
         "subscription": subscriptions::show(user, today),
         "health": user.person.health,

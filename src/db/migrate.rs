@@ -9,6 +9,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0002_idempotency", include_str!("../../migrations/0002_idempotency.sql")),
     ("0003_audit", include_str!("../../migrations/0003_audit.sql")),
     ("0004_sign_in", include_str!("../../migrations/0004_sign_in.sql")),
+    ("0005_directory", include_str!("../../migrations/0005_directory.sql")),
     ("0006_webhooks", include_str!("../../migrations/0006_webhooks.sql")),
     ("0007_audit_chain", include_str!("../../migrations/0007_audit_chain.sql")),
     ("0009_billing", include_str!("../../migrations/0009_billing.sql")),

@@ -17,7 +17,7 @@ mod value;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub use value::{Column, Row, Value};
@@ -212,6 +212,34 @@ impl Store {
         self.engine.write(self.in_transaction(operation)).await
     }
 
+    /// Runs `operation` as [`Store::write`] would, answers what it returns, and leaves everything as it was.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub async fn rehearse<T, F>(&self, operation: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&Tx) -> Result<T> + Send + 'static,
+    {
+        let outcome = Arc::new(Mutex::new(None));
+        let kept = Arc::clone(&outcome);
+        let rehearsal = move |tx: &Tx| {
+            let done = operation(tx)?;
+            // What was put off would never be sent, and what it breaks would not be seen.
+            tx.query("SELECT 1", &[])?;
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
+            Err::<(), Error>(Error::Rehearsed)
+        };
+        match self.write(rehearsal).await {
+            Err(Error::Rehearsed) => {
+                let done = outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
+                done.ok_or_else(|| Error::internal("a rehearsal left nothing"))
+            }
+            Err(e) => Err(e),
+            Ok(()) => Err(Error::internal("a rehearsal was kept")),
+        }
+    }
+
     /// Runs `operation` on a consistent snapshot. For a look at a few rows, found by an index; anything longer is for
     /// [`Store::scan`].
     ///
@@ -393,8 +421,8 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The engine refuses.
-    pub fn erase_audit(&self, user: impl Into<Value<'static>>) -> Result<()> {
-        self.run(guard::ERASE, &[user.into()])
+    pub fn erase_audit(&self, user: impl Into<Value<'static>>) -> Result<usize> {
+        self.execute(guard::ERASE, &[user.into()])
     }
 
     /// What follows a `SELECT` whose rows this transaction is going to change, so that no other does meanwhile.

@@ -83,6 +83,13 @@ columns! {
     Uuid: Value::Bytes(b) => Uuid::from_slice(b).ok(), v => Value::Bytes(Cow::Owned(v.as_bytes().to_vec()));
 }
 
+/// Whatever it is.
+impl Column for Value<'static> {
+    fn from_value(value: &Value<'static>) -> Option<Self> {
+        Some(value.clone())
+    }
+}
+
 impl<T: Column> Column for Option<T> {
     fn from_value(value: &Value<'static>) -> Option<Self> {
         match value {

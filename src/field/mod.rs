@@ -89,6 +89,8 @@ pub struct Wire<T> {
     pub read: fn(&Value, &Context, &mut T) -> std::result::Result<(), Fault>,
     /// Shows what is in its place.
     pub show: fn(&T) -> Option<Value>,
+    /// Empties its place.
+    pub clear: fn(&mut T),
 }
 
 impl<T> Wire<T> {
@@ -126,6 +128,7 @@ macro_rules! wire {
                 Ok(())
             },
             show: |record| record.$($place).+.as_ref().map($crate::field::show),
+            clear: |record| record.$($place).+ = None,
         }),+];
     };
 }

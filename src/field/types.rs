@@ -174,6 +174,30 @@ impl Metadata {
     const TEXT_LENGTH: usize = 500;
     const LEVELS: usize = 5;
 
+    /// Takes over what `patch` has, key by key; null removes a key (RFC 7396).
+    ///
+    /// # Errors
+    /// There would be more than there may.
+    pub fn merge(&mut self, patch: &Map<String, Value>) -> std::result::Result<(), Fault> {
+        fn merge(into: &mut Map<String, Value>, patch: &Map<String, Value>) {
+            for (key, change) in patch {
+                match change {
+                    Value::Null => drop(into.shift_remove(key)),
+                    Value::Object(change) => {
+                        let inner = into.entry(key.as_str()).or_insert_with(|| json!({}));
+                        if !inner.is_object() {
+                            *inner = json!({});
+                        }
+                        inner.as_object_mut().into_iter().for_each(|inner| merge(inner, change));
+                    }
+                    plain => drop(into.insert(key.clone(), plain.clone())),
+                }
+            }
+        }
+        merge(&mut self.0, patch);
+        Metadata::check(&Value::Object(self.0.clone()), 0)
+    }
+
     fn check(value: &Value, level: usize) -> std::result::Result<(), Fault> {
         let too = |what: String| Err(Fault::rule("too_long", what));
         if level > Self::LEVELS {

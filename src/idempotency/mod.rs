@@ -16,6 +16,7 @@ use crate::caller::{Actor, Caller};
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::secret::sha256;
+use crate::users::UserId;
 
 /// How long an answer is kept.
 pub const LIFETIME: Duration = Duration::from_hours(24);
@@ -67,7 +68,17 @@ impl Request {
     }
 }
 
-/// Runs `operation`, which gives a body and an entity tag, once for this request of this caller: its answer now, or
+/// What an operation leaves to be answered and kept.
+pub struct Effect {
+    /// The body.
+    pub body: Value,
+    /// The entity tag of the user that it was about; empty if it was about none.
+    pub etag: String,
+    /// The user that it was about.
+    pub user: Option<UserId>,
+}
+
+/// Runs `operation` once for this request of this caller: its answer now, or
 /// the answer of the first time.
 ///
 /// # Errors
@@ -76,10 +87,13 @@ pub fn once(
     tx: &Tx,
     caller: &Caller,
     request: Option<&Request>,
-    operation: impl FnOnce(&Tx) -> Result<(Value, String)>,
+    operation: impl FnOnce(&Tx) -> Result<Effect>,
 ) -> Result<Answer> {
-    let run = || operation(tx).map(|(body, etag)| Answer { body: body.to_string(), etag, replayed: false });
-    let Some(request) = request else { return run() };
+    let run = || {
+        let Effect { body, etag, user } = operation(tx)?;
+        Ok((Answer { body: body.to_string(), etag, replayed: false }, user))
+    };
+    let Some(request) = request else { return run().map(|(answer, _)| answer) };
     let owner = owner(caller, request);
     while !store::claim(tx, caller.scope.environment, &owner, &request.fingerprint)? {
         if let Some((fingerprint, answer)) = store::find(tx, &owner)? {
@@ -88,8 +102,8 @@ pub fn once(
         // It has expired and is still there, for the purge runs once in a while.
         store::forget(tx, &owner)?;
     }
-    let answer = run()?;
-    store::keep(tx, &owner, &answer)?;
+    let (answer, user) = run()?;
+    store::keep(tx, &owner, &answer, user)?;
     Ok(answer)
 }
 

@@ -4,6 +4,7 @@ use super::{Answer, LIFETIME};
 use crate::apps::EnvironmentId;
 use crate::db::{Tx, params};
 use crate::error::{Error, Result};
+use crate::users::UserId;
 
 /// The fingerprint and the answer of the record, if there is one that still counts.
 pub(super) fn find(tx: &Tx, owner: &[u8]) -> Result<Option<(Vec<u8>, Answer)>> {
@@ -28,9 +29,9 @@ pub(super) fn forget(tx: &Tx, owner: &[u8]) -> Result<()> {
     tx.run("DELETE FROM idempotency WHERE owner = $1", params![owner])
 }
 
-pub(super) fn keep(tx: &Tx, owner: &[u8], answer: &Answer) -> Result<()> {
+pub(super) fn keep(tx: &Tx, owner: &[u8], answer: &Answer, user: Option<UserId>) -> Result<()> {
     let answer = tx.vault().seal(owner, format!("{}\n{}", answer.etag, answer.body).as_bytes());
-    tx.run("UPDATE idempotency SET answer = $1 WHERE owner = $2", params![answer, owner])
+    tx.run("UPDATE idempotency SET answer = $1, user_id = $2 WHERE owner = $3", params![answer, user, owner])
 }
 
 /// Forgets answers older than [`LIFETIME`], and says how many.

@@ -18,6 +18,7 @@ use crate::clock::{Stopwatch, Timestamp};
 use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
 use crate::random;
+use crate::roles::Rights;
 use crate::secret::Secret;
 
 id_type!(
@@ -38,6 +39,16 @@ words! {
         Read = "read",
         /// Read and write.
         Write = "write",
+    }
+}
+
+impl Access {
+    /// What it lets a key do to users.
+    pub fn rights(self) -> Rights {
+        match self {
+            Access::Read => Rights::READ,
+            Access::Write => Rights::ALL,
+        }
     }
 }
 

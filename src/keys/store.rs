@@ -1,6 +1,6 @@
 //! The SQL of keys.
 
-use super::{Key, KeyId, NewKey};
+use super::{Access, Key, KeyId, NewKey};
 use crate::apps::EnvironmentId;
 use crate::caller::{Actor, Caller, Scope};
 use crate::clock::Timestamp;
@@ -76,11 +76,11 @@ pub fn note_use(tx: &Tx, used: &[(KeyId, Timestamp)]) -> Result<()> {
 }
 
 fn read(row: &Row) -> Result<Key> {
-    let id = row.get(0)?;
+    let (id, access): (KeyId, Access) = (row.get(0)?, row.get(2)?);
     Ok(Key {
         id,
         name: row.get(1)?,
-        access: row.get(2)?,
+        access,
         api_version: row.get(3)?,
         tenant: row.get(4)?,
         caller: Caller {
@@ -91,6 +91,7 @@ fn read(row: &Row) -> Result<Key> {
             date: None,
             test: None,
             actor: Actor::Key(id),
+            rights: access.rights(),
             region: row.get(9)?,
         },
         created_at: row.get(10)?,

@@ -6,7 +6,7 @@
 
 mod store;
 
-pub use store::{end_all, purge};
+pub use store::{end_all, purge, sign_ins};
 
 use std::time::Duration;
 

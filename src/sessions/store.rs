@@ -1,13 +1,14 @@
 //! The SQL of sessions.
 
 use super::{LIFETIME, Session, SessionId};
+use crate::caller::Scope;
 use crate::clock::Timestamp;
 use crate::db::{Row, Tx, params};
 use crate::error::Result;
 use crate::random;
 use crate::secret::Secret;
 use crate::ticket::Ticket;
-use crate::users::UserId;
+use crate::users::{self, User, UserId};
 
 const SESSION: &str =
     "SELECT id, user_id, created_at, refreshed_at, expires_at, ended_at, scope, generation FROM sessions";
@@ -54,6 +55,30 @@ pub(super) fn refresh(tx: &Tx, session: &Session) -> Result<()> {
 
 pub(super) fn end(tx: &Tx, id: SessionId) -> Result<()> {
     tx.run("UPDATE sessions SET ended_at = $1 WHERE id = $2 AND ended_at IS NULL", params![tx.now(), id])
+}
+
+/// Who signed in within a span of time, and when last, newest first: by the sessions that began then.
+pub fn sign_ins(tx: &Tx, scope: Scope, from: Timestamp, to: Timestamp, limit: i64) -> Result<Vec<(User, Timestamp)>> {
+    // A session's id begins with the time, so that its own index finds those of a span.
+    let sql = |within: &str| {
+        format!(
+            "SELECT s.user_id, MAX(s.created_at) AS last FROM sessions s JOIN users u ON u.id = s.user_id \
+             WHERE s.id >= $1 AND s.id < $2 AND u.deleted_at IS NULL AND {within} = $3 \
+             GROUP BY s.user_id ORDER BY last DESC, s.user_id LIMIT $4"
+        )
+    };
+    let (first, end) = (random::first_uuid(from), random::first_uuid(to));
+    let rows = match scope.tenant {
+        None => tx.query(&sql("u.environment_id"), params![first, end, scope.environment, limit]),
+        Some(tenant) => tx.query(&sql("u.tenant_id"), params![first, end, tenant, limit]),
+    };
+    let mut found = Vec::new();
+    for row in rows? {
+        if let Some(user) = users::any_by_id(tx, row.get(0)?)? {
+            found.push((user, row.get(1)?));
+        }
+    }
+    Ok(found)
 }
 
 /// Ends every session of a user.

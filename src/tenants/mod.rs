@@ -1,15 +1,65 @@
 //! Tenants: groups of users inside an environment. A partner is a tenant with keys of its own.
 
+pub mod company;
 mod store;
 
+pub use store::{by_id, made_between, newest};
+
+use serde_json::{Map, json};
+
 use crate::apps::EnvironmentId;
+use crate::audit::Changes;
+use crate::caller::{Actor, Caller, me_needs_token, not_yours};
+use crate::clock::Timestamp;
 use crate::db::{Tx, id_type};
 use crate::error::{Error, Result};
+use crate::field::{FilledLine, Line, Wire, wire};
+use crate::roles::Right;
+pub use company::Company;
 
 id_type!(
     /// A tenant of one environment.
     TenantId
 );
+
+/// The facts about a tenant: a whole record, or the part of it that a change sets.
+#[derive(Clone, Default, PartialEq)]
+pub struct Facts {
+    /// What it is called, unique in the environment.
+    pub name: Option<Line<256>>,
+    /// What it says of itself besides.
+    pub company: Company,
+}
+
+crate::secret::redacted!(Facts);
+
+wire! {
+    /// The fact with a column of its own.
+    const IDENTITY: Facts {
+        /// What the tenant is called, unique in the environment.
+        "name" name: FilledLine<256>,
+    }
+}
+
+impl Facts {
+    /// Every field, in the documented order.
+    pub fn fields() -> impl Iterator<Item = &'static Wire<Facts>> {
+        IDENTITY.iter().chain(Company::FIELDS)
+    }
+}
+
+/// A tenant.
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    /// Its id.
+    pub id: TenantId,
+    /// Where it lives.
+    pub environment: EnvironmentId,
+    /// What is known about it; `facts.name` is always there.
+    pub facts: Facts,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
 
 /// The tenant of that name, made if it is new.
 ///
@@ -25,4 +75,56 @@ pub fn named(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<TenantId
     let id = TenantId::random();
     store::insert(tx, environment, id, name)?;
     Ok(id)
+}
+
+/// The tenant that the caller names: one by id, or a person's own (`None`).
+///
+/// # Errors
+/// There is none within the caller's reach, or a key says `me`.
+pub fn resolve(tx: &Tx, caller: &Caller, id: Option<TenantId>) -> Result<Tenant> {
+    match (id, caller.actor, caller.scope.tenant) {
+        (Some(id), ..) => get(tx, caller, id),
+        (None, Actor::Person(_), Some(own)) => get(tx, caller, own),
+        (None, Actor::Person(_), None) => Err(Error::NotFound("You belong to no tenant")),
+        (None, ..) => Err(me_needs_token()),
+    }
+}
+
+/// The tenant of that id, if it is within the caller's reach.
+///
+/// # Errors
+/// It is not, or there is none: the same to the caller.
+pub fn get(tx: &Tx, caller: &Caller, id: TenantId) -> Result<Tenant> {
+    let not_seen = || if caller.is_the_app() { Error::NotFound("Tenant not found") } else { not_yours() };
+    let reached = match (caller.actor, caller.scope.tenant) {
+        (Actor::Person(_), own) => own == Some(id),
+        (_, bound) => bound.is_none_or(|bound| bound == id),
+    };
+    let found = if reached { store::by_id(tx, id)? } else { None };
+    found.filter(|tenant| tenant.environment == caller.scope.environment).ok_or_else(not_seen)
+}
+
+/// Changes a tenant, and says what is different.
+///
+/// # Errors
+/// No such tenant within reach, no right to change it, or the name belongs to another.
+pub fn update(tx: &Tx, caller: &Caller, id: Option<TenantId>, change: Facts) -> Result<Changes> {
+    caller.need(Right::ManageTenant)?;
+    let before = resolve(tx, caller, id)?;
+    let mut after = before.clone();
+    after.facts.name = change.name.or(after.facts.name);
+    after.facts.company.merge(change.company);
+    if after.facts.name != before.facts.name
+        && let Some(name) = &after.facts.name
+        && store::find(tx, before.environment, &name.0)?.is_some()
+    {
+        return Err(Error::NotNow { code: "tenant_name_taken", message: "A tenant of that name exists" });
+    }
+    let differ = |wire: &&Wire<Facts>| (wire.show)(&before.facts) != (wire.show)(&after.facts);
+    let values = |wire: &Wire<Facts>| json!([(wire.show)(&before.facts), (wire.show)(&after.facts)]);
+    let fields: Map<_, _> = Facts::fields().filter(differ).map(|wire| (wire.name.to_owned(), values(wire))).collect();
+    if !fields.is_empty() {
+        store::update(tx, &after)?;
+    }
+    Ok(Changes(json!({"fields": fields, "health": []})))
 }

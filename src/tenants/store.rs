@@ -1,9 +1,13 @@
 //! The SQL of tenants.
 
-use super::TenantId;
+use super::{Facts, Tenant, TenantId};
 use crate::apps::EnvironmentId;
-use crate::db::{Tx, params};
-use crate::error::Result;
+use crate::clock::Timestamp;
+use crate::db::{Row, Tx, params};
+use crate::error::{Error, Result};
+use crate::field::{Line, restore};
+
+const TENANT: &str = "SELECT id, environment_id, name, profile, created_at FROM tenants";
 
 pub(super) fn find(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Option<TenantId>> {
     let row =
@@ -13,4 +17,45 @@ pub(super) fn find(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Op
 
 pub(super) fn insert(tx: &Tx, environment: EnvironmentId, id: TenantId, name: &str) -> Result<()> {
     tx.add("tenants (id, environment_id, name, created_at)", params![id, environment, name, tx.now()])
+}
+
+/// The tenant of that id.
+pub fn by_id(tx: &Tx, id: TenantId) -> Result<Option<Tenant>> {
+    tx.query_opt(&format!("{TENANT} WHERE id = $1"), params![id])?.as_ref().map(read).transpose()
+}
+
+/// The tenants of an environment that were made in a span of time, newest first.
+pub fn made_between(
+    tx: &Tx,
+    environment: EnvironmentId,
+    from: Timestamp,
+    to: Timestamp,
+    limit: i64,
+) -> Result<Vec<Tenant>> {
+    let sql = format!(
+        "{TENANT} WHERE environment_id = $1 AND created_at >= $2 AND created_at < $3 ORDER BY created_at DESC, id LIMIT $4"
+    );
+    tx.query(&sql, params![environment, from, to, limit])?.iter().map(read).collect()
+}
+
+/// The newest tenants of an environment.
+pub fn newest(tx: &Tx, environment: EnvironmentId, limit: i64) -> Result<Vec<Tenant>> {
+    made_between(tx, environment, Timestamp(i64::MIN), Timestamp(i64::MAX), limit)
+}
+
+pub(super) fn update(tx: &Tx, tenant: &Tenant) -> Result<()> {
+    let profile = serde_json::to_string(&tenant.facts.company).map_err(Error::internal)?;
+    let name = tenant.facts.name.as_ref().map(|name| name.0.as_str());
+    tx.change_one("UPDATE tenants SET name = $1, profile = $2 WHERE id = $3", params![name, profile, tenant.id])
+}
+
+fn read(row: &Row) -> Result<Tenant> {
+    let name: String = row.get(2)?;
+    let company = restore(row.get::<String>(3)?.as_bytes())?;
+    Ok(Tenant {
+        id: row.get(0)?,
+        environment: row.get(1)?,
+        facts: Facts { name: Some(Line(name)), company },
+        created_at: row.get(4)?,
+    })
 }

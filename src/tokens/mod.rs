@@ -25,6 +25,7 @@ use crate::codes;
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::random;
+use crate::roles;
 use crate::secret::Secret;
 use crate::sessions::{self, Session, SessionId};
 use crate::users::{self, IDENTITY, Profile, User, UserId};
@@ -181,7 +182,8 @@ pub fn verify(tx: &Tx, token: &Secret, issuer: &str) -> Result<Bearer> {
     let session = sessions::by_id(tx, SessionId(claims.sid))?
         .filter(|session| session.user == user.id && session.works(tx.now()));
     let session = session.ok_or(Error::Unauthenticated { code: "session_ended", message: "The session has ended" })?;
-    Ok(Bearer { caller: Caller::person(&environment, user.id), session: session.id, scope: claims.scope })
+    let caller = Caller::person(&environment, &user, roles::rights_of(tx, &user)?);
+    Ok(Bearer { caller, session: session.id, scope: claims.scope })
 }
 
 /// Signature, algorithm, issuer and audience; `None` if anything is off.

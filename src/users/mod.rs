@@ -4,24 +4,32 @@
 
 pub mod email;
 pub mod health;
+mod life;
+mod list;
 pub mod phone;
 pub mod profile;
 mod store;
 
+pub use life::{RESTORABLE, delete, freeze, restore, set_status, unfreeze};
+pub use list::{List, Range, Sort, list};
 pub(crate) use store::by_email_to_change;
 pub use store::{any_by_id, newest, newest_created_at};
+pub(crate) use store::{delete_row, deleted_before};
+
+use serde_json::{Map, Value};
 
 use std::cell::Cell;
 
 use crate::apps::EnvironmentId;
 use crate::audit::{self, Action};
-use crate::caller::{Actor, Caller, Name, Origin, Target, not_yours};
+use crate::caller::{Caller, Name, Scope, Target};
 use crate::clock::Timestamp;
 use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
-use crate::field::wire;
+use crate::field::{FilledLine, Line, Metadata, Wire, wire};
 use crate::links::{self, Links};
 use crate::random;
+use crate::roles::{self, Right, RoleId};
 use crate::sessions;
 use crate::signin;
 use crate::tenants::TenantId;
@@ -42,6 +50,8 @@ pub struct Person {
     pub email: Option<Email>,
     /// The phone number, unique in the environment.
     pub phone: Option<Phone>,
+    /// The app's own name for the person, unique in the environment.
+    pub external_id: Option<Line<255>>,
     /// The OpenID claims.
     pub profile: Profile,
     /// The programme's fields and the partner's metadata.
@@ -49,13 +59,24 @@ pub struct Person {
 }
 
 wire! {
-    /// The two facts with columns of their own, as the directory API names them.
+    /// The facts with columns of their own, as the directory API names them.
     pub const IDENTITY: Person {
         /// The e-mail address, unique in the environment. A change resets `email_verified`.
         "email" email: Email,
         /// The phone number, unique in the environment: 7 to 15 digits, maybe with spaces, dashes, dots and
         /// parentheses, and a + before a country code. Without one it is in the app's region.
         "phone_number" phone: Phone,
+        /// The app's own name for the user, unique in the environment. A key sets it; ignored from a person.
+        "externalId" external_id: FilledLine<255>,
+    }
+}
+
+wire! {
+    /// What the app keeps about the person: health data as far as Usher knows, for it may be.
+    pub const METADATA: Person {
+        /// What the app keeps about the user: merged key by key, null removes a key. For those who may change it; ignored
+        /// from others. At most 50 keys of 40 characters an object, texts of 500 characters, 5 levels below this one.
+        "metadata" health.metadata: Metadata,
     }
 }
 
@@ -64,8 +85,42 @@ impl Person {
     pub fn merge(&mut self, change: Person) {
         self.email = change.email.or(self.email.take());
         self.phone = change.phone.or(self.phone.take());
+        self.external_id = change.external_id.or(self.external_id.take());
         self.profile.merge(change.profile);
         self.health.merge(change.health);
+    }
+}
+
+/// What is to become different about a person.
+#[derive(Clone, Default)]
+pub struct Change {
+    /// Facts to take over.
+    pub set: Person,
+    /// Facts to forget.
+    pub unset: Vec<&'static Wire<Person>>,
+    /// Metadata to merge key by key; null removes a key.
+    pub metadata: Option<Map<String, Value>>,
+}
+
+crate::secret::redacted!(Change);
+
+impl From<Person> for Change {
+    fn from(set: Person) -> Change {
+        Change { set, ..Change::default() }
+    }
+}
+
+impl Change {
+    fn apply(self, person: &mut Person) -> Result<()> {
+        person.merge(self.set);
+        for wire in self.unset {
+            (wire.clear)(person);
+        }
+        if let Some(patch) = self.metadata.filter(|patch| !patch.is_empty()) {
+            let metadata = person.health.metadata.get_or_insert_default();
+            metadata.merge(&patch).map_err(|fault| Error::Invalid(vec![fault.at("metadata")]))?;
+        }
+        Ok(())
     }
 }
 
@@ -78,6 +133,8 @@ pub struct User {
     pub environment: EnvironmentId,
     /// The tenant it belongs to.
     pub tenant: Option<TenantId>,
+    /// What it may do to others of the tenant; `None` is a member.
+    pub role: Option<RoleId>,
     /// The e-mail address.
     pub email: Email,
     /// Everything that is known; `person.email` is always there.
@@ -129,7 +186,7 @@ impl User {
         format!("\"{}.{}\"", self.id, self.version)
     }
 
-    /// What an operator has made of the user.
+    /// What has become of the user.
     pub fn status(&self) -> Status {
         match (self.deleted_at, self.frozen_at) {
             (Some(_), _) => Status::Deleted,
@@ -154,7 +211,7 @@ impl User {
 }
 
 words! {
-    /// What an operator may make of a user.
+    /// What may become of a user.
     #[derive(clap::ValueEnum)]
     pub enum Status {
         /// May sign in.
@@ -169,7 +226,8 @@ words! {
 /// Makes a user. `person.email` must be there.
 ///
 /// # Errors
-/// [`Error::EmailTaken`], then [`Error::PhoneTaken`]: in this order, whatever the indexes would say first.
+/// [`Error::EmailTaken`], then [`Error::PhoneTaken`], then [`Error::ExternalIdTaken`]: in this order, whatever the
+/// indexes would say first.
 pub fn create(tx: &Tx, caller: &Caller, person: Person) -> Result<User> {
     let email = person.email.clone().ok_or_else(|| Error::internal("a user needs an e-mail address"))?;
     let user = User {
@@ -177,6 +235,7 @@ pub fn create(tx: &Tx, caller: &Caller, person: Person) -> Result<User> {
         id: UserId(random::ordered_uuid_v4(tx.now())),
         environment: caller.scope.environment,
         tenant: caller.scope.tenant,
+        role: None,
         email,
         person,
         email_verified_at: None,
@@ -205,20 +264,44 @@ pub fn enrol(tx: &Tx, caller: &Caller, mut person: Person, links: &Links) -> Res
     Ok(user)
 }
 
-/// A user that the caller can see. A person sees only themselves.
+/// Makes a user in the tenant of the one who invites, and the mail with their link.
+///
+/// # Errors
+/// As [`create`], and no such inviter within the caller's reach.
+pub fn invite(tx: &Tx, caller: &Caller, inviter: Target, person: Person, links: &Links) -> Result<User> {
+    caller.need(Right::InviteUsers)?;
+    let inviter = get(tx, caller, &Name::Target(inviter))?;
+    let scope = Scope { tenant: inviter.tenant, ..caller.scope };
+    let user = create(tx, &Caller { scope, ..*caller }, person)?;
+    links::send(tx, links, &user)?;
+    Ok(user)
+}
+
+/// A user that the caller can see: themselves, or those whom they have a right to see.
 ///
 /// # Errors
 /// [`Error::UserNotFound`], and those of [`Caller::resolve`].
 pub fn get(tx: &Tx, caller: &Caller, name: &Name) -> Result<User> {
-    let found = match (name, caller.actor) {
-        (Name::Target(target), _) => store::by_id(tx, caller.scope, caller.resolve(*target)?)?,
-        (Name::Address(email), Actor::Key(_) | Actor::Operator) => store::by_email(tx, caller.scope, email)?,
-        (Name::Address(email), Actor::Person(me)) => {
-            let user = store::by_id(tx, caller.scope, me)?;
-            Some(user.filter(|user| user.email.same_mailbox(email)).ok_or_else(not_yours)?)
-        }
+    let found = match name {
+        Name::Target(target) => store::by_id(tx, caller.scope, caller.resolve(*target, Right::ReadUsers)?)?,
+        Name::Address(email) => store::by_email(tx, caller.scope, email)?.filter(|user| {
+            // Who sees themselves only knows no more of an address than the mailbox is theirs.
+            caller.rights.has(Right::ReadUsers) || (caller.is(user.id) && user.email.same_mailbox(email))
+        }),
     };
-    found.ok_or(Error::UserNotFound)
+    found.ok_or_else(|| caller.not_seen())
+}
+
+/// A user that the caller may change, by whoever's leave [`roles::allow`] knows.
+///
+/// # Errors
+/// [`Error::UserNotFound`], [`Error::Stale`], and those of [`Caller::resolve`] and [`roles::allow`].
+pub fn to_change(tx: &Tx, caller: &Caller, target: Target, right: Right, if_match: &IfMatch) -> Result<User> {
+    let id = caller.resolve(target, right)?;
+    let user = store::by_id_to_change(tx, caller.scope, id)?.ok_or_else(|| caller.not_seen())?;
+    roles::allow(tx, caller, &user)?;
+    if_match.allow(&user)?;
+    Ok(user)
 }
 
 /// Changes the user with that e-mail address, if the caller can see it. `change.email` is only the key.
@@ -256,7 +339,7 @@ pub fn change_by_email(
     let user = store::by_email_to_change(tx, caller.scope, email)?.ok_or(Error::UserNotFound)?;
     if_match.allow(&user)?;
     let change = decide(&user)?;
-    apply(tx, caller, user, change, action)
+    apply(tx, caller, user, change.into(), action)
 }
 
 /// Everything about the user with that e-mail address, health data included.
@@ -275,23 +358,22 @@ pub fn retrieve(tx: &Tx, caller: &Caller, email: &Email) -> Result<User> {
 /// not followed their link yet is sent one to the new mailbox: they have no other way in.
 ///
 /// # Errors
-/// [`Error::UserNotFound`], [`Error::Stale`], [`Error::EmailTaken`], [`Error::PhoneTaken`], and those of [`Caller::resolve`].
+/// Those of [`to_change`]; [`Error::EmailTaken`], [`Error::PhoneTaken`], [`Error::ExternalIdTaken`].
 pub fn update(
     tx: &Tx,
     caller: &Caller,
     target: Target,
-    change: Person,
+    change: Change,
     if_match: &IfMatch,
     links: &Links,
 ) -> Result<User> {
-    let id = caller.resolve(target)?;
-    let before = store::by_id_to_change(tx, caller.scope, id)?.ok_or(Error::UserNotFound)?;
-    if_match.allow(&before)?;
+    let before = to_change(tx, caller, target, Right::WriteUsers, if_match)?;
+    let id = before.id;
     let user = apply(tx, caller, before.clone(), change, Action::UserUpdated)?;
     if !user.email.same_mailbox(&before.email) {
         links::supersede(tx, id)?;
         signin::close(tx, &before)?;
-        if caller.actor != Actor::Person(id) {
+        if !caller.is(id) {
             sessions::end_all(tx, id)?;
         }
         if before.email_verified_at.is_none() && links::may_send(tx, id)? {
@@ -299,29 +381,6 @@ pub fn update(
         }
     }
     Ok(user)
-}
-
-/// Freezes, deletes or restores a user, for the operator. Their links and sessions end with anything but `Active`.
-///
-/// # Errors
-/// [`Error::UserNotFound`].
-pub fn set_status(tx: &Tx, id: UserId, status: Status) -> Result<()> {
-    let user = store::any_by_id(tx, id)?.ok_or(Error::UserNotFound)?;
-    if user.status() != status {
-        store::set_status(tx, id, status)?;
-        let action = match status {
-            Status::Active => Action::UserRestored,
-            Status::Frozen => Action::UserFrozen,
-            Status::Deleted => Action::UserDeleted,
-        };
-        audit::note(tx, Origin::of(Actor::Operator), action, &user, &user.person)?;
-    }
-    if status != Status::Active {
-        links::supersede(tx, id)?;
-        signin::close(tx, &user)?;
-        sessions::end_all(tx, id)?;
-    }
-    Ok(())
 }
 
 /// Notes that the person has proven that the mailbox is theirs. The first time, whatever led in before ends: whoever made
@@ -351,25 +410,34 @@ pub fn look_up(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Option
     }
 }
 
-fn apply(tx: &Tx, caller: &Caller, before: User, change: Person, action: Action) -> Result<User> {
+fn apply(tx: &Tx, caller: &Caller, before: User, change: Change, action: Action) -> Result<User> {
     let mut user = before.clone();
-    user.person.merge(change);
+    change.apply(&mut user.person)?;
     if user.person == before.person {
         return Ok(user);
     }
     if let Some(email) = user.person.email.clone() {
         user.email = email;
     }
-    if user.person.phone != before.person.phone || user.person.email != before.person.email {
+    let unique = |person: &Person| (person.email.clone(), person.phone.clone(), person.external_id.clone());
+    if unique(&user.person) != unique(&before.person) {
         refuse_taken(tx, &user)?;
     }
     if !user.email.same_mailbox(&before.email) {
         user.email_verified_at = None;
     }
+    save(tx, user, |tx, user| audit::note(tx, caller.origin(), action, user, &before.person))
+}
+
+/// Stores a user that was just read and changed, and notes what was done.
+///
+/// # Errors
+/// The database refuses, or another operation changed the user meanwhile.
+pub(crate) fn save(tx: &Tx, mut user: User, note: impl FnOnce(&Tx, &User) -> Result<()>) -> Result<User> {
     user.updated_at = tx.now();
     user.version += 1;
     store::update(tx, &user)?;
-    audit::note(tx, caller.origin(), action, &user, &before.person)?;
+    note(tx, &user)?;
     Ok(user)
 }
 
@@ -379,6 +447,9 @@ fn refuse_taken(tx: &Tx, user: &User) -> Result<()> {
     }
     if store::phone_is_taken(tx, user)? {
         return Err(Error::PhoneTaken);
+    }
+    if store::external_id_is_taken(tx, user)? {
+        return Err(Error::ExternalIdTaken);
     }
     Ok(())
 }

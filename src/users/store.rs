@@ -1,15 +1,18 @@
 //! The SQL of users. Health never leaves this file unsealed but inside a [`User`].
 
-use super::{Email, Person, Phone, Status, User, UserId};
+use std::fmt::Write as _;
+
+use super::{Email, List, Person, Phone, Sort, Status, User, UserId};
 use crate::apps::EnvironmentId;
 use crate::caller::Scope;
 use crate::clock::Timestamp;
-use crate::db::{Row, Tx, params};
+use crate::db::{Row, Tx, Value, params};
 use crate::error::{Error, Result};
-use crate::field::restore;
+use crate::field::{Line, restore};
+use crate::place::Place;
 
 const USER: &str = "SELECT u.id, u.environment_id, u.tenant_id, u.email, u.email_key, u.phone, u.phone_key, u.profile, u.health, \
-     u.email_verified_at, u.created_at, u.updated_at, u.frozen_at, u.deleted_at, u.version \
+     u.email_verified_at, u.created_at, u.updated_at, u.frozen_at, u.deleted_at, u.version, u.external_id, u.role_id \
      FROM users u";
 
 /// `false` when the address or the number is taken.
@@ -17,7 +20,7 @@ pub(super) fn insert(tx: &Tx, user: &User) -> Result<bool> {
     let Sealed { profile, health } = seal(tx, user)?;
     let phone = user.person.phone.as_ref();
     tx.insert(
-        "users (id, environment_id, tenant_id, email, email_key, phone, phone_key, profile, health, created_at, updated_at)",
+        "users (id, environment_id, tenant_id, email, email_key, phone, phone_key, external_id, profile, health, created_at, updated_at)",
         params![
             user.id,
             user.environment,
@@ -26,6 +29,7 @@ pub(super) fn insert(tx: &Tx, user: &User) -> Result<bool> {
             user.email.key(),
             phone.map(Phone::number),
             phone.map(Phone::key),
+            external_id(user),
             profile,
             health,
             user.created_at,
@@ -37,20 +41,25 @@ pub(super) fn insert(tx: &Tx, user: &User) -> Result<bool> {
 pub(super) fn update(tx: &Tx, user: &User) -> Result<()> {
     let Sealed { profile, health } = seal(tx, user)?;
     let phone = user.person.phone.as_ref();
-    // Somebody else may have changed the record since it was read here, or taken the address or the number.
+    // Somebody else may have changed the record since it was read here, or taken what must be unique.
     tx.change_one(
-        "UPDATE users SET email = $1, email_key = $2, phone = $3, phone_key = $4, profile = $5, health = $6, \
-         email_verified_at = $7, updated_at = $8, version = $9 WHERE id = $10 AND version = $11",
+        "UPDATE users SET email = $1, email_key = $2, phone = $3, phone_key = $4, external_id = $5, profile = $6, health = $7, \
+         email_verified_at = $8, updated_at = $9, version = $10, role_id = $11, frozen_at = $12, deleted_at = $13 \
+         WHERE id = $14 AND version = $15",
         params![
             user.email.address(),
             user.email.key(),
             phone.map(Phone::number),
             phone.map(Phone::key),
+            external_id(user),
             profile,
             health,
             user.email_verified_at,
             user.updated_at,
             user.version,
+            user.role,
+            user.frozen_at,
+            user.deleted_at,
             user.id,
             user.version - 1,
         ],
@@ -72,6 +81,12 @@ pub(super) fn by_email(tx: &Tx, scope: Scope, email: &Email) -> Result<Option<Us
 pub(super) fn by_id_to_change(tx: &Tx, scope: Scope, id: UserId) -> Result<Option<User>> {
     let user = one(tx, &format!("{USER} WHERE u.id = $1{}", tx.for_update()), params![id])?;
     Ok(user.filter(|user| visible(user, scope)))
+}
+
+/// A user of the scope to be changed, deleted or not.
+pub(super) fn deleted_to_change(tx: &Tx, scope: Scope, id: UserId) -> Result<Option<User>> {
+    let user = one(tx, &format!("{USER} WHERE u.id = $1{}", tx.for_update()), params![id])?;
+    Ok(user.filter(|user| within(user, scope)))
 }
 
 /// A user that the scope can see, unless deleted, to be changed.
@@ -113,21 +128,6 @@ pub(super) fn mark_email_verified(tx: &Tx, id: UserId) -> Result<()> {
     )
 }
 
-pub(super) fn set_status(tx: &Tx, id: UserId, status: Status) -> Result<()> {
-    let sql = match status {
-        Status::Active => {
-            "UPDATE users SET frozen_at = NULL, deleted_at = NULL, updated_at = $1, version = version + 1 WHERE id = $2"
-        }
-        Status::Frozen => {
-            "UPDATE users SET frozen_at = COALESCE(frozen_at, $1), updated_at = $1, version = version + 1 WHERE id = $2"
-        }
-        Status::Deleted => {
-            "UPDATE users SET deleted_at = COALESCE(deleted_at, $1), updated_at = $1, version = version + 1 WHERE id = $2"
-        }
-    };
-    tx.run(sql, params![tx.now(), id])
-}
-
 pub(super) fn email_is_taken(tx: &Tx, user: &User) -> Result<bool> {
     let sql = "SELECT 1 FROM users WHERE environment_id = $1 AND email_key = $2 AND id <> $3";
     Ok(tx.query_opt(sql, params![user.environment, user.email.key(), user.id])?.is_some())
@@ -139,10 +139,97 @@ pub(super) fn phone_is_taken(tx: &Tx, user: &User) -> Result<bool> {
     Ok(tx.query_opt(sql, params![user.environment, phone.key(), user.id])?.is_some())
 }
 
+pub(super) fn external_id_is_taken(tx: &Tx, user: &User) -> Result<bool> {
+    let Some(external_id) = external_id(user) else { return Ok(false) };
+    let sql = "SELECT 1 FROM users WHERE environment_id = $1 AND external_id = $2 AND id <> $3";
+    Ok(tx.query_opt(sql, params![user.environment, external_id, user.id])?.is_some())
+}
+
+/// The users of `scope` that a list wants, in its order, from after `place` on.
+pub(super) fn page(tx: &Tx, scope: Scope, list: &List, place: Option<Place>, limit: i64) -> Result<Vec<User>> {
+    let mut sql = USER.to_owned();
+    let mut values: Vec<Value> = Vec::new();
+    let mut and = |condition: &str, of: Vec<Value<'static>>| {
+        sql.push_str(if values.is_empty() { " WHERE " } else { " AND " });
+        let mut parts = condition.split('?');
+        sql.push_str(parts.next().unwrap_or_default());
+        for (part, value) in parts.zip(of) {
+            values.push(value);
+            let _ = write!(sql, "${}{part}", values.len());
+        }
+    };
+    let exact = [
+        ("u.email_key", list.email.as_ref().map(|email| email.key().to_owned())),
+        ("u.phone_key", list.phone.as_ref().map(|phone| phone.key().to_owned())),
+        ("u.external_id", list.external_id.clone()),
+    ];
+    // One scope and no more, unless something exact is looked for: the index to take is plain then, also to a planner
+    // without statistics. A tenant belongs to one environment, and its caller has seen to that it is theirs.
+    let by_index = exact.iter().any(|(_, value)| value.is_some());
+    if by_index || scope.tenant.is_none() {
+        and("u.environment_id = ?", vec![scope.environment.into()]);
+    }
+    if let Some(tenant) = scope.tenant {
+        and("u.tenant_id = ?", vec![tenant.into()]);
+    }
+    for (column, value) in exact {
+        if let Some(value) = value {
+            and(&format!("{column} = ?"), vec![value.into()]);
+        }
+    }
+    for (column, range) in [("u.created_at", list.created), ("u.updated_at", list.updated)] {
+        if let Some(from) = range.from {
+            and(&format!("{column} >= ?"), vec![from.into()]);
+        }
+        if let Some(to) = range.to {
+            and(&format!("{column} < ?"), vec![to.into()]);
+        }
+    }
+    and(
+        match list.status {
+            None => "u.deleted_at IS NULL",
+            Some(Status::Active) => "u.deleted_at IS NULL AND u.frozen_at IS NULL",
+            Some(Status::Frozen) => "u.deleted_at IS NULL AND u.frozen_at IS NOT NULL",
+            Some(Status::Deleted) => "u.deleted_at IS NOT NULL",
+        },
+        Vec::new(),
+    );
+    let (column, further, order) = match list.sort {
+        Sort::Newest => ("u.created_at", "<", "DESC"),
+        Sort::Oldest => ("u.created_at", ">", "ASC"),
+        Sort::LastChanged => ("u.updated_at", "<", "DESC"),
+        Sort::FirstChanged => ("u.updated_at", ">", "ASC"),
+    };
+    if let Some(place) = place {
+        and(&format!("({column}, u.id) {further} (?, ?)"), vec![place.at.into(), place.id.into()]);
+    }
+    values.push(limit.into());
+    let sql = format!("{sql} ORDER BY {column} {order}, u.id {order} LIMIT ${}", values.len());
+    let users: Vec<User> = tx.query(&sql, &values)?.iter().map(|row| read(tx, row)).collect::<Result<_>>()?;
+    Ok(users.into_iter().filter(|user| within(user, scope)).collect())
+}
+
+/// Who has been deleted for so long.
+pub(crate) fn deleted_before(tx: &Tx, before: Timestamp, limit: i64) -> Result<Vec<UserId>> {
+    let sql = "SELECT id FROM users WHERE deleted_at <= $1 ORDER BY deleted_at LIMIT $2";
+    tx.query(sql, params![before, limit])?.iter().map(|row| row.get(0)).collect()
+}
+
+/// Removes the row of a user that this transaction has read.
+pub(crate) fn delete_row(tx: &Tx, user: &User) -> Result<()> {
+    tx.change_one("DELETE FROM users WHERE id = $1 AND version = $2", params![user.id, user.version])
+}
+
+fn external_id(user: &User) -> Option<&str> {
+    user.person.external_id.as_ref().map(|id| id.0.as_str())
+}
+
 fn visible(user: &User, scope: Scope) -> bool {
-    user.environment == scope.environment
-        && user.deleted_at.is_none()
-        && scope.tenant.is_none_or(|tenant| user.tenant == Some(tenant))
+    user.deleted_at.is_none() && within(user, scope)
+}
+
+fn within(user: &User, scope: Scope) -> bool {
+    user.environment == scope.environment && scope.tenant.is_none_or(|tenant| user.tenant == Some(tenant))
 }
 
 /// Two writers on one engine cannot get here, the check before is in the same transaction; on several, an index decides.
@@ -150,6 +237,7 @@ fn taken(error: Error) -> Error {
     match error {
         Error::Unique(what) if what.contains("email_key") => Error::EmailTaken,
         Error::Unique(what) if what.contains("phone_key") => Error::PhoneTaken,
+        Error::Unique(what) if what.contains("external_id") => Error::ExternalIdTaken,
         other => other,
     }
 }
@@ -165,7 +253,7 @@ fn seal(tx: &Tx, user: &User) -> Result<Sealed> {
     Ok(Sealed { profile, health: tx.vault().seal(user.id.0.as_bytes(), &health) })
 }
 
-fn one(tx: &Tx, sql: &str, params: &[crate::db::Value]) -> Result<Option<User>> {
+fn one(tx: &Tx, sql: &str, params: &[Value]) -> Result<Option<User>> {
     tx.query_opt(sql, params)?.map(|row| read(tx, &row)).transpose()
 }
 
@@ -184,6 +272,7 @@ fn read(tx: &Tx, row: &Row) -> Result<User> {
         person: Person {
             email: Some(email.clone()),
             phone,
+            external_id: row.get::<Option<String>>(15)?.map(Line),
             profile: restore(row.get::<String>(7)?.as_bytes())?,
             health: restore(&health)?,
         },
@@ -194,5 +283,6 @@ fn read(tx: &Tx, row: &Row) -> Result<User> {
         frozen_at: row.get(12)?,
         deleted_at: row.get(13)?,
         version: row.get(14)?,
+        role: row.get(16)?,
     })
 }

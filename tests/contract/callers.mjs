@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import axios from "axios";
-import { clientId, enrol, jane, key, newKey, server, triple, usher } from "./usher.mjs";
+import { clientId, enrol, jane, key, newApp, newKey, server, triple, usher } from "./usher.mjs";
 
 const app = { clientId, key };
 const id = await enrol(app);
@@ -134,5 +134,82 @@ test("axios sees an object for a wrong key, a wrong version, a wrong method, a w
     const response = await refusal(call());
     assert.equal(response.status, status, JSON.stringify(response.data));
     assert.equal(typeof response.data.message, "string");
+  }
+});
+
+/** What the official JavaScript client sends, in its order, with `test=true` and no other query (contract D). */
+const sdk = (method, path, headers, body) =>
+  fetch(`${server}/v1/${path}`, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+
+/** How it judges an answer: a JSON object without `errors`, and a 2xx. */
+async function judged(answer) {
+  const text = await answer.text();
+  const body = JSON.parse(text);
+  assert.equal(typeof body, "object", text);
+  assert.ok(body !== null && !("errors" in body), text);
+  return { ok: answer.ok, status: answer.status, body };
+}
+
+test("every call of the official JavaScript client that is in scope is answered as it judges answers", async () => {
+  const one = newApp();
+  const user = await enrol(one);
+  const headers = triple(one);
+  const reader = triple({ clientId: one.clientId, key: newKey(one.clientId, { access: "read" }) }, "read");
+  const { appId } = (await judged(await sdk("GET", `users/${user}?test=true`, headers))).body.data;
+  assert.equal(appId, one.clientId);
+  const bearer = { Authentication: `Bearer ${usher("token", "create", "--user", user).accessToken}` };
+  const done = [
+    [() => sdk("GET", "analytics/sign-ins?test=true", reader), "analyticsSignIn"],
+    [() => sdk("GET", "analytics/tenants?test=true", reader), "analyticsTenant"],
+    [() => sdk("GET", `apps/${appId}/public-keys?test=true`, reader), "publicKey"],
+    [() => sdk("GET", `apps/${appId}/user-roles?test=true`, reader), "userRole"],
+    [() => sdk("GET", `users/${user}?test=true`, headers), "user"],
+    [() => sdk("GET", "users/jane@doe.com?test=true", headers), "user"],
+    [() => sdk("GET", "users/me?test=true", bearer), "user"],
+    [() => sdk("PUT", `users/${user}`, headers, { user: { nickname: "sdk", birthdate: "1990-12-23T00:00:00.000Z" } }), null],
+    [() => sdk("PUT", "users/me", bearer, { user: { nickname: "me" } }), null],
+    [() => sdk("PUT", `apps/${appId}/users/${user}/access-status/0?test=true`, headers), null],
+    [() => sdk("PUT", `apps/${appId}/users/${user}/access-status/1?test=true`, headers), null],
+  ];
+  for (const [call, kind] of done) {
+    const { ok, body } = await judged(await call());
+    assert.ok(ok && body.success === true, JSON.stringify(body));
+    assert.equal(body.data?.kind ?? null, kind);
+  }
+  const acme = newKey(one.clientId, { tenant: "acme" });
+  const member = await enrol({ clientId: one.clientId, key: acme }, { email: "m@doe.com", phonenumber: "2025550188" });
+  const { tenantId } = (await judged(await sdk("GET", `users/${member}?test=true`, headers))).body.data;
+  usher("user", "role", member, "administrator");
+  const admin = { Authentication: `Bearer ${usher("token", "create", "--user", member).accessToken}` };
+  const tenant = { name: "Acme", companyTaxExempt: "none", billingAddress: { city: "Bonn", country: "DE" } };
+  for (const [id, who] of [
+    [tenantId, headers],
+    ["me", admin],
+  ]) {
+    assert.ok((await judged(await sdk("PUT", `tenants/${id}`, who, { tenant }))).ok, id);
+    const { body } = await judged(await sdk("GET", `tenants/${id}?test=true`, who));
+    assert.deepEqual([body.data.kind, body.data.name, body.data.users.length], ["tenant", "Acme", 1]);
+  }
+  assert.ok((await judged(await sdk("DELETE", `users/${user}?test=true`, headers))).ok);
+  assert.equal((await judged(await sdk("GET", "users/me?test=true", bearer))).status, 401);
+});
+
+test("every call of the official JavaScript client that is out of scope is 404 with the reason", async () => {
+  for (const [method, path, body] of [
+    ["GET", "analytics/one-time-payments?test=true&from=2023-01-01&to=2023-02-01"],
+    ["GET", "analytics/subscriptions?test=true"],
+    ["GET", `apps/${clientId}/promotions?test=true`],
+    ["POST", `tenants/${id}/checkout-sessions`, { price: "price_1" }],
+    ["GET", `tenants/${id}/stripe-invoices?test=true`],
+    ["POST", `tenants/${id}/stripe-invoices`, { price: "price_1" }],
+    ["DELETE", `tenants/${id}/stripe-payment-methods?test=true`],
+    ["DELETE", `tenants/${id}/stripe-subscriptions?test=true`],
+    ["PUT", "tenants/me/stripe-subscriptions", { quantity: 1 }],
+    ["PUT", `users/${id}/promotion-codes/A%20B/c?d`],
+    ["POST", `users/${id}/referral-invites`, { email: "x@doe.com", language: "DE" }],
+  ]) {
+    const { status, body: answer } = await judged(await sdk(method, path, triple(app), body));
+    assert.equal(status, 404, path);
+    assert.match(answer.error, /out of its scope/);
   }
 });

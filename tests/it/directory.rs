@@ -243,7 +243,7 @@ async fn paths_and_users_that_do_not_exist_are_400_for_a_key() {
             "The user id in the path must be a UUID, or `me` with an access token",
         ),
         ("11111111-1111-4111-8111-111111111111", "User not found"),
-        ("me", "`me` needs an access token; with an API key send the user's UUID"),
+        ("me", "`me` needs an access token; with an API key send the UUID"),
     ] {
         let answer = server.put(&format!("/v1/users/{path}"), json!({"user": {}})).await;
         assert_eq!((answer.status, answer.error()), (400, error), "{path}");

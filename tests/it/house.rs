@@ -66,6 +66,9 @@ const CONCEPTS: &[&str] = &[
     "webhooks/endpoint.rs",
     "webhooks/sign.rs",
     "webhooks/store.rs",
+    "roles",
+    "erasure",
+    "place.rs",
 ];
 
 fn is_concept(name: &str) -> bool {
@@ -119,6 +122,8 @@ async fn the_public_routes_are_these_and_no_others() {
             .replace("{userId}", "me")
             .replace("{sessionId}", "x")
             .replace("{appId}", "x")
+            .replace("{tenantId}", "me")
+            .replace("{accessStatus}", "0")
             .replace("{link}", "x")
             .replace("{file}", "usher.css")
             .replace("{date}", "2023-10-04.json");

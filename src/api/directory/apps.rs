@@ -1,22 +1,27 @@
 //! `/v1/apps/*` of the directory API, and the keys by which anyone can verify a token.
 
+use std::str::FromStr;
+
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::done;
-use crate::api::auth::{AppKey, Read};
+use super::{done, items};
+use crate::api::auth::{AppKey, Read, Write};
+use crate::api::write::Guard;
 use crate::api::{Api, reply};
 use crate::apps::{AppId, Kind};
+use crate::caller::{Caller, Target};
+use crate::db::Tx;
 use crate::error::{Error, Result};
+use crate::roles::{self, Role};
 use crate::tokens;
+use crate::users::{self, IfMatch};
 
 /// The public key of the caller's environment, PEM (contract A9).
 pub async fn public_key(State(api): State<Api>, key: AppKey<Read>, Path(app): Path<String>) -> Result<Response> {
-    if app.parse() != Ok(key.caller.app) {
-        return Err(Error::Forbidden { code: "not_your_app", message: "This API key belongs to another app" });
-    }
+    of_this_app(key.caller, &app)?;
     own_public_key(State(api), key).await
 }
 
@@ -25,6 +30,40 @@ pub async fn own_public_key(State(api): State<Api>, app: AppKey<Read>) -> Result
     let caller = app.caller;
     let key = api.store.read(move |tx| tokens::current_public_key(tx, caller.scope.environment)).await?;
     Ok(reply(&done("Public key", &json!({"kind": "publicKey", "publicKey": key.pem()}))))
+}
+
+/// The roles that a user can have.
+pub async fn user_roles(State(api): State<Api>, key: AppKey<Read>, Path(app): Path<String>) -> Result<Response> {
+    let caller = of_this_app(key.caller, &app)?;
+    let roles = api.store.read(move |tx| roles::list(tx, caller.scope.environment)).await?;
+    let show = |role: &Role| json!({"id": role.id, "name": role.name, "rights": role.rights.words()});
+    Ok(reply(&done("Roles", &items("userRole", roles.iter().map(show).collect(), None))))
+}
+
+/// Freezes (`0`) or unfreezes (`1`) a user.
+pub async fn access_status(
+    State(api): State<Api>,
+    key: AppKey<Write>,
+    Path((app, user, status)): Path<(String, String, String)>,
+    guard: Guard,
+) -> Result<Response> {
+    let caller = of_this_app(key.caller, &app)?;
+    let target = Target::from_str(&user)?;
+    let (change, message): (fn(&Tx, &Caller, Target, &IfMatch) -> _, _) = match status.as_str() {
+        "0" => (users::freeze, "User freezed"),
+        "1" => (users::unfreeze, "User unfreezed"),
+        _ => return Err(Error::bad_request("access_status", "The access status must be 0 or 1")),
+    };
+    let if_match = guard.if_match.clone();
+    let operation = move |tx: &Tx| Ok((done(message, &Value::Null), change(tx, &caller, target, &if_match)?));
+    guard.run(&api, caller, "", Map::new(), operation).await
+}
+
+fn of_this_app(caller: Caller, app: &str) -> Result<Caller> {
+    if app.parse() != Ok(caller.app) {
+        return Err(Error::Forbidden { code: "not_your_app", message: "This API key belongs to another app" });
+    }
+    Ok(caller)
 }
 
 /// Which keys to show.

@@ -8,16 +8,19 @@ use super::done;
 use crate::api::auth::{AppCaller, Read, Write};
 use crate::api::write::Guard;
 use crate::api::{Api, reply};
+use crate::audit::{Action, Changes};
 use crate::caller::{Caller, Name, Target};
 use crate::db::Tx;
 use crate::error::{Error, Result};
+use crate::roles::Right;
 use crate::sessions::{self, Session};
-use crate::users;
+use crate::users::{self, IfMatch};
 
 /// The sessions that work, newest first.
 pub async fn list(State(api): State<Api>, app: AppCaller<Read>, Path(target): Path<String>) -> Result<Response> {
-    let (target, caller) = named(&target, app.caller)?;
-    let found = api.store.read(move |tx| sessions::of_user(tx, users::get(tx, &caller, &target)?.id)).await?;
+    let (target, caller): (Target, Caller) = (target.parse()?, app.caller);
+    let found = move |tx: &Tx| sessions::of_user(tx, users::get(tx, &caller, &Name::Target(target))?.id);
+    let found = api.store.read(found).await?;
     let items: Vec<Value> = found.iter().map(show).collect();
     Ok(reply(&done("Sessions", &json!({"kind": "session", "itemsLength": items.len(), "items": items}))))
 }
@@ -29,11 +32,11 @@ pub async fn revoke_all(
     Path(target): Path<String>,
     guard: Guard,
 ) -> Result<Response> {
-    let (target, caller) = named(&target, app.caller)?;
+    let (target, caller): (Target, Caller) = (target.parse()?, app.caller);
     let revoke = move |tx: &Tx| {
-        let user = users::get(tx, &caller, &target)?;
+        let user = users::to_change(tx, &caller, target, Right::DeleteUsers, &IfMatch::Anything)?;
         sessions::revoke_all(tx, &user, caller.origin())?;
-        Ok(done("Sessions ended", &Value::Null))
+        Ok((done("Sessions ended", &Value::Null), ended(Action::SessionsEnded)))
     };
     guard.run(&api, caller, "", Map::new(), revoke).await
 }
@@ -45,18 +48,19 @@ pub async fn revoke(
     Path((target, session)): Path<(String, String)>,
     guard: Guard,
 ) -> Result<Response> {
-    let (target, caller) = named(&target, app.caller)?;
+    let (target, caller): (Target, Caller) = (target.parse()?, app.caller);
     let id = session.parse().map_err(|_| Error::bad_request("malformed_id", "The session's id must be a UUID"))?;
     let revoke = move |tx: &Tx| {
-        sessions::revoke(tx, users::get(tx, &caller, &target)?.id, id, caller.origin())?;
-        Ok(done("Session ended", &Value::Null))
+        let user = users::to_change(tx, &caller, target, Right::DeleteUsers, &IfMatch::Anything)?;
+        sessions::revoke(tx, user.id, id, caller.origin())?;
+        Ok((done("Session ended", &Value::Null), ended(Action::SessionEnded)))
     };
     guard.run(&api, caller, "", Map::new(), revoke).await
 }
 
-/// A user by id, or the person who asks by `me`.
-fn named(target: &str, caller: Caller) -> Result<(Name, Caller)> {
-    Ok((Name::Target(target.parse::<Target>()?), caller))
+/// What a rehearsal tells.
+fn ended(action: Action) -> Changes {
+    Changes(json!({"action": action, "fields": {}, "health": []}))
 }
 
 fn show(session: &Session) -> Value {

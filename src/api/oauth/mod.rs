@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 
 use super::auth::Person;
 use super::{Api, reply};
+use crate::caller::Target;
 use crate::codes::SCOPES;
 use crate::error::{Error, Result};
+use crate::roles::Right;
 use crate::{tokens as jwt, users};
 
 /// What is asked of whoever sends no working token (RFC 6750 3).
@@ -39,7 +41,7 @@ pub fn render(error: &Error) -> Value {
 
 /// `GET` and `POST /userinfo`: what the token's scopes open (OpenID Connect Core 5.3).
 pub async fn userinfo(State(api): State<Api>, Person(bearer): Person) -> Result<Response> {
-    let id = bearer.caller.resolve(crate::caller::Target::Me)?;
+    let id = bearer.caller.resolve(Target::Me, Right::ReadUsers)?;
     let user = api.store.read(move |tx| users::any_by_id(tx, id)).await?.ok_or(Error::UserNotFound)?;
     let mut claims = json!({ "sub": user.id });
     if let Some(claims) = claims.as_object_mut() {

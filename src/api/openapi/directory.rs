@@ -10,6 +10,10 @@ use super::{
 use crate::api::Surface;
 use crate::api::directory::users::{UNKNOWN, fields};
 use crate::api::routes::Route;
+use crate::field::Wire;
+use crate::place::MOST;
+use crate::tenants::Facts;
+use crate::users::{METADATA, Sort, Status};
 
 /// Who may call an operation.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,9 +42,10 @@ fn operations() -> Vec<Operation> {
     use Who::{Key, KeyOrToken};
     let operation = |name, who, takes, body, answer| Operation { name, who, takes, body, answer };
     vec![
-        operation("getUser",          KeyOrToken, &[],                     "",           "User"),
+        operation("getUser",          KeyOrToken, &["metadata"],           "",           "User"),
         operation("updateUser",       KeyOrToken, &["test", "If-Match"],   "ChangeUser", "Done"),
-        operation("updateUserByPost", KeyOrToken, &["test", "If-Match"],   "ChangeUser", "Done"),
+        operation("updateUserByPost", KeyOrToken, &["test", "If-Match"],   "ChangeOrInvite", "Done"),
+        operation("deleteUser",       KeyOrToken, &["test", "If-Match"],   "",           "Done"),
         operation("getPublicKey",     Key,        &[],                     "",           "PublicKey"),
         operation("listWebhooks",     Key,        &[],                     "",               "Webhooks"),
         operation("createWebhook",    Key,        &[],                     "NewWebhook",     "CreatedWebhook"),
@@ -56,28 +61,140 @@ fn operations() -> Vec<Operation> {
         operation("listSessions",     KeyOrToken, &[],                     "",               "Sessions"),
         operation("endSessions",      KeyOrToken, &[],                     "",               "Done"),
         operation("endSession",       KeyOrToken, &[],                     "",               "Done"),
+        operation("listRoles",        Key,        &[],                     "",           "Roles"),
+        operation("setAccessStatus",  Key,        &["If-Match"],           "",           "Done"),
+        operation("getTenant",        KeyOrToken, &[],                     "",           "Tenant"),
+        operation("updateTenant",     KeyOrToken, &[],                     "ChangeTenant", "Done"),
+        operation("listSignIns",      Key,        &["from", "to"],         "",           "SignIns"),
+        operation("listTenants",      Key,        &["from", "to"],         "",           "Tenants"),
+        operation("listUsers",        KeyOrToken, LIST,                    "",           "Users"),
+        operation("createUser",       KeyOrToken, &["tenant"],             "CreateUser", "User"),
+        operation("patchUser",        KeyOrToken, &["If-Match"],           "PatchUser",  "User"),
+        operation("listEvents",       KeyOrToken, &["limit", "cursor"],    "",           "Events"),
+        operation("restoreUser",      KeyOrToken, &["If-Match"],           "",           "User"),
+        operation("eraseUser",        Key,        &[],                     "",           "Erasure"),
+        operation("giveRole",         KeyOrToken, &["If-Match"],           "GiveRole",   "Done"),
+        operation("takeRole",         KeyOrToken, &["If-Match"],           "",           "Done"),
     ]
 }
 
+/// What a list of users takes.
+const LIST: &[&str] = &[
+    "tenant",
+    "status",
+    "created_from",
+    "created_to",
+    "updated_from",
+    "updated_to",
+    "email",
+    "phone",
+    "external_id",
+    "sort",
+    "limit",
+    "cursor",
+];
+
 /// The bodies that operations take.
 fn bodies() -> Map<String, Value> {
-    let fields: Map<String, Value> = writable();
+    let of_a_user =
+        |fields: Map<String, Value>, text: &str| json!({"type": "object", "properties": fields, "description": text});
+    let test = json!({"type": "boolean", "description": "Whether the billing sync uses the provider's test mode."});
     let change = json!({
         "type": "object", "required": ["user"],
-        "properties": {
-            "user": {"type": "object", "properties": fields, "description": "The fields to change. Others are ignored."},
-            "test": {"type": "boolean", "description": "Whether the billing sync uses the provider's test mode."}
-        }
+        "properties": {"user": of_a_user(writable(), "The fields to change. Others are ignored."), "test": test}
     });
-    object([("ChangeUser", change)])
+    let invite = json!({
+        "type": "object", "required": ["email", "language"],
+        "properties": {"email": writable()["email"], "language": writable()["language"]}
+    });
+    let mut new = of_a_user(with_metadata(), "The facts about the user. Unknown fields are ignored.");
+    new["required"] = json!(["email"]);
+    let mut patched = with_metadata();
+    for (_, schema) in patched.iter_mut().filter(|(name, _)| *name != "email") {
+        *schema = or_null(schema.take());
+    }
+    let mut tenant = described(Facts::fields());
+    let inner =
+        json!({"type": "object", "properties": tenant, "description": "The same fields; if it is there, it counts."});
+    tenant.insert("tenant".into(), inner);
+    object([
+        ("ChangeUser", change.clone()),
+        ("ChangeOrInvite", json!({"anyOf": [change, invite]})),
+        ("CreateUser", json!({"type": "object", "required": ["user"], "properties": {"user": new}})),
+        (
+            "PatchUser",
+            json!({
+                "type": "object", "required": ["user"],
+                "properties": {"user": of_a_user(patched, "A JSON Merge Patch: null takes a value away.")}
+            }),
+        ),
+        ("ChangeTenant", json!({"type": "object", "properties": tenant})),
+        ("GiveRole", json!({"type": "object", "required": ["userRoleId"], "properties": {"userRoleId": uuid()}})),
+    ])
 }
 
 /// What operations answer in `data`.
 fn answers() -> Map<String, Value> {
     object([
         ("Done", json!({"type": "null"})),
-        ("User", user()),
+        ("User", reference("UserObject")),
         ("Sessions", sessions()),
+        ("Users", list("user", reference("UserObject"))),
+        ("Tenant", tenant(true)),
+        ("Tenants", list("analyticsTenant", tenant(false))),
+        (
+            "SignIns",
+            list(
+                "analyticsSignIn",
+                json!({
+                    "type": "object", "required": ["id", "lastSignInAt", "daysSinceLastSignIn", "user"],
+                    "properties": {"id": uuid(), "lastSignInAt": time(), "daysSinceLastSignIn": {"type": "integer"}, "user": reference("UserObject")}
+                }),
+            ),
+        ),
+        (
+            "Roles",
+            list(
+                "userRole",
+                json!({
+                    "type": "object", "required": ["id", "name", "rights"],
+                    "properties": {
+                        "id": uuid(), "name": {"type": "string"},
+                        "rights": {"type": "string", "description": "What the role lets do to others of the tenant: words with spaces between."}
+                    }
+                }),
+            ),
+        ),
+        (
+            "Events",
+            list(
+                "event",
+                json!({
+                    "type": "object", "required": ["id", "action", "actor", "createdAt", "requestId", "changes"],
+                    "properties": {
+                        "id": uuid(), "action": {"type": "string"}, "createdAt": time(), "requestId": or_null(uuid()),
+                        "actor": {
+                            "type": "object", "required": ["type", "id"],
+                            "properties": {"type": {"enum": ["key", "person", "operator"]}, "id": or_null(uuid())}
+                        },
+                        "changes": {
+                            "type": ["object", "null"],
+                            "description": "`fields`: each that changed, before and after. `health`: which of the programme's facts changed."
+                        }
+                    }
+                }),
+            ),
+        ),
+        (
+            "Erasure",
+            json!({
+                "type": "object", "required": ["kind", "id", "userId", "createdAt", "counts"],
+                "properties": {
+                    "kind": {"const": "erasure"}, "id": uuid(), "userId": uuid(), "createdAt": time(),
+                    "counts": {"type": "object", "additionalProperties": {"type": "integer"}, "description": "How many rows of which table."}
+                }
+            }),
+        ),
         (
             "PublicKey",
             json!({
@@ -98,9 +215,42 @@ fn parameter(name: &str) -> Value {
         "If-Match" => if_match(),
         "webhookId" => path_parameter(name, "The id of the webhook."),
         "deliveryId" => path_parameter(name, "The id of the delivery."),
+        "accessStatus" => path_parameter(name, "0 freezes: the user cannot sign in. 1 unfreezes."),
         "appId" => path_parameter(name, "The UUID of the app."),
+        "created_from" | "updated_from" => query(when(), "From this day or time on."),
+        "created_to" | "updated_to" => query(when(), "Before this day or time."),
+        "cursor" => query(json!({"type": "string"}), "The `nextCursor` of the page before, with the same filters."),
+        "dry_run" => query(
+            json!({"type": "boolean"}),
+            "Change nothing, and answer in `data` what would have changed: `kind` is `dryRun`, `items` are the changes.",
+        ),
+        "email" => query(json!({"type": "string"}), "The user with this e-mail address, in any spelling."),
+        "external_id" => query(json!({"type": "string"}), "The user that the app calls so."),
+        "from" => {
+            query(json!({"type": "string", "format": "date"}), "The first day. Thirty days ago if it is not sent.")
+        }
+        "limit" => query(
+            json!({"type": "integer", "minimum": 1, "maximum": MOST, "default": 50}),
+            "How many entries at the most.",
+        ),
+        "metadata" => query(
+            json!({"type": "boolean"}),
+            "Whether to show the app's metadata too. That stands in the audit trail, and needs the right `users:metadata`.",
+        ),
+        "phone" => query(json!({"type": "string"}), "The user with this phone number, in any spelling."),
+        "sort" => query(
+            words(Sort::ALL.iter().map(|sort| sort.as_str())),
+            "The order; `-` is the newest first, which is usual.",
+        ),
+        "status" => query(
+            words(Status::ALL.iter().map(|status| status.as_str())),
+            "Users of this status. All but the deleted if it is not sent.",
+        ),
+        "tenant" => query(uuid(), "The UUID of a tenant."),
+        "tenantId" => path_parameter(name, "The tenant's UUID, or `me` with an access token."),
         "test" => query(json!({"type": "boolean"}), "Whether the billing sync uses the provider's test mode."),
         "sessionId" => path_parameter(name, "The UUID of the session."),
+        "to" => query(json!({"type": "string", "format": "date"}), "The last day. Today if it is not sent."),
         "userId" => {
             path_parameter(name, "The user's UUID, or `me` with an access token; to read, also the e-mail address.")
         }
@@ -115,6 +265,7 @@ pub(super) fn document() -> Value {
     let mut schemas = bodies();
     schemas.extend(webhooks::bodies());
     schemas.extend(answers().into_iter().chain(webhooks::answers()).map(|(name, data)| (name, envelope(data))));
+    schemas.insert("UserObject".into(), user());
     schemas.insert(
         "Failure".into(),
         json!({
@@ -178,7 +329,7 @@ fn describe(route: &Route, operations: &[Operation]) -> Value {
     let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let mut parameters: Vec<Value> = in_path.chain(operation.takes.iter().copied()).map(parameter).collect();
     if writes {
-        parameters.push(idempotency_key());
+        parameters.extend([parameter("dry_run"), idempotency_key()]);
     }
     let mut described = json!({"operationId": route.operation, "summary": route.summary});
     if operation.who == Who::Key {
@@ -227,14 +378,14 @@ fn envelope(data: Value) -> Value {
     })
 }
 
-/// The fields of a user that a request may set.
-fn writable() -> Map<String, Value> {
-    let described = |wire: &crate::field::Wire<_>| {
+/// Fields with their rules and meanings.
+fn described<T: 'static>(fields: impl Iterator<Item = &'static Wire<T>>) -> Map<String, Value> {
+    let described = |wire: &Wire<T>| {
         let mut schema = (wire.schema)();
         schema["description"] = wire.about.trim().into();
         (wire.name.to_owned(), schema)
     };
-    fields().map(described).collect()
+    fields.map(described).collect()
 }
 
 /// Where a user is signed in.
@@ -255,11 +406,51 @@ fn sessions() -> Value {
     })
 }
 
-/// The user object: every key is there, as null where nothing is known.
+/// The fields of a user that a request may set.
+fn writable() -> Map<String, Value> {
+    described(fields())
+}
+
+fn with_metadata() -> Map<String, Value> {
+    described(fields().chain(METADATA))
+}
+
+fn or_null(schema: Value) -> Value {
+    json!({"anyOf": [schema, {"type": "null"}]})
+}
+
+fn uuid() -> Value {
+    json!({"type": "string", "format": "uuid"})
+}
+
+fn time() -> Value {
+    json!({"type": "string", "format": "date-time"})
+}
+
+fn when() -> Value {
+    json!({"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}]})
+}
+
+fn words(words: impl Iterator<Item = &'static str>) -> Value {
+    json!({"type": "string", "enum": words.collect::<Vec<_>>()})
+}
+
+/// A page of a list.
+fn list(kind: &str, item: Value) -> Value {
+    json!({
+        "type": "object", "required": ["kind", "itemsLength", "items", "nextCursor"],
+        "properties": {
+            "kind": {"const": kind}, "itemsLength": {"type": "integer"}, "items": {"type": "array", "items": item},
+            "nextCursor": or_null(json!({"type": "string", "description": "Where the next page begins; null after the last one."}))
+        }
+    })
+}
+
+/// The user object: every key but `metadata` is there, as null where nothing is known.
 fn user() -> Value {
     let mut properties = writable();
     for schema in properties.values_mut() {
-        *schema = json!({"anyOf": [schema.take(), {"type": "null"}]});
+        *schema = or_null(schema.take());
     }
     for name in UNKNOWN {
         properties.insert(name.into(), json!({"type": "null", "description": "Always null: Usher does not know it."}));
@@ -267,11 +458,33 @@ fn user() -> Value {
     for name in ["email_verified", "phone_number_verified", "freezed", "deleted"] {
         properties.insert(name.into(), json!({"type": "boolean"}));
     }
-    let id = json!({"type": "string", "format": "uuid"});
+    for name in ["id", "appId", "userRoleId"] {
+        properties.insert(name.into(), uuid());
+    }
+    for name in ["createdAt", "updatedAt"] {
+        properties.insert(name.into(), time());
+    }
     properties.insert("kind".into(), json!({"const": "user"}));
-    properties.insert("id".into(), id.clone());
-    properties.insert("appId".into(), id.clone());
-    properties.insert("tenantId".into(), json!({"anyOf": [id, {"type": "null"}]}));
+    properties.insert("tenantId".into(), or_null(uuid()));
+    let required: Vec<String> = properties.keys().cloned().collect();
+    properties.extend(described(METADATA.iter()));
+    json!({"type": "object", "required": required, "properties": properties})
+}
+
+/// The tenant object: every key is there, as null where nothing is known.
+fn tenant(with_users: bool) -> Value {
+    let mut properties = described(Facts::fields());
+    for schema in properties.values_mut() {
+        *schema = or_null(schema.take());
+    }
+    properties.insert("kind".into(), json!({"const": "tenant"}));
+    properties.insert("id".into(), uuid());
+    properties.insert("createdAt".into(), time());
+    if with_users {
+        let text = "The newest users, 100 at the most; a person without the right to see others sees themselves.";
+        properties
+            .insert("users".into(), json!({"type": "array", "items": reference("UserObject"), "description": text}));
+    }
     let required: Vec<&String> = properties.keys().collect();
     json!({"type": "object", "required": required, "properties": properties})
 }

@@ -49,6 +49,7 @@ const GENDER: Wire<Person> = Wire {
         let sex = person.health.sex.as_ref().map(crate::field::show)?;
         (sex != "intersex").then_some(sex)
     },
+    clear: |person| person.health.sex = None,
 };
 
 const DEPRECATED: &[Wire<Person>] = &[GENDER];

@@ -1,0 +1,128 @@
+//! The end of a user: everything about the person goes from every table, and a receipt stays that names nobody but an id.
+//! And its opposite: everything that is held about a person, for them to have.
+
+mod store;
+
+pub use store::{KEPT, ROWS, receipts};
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::apps::{self, EnvironmentId};
+use crate::audit;
+use crate::caller::{Actor, Caller, Origin};
+use crate::clock::Timestamp;
+use crate::db::{Tx, id_type};
+use crate::error::{Error, Result};
+use crate::roles;
+use crate::signin;
+use crate::tenants;
+use crate::users::{self, RESTORABLE, User, UserId};
+
+id_type!(
+    /// A receipt of an erasure.
+    ErasureId
+);
+
+/// That a user was erased.
+#[derive(Clone, Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Receipt {
+    /// Its id.
+    pub id: ErasureId,
+    /// Where the user lived.
+    #[serde(skip)]
+    pub environment: EnvironmentId,
+    /// Whose id it was.
+    pub user_id: UserId,
+    /// When.
+    pub created_at: Timestamp,
+    /// How many rows of which table.
+    pub counts: BTreeMap<String, i64>,
+}
+
+/// How many users one run of the chore erases at the most, so that it holds nobody up.
+const AT_ONCE: i64 = 100;
+
+/// Erases a user for the app, whether deleted before or not.
+///
+/// # Errors
+/// No such user within the caller's reach.
+pub fn erase_for(tx: &Tx, caller: &Caller, id: UserId) -> Result<Receipt> {
+    let user = users::any_by_id(tx, id)?.filter(|user| {
+        user.environment == caller.scope.environment
+            && caller.scope.tenant.is_none_or(|tenant| user.tenant == Some(tenant))
+    });
+    erase(tx, caller.origin(), &user.ok_or(Error::UserNotFound)?)
+}
+
+/// Erases a user.
+///
+/// # Errors
+/// The database refuses, or another operation changed the user meanwhile.
+pub fn erase(tx: &Tx, origin: Origin, user: &User) -> Result<Receipt> {
+    let mut counts = store::remove_rows(tx, user.id)?;
+    signin::forget(tx, user)?;
+    users::delete_row(tx, user)?;
+    counts.insert("users".into(), 1);
+    counts.insert("audit".into(), i64::try_from(audit::erase(tx, origin, user)?).unwrap_or(i64::MAX));
+    let receipt = Receipt {
+        id: ErasureId::ordered(tx.now()),
+        environment: user.environment,
+        user_id: user.id,
+        created_at: tx.now(),
+        counts,
+    };
+    store::insert(tx, &receipt)?;
+    Ok(receipt)
+}
+
+/// Erases who has been deleted for longer than they could be restored, some at a time, and says how many.
+///
+/// # Errors
+/// The database refuses.
+pub fn erase_expired(tx: &Tx) -> Result<usize> {
+    let due = users::deleted_before(tx, tx.now() - RESTORABLE, AT_ONCE)?;
+    for id in &due {
+        let user = users::any_by_id(tx, *id)?.ok_or(Error::Conflict)?;
+        erase(tx, Origin::of(Actor::Operator), &user)?;
+    }
+    Ok(due.len())
+}
+
+/// Everything that is held about a person, as JSON.
+///
+/// # Errors
+/// The database does not answer, or something does not open.
+pub fn export(tx: &Tx, user: &User) -> Result<Value> {
+    let environment = apps::by_id(tx, user.environment)?;
+    let tenant = user.tenant.map(|id| tenants::by_id(tx, id)).transpose()?.flatten();
+    let role = roles::list(tx, user.environment)?.into_iter().find(|role| Some(role.id) == user.role);
+    let events: Vec<Value> = audit::of_user(tx, user.id)?.iter().map(audit::Entry::show).collect();
+    let mut held = json!({
+        "user": {
+            "id": user.id,
+            "app": environment.app_name,
+            "environment": environment.kind,
+            "tenant": tenant.and_then(|tenant| tenant.facts.name),
+            "role": role.map(|role| role.name),
+            "status": user.status(),
+            "email": user.email,
+            "emailVerifiedAt": user.email_verified_at,
+            "phone": user.person.phone,
+            "externalId": user.person.external_id,
+            "profile": user.person.profile,
+            "health": user.person.health,
+            "createdAt": user.created_at,
+            "updatedAt": user.updated_at,
+            "frozenAt": user.frozen_at,
+            "deletedAt": user.deleted_at,
+        },
+        "events": events,
+    });
+    for (table, rows) in store::shown_rows(tx, user.id)? {
+        held[table] = rows;
+    }
+    Ok(held)
+}

@@ -1,0 +1,106 @@
+//! Lists of users: filters, order, and pages that begin where the one before ended.
+
+use super::{Email, Phone, Status, User, store};
+use crate::caller::{Caller, Scope};
+use crate::clock::Timestamp;
+use crate::db::{Tx, words};
+use crate::error::Result;
+use crate::place::{self, Place};
+use crate::roles::Right;
+use crate::secret::sha256;
+use crate::tenants::{self, TenantId};
+
+/// A span of time: from its start on, and before its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Range {
+    /// From here on.
+    pub from: Option<Timestamp>,
+    /// Before this.
+    pub to: Option<Timestamp>,
+}
+
+words! {
+    /// The order of a list.
+    #[derive(Default)]
+    pub enum Sort {
+        /// The newest first.
+        #[default]
+        Newest = "-created",
+        /// The oldest first.
+        Oldest = "created",
+        /// The last changed first.
+        LastChanged = "-updated",
+        /// The one first that has not changed for longest.
+        FirstChanged = "updated",
+    }
+}
+
+/// Which users to list.
+#[derive(Clone, Debug, Default)]
+pub struct List {
+    /// Those of this tenant.
+    pub tenant: Option<TenantId>,
+    /// Those of this status; without it, all but the deleted.
+    pub status: Option<Status>,
+    /// Those made in this span.
+    pub created: Range,
+    /// Those last changed in this span.
+    pub updated: Range,
+    /// The one with this address.
+    pub email: Option<Email>,
+    /// The one with this number.
+    pub phone: Option<Phone>,
+    /// The one that the app calls so.
+    pub external_id: Option<String>,
+    /// The order.
+    pub sort: Sort,
+    /// Where the page begins: what the page before gave.
+    pub cursor: Option<String>,
+    /// How many at the most.
+    pub limit: i64,
+}
+
+/// A page of the users that the caller has a right to see, and the cursor of the next one.
+///
+/// # Errors
+/// The caller has no right to see others, there is no such tenant, or the cursor is not of this list.
+pub fn list(tx: &Tx, caller: &Caller, list: &List) -> Result<(Vec<User>, Option<String>)> {
+    caller.need(Right::ReadUsers)?;
+    if list.status == Some(Status::Deleted) {
+        caller.need(Right::DeleteUsers)?;
+    }
+    let tenant = list.tenant.map(|id| tenants::get(tx, caller, id)).transpose()?.map(|tenant| tenant.id);
+    let scope = Scope { tenant: tenant.or(caller.scope.tenant), ..caller.scope };
+    let name = list.name(scope);
+    let place = list.cursor.as_ref().map(|cursor| Place::open(tx, &name, cursor)).transpose()?;
+    let found = store::page(tx, scope, list, place, list.limit + 1)?;
+    let (users, next) = place::page(found, list.limit, |user| Place {
+        at: if list.is_by_change() { user.updated_at } else { user.created_at },
+        id: user.id.0,
+    });
+    Ok((users, next.map(|next| next.seal(tx, &name))))
+}
+
+impl List {
+    fn is_by_change(&self) -> bool {
+        matches!(self.sort, Sort::LastChanged | Sort::FirstChanged)
+    }
+
+    /// Whether an index has the list in its order. A span of the other time has to be sorted, or sought through.
+    pub fn is_quick(&self) -> bool {
+        let other = if self.is_by_change() { self.created } else { self.updated };
+        other == Range::default()
+    }
+
+    /// Everything that makes this list another one than others, with nothing personal in it.
+    fn name(&self, scope: Scope) -> String {
+        let personal = format!(
+            "{:?}\n{:?}\n{:?}",
+            self.email.as_ref().map(Email::key),
+            self.phone.as_ref().map(Phone::key),
+            self.external_id
+        );
+        let personal = sha256(personal.as_bytes());
+        format!("users {scope:?} {:?} {:?} {:?} {:?} {personal:?}", self.status, self.created, self.updated, self.sort)
+    }
+}

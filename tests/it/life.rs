@@ -1,0 +1,477 @@
+//! The directory API beyond the seed: making, patching and inviting users, their life, roles, tenants, rehearsals.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use usher::apps::Kind;
+use usher::keys::Access;
+use usher::roles::{Right, Rights, RoleId};
+use usher::users::{RESTORABLE, Status, UserId};
+
+use crate::harness::{Answer, But, TestApp, jane, john};
+use crate::idempotency::set_status;
+
+/// Jane and John of acme.
+async fn two() -> (TestApp, String, String) {
+    let app = TestApp::new().await;
+    let acme = app.partner("acme").await;
+    let one = acme.post("/users/create", jane()).await.ok().id().to_owned();
+    let other = acme.post("/users/create", john()).await.ok().id().to_owned();
+    (app, one, other)
+}
+
+async fn administrator(app: &TestApp, id: &str) {
+    let role = json!({"userRoleId": RoleId::ADMINISTRATOR});
+    app.server().await.put(&format!("/v1/users/{id}/user-roles"), role).await.ok();
+}
+
+fn data(answer: &Answer) -> &Value {
+    &answer.body["data"]
+}
+
+#[tokio::test]
+async fn a_user_is_made_with_what_is_known_and_nobody_is_sent_anything() {
+    let (app, id, _) = two().await;
+    let (server, mails) = (app.server().await, app.mails().await.len());
+    let user = json!({
+        "email": "mary@doe.com", "given_name": "Mary", "phone_number": "2025550133", "externalId": "crm-7",
+        "metadata": {"plan": "gold"}, "tenantId": "x"
+    });
+    let made = server.post("/v1/users", json!({ "user": user })).await.ok();
+    let (mary, tag) = (data(&made).clone(), made.header("etag").to_owned());
+    assert_eq!(
+        (&mary["externalId"], &mary["metadata"], &mary["tenantId"], &mary["given_name"], &mary["email_verified"]),
+        (&json!("crm-7"), &json!({"plan": "gold"}), &Value::Null, &json!("Mary"), &json!(false))
+    );
+    assert_eq!(app.mails().await.len(), mails);
+    let path = format!("/v1/users/{}", mary["id"].as_str().unwrap());
+    let read = server.get(&format!("{path}?metadata=true")).await.ok();
+    assert_eq!((data(&read), read.header("etag")), (&mary, tag.as_str()));
+    assert_eq!(data(&server.get(&path).await.ok()), &mary.without("metadata"));
+
+    for (user, status, error) in [
+        (json!({"email": "MARY@doe.com"}), 409, "Email already exists"),
+        (json!({"email": "x@doe.com", "phone_number": "(202) 555-0133"}), 409, "Phone number already exists"),
+        (json!({"email": "x@doe.com", "externalId": "crm-7"}), 409, "External id already exists"),
+        (json!({"email": "MARY@doe.com", "externalId": "crm-7"}), 409, "Email already exists"),
+        (json!({}), 400, "email is required"),
+        (json!({"email": null}), 400, "Invalid email address"),
+        (json!({"email": "x@doe.com", "metadata": []}), 400, "metadata must be an object of keys and values"),
+    ] {
+        let answer = server.post("/v1/users", json!({"user": user.clone()})).await;
+        assert_eq!((answer.status, answer.error()), (status, error), "{user}");
+    }
+    // The documented operation has no 409.
+    let answer = server.put(&format!("/v1/users/{id}"), json!({"user": {"externalId": "crm-7"}})).await;
+    assert_eq!((answer.status, answer.error()), (400, "External id already exists"));
+    // The same name is free in another environment, and for nobody twice.
+    let live = app.server_in(Kind::Live, Access::Write).await;
+    live.post("/v1/users", json!({"user": {"email": "mary@doe.com", "externalId": "crm-7"}})).await.ok();
+
+    let tenant = app.user(&id).await.tenant.unwrap();
+    let made = server.post(&format!("/v1/users?tenant={tenant}"), json!({"user": {"email": "t@doe.com"}})).await.ok();
+    assert_eq!(data(&made)["tenantId"], json!(tenant));
+    assert_eq!(
+        live.post(&format!("/v1/users?tenant={tenant}"), json!({"user": {"email": "t@doe.com"}})).await.status,
+        404
+    );
+}
+
+#[tokio::test]
+async fn a_patch_sets_what_it_has_takes_away_what_is_null_and_merges_metadata_by_key() {
+    let (app, id, _) = two().await;
+    let (server, path) = (app.server().await, format!("/v1/users/{id}"));
+    let change = async |user: Value| server.send("PATCH", &path, json!({ "user": user }).to_string()).await;
+    let after = change(json!({
+        "nickname": "JJ", "given_name": null, "phone_number": null, "externalId": "crm-1",
+        "metadata": {"a": {"b": 1, "c": 2}, "list": [1, null]}
+    }));
+    let after = data(&after.await.ok()).clone();
+    assert_eq!(
+        (&after["nickname"], &after["given_name"], &after["phone_number"], &after["externalId"], &after["family_name"]),
+        (&json!("JJ"), &Value::Null, &Value::Null, &json!("crm-1"), &json!("doe"))
+    );
+    assert_eq!(after["metadata"], json!({"key": "value", "a": {"b": 1, "c": 2}, "list": [1, null]}));
+    let after = change(
+        json!({"metadata": {"key": null, "a": {"c": null, "d": {"x": null, "y": 1}}, "list": {"n": 1}, "none": null}}),
+    );
+    assert_eq!(data(&after.await.ok())["metadata"], json!({"a": {"b": 1, "d": {"y": 1}}, "list": {"n": 1}}));
+    let after = data(&change(json!({"metadata": null, "externalId": null})).await.ok()).clone();
+    assert_eq!((&after["metadata"], &after["externalId"]), (&json!({}), &Value::Null));
+    // The number is free again.
+    let other = json!({"user": {"email": "n@doe.com", "phone_number": "1234567890"}});
+    server.post("/v1/users", other).await.ok();
+
+    let before = app.user(&id).await.person;
+    let many: serde_json::Map<String, Value> = (0..51).map(|n| (format!("k{n}"), json!(n))).collect();
+    for (user, error) in [
+        (json!({"email": null}), "email cannot be taken away"),
+        (json!({"email": "x"}), "Invalid email address"),
+        (json!({"nickname": 1}), "nickname must be a string"),
+        (json!({"metadata": [1]}), "metadata must be an object of keys and values"),
+        (json!({"metadata": many}), "metadata must have at most 50 keys"),
+        (json!([]), "`user` must be an object"),
+    ] {
+        let answer = change(user.clone()).await;
+        assert_eq!((answer.status, answer.error()), (400, error), "{user}");
+    }
+    assert_eq!(app.user(&id).await.person, before);
+    let stale = server.with("If-Match", "\"x\"").send("PATCH", &path, r#"{"user":{"nickname":"x"}}"#).await;
+    assert_eq!(stale.status, 412);
+}
+
+#[tokio::test]
+async fn metadata_and_the_apps_own_id_are_not_the_persons_to_change_or_see() {
+    let (app, id, other) = two().await;
+    let me = app.person(&id).await;
+    let body = json!({"user": {"nickname": "JJ", "externalId": "mine", "metadata": {"key": "changed"}}});
+    let after = me.send("PATCH", "/v1/users/me", body.to_string()).await.ok();
+    assert_eq!((&data(&after)["nickname"], data(&after).get("metadata")), (&json!("JJ"), None));
+    me.put("/v1/users/me", body).await.ok();
+    let person = app.user(&id).await.person;
+    assert_eq!((person.external_id.is_none(), json!(person.health.metadata)), (true, json!({"key": "value"})));
+
+    let path = format!("/v1/users/{id}");
+    let reader = app.server_in(Kind::Sandbox, Access::Read).await;
+    let whole = format!("{path}?metadata=true");
+    for refused in [&reader, &me] {
+        assert_eq!(refused.get(&whole).await.status, 403, "who may not change it does not see it");
+    }
+    administrator(&app, &other).await;
+    for allowed in [app.server().await, app.person(&other).await] {
+        assert_eq!(data(&allowed.get(&path).await.ok()).get("metadata"), None);
+        assert_eq!(data(&allowed.get(&whole).await.ok())["metadata"], json!({"key": "value"}));
+        let newest = data(&allowed.get(&format!("{path}/events?limit=1")).await.ok())["items"][0].clone();
+        assert_eq!(newest["action"], "user.health_read");
+    }
+}
+
+#[tokio::test]
+async fn an_invitation_makes_a_user_of_the_same_tenant_and_mails_them_their_link() {
+    let (app, id, _) = two().await;
+    let (server, mails) = (app.server().await, app.mails().await.len());
+    let invite = json!({"email": "new@doe.com", "language": "de"});
+    let answer = server.post(&format!("/v1/users/{id}"), invite.clone()).await.ok();
+    assert_eq!(answer.text, r#"{"success":true,"message":"User invited","error":null,"data":null}"#);
+    assert_eq!(app.mails().await.len(), mails + 1);
+    let invited = server.get("/v1/users/new@doe.com").await.ok();
+    assert_eq!(
+        (&data(&invited)["language"], &data(&invited)["tenantId"]),
+        (&json!("de"), &json!(app.user(&id).await.tenant))
+    );
+    for (body, error) in [
+        (invite.clone(), "Email already exists"),
+        (json!({"email": "x@doe.com"}), "language is required"),
+        (json!({"email": "x", "language": "de"}), "Invalid email address"),
+        (json!({"language": "de"}), "The body must have a `user` object with the fields to set"),
+    ] {
+        let answer = server.post(&format!("/v1/users/{id}"), body.clone()).await;
+        assert_eq!((answer.status, answer.error()), (400, error), "{body}");
+    }
+    let other = invite.but("email", json!("other@doe.com"));
+    assert_eq!(app.person(&id).await.post("/v1/users/me", other.clone()).await.status, 403);
+    administrator(&app, &id).await;
+    app.person(&id).await.post("/v1/users/me", other).await.ok();
+    assert_eq!(app.mails().await.len(), mails + 2);
+}
+
+#[tokio::test]
+async fn freezing_by_the_documented_address_ends_what_is_open_and_unfreezing_lets_in_again() {
+    let (app, id, _) = two().await;
+    let (server, me, link) = (app.server().await, app.person(&id).await, app.newest_link().await);
+    let path = |status: &str| format!("/v1/apps/{}/users/{id}/access-status/{status}?test=true", app.client_id);
+    for _ in 0..2 {
+        server.put(&path("0"), json!({})).await.ok();
+        assert_eq!(me.get("/v1/users/me").await.status, 403);
+        assert_eq!(data(&server.get(&format!("/v1/users/{id}")).await.ok())["freezed"], json!(true));
+    }
+    server.send("PUT", &path("1"), "").await.ok();
+    app.person(&id).await.get("/v1/users/me").await.ok();
+    assert_eq!(me.get("/v1/users/me").await.status, 401, "what had ended stays ended");
+    assert_ne!(app.anyone().send("POST", &link, "").await.status, 404, "John's link is another matter");
+    for wrong in ["2", "freezed", "-1"] {
+        assert_eq!(server.put(&path(wrong), json!({})).await.status, 400);
+    }
+    let elsewhere = format!("/v1/apps/22222222-2222-4222-8222-222222222222/users/{id}/access-status/0");
+    assert_eq!(server.put(&elsewhere, json!({})).await.status, 403);
+}
+
+#[tokio::test]
+async fn the_deleted_are_gone_for_everyone_and_come_back_as_they_were_within_thirty_days() {
+    let (app, id, _) = two().await;
+    let (server, me) = (app.server().await, app.person(&id).await);
+    let (path, restore) = (format!("/v1/users/{id}"), format!("/v1/users/{id}/restore"));
+    assert_eq!(server.send("POST", &restore, "").await.status, 409, "nobody was deleted");
+    let before = app.user(&id).await;
+    me.send("DELETE", "/v1/users/me?test=true", "").await.ok();
+    assert_eq!((me.get("/v1/users/me").await.status, server.get(&path).await.status), (401, 400));
+    assert_eq!(server.send("DELETE", &path, "").await.status, 400);
+    app.advance(RESTORABLE.checked_sub(Duration::from_secs(1)).unwrap());
+    server.send("POST", &restore, "").await.ok();
+    let after = app.user(&id).await;
+    assert_eq!((after.status(), after.tenant, after.person), (Status::Active, before.tenant, before.person));
+
+    // Who was frozen comes back frozen.
+    set_status(&app, &id, Status::Frozen).await;
+    server.send("DELETE", &path, "").await.ok();
+    server.send("POST", &restore, "").await.ok();
+    assert_eq!(app.user(&id).await.status(), Status::Frozen);
+    server.send("DELETE", &path, "").await.ok();
+    app.advance(RESTORABLE);
+    let late = server.send("POST", &restore, "").await;
+    assert_eq!((late.status, late.error()), (404, "User not found"));
+}
+
+#[tokio::test]
+async fn a_role_carries_its_rights_within_the_tenant_and_over_nobody_who_has_more() {
+    let (app, id, other) = two().await;
+    let north = app.partner("north").await;
+    let stranger = north
+        .post("/users/create", john().but("email", json!("s@doe.com")).but("phonenumber", json!("2025550199")))
+        .await
+        .ok()
+        .id()
+        .to_owned();
+    let server = app.server().await;
+    let roles = format!("/v1/apps/{}/user-roles", app.client_id);
+    let environment = app.user(&id).await.environment;
+    let rights = Rights::named("users:read users:write").unwrap();
+    let desk = app.store().write(move |tx| usher::roles::create(tx, environment, "desk", rights)).await.unwrap();
+    let listed = server.get(&roles).await.ok();
+    let names: Vec<&Value> = data(&listed)["items"].as_array().unwrap().iter().map(|role| &role["name"]).collect();
+    assert_eq!(
+        (&data(&listed)["kind"], names),
+        (&json!("userRole"), vec![&json!("member"), &json!("administrator"), &json!("desk")])
+    );
+
+    let me = app.person(&id).await;
+    let (theirs, foreign) = (format!("/v1/users/{other}"), format!("/v1/users/{stranger}"));
+    let change = json!({"user": {"nickname": "J"}});
+    assert_eq!(me.put(&theirs, change.clone()).await.status, 403);
+    server.put(&format!("/v1/users/{id}/user-roles"), json!({"userRoleId": desk.id})).await.ok();
+    me.put(&theirs, change.clone()).await.ok();
+    assert_eq!(data(&me.get(&theirs).await.ok())["nickname"], json!("J"));
+    assert_eq!((me.put(&foreign, change.clone()).await.status, me.get(&foreign).await.status), (403, 403));
+    // Not among its rights: to delete, to invite, to give roles, also to oneself.
+    for (method, path, body) in [
+        ("DELETE", theirs.clone(), json!({})),
+        ("POST", format!("{theirs}/restore"), json!({})),
+        ("POST", "/v1/users/me".into(), json!({"email": "x@doe.com", "language": "en"})),
+        ("POST", "/v1/users".into(), json!({"user": {"email": "x@doe.com"}})),
+        ("PUT", "/v1/users/me/user-roles".into(), json!({"userRoleId": RoleId::ADMINISTRATOR})),
+        ("PUT", "/v1/tenants/me".into(), json!({"tenant": {"name": "mine"}})),
+    ] {
+        assert_eq!(me.send(method, &path, body.to_string()).await.status, 403, "{method} {path}");
+    }
+    // To change an administrator's address would be to become one.
+    administrator(&app, &other).await;
+    let over = me.put(&theirs, json!({"user": {"email": "jane.too@doe.com"}})).await;
+    assert_eq!((over.status, over.error()), (403, "This would reach over rights that you do not have"));
+    let boss = app.person(&other).await;
+    boss.put(&format!("/v1/users/{id}/user-roles"), json!({"userRoleId": RoleId::ADMINISTRATOR})).await.ok();
+    assert_eq!(boss.put(&format!("{foreign}/user-roles"), json!({"userRoleId": desk.id})).await.status, 403);
+    for (role, status) in [(json!("22222222-2222-4222-8222-222222222222"), 404), (json!("x"), 400), (json!(1), 400)] {
+        assert_eq!(boss.put(&format!("/v1/users/{id}/user-roles"), json!({"userRoleId": role})).await.status, status);
+    }
+    // Dropped rights are gone with the next request.
+    app.advance(Duration::from_secs(1));
+    boss.send("DELETE", &format!("/v1/users/{id}/user-roles"), "").await.ok();
+    assert_eq!(me.get(&theirs).await.status, 403);
+    let last: UserId = id.parse().unwrap();
+    let entries = app.store().read(move |tx| usher::audit::of_user(tx, last)).await.unwrap();
+    assert_eq!(entries.last().unwrap().changes.0["fields"], json!({"role": ["administrator", "member"]}));
+    assert!(!Rights::READ.has(Right::ManageTenant));
+}
+
+#[tokio::test]
+async fn a_tenant_is_shown_and_changed_in_both_documented_shapes() {
+    let (app, id, other) = two().await;
+    let server = app.server().await;
+    let tenant = app.user(&id).await.tenant.unwrap();
+    let path = format!("/v1/tenants/{tenant}");
+    let address = json!({"name": "Acme", "city": "Bonn", "country": "DE", "line1": "Am Hof 1", "postal_code": "53113", "deleted": true});
+    let nested = json!({"tenant": {
+        "id": "x", "name": "Acme GmbH", "companyVATId": "DE1", "companyTaxExempt": "reverse", "isBusinessCustomer": true,
+        "billingAddress": address, "freezed": true
+    }});
+    let done = server.put(&path, nested).await.ok();
+    assert_eq!(done.text, r#"{"success":true,"message":"Tenant updated","error":null,"data":null}"#);
+    server.put(&path, json!({"kind": "tenant", "description": "Clinics", "name": "Acme Clinics"})).await.ok();
+    let shown = data(&server.get(&format!("{path}?test=true")).await.ok()).clone();
+    assert_eq!(
+        (&shown["kind"], &shown["name"], &shown["companyVATId"], &shown["description"], &shown["shippingAddress"]),
+        (&json!("tenant"), &json!("Acme Clinics"), &json!("DE1"), &json!("Clinics"), &Value::Null)
+    );
+    assert_eq!(shown["billingAddress"], address.without("deleted"));
+    assert_eq!(shown["users"].as_array().unwrap().len(), 2);
+    app.partner("north").await;
+    for (body, error) in [
+        (json!({"tenant": {"name": "north"}}), "A tenant of that name exists"),
+        (json!({"tenant": {"name": ""}}), "name must not be empty"),
+        (json!({"tenant": {"companyTaxExempt": "no"}}), "companyTaxExempt must be one of: none, exempt, reverse"),
+        (
+            json!({"tenant": {"billingAddress": {"city": 1}}}),
+            "billingAddress must have in city one line of at most 256 characters",
+        ),
+        (json!({"tenant": "x"}), "`tenant` must be an object"),
+    ] {
+        let answer = server.put(&path, body.clone()).await;
+        assert_eq!((answer.status, answer.error()), (400, error), "{body}");
+    }
+    for (client, path, status) in [
+        (&server, "/v1/tenants/me", 400),
+        (&server, "/v1/tenants/abc", 400),
+        (&server, "/v1/tenants/22222222-2222-4222-8222-222222222222", 400),
+        (&app.server_in(Kind::Live, Access::Write).await, path.as_str(), 400),
+    ] {
+        assert_eq!(client.get(path).await.status, status, "{path}");
+    }
+    // A member sees themselves in it, an administrator everyone.
+    let me = app.person(&id).await;
+    let mine = data(&me.get("/v1/tenants/me").await.ok()).clone();
+    assert_eq!((&mine["id"], mine["users"].as_array().unwrap().len()), (&json!(tenant), 1));
+    assert_eq!(
+        (mine["users"][0]["id"].as_str(), me.put("/v1/tenants/me", json!({"name": "x"})).await.status),
+        (Some(id.as_str()), 403)
+    );
+    administrator(&app, &other).await;
+    app.person(&other).await.put("/v1/tenants/me", json!({"tenant": {"description": "More clinics"}})).await.ok();
+    assert_eq!(data(&app.person(&other).await.get("/v1/tenants/me").await.ok())["users"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_rehearsal_answers_what_would_change_and_changes_nothing() {
+    let (app, id, _) = two().await;
+    let server = app.server().await;
+    let user = app.user(&id).await;
+    let tenant = user.tenant.unwrap();
+    let partner = app.partner("acme").await;
+    let tables =
+        ["users", "audit WHERE result = 'done' AND action LIKE 'user.%'", "outbox", "links", "idempotency", "erasures"];
+    let mut before = Vec::new();
+    for table in tables {
+        before.push(app.count(table).await);
+    }
+    let path = format!("/v1/users/{id}");
+    for (method, path, body, items) in [
+        (
+            "PUT",
+            path.clone(),
+            json!({"user": {"nickname": "JJ"}}),
+            json!([{"action": "user.updated", "fields": {"nickname": [null, "JJ"]}, "health": []}]),
+        ),
+        ("PUT", path.clone(), json!({"user": {}}), json!([])),
+        (
+            "PATCH",
+            path.clone(),
+            json!({"user": {"given_name": null, "metadata": {"canary": 1}}}),
+            json!([{"action": "user.updated", "fields": {"given_name": ["jane", null]}, "health": ["metadata"]}]),
+        ),
+        (
+            "POST",
+            "/v1/users".into(),
+            json!({"user": {"email": "n@doe.com"}}),
+            json!([{"action": "user.created", "fields": {"email": [null, "n@doe.com"]}, "health": []}]),
+        ),
+        (
+            "POST",
+            path.clone(),
+            json!({"email": "n@doe.com", "language": "en"}),
+            json!([{"action": "user.created", "fields": {"email": [null, "n@doe.com"], "language": [null, "en"]}, "health": []}]),
+        ),
+        ("DELETE", path.clone(), json!({}), json!([{"action": "user.deleted", "fields": {}, "health": []}])),
+        (
+            "PUT",
+            format!("/v1/apps/{}/users/{id}/access-status/0", app.client_id),
+            json!({}),
+            json!([{"action": "user.frozen", "fields": {}, "health": []}]),
+        ),
+        (
+            "PUT",
+            format!("{path}/user-roles"),
+            json!({"userRoleId": RoleId::ADMINISTRATOR}),
+            json!([{"action": "user.role_given", "fields": {"role": ["member", "administrator"]}, "health": []}]),
+        ),
+        (
+            "PUT",
+            format!("/v1/tenants/{tenant}"),
+            json!({"tenant": {"description": "x"}}),
+            json!([{"fields": {"description": [null, "x"]}, "health": []}]),
+        ),
+    ] {
+        let answer = server
+            .with("Idempotency-Key", "k")
+            .send(method, &format!("{path}?dry_run=true"), body.to_string())
+            .await
+            .ok();
+        let expected = json!({"kind": "dryRun", "itemsLength": items.as_array().unwrap().len(), "items": items});
+        assert_eq!(data(&answer), &expected, "{method} {path}");
+        assert_eq!((answer.message(), answer.header("etag")), ("Dry run: nothing was changed", ""));
+    }
+    let erased = server.send("POST", &format!("{path}/erase?dry_run=true"), "").await.ok();
+    assert_eq!(data(&erased)["items"][0]["rows"]["users"], json!(1));
+    // What would fail fails, also what only an index knows.
+    for (method, path, body, status) in [
+        ("POST", "/v1/users".to_owned(), json!({"user": {"email": "john@doe.com"}}), 409),
+        ("PUT", path.clone(), json!({"user": {"email": "john@doe.com"}}), 400),
+        ("PUT", "/v1/users/22222222-2222-4222-8222-222222222222".into(), json!({"user": {}}), 400),
+    ] {
+        assert_eq!(
+            server.send(method, &format!("{path}?dry_run=true"), body.to_string()).await.status,
+            status,
+            "{path}"
+        );
+    }
+    for wrong in ["dry_run=1", "dry_run=", "dry_run=true&dry_run=false"] {
+        assert_eq!(
+            server.put(&format!("{path}?{wrong}"), json!({"user": {"nickname": "x"}})).await.status,
+            400,
+            "{wrong}"
+        );
+    }
+    let told = partner.post("/users/update?dry_run=true", json!({"email": "jane@doe.com", "diabetes": 3})).await.ok();
+    assert_eq!(told.body["dryRun"]["items"][0]["health"], json!(["diabetes"]));
+    assert!(!told.body["dryRun"].to_string().contains('3'));
+    let mut after = Vec::new();
+    for table in tables {
+        after.push(app.count(table).await);
+    }
+    let now = app.user(&id).await;
+    assert_eq!((before, user.person, user.version), (after, now.person, now.version));
+    // The same request without it is done, for a rehearsal leaves no record of its key.
+    server
+        .with("Idempotency-Key", "k")
+        .put(&format!("{path}?dry_run=false"), json!({"user": {"nickname": "JJ"}}))
+        .await
+        .ok();
+    assert_eq!(json!(app.user(&id).await.person.profile)["nickname"], "JJ");
+}
+
+#[tokio::test]
+async fn analytics_tell_who_signed_in_and_which_tenants_were_made_between_two_days() {
+    let (app, id, other) = two().await;
+    let reader = app.server_in(Kind::Sandbox, Access::Read).await;
+    let link = app.newest_link().await;
+    assert_eq!(data(&reader.get("/v1/analytics/sign-ins?test=true").await.ok())["items"], json!([]));
+    assert_eq!(app.anyone().send("POST", &link, "").await.status, 303);
+    app.advance(Duration::from_hours(48));
+    let told = data(&reader.get("/v1/analytics/sign-ins?test=true").await.ok()).clone();
+    assert_eq!((&told["kind"], &told["itemsLength"]), (&json!("analyticsSignIn"), &json!(1)));
+    let only = &told["items"][0];
+    assert_eq!((&only["daysSinceLastSignIn"], only["user"].get("metadata")), (&json!(2), None));
+    assert!([&id, &other].iter().any(|one| only["id"] == json!(one)));
+    for (days, count) in
+        [("from=2026-11-21&to=2026-11-21", 1), ("from=2026-11-22&to=2026-11-30", 0), ("to=2026-11-20", 0)]
+    {
+        assert_eq!(
+            data(&reader.get(&format!("/api/v1/analytics/sign-ins?{days}")).await.ok())["itemsLength"],
+            json!(count),
+            "{days}"
+        );
+    }
+    let tenants = data(&reader.get("/v1/analytics/tenants?from=2026-11-21&to=2026-11-21").await.ok()).clone();
+    assert_eq!((&tenants["kind"], &tenants["items"][0]["name"]), (&json!("analyticsTenant"), &json!("acme")));
+    for wrong in ["from=x", "from=2026-13-01", "to=2026-11-21T00:00:00Z", "frm=2026-11-21"] {
+        assert_eq!(reader.get(&format!("/v1/analytics/tenants?{wrong}")).await.status, 400, "{wrong}");
+    }
+}
