@@ -1,6 +1,8 @@
 -- The audit trail holds refused attempts too, and what is not about a user; what it holds is chained. Entries and seals
 -- are only ever added; the one change there is empties `changes` when a person is erased.
-CREATE TABLE audit_new (
+-- No released version has written entries of the shape before, which nobody could prove.
+DROP TABLE audit;
+CREATE TABLE audit (
     -- Of UUID version 7: in the order of time, and of one program in the order of writing.
     id UUID PRIMARY KEY,
     -- All zeros for what belongs to no environment.
@@ -27,13 +29,9 @@ CREATE TABLE audit_new (
     changes_hash BYTEA,
     -- Sealed JSON. NULL if there is none, or it was erased.
     changes BYTEA,
-    -- HMAC under the data key of everything but `changes`. NULL in entries of before there was one.
+    -- HMAC under the data key of everything but `changes`.
     proof BYTEA
 );
-INSERT INTO audit_new (id, environment_id, created_at, action, actor, actor_id, user_id, result, times, request_id, changes)
-SELECT id, environment_id, created_at, action, actor, actor_id, user_id, 'done', 1, request_id, changes FROM audit;
-DROP TABLE audit;
-ALTER TABLE audit_new RENAME TO audit;
 CREATE INDEX audit_user ON audit (user_id, created_at);
 
 -- The chain: each seal holds the digests of the entries that came since the one before, and the hash of that one.

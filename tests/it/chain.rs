@@ -348,27 +348,6 @@ async fn through_usher_nothing_in_the_trail_can_be_changed() {
     assert!(report.findings.is_empty(), "{report:?}");
 }
 
-#[tokio::test]
-async fn entries_of_before_there_was_a_chain_are_taken_as_found_and_none_after_them() {
-    let app = TestApp::new().await;
-    app.partner("acme").await.post(CREATE, jane()).await.ok();
-    // As the migration leaves them.
-    let old = "UPDATE audit SET proof = NULL, changes_hash = NULL; \
-               UPDATE migrations SET applied_at = applied_at + 60000 WHERE name = '0007_audit_chain'";
-    app.tamper(old);
-    assert!(verify(app.store(), None).await.findings.is_empty());
-    app.advance(Duration::from_mins(2));
-    app.partner("acme").await.post(CREATE, somebody(1)).await.ok();
-    assert!(verify(app.store(), None).await.findings.is_empty());
-    let forged = id(&EntryId(uuid::Uuid::from_u128(7)));
-    let columns = "environment_id, created_at, action, actor, result, times";
-    app.tamper(&format!(
-        "INSERT INTO audit (id, {columns}) SELECT {forged}, {columns} FROM audit WHERE action = 'user.created' LIMIT 1"
-    ));
-    let report = verify(app.store(), None).await;
-    assert_eq!(report.findings.iter().map(|finding| finding.fault).collect::<Vec<_>>(), [Fault::Inserted]);
-}
-
 #[test]
 fn the_commands_list_export_anchor_and_verify() {
     let server = Program::start(&[]);

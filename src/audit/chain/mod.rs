@@ -90,13 +90,12 @@ fn find_loose(tx: &Tx, reach: Reach) -> Result<(Loose, usize)> {
     };
     let sealed = store::sealed_since(tx, floor)?;
     let (mut loose, mut unsound) = (Loose::new(), 0);
-    let mut judge = Judge::new(tx)?;
     store::each(tx, floor, |values| {
         let id = id_of(values)?;
         if sealed.contains(&id.0) {
             return Ok(());
         }
-        match judge.sound(tx, values)? {
+        match sound(tx, values) {
             Some(digest) => {
                 let environment = environment_of(values)?;
                 let number = || store::last(tx, environment).map(|last| last.map_or(0, |seal| seal.number));
@@ -113,33 +112,10 @@ fn find_loose(tx: &Tx, reach: Reach) -> Result<(Loose, usize)> {
     Ok((loose, unsound))
 }
 
-/// Decides whether Usher wrote an entry that is not sealed yet.
-struct Judge {
-    /// The first id that an entry can have since the trail was first chained: those before have no proof.
-    began: EntryId,
-    /// For each environment, whether its chain holds only what is older.
-    young: BTreeMap<Uuid, bool>,
-}
-
-impl Judge {
-    fn new(tx: &Tx) -> Result<Judge> {
-        Ok(Judge { began: EntryId::first(store::began(tx)?), young: BTreeMap::new() })
-    }
-
-    /// The digest of an entry that Usher wrote. What is older than the chain is taken as found, until the first that is not.
-    fn sound(&mut self, tx: &Tx, values: &[Value]) -> Result<Option<[u8; 32]>> {
-        let digest = digest(&canonical(&values[..COVERED]));
-        if let Value::Bytes(proof) = &values[COVERED + 1] {
-            return Ok(tx.vault().proves(&digest, proof).then_some(digest));
-        }
-        let (environment, began) = (environment_of(values)?, self.began);
-        let young = match self.young.get(&environment.0) {
-            Some(young) => *young,
-            None => store::last(tx, environment)?.is_none_or(|seal| seal.last.0 < began.0),
-        };
-        self.young.insert(environment.0, young);
-        Ok((young && id_of(values)?.0 < began.0).then_some(digest))
-    }
+/// The digest of an entry, if Usher wrote it: nobody else can make its proof.
+fn sound(tx: &Tx, values: &[Value]) -> Option<[u8; 32]> {
+    let digest = digest(&canonical(&values[..COVERED]));
+    matches!(&values[COVERED + 1], Value::Bytes(proof) if tx.vault().proves(&digest, proof)).then_some(digest)
 }
 
 /// Adds the seal that follows the one of that number; `false` if another server was faster.

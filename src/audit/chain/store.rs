@@ -120,9 +120,3 @@ pub(super) fn entries(tx: &Tx, ids: &[Uuid]) -> Result<HashMap<Uuid, Row>> {
 pub(super) fn count(tx: &Tx) -> Result<i64> {
     tx.query_opt("SELECT COUNT(*) FROM audit", params![])?.map_or(Ok(0), |row| row.get(0))
 }
-
-/// When the trail was first chained.
-pub(super) fn began(tx: &Tx) -> Result<Timestamp> {
-    let row = tx.query_opt("SELECT applied_at FROM migrations WHERE name = '0007_audit_chain'", params![])?;
-    row.map_or(Ok(Timestamp(0)), |row| row.get(0))
-}

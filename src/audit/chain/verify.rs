@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::store::{self, LISTED, Seal};
-use super::{Judge, Reach, canonical, digest, environment_of, hash, id_of, seal};
+use super::{Reach, environment_of, hash, id_of, seal, sound};
 use crate::apps::EnvironmentId;
 use crate::audit::store::COVERED;
 use crate::audit::{Action, EntryId};
@@ -140,7 +140,6 @@ struct Walk<'a> {
     emptied: Vec<(Finding, Option<Uuid>)>,
     /// Users who were erased.
     erased: HashSet<Uuid>,
-    judge: Judge,
     progress: &'a dyn Fn(Progress),
     total: u64,
 }
@@ -149,7 +148,7 @@ impl<'a> Walk<'a> {
     fn new(tx: &Tx, progress: &'a dyn Fn(Progress)) -> Result<Walk<'a>> {
         let total = u64::try_from(store::count(tx)?).unwrap_or_default();
         let (report, listed, emptied, erased) = Default::default();
-        Ok(Walk { report, listed, emptied, erased, judge: Judge::new(tx)?, progress, total })
+        Ok(Walk { report, listed, emptied, erased, progress, total })
     }
 
     fn run(mut self, tx: &Tx, anchor: Option<&Anchor>) -> Result<Report> {
@@ -242,13 +241,7 @@ impl<'a> Walk<'a> {
     }
 
     fn entry(&mut self, tx: &Tx, environment: EnvironmentId, row: &[Value], expected: &[u8]) -> Result<Option<Fault>> {
-        let digest = digest(&canonical(&row[..COVERED]));
-        let proven = match &row[COVERED + 1] {
-            Value::Bytes(proof) => tx.vault().proves(&digest, proof),
-            // Only those of before the chain have none.
-            _ => id_of(row)?.0 < self.judge.began.0,
-        };
-        if digest[..] != *expected || !proven {
+        if sound(tx, row).is_none_or(|digest| digest[..] != *expected) {
             return Ok(Some(Fault::Changed));
         }
         let id = id_of(row)?;
@@ -263,10 +256,7 @@ impl<'a> Walk<'a> {
             (Value::Bytes(_), Value::Null) => {
                 self.emptied.push((at(Fault::Emptied, Some(environment), id.0, None), user));
             }
-            // Of before the chain: sealed to its entry.
-            (Value::Null, Value::Bytes(changes)) if tx.vault().open(id.0.as_bytes(), changes).is_err() => {
-                return Ok(Some(Fault::Changed));
-            }
+            (Value::Null, Value::Bytes(_)) => return Ok(Some(Fault::Changed)),
             _ => {}
         }
         let is = |place: usize, word: &str| matches!(&row[place], Value::Text(text) if text == word);
@@ -282,13 +272,13 @@ impl<'a> Walk<'a> {
         listed.sort_unstable();
         let twice: HashSet<Uuid> = listed.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
         self.report.findings.extend(twice.into_iter().map(|id| at(Fault::SealChanged, None, id, None)));
-        let (report, judge) = (&mut self.report, &mut self.judge);
+        let report = &mut self.report;
         store::each(tx, EntryId(Uuid::nil()), |row| {
             let id = id_of(row)?.0;
             if listed.binary_search(&id).is_ok() {
                 return Ok(());
             }
-            match judge.sound(tx, row)? {
+            match sound(tx, row) {
                 Some(_) => report.waiting += 1,
                 None => report.findings.push(at(Fault::Inserted, environment_of(row).ok(), id, None)),
             }
