@@ -125,7 +125,7 @@ fn judge(answer: &std::result::Result<Reply, String>) -> Outcome {
         || format!("HTTP {}: type {}, code {}, param {}", reply.status, word("type"), word("code"), word("param"));
     match reply.status {
         200..=299 => Outcome::Done,
-        // A wrong key is the operator's to mend, and nothing may be lost meanwhile.
+        // A wrong key is the operator's to mend, so it is tried again as an outage is.
         401 | 403 | 409 | 425 | 429 | 500.. => Outcome::Retry(words()),
         _ => Outcome::GiveUp(words()),
     }

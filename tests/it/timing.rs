@@ -60,7 +60,7 @@ fn median(times: &[f64]) -> f64 {
 }
 
 /// The p-value of the two-sample Kolmogorov-Smirnov test.
-#[allow(clippy::cast_precision_loss, reason = "a few thousand")]
+#[expect(clippy::cast_precision_loss, reason = "a few thousand")]
 fn kolmogorov_smirnov(a: &[f64], b: &[f64]) -> f64 {
     let (mut a, mut b) = (a.to_vec(), b.to_vec());
     a.sort_by(f64::total_cmp);
