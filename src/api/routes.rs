@@ -94,7 +94,7 @@ pub fn routes() -> Vec<Route> {
         route(Pages,     "POST", "/links/{link}/renew",          "renewLink",        "Send a new link to the address on record",               post(ui::links::renew)),
         route(Pages,     "GET",  "/profile",                     "showProfile",      "The signed-in person's profile",                         get(ui::profile::show)),
         route(Pages,     "POST", "/sign-out",                    "signOut",          "End the session",                                        post(ui::profile::sign_out)),
-        route(Pages,     "GET",  "/assets/{file}",               "asset",            "Style sheet and script of the pages",                    get(ui::asset)),
+        route(Pages,     "GET",  "/assets/{file}",               "asset",            "Style sheet and script of the pages",                    get(ui::assets::get)),
 
         route(Service,   "GET",  "/.well-known/openid-configuration", "getConfiguration", "What an OpenID Connect client needs to know",     get(oauth::configuration)),
         route(Service,   "GET",  "/.well-known/jwks.json",       "getKeySet",        "The keys that verify tokens, as a JSON Web Key Set",     get(directory::apps::jwks)),

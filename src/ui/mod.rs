@@ -2,17 +2,17 @@
 //!
 //! Pages know requests and concepts; like `api` they must not know SQL.
 
+pub mod assets;
 pub mod links;
 pub mod profile;
 pub mod sign_in;
 
 use askama::Template;
-use axum::extract::Path;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Redirect, Response};
 
 use crate::api::Api;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::links::Entry;
 use crate::secret::Secret;
 
@@ -84,15 +84,4 @@ pub fn error_page(error: &Error, request_id: &str) -> Response {
 pub async fn welcome() -> Response {
     let text = "Usher is running. The OpenAPI documents are at /openapi.";
     page(&Message { title: "Usher", text, request_id: None }, None)
-}
-
-/// `GET /assets/{file}`
-pub async fn asset(Path(file): Path<String>) -> Result<Response> {
-    let (kind, body) = match file.as_str() {
-        "usher.css" => ("text/css; charset=utf-8", include_str!("assets/usher.css")),
-        "icon.svg" => ("image/svg+xml", include_str!("assets/icon.svg")),
-        "profile.js" => ("text/javascript; charset=utf-8", include_str!("assets/profile.js")),
-        _ => return Err(Error::NoRoute),
-    };
-    Ok(([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "public, max-age=3600")], body).into_response())
 }

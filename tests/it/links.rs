@@ -315,9 +315,14 @@ async fn pages_are_private_and_load_nothing_from_elsewhere() {
                 .starts_with("default-src 'none'; style-src 'self'; script-src 'self'")
         );
         assert!(!page.text.contains("style=") && !page.text.contains("onclick"));
+        assert!(page.text.contains(usher::ui::assets::at("usher.css")), "pages load what never changes");
     }
     for asset in ["usher.css", "profile.js"] {
-        app.open(&format!("/assets/{asset}")).await.ok();
+        let asked = app.open(&format!("/assets/{asset}")).await.ok();
+        assert_eq!(asked.header("cache-control"), "no-cache", "{asset} may be another one tomorrow");
+        let kept = app.open(usher::ui::assets::at(asset)).await.ok();
+        assert_eq!(kept.header("cache-control"), "public, max-age=31536000, immutable");
+        assert_eq!(kept.text, asked.text);
     }
     let missing = app.open("/assets/../Cargo.toml").await;
     assert_eq!((missing.status, missing.header("content-type")), (404, "text/html; charset=utf-8"));

@@ -1,0 +1,57 @@
+//! What pages load: style sheet, scripts, icon. Embedded, and named by their content, so that a browser keeps them for good
+//! and never shows a new page with an old sheet.
+
+use std::sync::LazyLock;
+
+use axum::extract::Path;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+
+use crate::error::{Error, Result};
+use crate::secret::sha256;
+
+/// Every asset: its name, and what it is made of.
+const ASSETS: &[(&str, &str)] = &[
+    ("usher.css", concat!(include_str!("assets/tokens.css"), include_str!("assets/pages.css"))),
+    ("icon.svg", include_str!("assets/icon.svg")),
+    ("profile.js", include_str!("assets/profile.js")),
+];
+
+struct Asset {
+    name: &'static str,
+    address: String,
+    body: &'static str,
+}
+
+static ALL: LazyLock<Vec<Asset>> = LazyLock::new(|| {
+    let address = |name: &str, body: &str| {
+        let (stem, ending) = name.rsplit_once('.').unwrap_or((name, ""));
+        let hash: String = sha256(body.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        format!("/assets/{stem}.{hash}.{ending}")
+    };
+    ASSETS.iter().map(|(name, body)| Asset { name, address: address(name, body), body }).collect()
+});
+
+/// Where an asset is, for templates: `{{ crate::ui::assets::at("usher.css") }}`.
+///
+/// # Panics
+/// There is no such asset, which a test of any page sees.
+pub fn at(name: &str) -> &'static str {
+    let found = ALL.iter().find(|asset| asset.name == name);
+    &found.unwrap_or_else(|| panic!("there is no asset {name}")).address
+}
+
+/// `GET /assets/{file}`: by its full name for good, by its plain one until tomorrow's program has another.
+pub async fn get(Path(file): Path<String>) -> Result<Response> {
+    let named = |asset: &&Asset| asset.address.strip_prefix("/assets/") == Some(&file);
+    let (asset, cache) = match ALL.iter().find(named) {
+        Some(asset) => (asset, "public, max-age=31536000, immutable"),
+        None => (ALL.iter().find(|asset| asset.name == file).ok_or(Error::NoRoute)?, "no-cache"),
+    };
+    let kind = match asset.name.rsplit_once('.') {
+        Some((_, "css")) => "text/css; charset=utf-8",
+        Some((_, "svg")) => "image/svg+xml",
+        _ => "text/javascript; charset=utf-8",
+    };
+    Ok(([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, cache)], asset.body).into_response())
+}
