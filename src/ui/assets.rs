@@ -26,8 +26,8 @@ struct Asset {
 static ALL: LazyLock<Vec<Asset>> = LazyLock::new(|| {
     let address = |name: &str, body: &str| {
         let (stem, ending) = name.rsplit_once('.').unwrap_or((name, ""));
-        let hash: String = sha256(body.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-        format!("/assets/{stem}.{hash}.{ending}")
+        let hash = sha256(body.as_bytes()).iter().take(8).fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte));
+        format!("/assets/{stem}.{hash:016x}.{ending}")
     };
     ASSETS.iter().map(|(name, body)| Asset { name, address: address(name, body), body }).collect()
 });
