@@ -50,6 +50,10 @@ pub(super) trait Connection: Send {
     fn keep_up(&self) -> Result<()> {
         Ok(())
     }
+    /// A number that grows with every row that this connection changes, if the engine counts them.
+    fn written(&self) -> Option<u64> {
+        None
+    }
     /// Whether the engine has ended the transaction by itself.
     fn ended(&self) -> bool;
     /// Runs a statement and returns how many rows it changed.

@@ -177,6 +177,10 @@ impl Common for Connection {
         Ok(())
     }
 
+    fn written(&self) -> Option<u64> {
+        Some(self.0.total_changes())
+    }
+
     fn ended(&self) -> bool {
         self.0.is_autocommit()
     }

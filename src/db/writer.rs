@@ -144,7 +144,22 @@ fn together(connection: &mut dyn Connection, group: &mut [Box<dyn Job>]) -> Opti
 fn step_by_step(connection: &mut dyn Connection, group: &mut [Box<dyn Job>], shared: &Shared) -> Result<()> {
     shared.refuse_failed()?;
     connection.ready()?;
-    in_one_transaction(connection, group)
+    if connection.written().is_some() {
+        match in_one_transaction(connection, group, Undo::Group) {
+            Err(Error::Conflict) => {}
+            done => return done,
+        }
+    }
+    in_one_transaction(connection, group, Undo::Operation)
+}
+
+/// What is taken back when an operation fails after it has written.
+#[derive(Clone, Copy, PartialEq)]
+enum Undo {
+    /// All of the group, which has to run again: a savepoint for each operation would cost more, for few fail so late.
+    Group,
+    /// The operation alone, by a savepoint.
+    Operation,
 }
 
 /// Runs the group as if nothing went wrong: what operations write is on its way, or still waits, when they are told that it
@@ -165,20 +180,29 @@ fn in_a_pipeline(connection: &dyn Connection, pipeline: &Pipeline, group: &mut [
 }
 
 /// Runs the group; when it fails, nothing of it is left, neither done nor open.
-fn in_one_transaction(connection: &dyn Connection, group: &mut [Box<dyn Job>]) -> Result<()> {
+fn in_one_transaction(connection: &dyn Connection, group: &mut [Box<dyn Job>], undo: Undo) -> Result<()> {
     let run = || {
         connection.rare().forget();
         connection.begin_write()?;
         for job in group {
-            connection.batch("SAVEPOINT operation")?;
+            let before = connection.written();
+            if undo == Undo::Operation {
+                connection.batch("SAVEPOINT operation")?;
+            }
             if !job.run(connection) {
                 // SQLite does so on some failures: a full disk, an I/O error. PostgreSQL when it goes away.
                 if connection.ended() {
                     return Err(job.failure().cloned().unwrap_or(Error::Busy));
                 }
-                connection.batch("ROLLBACK TO SAVEPOINT operation")?;
+                match undo {
+                    Undo::Operation => connection.batch("ROLLBACK TO SAVEPOINT operation")?,
+                    Undo::Group if connection.written() == before => {}
+                    Undo::Group => return Err(Error::Conflict),
+                }
             }
-            connection.batch("RELEASE SAVEPOINT operation")?;
+            if undo == Undo::Operation {
+                connection.batch("RELEASE SAVEPOINT operation")?;
+            }
         }
         connection.batch("COMMIT")
     };
@@ -193,7 +217,7 @@ fn in_one_transaction(connection: &dyn Connection, group: &mut [Box<dyn Job>]) -
 fn alone(connection: &dyn Connection, job: &mut Box<dyn Job>) -> Result<()> {
     let mut done = Err(Error::Busy);
     for _ in 0..TRIES {
-        done = in_one_transaction(connection, std::slice::from_mut(job));
+        done = in_one_transaction(connection, std::slice::from_mut(job), Undo::Operation);
         if !matches!(done, Err(Error::Conflict)) && !matches!(job.failure(), Some(Error::Conflict)) {
             break;
         }
