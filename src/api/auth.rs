@@ -145,7 +145,7 @@ impl FromRequestParts<Api> for Person {
 
 async fn verified(api: &Api, token: Secret) -> Result<Bearer> {
     let links = api.links.clone();
-    api.store.read(move |tx| tokens::verify(tx, &token, links.issuer())).await
+    api.store.read(move |tx| tokens::verify(tx, &token, &links)).await
 }
 
 fn by_this_request(caller: Caller, parts: &Parts) -> Caller {

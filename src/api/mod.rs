@@ -299,7 +299,7 @@ fn render(error: &Error, surface: Surface, request_id: &str, from: &Response) ->
     response
 }
 
-fn ascii(text: &str) -> HeaderValue {
+pub(crate) fn ascii(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
 }
 

@@ -98,6 +98,8 @@ pub fn routes() -> Vec<Route> {
 
         route(Service,   "GET",  "/.well-known/openid-configuration", "getConfiguration", "What an OpenID Connect client needs to know",     get(oauth::configuration)),
         route(Service,   "GET",  "/.well-known/jwks.json",       "getKeySet",        "The keys that verify tokens, as a JSON Web Key Set",     get(directory::apps::jwks)),
+        route(Service,   "GET",  "/sandbox/.well-known/openid-configuration", "getSandboxConfiguration", "The same of the sandbox",    get(oauth::sandbox_configuration)),
+        route(Service,   "GET",  "/sandbox/.well-known/jwks.json", "getSandboxKeySet", "The same of the sandbox",                            get(directory::apps::sandbox_jwks)),
         route(Service,   "POST", "/webhooks/stripe/{account}",   "takeStripeEvent",  "What Stripe tells of customers that were deleted there", post(service::stripe)),
         route(Service,   "GET",  "/openapi",                     "listDocuments",    "The OpenAPI documents",                                  get(openapi::list)),
         route(Service,   "GET",  "/openapi/partner/{date}",      "partnerDocument",  "The partner API of one date",                            get(openapi::partner)),
@@ -135,7 +137,7 @@ pub(super) fn router() -> Router<Api> {
             open = open.route(&format!("/api{}", route.path), handler.clone());
         }
         let is_open = matches!(route.surface, Surface::Directory | Surface::Extended | Surface::OAuth);
-        if is_open || route.path.starts_with("/.well-known/") {
+        if is_open || route.path.contains("/.well-known/") {
             open = open.route(route.path, handler);
         } else {
             router = router.route(route.path, handler);

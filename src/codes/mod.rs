@@ -19,6 +19,7 @@ use crate::caller::{Actor, Origin};
 use crate::clock::Timestamp;
 use crate::db::{Tx, words};
 use crate::error::{Error, Result};
+use crate::links::Links;
 use crate::secret::{Secret, sha256};
 use crate::sessions::{self, GRACE, Session, SessionId};
 use crate::ticket::Ticket;
@@ -164,11 +165,11 @@ impl Request {
     }
 }
 
-/// Makes a code for the session, and gives the app's page with it. `issuer` is what the standard door calls itself.
+/// Makes a code for the session, and gives the app's page with it.
 ///
 /// # Errors
 /// The database refuses.
-pub fn issue(tx: &Tx, environment: &Environment, session: SessionId, request: &Request, issuer: &str) -> Result<Url> {
+pub fn issue(tx: &Tx, environment: &Environment, session: SessionId, request: &Request, links: &Links) -> Result<Url> {
     let ticket = Ticket::new(tx.now());
     let text = serde_json::to_string(request).map_err(Error::internal)?;
     store::insert(tx, &ticket, session, &text, tx.now() + LIFETIME)?;
@@ -176,7 +177,7 @@ pub fn issue(tx: &Tx, environment: &Environment, session: SessionId, request: &R
     match request.door {
         // What the official browser client reads from the callback (contract C5, C6).
         Door::Hosted => request.back(&[("code", code.expose()), ("service", "email"), ("client_id", &client)]),
-        Door::Standard => request.back(&[("code", code.expose()), ("iss", issuer)]),
+        Door::Standard => request.back(&[("code", code.expose()), ("iss", &links.issuer(environment.kind))]),
     }
 }
 

@@ -73,8 +73,18 @@ impl State {
 }
 
 impl Links {
-    /// Who issues the tokens of the standard door: this server, by its address.
-    pub fn issuer(&self) -> &str {
+    /// Who issues the tokens of the standard door: this server, by its address, and the sandbox by one of its own, so that
+    /// no verifier takes what was made there for live.
+    pub fn issuer(&self, kind: apps::Kind) -> String {
+        let public = self.origin();
+        match kind {
+            apps::Kind::Live => public.to_owned(),
+            apps::Kind::Sandbox => format!("{public}/sandbox"),
+        }
+    }
+
+    /// The public URL without a slash at its end.
+    pub fn origin(&self) -> &str {
         self.public_url.as_str().trim_end_matches('/')
     }
 }
@@ -85,6 +95,8 @@ pub struct Entry {
     pub session: Secret,
     /// The app's page, with a one-time code in it; the hosted pages if there is none.
     pub app: Option<Url>,
+    /// Where they are signed in to.
+    pub environment: Environment,
 }
 
 /// Sends the user a new link. Those before stay as they are.
@@ -185,9 +197,9 @@ pub fn follow(
     audit::note(tx, origin, Action::LinkFollowed, &user, &user.person)?;
     let environment = apps::by_id(tx, user.environment)?;
     let (id, session) = sessions::start(tx, user.id)?;
-    let to_app = |url: &String| codes::issue(tx, &environment, id, &Request::unasked(url), links.issuer());
+    let to_app = |url: &String| codes::issue(tx, &environment, id, &Request::unasked(url), links);
     let app = environment.redirect_url.as_ref().map(to_app).transpose()?;
-    Ok(Ok(Entry { session, app }))
+    Ok(Ok(Entry { session, app, environment }))
 }
 
 /// Sends a new link to the address on record of whom an old link belonged to.

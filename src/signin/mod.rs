@@ -254,8 +254,8 @@ fn enter(tx: &Tx, links: &Links, sign_in: SignIn, request: Option<Uuid>) -> Resu
     audit::note(tx, Origin { request, ..Origin::of(Actor::Person(user.id)) }, Action::SignedIn, &user, &user.person)?;
     let environment = apps::by_id(tx, user.environment)?;
     let (id, session) = crate::sessions::start(tx, user.id)?;
-    let app = codes::issue(tx, &environment, id, &sign_in.asked.request, links.issuer())?;
-    Ok(Ok(Entry { session, app: Some(app) }))
+    let app = codes::issue(tx, &environment, id, &sign_in.asked.request, links)?;
+    Ok(Ok(Entry { session, app: Some(app), environment }))
 }
 
 /// Removes every sign-in by the user's address, for the address is in it.

@@ -24,6 +24,7 @@ use crate::caller::Caller;
 use crate::codes;
 use crate::db::Tx;
 use crate::error::{Error, Result};
+use crate::links::Links;
 use crate::random;
 use crate::roles;
 use crate::secret::Secret;
@@ -67,8 +68,8 @@ pub struct Grant<'a> {
     pub session: &'a Session,
     /// What the app sent to find again in the ID token.
     pub nonce: Option<&'a str>,
-    /// Who issues them, if not whom the environment names.
-    pub issuer: Option<&'a str>,
+    /// By which address they are issued at the standard door; elsewhere the environment names its issuer.
+    pub standard: Option<&'a Links>,
 }
 
 /// An access token with its ID token.
@@ -93,7 +94,7 @@ pub fn issue(tx: &Tx, grant: &Grant) -> Result<Tokens> {
     let key = store::signing_key(tx, user.environment)?;
     let nonce = grant.nonce.map_or_else(|| random::uuid().to_string(), str::to_owned);
     let claims = AccessClaims {
-        iss: grant.issuer.map_or(environment.issuer, str::to_owned),
+        iss: grant.standard.map_or(environment.issuer, |links| links.issuer(environment.kind)),
         sub: user.id.to_string(),
         aud: environment.app.to_string(),
         lng: user.person.profile.language.as_ref().map_or_else(|| "en".to_owned(), |language| language.0.clone()),
@@ -165,14 +166,13 @@ pub struct Bearer {
     pub scope: Vec<String>,
 }
 
-/// The person behind an access token, who is still there and not frozen, and whose session goes on. `issuer` is what the
-/// standard door calls itself.
+/// The person behind an access token, who is still there and not frozen, and whose session goes on.
 ///
 /// # Errors
 /// [`Error::Unauthenticated`] for every token that is not ours, not in force, or not of this user any more;
 /// [`Error::Forbidden`] for a frozen user.
-pub fn verify(tx: &Tx, token: &Secret, issuer: &str) -> Result<Bearer> {
-    let (environment, claims) = check(tx, token, issuer)?.ok_or_else(invalid)?;
+pub fn verify(tx: &Tx, token: &Secret, links: &Links) -> Result<Bearer> {
+    let (environment, claims) = check(tx, token, links)?.ok_or_else(invalid)?;
     if claims.exp <= tx.now().as_seconds() {
         return Err(Error::Unauthenticated { code: "token_expired", message: "The access token has expired" });
     }
@@ -187,7 +187,7 @@ pub fn verify(tx: &Tx, token: &Secret, issuer: &str) -> Result<Bearer> {
 }
 
 /// Signature, algorithm, issuer and audience; `None` if anything is off.
-fn check(tx: &Tx, token: &Secret, issuer: &str) -> Result<Option<(Environment, AccessClaims)>> {
+fn check(tx: &Tx, token: &Secret, links: &Links) -> Result<Option<(Environment, AccessClaims)>> {
     let token = token.expose();
     let mut parts = token.split('.');
     let (Some(header64), Some(claims64), Some(signature64), None) =
@@ -207,8 +207,8 @@ fn check(tx: &Tx, token: &Secret, issuer: &str) -> Result<Option<(Environment, A
         return Ok(None);
     };
     let environment = apps::by_id(tx, environment)?;
-    let ours =
-        [&environment.issuer, issuer].contains(&claims.iss.as_str()) && claims.aud == environment.app.to_string();
+    let issuers = [&environment.issuer, &links.issuer(environment.kind)];
+    let ours = issuers.contains(&&claims.iss) && claims.aud == environment.app.to_string();
     Ok(ours.then_some((environment, claims)))
 }
 
@@ -243,7 +243,7 @@ pub fn issue_by_itself(tx: &Tx, user: UserId) -> Result<Tokens> {
     let scope = codes::scope_of("");
     let handed_over = sessions::hand_over(tx, id, &scope)?;
     let (session, _) = handed_over.ok_or_else(|| Error::internal("a session just made does not work"))?;
-    issue(tx, &Grant { session: &session, nonce: None, issuer: None })
+    issue(tx, &Grant { session: &session, nonce: None, standard: None })
 }
 
 #[cfg(test)]

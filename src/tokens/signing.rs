@@ -107,7 +107,7 @@ impl PublicHalf {
 }
 
 /// How long a key goes on verifying after the next one signs: as long as a token works, and some for clocks.
-const OVERLAP: Duration = ACCESS_LIFETIME.saturating_add(Duration::from_mins(5));
+pub(super) const OVERLAP: Duration = ACCESS_LIFETIME.saturating_add(Duration::from_mins(5));
 
 /// A signing key as listed.
 #[derive(Debug, serde::Serialize)]

@@ -1,6 +1,6 @@
 //! The SQL of signing keys.
 
-use super::signing::{Listed, PublicHalf, SigningKey};
+use super::signing::{Listed, OVERLAP, PublicHalf, SigningKey};
 use crate::apps::{AppId, EnvironmentId, Kind};
 use crate::clock::Timestamp;
 use crate::db::{Tx, params};
@@ -8,6 +8,9 @@ use crate::error::{Error, Result};
 
 /// A key verifies unless it was revoked or another took its place a while ago.
 const VERIFIES: &str = "s.revoked_at IS NULL AND (s.retires_at IS NULL OR s.retires_at > $1)";
+/// A key signs from its time on until the next one does: what it signs last expires while it verifies. So a key that was
+/// superseded while it waited never signs.
+const SIGNS: &str = "s.revoked_at IS NULL AND s.active_at <= $1 AND (s.retires_at IS NULL OR s.retires_at > $2)";
 const NEWEST: &str = "ORDER BY s.active_at DESC, s.created_at DESC, s.id LIMIT 1";
 
 pub(crate) fn insert_signing_key(
@@ -27,9 +30,9 @@ pub(crate) fn insert_signing_key(
 pub(super) fn signing_key(tx: &Tx, environment: EnvironmentId) -> Result<SigningKey> {
     let sql = format!(
         "SELECT s.id, s.private_key, s.public_key FROM signing_keys s \
-         WHERE {VERIFIES} AND s.active_at <= $1 AND s.environment_id = $2 {NEWEST}"
+         WHERE {SIGNS} AND s.environment_id = $3 {NEWEST}"
     );
-    let row = tx.query_opt(&sql, params![tx.now(), environment])?.ok_or_else(none)?;
+    let row = tx.query_opt(&sql, params![tx.now(), tx.now() + OVERLAP, environment])?.ok_or_else(none)?;
     let id: String = row.get(0)?;
     let private = tx.vault().open(id.as_bytes(), &row.get::<Vec<u8>>(1)?)?;
     Ok(SigningKey { private, public: PublicHalf(row.get(2)?), id })
@@ -46,30 +49,25 @@ pub(super) fn verifying_key(tx: &Tx, id: &str) -> Result<Option<(EnvironmentId, 
     row.map(|row| Ok((row.get(0)?, PublicHalf(row.get(1)?)))).transpose()
 }
 
-/// The public keys that verify, with their names, newest first: of every app, or of one; of both environments, or of one.
-pub fn public_keys(tx: &Tx, app: Option<AppId>, kind: Option<Kind>) -> Result<Vec<(String, PublicHalf)>> {
+/// The public keys that verify, with their names, newest first: of every app, or of one.
+pub fn public_keys(tx: &Tx, app: Option<AppId>, kind: Kind) -> Result<Vec<(String, PublicHalf)>> {
     let all = format!(
-        "SELECT s.id, s.public_key FROM signing_keys s JOIN environments e ON e.id = s.environment_id WHERE {VERIFIES}"
+        "SELECT s.id, s.public_key FROM signing_keys s JOIN environments e ON e.id = s.environment_id \
+         WHERE {VERIFIES} AND e.kind = $2"
     );
     let order = "ORDER BY s.created_at DESC, s.id";
     let now = tx.now();
-    let rows = match (app, kind) {
-        (None, None) => tx.query(&format!("{all} {order}"), params![now]),
-        (Some(app), None) => tx.query(&format!("{all} AND e.app_id = $2 {order}"), params![now, app]),
-        (None, Some(kind)) => tx.query(&format!("{all} AND e.kind = $2 {order}"), params![now, kind]),
-        (Some(app), Some(kind)) => {
-            tx.query(&format!("{all} AND e.app_id = $2 AND e.kind = $3 {order}"), params![now, app, kind])
-        }
+    let rows = match app {
+        None => tx.query(&format!("{all} {order}"), params![now, kind]),
+        Some(app) => tx.query(&format!("{all} AND e.app_id = $3 {order}"), params![now, kind, app]),
     };
     rows?.iter().map(|row| Ok((row.get(0)?, PublicHalf(row.get(1)?)))).collect()
 }
 
 /// The public key that an environment signs with now.
 pub fn current_public_key(tx: &Tx, environment: EnvironmentId) -> Result<PublicHalf> {
-    let sql = format!(
-        "SELECT s.public_key FROM signing_keys s WHERE {VERIFIES} AND s.active_at <= $1 AND s.environment_id = $2 {NEWEST}"
-    );
-    tx.query_opt(&sql, params![tx.now(), environment])?.ok_or_else(none)?.get(0).map(PublicHalf)
+    let sql = format!("SELECT s.public_key FROM signing_keys s WHERE {SIGNS} AND s.environment_id = $3 {NEWEST}");
+    tx.query_opt(&sql, params![tx.now(), tx.now() + OVERLAP, environment])?.ok_or_else(none)?.get(0).map(PublicHalf)
 }
 
 /// Every key of an environment, newest first.

@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Redirect, Response};
 
 use crate::api::Api;
+use crate::apps::{AppId, Kind};
 use crate::error::Error;
 use crate::links::Entry;
 use crate::secret::Secret;
@@ -45,16 +46,31 @@ fn page(template: &impl Template, form_target: Option<&str>) -> Response {
     (headers, html).into_response()
 }
 
-/// The cookie of a session on the hosted pages.
-const COOKIE: &str = "usher_session";
+/// What the cookies of sessions on the hosted pages begin with. There is one for each environment of an app, so that who
+/// signs out of one app stays signed in to the others.
+const SESSION: &str = "usher_session_";
+
+fn session_cookie(app: AppId, kind: Kind) -> String {
+    format!("{SESSION}{}_{app}", kind.as_str())
+}
+
 /// What takes that cookie away.
-const GONE: &str = "usher_session=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0";
+fn gone(name: &str) -> String {
+    format!("{name}=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0")
+}
 
 /// Lets a person in: their browser has a session from now on, and goes to the app or to their profile.
 fn enter(api: &Api, entry: &Entry) -> Response {
-    let cookie = format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Lax{}", entry.session.expose(), secure(api));
-    let to = entry.app.as_ref().map_or("/profile", url::Url::as_str);
-    ([(header::SET_COOKIE, cookie)], Redirect::to(to)).into_response()
+    let (app, kind) = (entry.environment.app, entry.environment.kind);
+    let (name, session, secure) = (session_cookie(app, kind), entry.session.expose(), secure(api));
+    let cookie = format!("{name}={session}; Path=/; HttpOnly; SameSite=Lax{secure}");
+    let to = entry.app.as_ref().map_or_else(|| profile(app, kind), ToString::to_string);
+    ([(header::SET_COOKIE, cookie)], Redirect::to(&to)).into_response()
+}
+
+/// Where a person's profile is for an app.
+fn profile(app: AppId, kind: Kind) -> String {
+    format!("/profile?client_id={app}&environment={}", kind.as_str())
 }
 
 /// What a cookie ends with: nobody sends it without TLS if there is TLS.
@@ -62,10 +78,14 @@ fn secure(api: &Api) -> &'static str {
     if api.links.public_url.scheme() == "https" { "; Secure" } else { "" }
 }
 
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, Secret)> {
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.map(|(name, value)| (name, Secret::new(value)))
+}
+
 fn cookie(headers: &HeaderMap, name: &str) -> Option<Secret> {
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.into_iter().find(|(given, _)| *given == name).map(|(_, value)| Secret::new(value))
+    cookies(headers).find(|(given, _)| *given == name).map(|(_, value)| value)
 }
 
 /// An error as a page.

@@ -2,18 +2,21 @@
 
 use askama::Template;
 use axum::Extension;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use serde::Deserialize;
 
 use super::links::from_our_page;
-use super::{COOKIE, GONE, Message, cookie, page};
+use super::{Message, SESSION, cookies, gone, page, profile, session_cookie};
 use crate::api::directory::users::fields;
-use crate::api::{Api, Trail};
-use crate::apps;
-use crate::error::Result;
+use crate::api::{Api, Trail, ascii};
+use crate::apps::{self, AppId, Kind};
+use crate::db::Tx;
+use crate::error::{Error, Result};
 use crate::secret::Secret;
 use crate::sessions;
+use crate::ticket::Ticket;
 use crate::tokens::{self, Grant};
 
 /// The fields of the page: wire name, label, input type, autocomplete.
@@ -39,24 +42,58 @@ struct Input {
 #[template(path = "profile.html")]
 struct ProfilePage {
     app: String,
+    client: AppId,
+    kind: Kind,
     sandbox: bool,
     inputs: Vec<Input>,
     token: Secret,
 }
 
+/// Which app's session is meant; of a browser that has several, the newest that works, or to sign out, all.
+#[derive(Deserialize)]
+pub struct Which {
+    client_id: Option<String>,
+    environment: Option<String>,
+}
+
+/// How many sessions of one browser are looked at.
+const MOST: usize = 20;
+
+impl Which {
+    fn app(&self) -> Result<Option<(AppId, Kind)>> {
+        let (app, kind) = match (&self.client_id, &self.environment) {
+            (None, None) => return Ok(None),
+            (app, kind) => (app.as_ref().and_then(|app| app.parse().ok()), kind.as_deref().and_then(Kind::named)),
+        };
+        let unknown = || Error::bad_request("unknown_app", "The address must name an app and its environment");
+        app.zip(kind).map(Some).ok_or_else(unknown)
+    }
+
+    /// The cookies that are meant, newest session first.
+    fn cookies(&self, headers: &HeaderMap) -> Result<Vec<(String, Secret)>> {
+        let name = self.app()?.map(|(app, kind)| session_cookie(app, kind));
+        let meant = |given: &str| name.as_ref().map_or_else(|| given.starts_with(SESSION), |name| name == given);
+        let mut found: Vec<(String, Secret)> =
+            cookies(headers).filter(|(given, _)| meant(given)).map(|(name, value)| (name.to_owned(), value)).collect();
+        found.sort_by_key(|(_, cookie)| std::cmp::Reverse(Ticket::read(cookie).map(|ticket| ticket.id())));
+        found.truncate(MOST);
+        Ok(found)
+    }
+}
+
 /// `GET /profile`
-pub async fn show(State(api): State<Api>, headers: HeaderMap) -> Result<Response> {
-    let session = session_of(&headers);
-    let found = api
-        .store
-        .scan(move |tx| {
-            let found = session.as_ref().map_or(Ok(None), |cookie| sessions::of_browser(tx, cookie))?;
-            let Some((user, session)) = found else { return Ok(None) };
+pub async fn show(State(api): State<Api>, Query(which): Query<Which>, headers: HeaderMap) -> Result<Response> {
+    let cookies = which.cookies(&headers)?;
+    let found = move |tx: &Tx| {
+        for (_, cookie) in &cookies {
+            let Some((user, session)) = sessions::of_browser(tx, cookie)? else { continue };
             let environment = apps::by_id(tx, user.environment)?;
-            let token = tokens::issue(tx, &Grant { session: &session, nonce: None, issuer: None })?.access;
-            Ok(Some((user, environment, token)))
-        })
-        .await?;
+            let token = tokens::issue(tx, &Grant { session: &session, nonce: None, standard: None })?.access;
+            return Ok(Some((user, environment, token)));
+        }
+        Ok(None)
+    };
+    let found = api.store.scan(found).await?;
     let Some((user, environment, token)) = found else { return Ok(signed_out()) };
     let value_of = |name: &str| {
         let shown = fields().find(|wire| wire.name == name).and_then(|wire| (wire.show)(&user.person));
@@ -66,28 +103,29 @@ pub async fn show(State(api): State<Api>, headers: HeaderMap) -> Result<Response
         .iter()
         .map(|(name, label, kind, autocomplete)| Input { name, label, kind, autocomplete, value: value_of(name) })
         .collect();
-    let sandbox = environment.kind == apps::Kind::Sandbox;
-    Ok(page(&ProfilePage { app: environment.app_name, sandbox, inputs, token }, None))
+    let (client, kind, sandbox) = (environment.app, environment.kind, environment.kind == Kind::Sandbox);
+    Ok(page(&ProfilePage { app: environment.app_name, client, kind, sandbox, inputs, token }, None))
 }
 
 /// `POST /sign-out`
 pub async fn sign_out(
     State(api): State<Api>,
+    Query(which): Query<Which>,
     Extension(trail): Extension<Trail>,
     headers: HeaderMap,
 ) -> Result<Response> {
     from_our_page(&headers)?;
-    if let Some(session) = session_of(&headers) {
-        api.store.write(move |tx| sessions::sign_out(tx, &session, Some(trail.id()))).await?;
+    let next = which.app()?.map_or("/profile".to_owned(), |(app, kind)| profile(app, kind));
+    let mut response = Redirect::to(&next).into_response();
+    for (name, session) in which.cookies(&headers)? {
+        let request = trail.id();
+        api.store.write(move |tx| sessions::sign_out(tx, &session, Some(request))).await?;
+        response.headers_mut().append(header::SET_COOKIE, ascii(&gone(&name)));
     }
-    Ok(([(header::SET_COOKIE, GONE)], Redirect::to("/profile")).into_response())
+    Ok(response)
 }
 
 fn signed_out() -> Response {
     let text = "You are signed out. To come back, open the link in the newest mail from us.";
     page(&Message { title: "Signed out", text, request_id: None }, None)
-}
-
-fn session_of(headers: &HeaderMap) -> Option<Secret> {
-    cookie(headers, COOKIE)
 }

@@ -11,9 +11,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::links::from_our_page;
-use super::{COOKIE, GONE, Message, cookie, enter, page, secure};
+use super::{Message, cookie, enter, gone, page, secure, session_cookie};
 use crate::api::body::Form;
-use crate::api::{Api, Peer, Trail};
+use crate::api::{Api, Peer, Trail, ascii};
 use crate::apps::{Environment, Kind};
 use crate::codes::{self, Door, Parameters, Request};
 use crate::error::{Error, Result};
@@ -69,9 +69,10 @@ pub async fn show(
     let notice = if leaves { "You are signed out." } else { "" };
     let action = format!("/sign-in?{query}");
     let mut response = first_page(&environment, &action, "", notice, "");
-    if let Some(session) = cookie(&headers, COOKIE).filter(|_| leaves) {
+    let name = session_cookie(environment.app, environment.kind);
+    if let Some(session) = cookie(&headers, &name).filter(|_| leaves) {
         api.store.write(move |tx| sessions::sign_out(tx, &session, Some(trail.id()))).await?;
-        response.headers_mut().insert(header::SET_COOKIE, header::HeaderValue::from_static(GONE));
+        response.headers_mut().insert(header::SET_COOKIE, ascii(&gone(&name)));
     }
     Ok(response)
 }
@@ -102,8 +103,8 @@ async fn ask(api: &Api, door: Door, query: &str) -> Result<std::result::Result<(
     let asked = api.store.read(move |tx| codes::ask(tx, door, &Form::parse(text.as_bytes())?)).await?;
     let (environment, request, complaint) = asked;
     let Err(complaint) = complaint else { return Ok(Ok((environment, request))) };
-    let issuer = api.links.issuer();
-    let back = request.back(&[("error", complaint.error), ("error_description", complaint.text), ("iss", issuer)])?;
+    let issuer = api.links.issuer(environment.kind);
+    let back = request.back(&[("error", complaint.error), ("error_description", complaint.text), ("iss", &issuer)])?;
     Ok(Err(Redirect::to(back.as_str()).into_response()))
 }
 

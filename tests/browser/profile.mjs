@@ -32,7 +32,7 @@ test("a person's way from the mail to a changed profile and out again", () =>
     await page.goto(link);
     await look(page, "link");
     await button(page, "Sign in").click();
-    await page.waitForURL(`${server}/profile`);
+    await page.waitForURL(`${server}/profile?**`);
     assert.equal(show().emailVerified, true);
     const [cookie] = await page.context().cookies();
     assert.deepEqual([cookie.httpOnly, cookie.sameSite], [true, "Lax"]);
@@ -92,7 +92,7 @@ test("a person's way from the mail to a changed profile and out again", () =>
     // And the new link lets them in again.
     await page.goto(second);
     await button(page, "Sign in").click();
-    await page.waitForURL(`${server}/profile`);
+    await page.waitForURL(`${server}/profile?**`);
     assert.equal(await field("First name").inputValue(), name);
     assert.equal(show().id, id);
     // Chromium's word for the page of a used link.
@@ -119,13 +119,14 @@ test("without JavaScript the link still lets in, and the page says what needs it
       await enrol({ clientId, key }, { email: "jim@doe.com", phonenumber: "2025550178" });
       await page.goto(newestLink());
       await button(page, "Sign in").click();
-      await page.waitForURL(`${server}/profile`);
+      await page.waitForURL(`${server}/profile?**`);
       assert.equal(await page.getByRole("alert").textContent(), "Changing your profile needs JavaScript.");
       await look(page, "no-javascript");
       // A form that a browser sends by itself would write what is in it into the address.
+      const address = page.url();
       await page.getByLabel("First name").press("Enter");
       await page.waitForTimeout(300);
-      assert.equal(page.url(), `${server}/profile`);
+      assert.equal(page.url(), address);
     },
     { javaScript: false },
   ));

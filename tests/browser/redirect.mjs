@@ -34,7 +34,7 @@ test("the button leads to the app's own page, with a code that is not the link's
       assert.ok(!link.includes(code));
       // The link does not travel along, and the browser's session is for the hosted pages alone.
       assert.deepEqual(heard, [{ url: arrived.pathname + arrived.search, referer: undefined }]);
-      assert.deepEqual((await page.context().cookies()).map(({ name, httpOnly }) => [name, httpOnly]), [["usher_session", true]]);
+      assert.deepEqual((await page.context().cookies()).map(({ name, httpOnly }) => [name, httpOnly]), [[`usher_session_sandbox_${clientId}`, true]]);
       assert.equal(usher("user", "show", jane.email).emailVerified, true);
 
       await page.goto(`${server}/links/${code}`);

@@ -1,4 +1,5 @@
-// An OpenID Connect client library that is not ours (openid-client) signs a person in, knowing nothing but the address.
+// An OpenID Connect client library that is not ours (openid-client) signs a person in, knowing nothing but the address:
+// that of the sandbox, which is an issuer of its own.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as client from "openid-client";
@@ -38,7 +39,7 @@ async function newestMail() {
 
 test("openid-client discovers, signs in with PKCE, refreshes, reads userinfo and revokes", async () => {
   const execute = [client.allowInsecureRequests];
-  const config = await client.discovery(new URL(server), clientId, undefined, client.None(), { execute });
+  const config = await client.discovery(new URL(`${server}/sandbox`), clientId, undefined, client.None(), { execute });
   const verifier = client.randomPKCECodeVerifier();
   const [state, nonce] = [client.randomState(), client.randomNonce()];
   const start = client.buildAuthorizationUrl(config, {

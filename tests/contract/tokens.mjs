@@ -34,7 +34,7 @@ const publicKeyOf = (caller, path = `/v1/apps/${caller.clientId}/public-keys`) =
     headers: { ...triple(caller, "read"), accept: "application/json;utf-8" },
   });
 
-const keySet = async (query) => (await (await fetch(`${server}/.well-known/jwks.json?${query}`)).json()).keys;
+const keySet = async (query) => (await (await fetch(`${server}/sandbox/.well-known/jwks.json?${query}`)).json()).keys;
 
 test("a token verifies with the PEM key of its app", async () => {
   for (const prefix of ["", "/api"]) {

@@ -153,6 +153,8 @@ async fn the_public_routes_are_these_and_no_others() {
             "GET /assets/{file}",
             "GET /.well-known/openid-configuration",
             "GET /.well-known/jwks.json",
+            "GET /sandbox/.well-known/openid-configuration",
+            "GET /sandbox/.well-known/jwks.json",
             "POST /webhooks/stripe/{account}",
             "GET /openapi",
             "GET /openapi/partner/{date}",

@@ -53,7 +53,8 @@ async fn a_link_opened_ten_times_works_once_by_its_button_and_then_no_more() {
     }
     assert!(app.user(&id).await.email_verified_at.is_none());
     let pressed = app.press(&link).await;
-    assert_eq!((pressed.status, pressed.header("location")), (303, "/profile"));
+    let profile = format!("/profile?client_id={}&environment=sandbox", app.client_id);
+    assert_eq!((pressed.status, pressed.header("location")), (303, profile.as_str()));
     assert!(app.user(&id).await.email_verified_at.is_some(), "whoever follows the link has the mailbox");
     let profile = app.anyone().with("Cookie", cookie(&pressed)).get("/profile").await.ok();
     assert!(profile.text.contains(r#"value="jane""#) && profile.text.contains(r#"value="1234567890""#));

@@ -40,6 +40,7 @@ mod policy;
 mod privacy;
 mod retries;
 mod revocation;
+mod sessions;
 mod several;
 mod signin;
 mod smtp;

@@ -16,6 +16,12 @@ use usher::users::{self, Status, UserId};
 use crate::harness::{But, TestApp};
 use crate::signin::{CALLBACK, app_and_jane, code_of, text};
 
+/// The `kid` of a token.
+pub fn kid(token: &str) -> String {
+    let header = BASE64URL.decode(token.split('.').next().unwrap()).unwrap();
+    serde_json::from_slice::<Value>(&header).unwrap()["kid"].as_str().unwrap().to_owned()
+}
+
 fn claims(token: &str) -> Value {
     serde_json::from_slice(&BASE64URL.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
 }
@@ -326,10 +332,6 @@ async fn a_signing_key_rotates_without_a_refusal_and_a_revoked_one_is_dead_at_on
         let keys = app.anyone().get(&path).await.ok().body["keys"].as_array().unwrap().clone();
         keys.iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    let kid = |token: &str| {
-        let header = BASE64URL.decode(token.split('.').next().unwrap()).unwrap();
-        serde_json::from_slice::<Value>(&header).unwrap()["kid"].as_str().unwrap().to_owned()
-    };
     let next = SigningKey::generate().unwrap();
     let next_id = next.id().to_owned();
     let rotate = move |tx: &Tx| {
@@ -352,6 +354,40 @@ async fn a_signing_key_rotates_without_a_refusal_and_a_revoked_one_is_dead_at_on
     assert_eq!(app.as_token(&fresh).await, 401);
     assert!(!key_set().await.contains(&next_id));
     assert_eq!(app.as_token(&app.token(&id).await).await, 200);
+}
+
+#[tokio::test]
+async fn a_signing_key_that_was_superseded_while_it_waited_never_signs() {
+    for revoke in [false, true] {
+        let (app, id) = app_and_jane().await;
+        let client = app.client_id;
+        let signs_with = async || kid(&app.token(&id).await);
+        let first = signs_with().await;
+        let (waiting, next) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
+        let (waiting_id, next_id) = (waiting.id().to_owned(), next.id().to_owned());
+        let sandbox = move |tx: &Tx| Ok::<_, usher::error::Error>(apps::environment(tx, client, Kind::Sandbox)?.id);
+        let rotate = move |tx: &Tx| signing::rotate(tx, sandbox(tx)?, &waiting, Duration::from_mins(10));
+        app.store().write(rotate).await.unwrap();
+        app.advance(Duration::from_mins(1));
+        assert_eq!(signs_with().await, first);
+        let (old, emergency) = (first.clone(), next);
+        let supersede = move |tx: &Tx| {
+            if revoke {
+                signing::revoke(tx, &old, &emergency)
+            } else {
+                signing::rotate(tx, sandbox(tx)?, &emergency, Duration::ZERO)
+            }
+        };
+        app.store().write(supersede).await.unwrap();
+        assert_eq!(signs_with().await, next_id);
+        let server = app.server().await;
+        let shown = async || server.get("/v1/public-key").await.ok().body["data"]["publicKey"].clone();
+        let signs = shown().await;
+        for _ in 0..40 {
+            app.advance(Duration::from_mins(2));
+            assert_eq!((signs_with().await, shown().await == signs), (next_id.clone(), true), "and not {waiting_id}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -379,7 +415,7 @@ async fn the_standard_door_wants_pkce_and_says_what_is_wrong_where_rfc_6749_has_
     let entered = browser.send("POST", &link, "").await;
     let back: url::Url = entered.header("location").parse().unwrap();
     let issuer = back.query_pairs().find(|(name, _)| name == "iss").unwrap().1.into_owned();
-    assert_eq!(issuer, "https://users.example.com");
+    assert_eq!(issuer, "https://users.example.com/sandbox");
     let code = code_of(&entered);
     let token = async |form: String| app.anyone().send("POST", "/oauth/token", form).await;
     let form = format!("grant_type=authorization_code&client_id={client}&redirect_uri={CALLBACK}&code={code}");

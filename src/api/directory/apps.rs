@@ -73,18 +73,26 @@ pub struct Which {
     environment: Option<String>,
 }
 
-/// The public keys as a JSON Web Key Set (RFC 7517), of all apps or of one.
+/// The public keys as a JSON Web Key Set (RFC 7517), of all apps or of one: the live ones, unless the sandbox's are asked
+/// for. Never both: who verifies live tokens must not hold a key that signs others.
 pub async fn jwks(State(api): State<Api>, Query(which): Query<Which>) -> Result<Response> {
-    let unknown = |what| Error::bad_request("unknown_key_set", what);
-    let app: Option<AppId> = which
-        .client_id
-        .map(|id| id.parse())
-        .transpose()
-        .map_err(|_| unknown("client_id must be the UUID of an app"))?;
-    let kind = which
-        .environment
-        .map(|name| Kind::named(&name).ok_or_else(|| unknown("environment must be sandbox or live")))
-        .transpose()?;
+    let kind = which.environment.as_deref().map_or(Some(Kind::Live), Kind::named);
+    let kind = kind.ok_or_else(|| unknown_set("environment must be sandbox or live"))?;
+    key_set(&api, which.client_id.as_deref(), kind).await
+}
+
+/// The same of the sandbox, where its discovery document has it.
+pub async fn sandbox_jwks(State(api): State<Api>, Query(which): Query<Which>) -> Result<Response> {
+    key_set(&api, which.client_id.as_deref(), Kind::Sandbox).await
+}
+
+fn unknown_set(what: &str) -> Error {
+    Error::bad_request("unknown_key_set", what)
+}
+
+async fn key_set(api: &Api, app: Option<&str>, kind: Kind) -> Result<Response> {
+    let app: Option<AppId> =
+        app.map(str::parse).transpose().map_err(|_| unknown_set("client_id must be the UUID of an app"))?;
     let keys = api.store.read(move |tx| tokens::public_keys(tx, app, kind)).await?;
     let keys: Vec<Value> = keys.iter().map(|(id, key)| key.jwk(id)).collect::<Result<_>>()?;
     Ok(reply(&json!({ "keys": keys })))

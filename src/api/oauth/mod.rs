@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::auth::Person;
 use super::{Api, reply};
+use crate::apps::Kind;
 use crate::caller::Target;
 use crate::codes::SCOPES;
 use crate::error::{Error, Result};
@@ -50,15 +51,25 @@ pub async fn userinfo(State(api): State<Api>, Person(bearer): Person) -> Result<
     Ok(reply(&claims))
 }
 
-/// `GET /.well-known/openid-configuration` (OpenID Connect Discovery 1.0).
+/// `GET /.well-known/openid-configuration` (OpenID Connect Discovery 1.0): of the live environments.
 pub async fn configuration(State(api): State<Api>) -> Response {
-    let issuer = api.links.issuer();
+    describe(&api, Kind::Live)
+}
+
+/// `GET /sandbox/.well-known/openid-configuration`: the issuer and the keys are the sandbox's own.
+pub async fn sandbox_configuration(State(api): State<Api>) -> Response {
+    describe(&api, Kind::Sandbox)
+}
+
+fn describe(api: &Api, kind: Kind) -> Response {
+    // The doors are the same: the environment is known by the redirect URI, and by what is exchanged.
+    let (issuer, origin) = (api.links.issuer(kind), api.links.origin());
     reply(&json!({
         "issuer": issuer,
-        "authorization_endpoint": format!("{issuer}/authorize"),
-        "token_endpoint": format!("{issuer}/oauth/token"),
-        "revocation_endpoint": format!("{issuer}/oauth/revoke"),
-        "userinfo_endpoint": format!("{issuer}/userinfo"),
+        "authorization_endpoint": format!("{origin}/authorize"),
+        "token_endpoint": format!("{origin}/oauth/token"),
+        "revocation_endpoint": format!("{origin}/oauth/revoke"),
+        "userinfo_endpoint": format!("{origin}/userinfo"),
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
         "scopes_supported": SCOPES,
         "response_types_supported": ["code"],

@@ -131,8 +131,8 @@ async fn grant(api: &Api, ask: Ask, trail: &Trail) -> Result<(Session, Secret, O
 async fn issue(api: &Api, session: Session, nonce: Option<String>, door: Door) -> Result<Tokens> {
     let links = api.links.clone();
     let issue = move |tx: &Tx| {
-        let issuer = (door == Door::Standard).then(|| links.issuer());
-        tokens::issue(tx, &Grant { session: &session, nonce: nonce.as_deref(), issuer })
+        let standard = (door == Door::Standard).then_some(&links);
+        tokens::issue(tx, &Grant { session: &session, nonce: nonce.as_deref(), standard })
     };
     api.store.read(issue).await
 }
