@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
 
+use crate::admins;
 use crate::api::{Api, Peer, Server, Services, TooLate, versions};
 use crate::audit::chain;
 use crate::audit::tally::{self, Tally};
@@ -66,6 +67,7 @@ pub struct App {
     server: Server,
     smtp: Option<Smtp>,
     webhook_networks: Vec<Network>,
+    tell: fn(&str),
 }
 
 impl App {
@@ -83,11 +85,19 @@ impl App {
             known_keys: keys::KeyCache::default(),
             key_use: keys::KeyUse::default(),
             refusals: Tally::default(),
+            admin_asks: admins::Asks::default(),
+            sends_mail: smtp.is_some(),
             proxies,
             metrics: crate::api::metrics::Metrics::default(),
             closing: false.into(),
         });
-        App { server: Server::new(Arc::clone(&api)), api, smtp, webhook_networks: Vec::new() }
+        App { server: Server::new(Arc::clone(&api)), api, smtp, webhook_networks: Vec::new(), tell: |_| () }
+    }
+
+    /// Passes on what only the operator at the terminal may read.
+    #[must_use]
+    pub fn telling(self, tell: fn(&str)) -> App {
+        App { tell, ..self }
     }
 
     /// Lets webhooks go to these networks too, and not only to the Internet.
@@ -111,9 +121,12 @@ impl App {
     /// # Errors
     /// It ended because the disk failed.
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<()> {
-        let App { api, server, smtp, webhook_networks } = self;
-        let chores =
-            [spawn(chores(Arc::clone(&api))), spawn(seal(api.store.clone())), spawn(decide_sign_ins(Arc::clone(&api)))];
+        let App { api, server, smtp, webhook_networks, tell } = self;
+        let chores = [
+            spawn(chores(Arc::clone(&api))),
+            spawn(seal(api.store.clone())),
+            spawn(decide_sign_ins(Arc::clone(&api), tell)),
+        ];
         let mut workers = vec![work(&api, webhook_sender(&api, webhook_networks)), work(&api, billing_sender(&api))];
         if let Some(smtp) = smtp {
             let counting = Arc::clone(&api);
@@ -257,11 +270,14 @@ async fn erase_expired(api: &Api) {
 }
 
 /// Decides who is sent a mail to sign in by. In steps of its own, so that no request's time tells what was decided.
-async fn decide_sign_ins(api: Api) {
+async fn decide_sign_ins(api: Api, tell: fn(&str)) {
     loop {
         tokio::time::sleep(DECISIONS).await;
         if let Err(e) = decide(&api).await {
             tracing::warn!(code = e.code(), "sign-ins could not be decided");
+        }
+        if let Err(e) = answer_admins(&api, tell).await {
+            tracing::warn!(code = e.code(), "administrators who asked for a link could not be sent one");
         }
     }
 }
@@ -283,7 +299,27 @@ pub async fn decide(api: &Api) -> Result<()> {
     }
 }
 
+/// Mails a link to each administrator who has asked for one, or tells it if there is no mail server.
+///
+/// # Errors
+/// The database refuses.
+pub async fn answer_admins(api: &Api, tell: impl Fn(&str)) -> Result<()> {
+    for email in api.admin_asks.take() {
+        let (links, mails) = (api.links.clone(), api.sends_mail);
+        let answer = move |tx: &Tx| {
+            let way = if mails { admins::Way::Mail } else { admins::Way::Tell };
+            admins::answer(tx, &links, &email, &way)
+        };
+        if let Some(link) = api.store.write(answer).await? {
+            tell(&format!("Sign in to the dashboard, within ten minutes:\n\n  {link}\n"));
+        }
+        api.outbox.wake();
+    }
+    Ok(())
+}
+
 fn purge(tx: &Tx) -> Result<()> {
+    admins::purge(tx)?;
     idempotency::purge(tx)?;
     signin::purge(tx)?;
     codes::purge(tx)?;

@@ -3,6 +3,7 @@
 use rlibphonenumber::Region;
 use uuid::Uuid;
 
+use crate::admins::{self, AdminId};
 use crate::apps::{AppId, Environment, EnvironmentId, Kind};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -28,6 +29,8 @@ pub enum Actor {
     Key(KeyId),
     /// A person, by an access token or a session of theirs.
     Person(UserId),
+    /// An administrator, by the dashboard.
+    Admin(AdminId),
     /// The operator of the installation, from its command line.
     Operator,
 }
@@ -94,12 +97,22 @@ impl Caller {
 
     /// The operator, in one environment.
     pub fn operator(environment: &Environment) -> Caller {
+        Caller::over(environment, Actor::Operator, Rights::ALL)
+    }
+
+    /// An administrator, in one environment.
+    pub fn admin(environment: &Environment, admin: &admins::Admin) -> Caller {
+        let rights = if admin.role == admins::Role::ReadOnly { Rights::READ } else { Rights::ALL };
+        Caller::over(environment, Actor::Admin(admin.id), rights)
+    }
+
+    fn over(environment: &Environment, actor: Actor, rights: Rights) -> Caller {
         Caller {
             app: environment.app,
             kind: environment.kind,
             scope: Scope { environment: environment.id, tenant: None },
-            actor: Actor::Operator,
-            rights: Rights::ALL,
+            actor,
+            rights,
             request: None,
             date: None,
             test: None,
@@ -134,7 +147,7 @@ impl Caller {
     pub fn need(&self, right: Right) -> Result<()> {
         match self.actor {
             _ if self.rights.has(right) => Ok(()),
-            Actor::Person(_) => {
+            Actor::Person(_) | Actor::Admin(_) => {
                 Err(Error::Forbidden { code: "no_right", message: "Your role does not carry this right" })
             }
             Actor::Key(_) | Actor::Operator => {
@@ -153,7 +166,7 @@ impl Caller {
             (Target::Id(id), Actor::Person(me)) if id == me => Ok(me),
             (Target::Id(_), Actor::Person(_)) if !self.rights.has(right) => Err(not_yours()),
             (Target::Id(id), _) => self.need(right).map(|()| id),
-            (Target::Me, Actor::Key(_) | Actor::Operator) => Err(me_needs_token()),
+            (Target::Me, Actor::Key(_) | Actor::Admin(_) | Actor::Operator) => Err(me_needs_token()),
         }
     }
 

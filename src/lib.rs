@@ -1,5 +1,6 @@
 //! Usher: a self-hosted user service. See `docs/ARCHITECTURE.md` for the house in one picture.
 
+pub mod admins;
 pub mod api;
 pub mod app;
 pub mod apps;

@@ -32,9 +32,10 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use uuid::Uuid;
 
+use crate::admins::{AdminId, Asks};
 use crate::audit::tally::Tally;
 use crate::caller::Caller;
-use crate::clock::Stopwatch;
+use crate::clock::{Stopwatch, Timestamp};
 use crate::db::Store;
 use crate::error::Error;
 use crate::keys::{KeyCache, KeyId, KeyUse};
@@ -61,6 +62,10 @@ pub struct Services {
     pub key_use: KeyUse,
     /// Refused attempts of unknown callers, until they are written down.
     pub refusals: Tally,
+    /// Who has asked for a link to the dashboard, until it is decided.
+    pub admin_asks: Asks,
+    /// Whether there is a mail server.
+    pub sends_mail: bool,
     /// The proxies whose word about a client's address counts.
     pub proxies: Vec<Network>,
     /// The counters.
@@ -91,12 +96,15 @@ enum Asker {
     Caller(Caller),
     /// It worked once.
     Ended(Caller),
+    /// It works, on the dashboard.
+    Admin(AdminId),
 }
 
 impl Trail {
-    fn new() -> Trail {
+    /// The id begins with the time, so that what a request did is found by it without an index.
+    fn new(now: Timestamp) -> Trail {
         let (date, key, asker) = Default::default();
-        Trail(Arc::new(Steps { id: random::uuid(), date, key, asker }))
+        Trail(Arc::new(Steps { id: random::ordered_uuid_v4(now), date, key, asker }))
     }
 
     /// The request's id.
@@ -114,6 +122,11 @@ impl Trail {
 
     fn note_asker(&self, asker: Asker) {
         let _ = self.0.asker.set(asker);
+    }
+
+    /// An administrator asks.
+    pub(crate) fn note_admin(&self, admin: AdminId) {
+        self.note_asker(Asker::Admin(admin));
     }
 }
 
@@ -134,6 +147,8 @@ pub enum Surface {
     OAuth,
     /// People in a browser.
     Pages,
+    /// Administrators in a browser: the dashboard.
+    Admin,
     /// Operators and machines: health, keys, documents.
     Service,
 }
@@ -149,7 +164,11 @@ impl Surface {
             Surface::Directory
         } else if starts(&["/users", "/subscription"]) {
             Surface::Partner
-        } else if starts(&["/links", "/sign-in", "/authorize", "/profile", "/sign-out", "/assets"]) || path == "/" {
+        } else if starts(&["/admin"]) {
+            Surface::Admin
+        } else if starts(&["/links", "/sign-in", "/authorize", "/profile", "/sign-out", "/assets", "/theme"])
+            || path == "/"
+        {
             Surface::Pages
         } else {
             Surface::Service
@@ -206,7 +225,7 @@ async fn edge(State(api): State<Api>, path: Option<MatchedPath>, mut request: Re
     let mut surface = Surface::of(request.uri().path());
     let route = path.map_or_else(|| "(none)".to_owned(), |path| path.as_str().to_owned());
     let (method, target) = (metrics::known_method(request.method()), refusals::target(request.uri().path()));
-    let trail = Trail::new();
+    let trail = Trail::new(api.store.clock().now());
     let request_id = trail.0.id.to_string();
     request.extensions_mut().insert(trail.clone());
 
@@ -271,6 +290,7 @@ fn render(error: &Error, surface: Surface, request_id: &str, from: &Response) ->
         Surface::Extended => (error.status(), reply(&directory::render(error))),
         Surface::OAuth => (oauth::status(error), reply(&oauth::render(error))),
         Surface::Pages => (error.status(), ui::error_page(error, request_id)),
+        Surface::Admin => (error.status(), ui::admin::error_page(error, request_id)),
         Surface::Service => (error.status(), reply(&partner::render(error, request_id))),
     };
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

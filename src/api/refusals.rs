@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use super::{Api, Asker, Surface, Trail};
 use crate::audit::tally::Kind;
-use crate::audit::{self, Action, Refusal};
-use crate::caller::Origin;
+use crate::audit::{self, Action, INSTALLATION, Refusal};
+use crate::caller::{Actor, Origin};
 use crate::error::Error;
 
 /// The UUID that a path names, if it does: whatever else stands there may be personal.
@@ -28,18 +28,18 @@ pub(super) async fn note(
         return;
     }
     let code = error.code();
-    let caller = match trail.0.asker.get() {
-        Some(Asker::Caller(caller)) => *caller,
+    let date = trail.0.date.get().map(|date| date.as_str());
+    let (environment, origin) = match trail.0.asker.get() {
+        Some(Asker::Caller(caller)) => (caller.scope.environment, caller.origin()),
+        Some(Asker::Admin(id)) => (INSTALLATION, Origin::of(Actor::Admin(*id))),
         Some(Asker::Ended(caller)) => {
             let key = Some((caller.scope.environment, caller.actor));
             return api.refusals.add(Kind { key, operation: Some(operation), code }, 1);
         }
         None => return api.refusals.add(Kind { key: None, operation: Some(operation), code }, 1),
     };
-    let date = trail.0.date.get().map(|date| date.as_str());
-    let origin = Origin { request: Some(trail.id()), date, ..caller.origin() };
+    let origin = Origin { request: Some(trail.id()), date, ..origin };
     let refusal = Refusal { operation: Some(operation), target, ..Refusal::of(Action::RequestRefused, code) };
-    let environment = caller.scope.environment;
     let noted = api.store.write(move |tx| audit::refuse(tx, environment, Some(origin), &refusal)).await;
     if let Err(e) = noted {
         tracing::warn!(request_id = %trail.id(), code = e.code(), "a refused attempt could not be noted");

@@ -28,7 +28,7 @@ pub struct Route {
 /// Every route.
 #[rustfmt::skip]
 pub fn routes() -> Vec<Route> {
-    use Surface::{Directory, Extended, OAuth, Pages, Partner, Service};
+    use Surface::{Admin, Directory, Extended, OAuth, Pages, Partner, Service};
     let route = |surface, method, path, operation, summary, handler| Route { surface, method, path, operation, summary, handler };
     vec![
         route(Partner,   "POST", "/users/create",                "createUser",       "Enrol a person: make the user and mail them their link", post(partner::users::create)),
@@ -95,6 +95,17 @@ pub fn routes() -> Vec<Route> {
         route(Pages,     "GET",  "/profile",                     "showProfile",      "The signed-in person's profile",                         get(ui::profile::show)),
         route(Pages,     "POST", "/sign-out",                    "signOut",          "End the session",                                        post(ui::profile::sign_out)),
         route(Pages,     "GET",  "/assets/{file}",               "asset",            "Style sheet and script of the pages",                    get(ui::assets::get)),
+
+        route(Pages,     "POST", "/theme",                       "chooseTheme",      "Light, dark, or as the system has it",                   post(ui::theme::choose)),
+        route(Admin,     "GET",  "/admin/sign-in",               "showAdminSignIn",  "Where administrators ask for a link",                    get(ui::admin::sign_in::show)),
+        route(Admin,     "POST", "/admin/sign-in",               "askAdminLink",     "Have a link mailed",                                     post(ui::admin::sign_in::ask)),
+        route(Admin,     "GET",  "/admin/setup/{link}",          "showSetup",        "The page of the set-up address",                         get(ui::admin::sign_in::show_setup)),
+        route(Admin,     "POST", "/admin/setup/{link}",          "setUp",            "Make the first administrator, once",                     post(ui::admin::sign_in::set_up)),
+        route(Admin,     "GET",  "/admin/links/{link}",          "showAdminLink",    "The page of an administrator's link; changes nothing",   get(ui::admin::sign_in::show_link)),
+        route(Admin,     "POST", "/admin/links/{link}",          "followAdminLink",  "Sign in by the link, once",                              post(ui::admin::sign_in::follow)),
+        route(Admin,     "POST", "/admin/sign-out",              "adminSignOut",     "End the administrator's session",                        post(ui::admin::sign_in::sign_out)),
+        route(Admin,     "GET",  "/admin",                       "enterDashboard",   "To the first app",                                       get(ui::admin::enter)),
+        route(Admin,     "GET",  "/admin/{appId}/{environment}", "showHome",         "How the environment does",                               get(ui::admin::home::show)),
 
         route(Service,   "GET",  "/.well-known/openid-configuration", "getConfiguration", "What an OpenID Connect client needs to know",     get(oauth::configuration)),
         route(Service,   "GET",  "/.well-known/jwks.json",       "getKeySet",        "The keys that verify tokens, as a JSON Web Key Set",     get(directory::apps::jwks)),

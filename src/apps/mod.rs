@@ -2,7 +2,7 @@
 
 mod store;
 
-pub use store::{by_id, claim_first, environment_of_redirect, list, redirect_uris};
+pub use store::{by_id, claim_first, environment_of_redirect, environments, list, redirect_uris};
 
 use rlibphonenumber::Region;
 

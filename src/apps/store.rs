@@ -50,6 +50,12 @@ pub fn list(tx: &Tx) -> Result<Vec<App>> {
     rows.iter().map(|row| Ok(App { id: row.get(0)?, name: row.get(1)?, region: row.get(2)? })).collect()
 }
 
+/// Every environment of every app, the oldest app first.
+pub fn environments(tx: &Tx) -> Result<Vec<Environment>> {
+    let sql = format!("{ENVIRONMENT} ORDER BY a.created_at, a.id, e.kind DESC");
+    tx.query(&sql, params![])?.iter().map(read_environment).collect()
+}
+
 /// The environment with that id.
 pub fn by_id(tx: &Tx, id: EnvironmentId) -> Result<Environment> {
     let row = tx.query_rare(&format!("{ENVIRONMENT} WHERE e.id = $1"), params![id])?;

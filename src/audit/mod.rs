@@ -115,6 +115,18 @@ words! {
         SigningKeyRotated = "signing_key.rotated",
         /// A signing key was revoked.
         SigningKeyRevoked = "signing_key.revoked",
+        /// An administrator was made.
+        AdminCreated = "admin.created",
+        /// An administrator was given another role.
+        AdminRoleChanged = "admin.role_changed",
+        /// An administrator was made one no longer.
+        AdminRemoved = "admin.removed",
+        /// An administrator was given a link by the operator.
+        AdminLinkMade = "admin.link_made",
+        /// An administrator signed in.
+        AdminSignedIn = "admin.signed_in",
+        /// An administrator signed out.
+        AdminSignedOut = "admin.signed_out",
     }
 }
 
@@ -125,6 +137,8 @@ words! {
         Key = "key",
         /// A person, for themselves.
         Person = "person",
+        /// An administrator, by the dashboard.
+        Admin = "admin",
         /// The operator of the installation.
         Operator = "operator",
         /// Nobody knows.
@@ -177,6 +191,7 @@ impl Entry {
         let (kind, id) = match self.actor {
             Some(Actor::Key(id)) => (ActorKind::Key, Some(id.0)),
             Some(Actor::Person(id)) => (ActorKind::Person, Some(id.0)),
+            Some(Actor::Admin(id)) => (ActorKind::Admin, Some(id.0)),
             Some(Actor::Operator) => (ActorKind::Operator, None),
             None => (ActorKind::Unknown, None),
         };

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::chain::{canonical, digest};
 use super::{Action, ActorKind, Changes, DONE, Entry, EntryId};
+use crate::admins::AdminId;
 use crate::apps::EnvironmentId;
 use crate::caller::{Actor, Origin};
 use crate::clock::Timestamp;
@@ -66,6 +67,7 @@ pub(super) fn insert(tx: &Tx, draft: &Draft) -> Result<()> {
     let (actor, actor_id) = match draft.actor {
         Some(Actor::Key(id)) => (ActorKind::Key, Some(id.0)),
         Some(Actor::Person(id)) => (ActorKind::Person, Some(id.0)),
+        Some(Actor::Admin(id)) => (ActorKind::Admin, Some(id.0)),
         Some(Actor::Operator) => (ActorKind::Operator, None),
         None => (ActorKind::Unknown, None),
     };
@@ -240,6 +242,7 @@ fn read(tx: &Tx, row: &Row) -> Result<Entry> {
     let actor = match (row.get(5)?, row.get(6)?) {
         (ActorKind::Key, Some(id)) => Some(Actor::Key(KeyId(id))),
         (ActorKind::Person, Some(id)) => Some(Actor::Person(UserId(id))),
+        (ActorKind::Admin, Some(id)) => Some(Actor::Admin(AdminId(id))),
         (ActorKind::Operator, None) => Some(Actor::Operator),
         (ActorKind::Unknown, None) => None,
         _ => return Err(Error::Integrity),

@@ -244,6 +244,7 @@ fn by(entry: &Entry) -> (&'static str, Option<String>) {
     match entry.actor {
         Some(Actor::Key(id)) => ("key", Some(id.to_string())),
         Some(Actor::Person(id)) => ("person", Some(id.to_string())),
+        Some(Actor::Admin(id)) => ("admin", Some(id.to_string())),
         Some(Actor::Operator) => ("operator", None),
         None => ("unknown", None),
     }

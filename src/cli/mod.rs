@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 the command was not understood.
 
+mod admin;
 mod api;
 mod apps;
 mod audit;
@@ -75,6 +76,9 @@ struct Common {
 enum Command {
     /// Run the server
     Serve(serve::Serve),
+    /// Administrators: who may use the dashboard
+    #[command(subcommand)]
+    Admin(admin::Admin),
     /// Apps: products that use Usher
     #[command(subcommand)]
     App(apps::App),
@@ -158,6 +162,7 @@ pub fn main() -> ExitCode {
 async fn run(Cli { common, command }: Cli) -> Result<ExitCode> {
     match command {
         Command::Serve(serve) => serve.run(&common).await?,
+        Command::Admin(admin) => admin.run(&common).await?,
         Command::App(app) => app.run(&common).await?,
         Command::Key(key) => key.run(&common).await?,
         Command::User(user) => user.run(&common).await?,

@@ -10,6 +10,7 @@ use tracing_subscriber::prelude::*;
 use url::Url;
 
 use super::{Common, print, program};
+use crate::admins;
 use crate::app::{self, App};
 use crate::apps::{self, Kind, Settings};
 use crate::config::{secret, span};
@@ -126,7 +127,8 @@ impl Serve {
 
         let stop = app::asked_to_stop()?;
         let base = public_url.as_str().trim_end_matches('/').to_owned();
-        match first_start(&store).await? {
+        let links = Links { public_url, lifetime: self.link_lifetime };
+        match first_start(&store, &links).await? {
             Some(first) => print(&first.welcome(&base, common)),
             None if common.json => print(&json!({"url": base}).to_string()),
             None => print(&format!("Usher is running at {base}")),
@@ -134,9 +136,9 @@ impl Serve {
         if smtp.is_none() {
             tracing::warn!("no --smtp-url: live mail waits in the outbox; sandbox mail is captured as always");
         }
-        let links = Links { public_url, lifetime: self.link_lifetime };
         App::behind(self.trusted_proxy, store, links, smtp)
             .with_webhook_networks(self.webhook_networks)
+            .telling(print)
             .serve(listener, stop)
             .await
     }
@@ -146,14 +148,17 @@ impl Serve {
 struct FirstStart {
     client_id: String,
     key: Secret,
+    /// Where the first administrator is made.
+    setup: Url,
 }
 
-/// Makes an app called Default with a sandbox key, if there is no app at all.
-async fn first_start(store: &Store) -> Result<Option<FirstStart>> {
+/// Makes an app called Default with a sandbox key and a set-up address, if there is no app at all.
+async fn first_start(store: &Store, links: &Links) -> Result<Option<FirstStart>> {
     if !store.read(apps::list).await?.is_empty() {
         return Ok(None);
     }
     let signing_keys = [SigningKey::generate()?, SigningKey::generate()?];
+    let links = links.clone();
     store
         .write(move |tx| {
             if !apps::list(tx)?.is_empty() {
@@ -170,17 +175,17 @@ async fn first_start(store: &Store) -> Result<Option<FirstStart>> {
                 expires_in: None,
             };
             let (_, key) = keys::create(tx, &apps::environment(tx, app.id, Kind::Sandbox)?, &new)?;
-            Ok(Some(FirstStart { client_id: app.id.to_string(), key }))
+            Ok(Some(FirstStart { client_id: app.id.to_string(), key, setup: admins::set_up(tx, &links)? }))
         })
         .await
 }
 
 impl FirstStart {
     fn welcome(&self, base: &str, common: &Common) -> String {
-        let FirstStart { client_id, key } = self;
+        let FirstStart { client_id, key, setup } = self;
         let key = key.expose();
         if common.json {
-            return json!({"url": base, "clientId": client_id, "key": key}).to_string();
+            return json!({"url": base, "clientId": client_id, "key": key, "setup": setup.as_str()}).to_string();
         }
         let usher = program(common);
         format!(
@@ -191,7 +196,9 @@ impl FirstStart {
              The key is shown this once; `{usher} key create` makes more. In another terminal, enrol a person:\n\n\
              curl -s {base}/users/create -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' -d '{EXAMPLE}'\n\n\
              and see the mail with their link, which the sandbox keeps:\n\n\
-             {usher} mail show\n"
+             {usher} mail show\n\n\
+             Set up the dashboard, within an hour:\n\n\
+             {setup}\n"
         )
     }
 }

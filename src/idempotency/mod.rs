@@ -113,6 +113,7 @@ fn owner(caller: &Caller, request: &Request) -> Vec<u8> {
     let actor = match caller.actor {
         Actor::Key(id) => id.0,
         Actor::Person(id) => id.0,
+        Actor::Admin(id) => id.0,
         Actor::Operator => uuid::Uuid::nil(),
     };
     let environment = caller.scope.environment.0;

@@ -37,6 +37,9 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("sign_in/subject.txt", include_str!("../../templates/mail/sign_in/subject.txt")),
     ("sign_in/body.txt", include_str!("../../templates/mail/sign_in/body.txt")),
     ("sign_in/body.html", include_str!("../../templates/mail/sign_in/body.html")),
+    ("admin_sign_in/subject.txt", include_str!("../../templates/mail/admin_sign_in/subject.txt")),
+    ("admin_sign_in/body.txt", include_str!("../../templates/mail/admin_sign_in/body.txt")),
+    ("admin_sign_in/body.html", include_str!("../../templates/mail/admin_sign_in/body.html")),
 ];
 
 static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {

@@ -36,6 +36,8 @@ words! {
         EnrolmentMail = "enrolment",
         /// The mail by which a person signs in. Payload: `to`, `name`, `app`, `link`, `code`, `lifetime`.
         SignInMail = "sign_in",
+        /// The mail by which an administrator signs in. Payload: `to`, `link`, `lifetime`.
+        AdminSignInMail = "admin_sign_in",
         /// Tell the billing provider of a change. Payload: `billing::Task`.
         BillingSync = "billing",
     }
@@ -43,7 +45,7 @@ words! {
 
 impl Kind {
     /// Every kind of mail; its word is also the folder of its templates.
-    pub const MAILS: &'static [Kind] = &[Kind::EnrolmentMail, Kind::SignInMail];
+    pub const MAILS: &'static [Kind] = &[Kind::EnrolmentMail, Kind::SignInMail, Kind::AdminSignInMail];
 
     /// Whether a job waits until older ones of its kind and user are finished.
     fn is_in_order(self) -> bool {

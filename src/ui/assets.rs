@@ -12,7 +12,17 @@ use crate::secret::sha256;
 
 /// Every asset: its name, and what it is made of.
 const ASSETS: &[(&str, &str)] = &[
-    ("usher.css", concat!(include_str!("assets/tokens.css"), include_str!("assets/pages.css"))),
+    (
+        "usher.css",
+        concat!(
+            include_str!("assets/tokens.css"),
+            include_str!("assets/pages.css"),
+            include_str!("assets/dashboard.css"),
+            include_str!("assets/charts.css")
+        ),
+    ),
+    ("htmx.js", include_str!("assets/htmx.min.js")),
+    ("dashboard.js", include_str!("assets/dashboard.js")),
     ("icon.svg", include_str!("assets/icon.svg")),
     ("profile.js", include_str!("assets/profile.js")),
 ];

@@ -2,10 +2,12 @@
 //!
 //! Pages know requests and concepts; like `api` they must not know SQL.
 
+pub mod admin;
 pub mod assets;
 pub mod links;
 pub mod profile;
 pub mod sign_in;
+pub mod theme;
 
 use askama::Template;
 use axum::http::{HeaderMap, header};

@@ -9,9 +9,11 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
+use usher::admins::{self, Role};
 use usher::api::Peer;
 use usher::app::App;
 use usher::apps::{self, AppId, Kind, Settings};
+use usher::caller::{Actor, Origin};
 use usher::clock::Clock;
 use usher::db::{IfMissing, Location, Store};
 use usher::keys::{self, Access, NewKey};
@@ -20,7 +22,7 @@ use usher::mail::{self, Mail};
 use usher::outbox;
 use usher::secret::Secret;
 use usher::tokens::{self, SigningKey};
-use usher::users::{self, UserId};
+use usher::users::{self, Email, UserId};
 
 use crate::cluster;
 
@@ -187,6 +189,22 @@ impl TestApp {
     /// A caller with a new key, in no header yet.
     pub async fn key(&self, kind: Kind, access: Access) -> String {
         self.new_key(kind, NewKey { access, ..a_key() }).await.1
+    }
+
+    /// An administrator of that role, whose browser is signed in.
+    pub async fn admin(&self, role: Role) -> Client<'_> {
+        let links = self.app.api().links.clone();
+        let enter = move |tx: &usher::db::Tx| {
+            let email = Email::new(&format!("{}@clinic.example", role.as_str())).unwrap();
+            if admins::by_email(tx, &email).is_err() {
+                admins::create(tx, Origin::of(Actor::Operator), &email, role)?;
+            }
+            let link = admins::link_for(tx, &links, &email)?;
+            let secret = Secret::new(link.path().rsplit('/').next().unwrap());
+            Ok(admins::enter(tx, &secret, None)?.expect("the link works"))
+        };
+        let session = self.store().write(enter).await.unwrap();
+        self.anyone().with("Cookie", &format!("__Host-usher_admin={}", session.expose()))
     }
 
     /// A caller that sends nothing about itself.

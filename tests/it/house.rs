@@ -40,6 +40,7 @@ fn naming(words: &[&str], may: &dyn Fn(&str) -> bool) -> Vec<String> {
 }
 
 const CONCEPTS: &[&str] = &[
+    "admins",
     "apps",
     "audit",
     "tenants",
@@ -151,6 +152,13 @@ async fn the_public_routes_are_these_and_no_others() {
             "GET /profile",
             "POST /sign-out",
             "GET /assets/{file}",
+            "POST /theme",
+            "GET /admin/sign-in",
+            "POST /admin/sign-in",
+            "GET /admin/setup/{link}",
+            "POST /admin/setup/{link}",
+            "GET /admin/links/{link}",
+            "POST /admin/links/{link}",
             "GET /.well-known/openid-configuration",
             "GET /.well-known/jwks.json",
             "GET /sandbox/.well-known/openid-configuration",

@@ -15,6 +15,7 @@ mod program;
 mod reading;
 mod receiver;
 
+mod admins;
 mod audit;
 mod backup;
 mod billing;

@@ -14,6 +14,8 @@ pub struct Program {
     pub url: String,
     pub key: String,
     pub client_id: String,
+    /// Where the first administrator is made.
+    pub setup: String,
     pub folder: Folder,
     child: Child,
     log: Option<std::thread::JoinHandle<String>>,
@@ -58,7 +60,15 @@ impl Program {
         });
         let text = |name: &str| banner[name].as_str().unwrap_or_default().to_owned();
         let url = format!("http://127.0.0.1:{port}");
-        Program { url, key: text("key"), client_id: text("clientId"), folder, child, log: Some(log) }
+        Program {
+            url,
+            key: text("key"),
+            client_id: text("clientId"),
+            setup: text("setup"),
+            folder,
+            child,
+            log: Some(log),
+        }
     }
 
     /// Runs another command on the same data.

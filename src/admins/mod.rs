@@ -1,0 +1,362 @@
+//! Administrators: who may use the dashboard, and how they come in. They belong to the installation and to no app.
+//!
+//! The first one is made by a set-up address that the program prints; from then on everybody signs in by a link. Three
+//! kinds of [`Ticket`] in one table: set-up addresses, links and sessions.
+
+mod store;
+
+pub use store::{by_id, list, purge};
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::json;
+use url::Url;
+use uuid::Uuid;
+
+use crate::audit::{self, Action, INSTALLATION};
+use crate::caller::{Actor, Origin};
+use crate::clock::Timestamp;
+use crate::db::{Tx, id_type, words};
+use crate::error::{Error, Result};
+use crate::links::{Links, at, in_words};
+use crate::outbox;
+use crate::secret::Secret;
+use crate::ticket::Ticket;
+use crate::users::{Email, UserId};
+
+id_type!(
+    /// An administrator.
+    AdminId
+);
+
+/// How long a set-up address works.
+pub const SETUP_LIFETIME: Duration = Duration::from_hours(1);
+/// How long a link works.
+pub const LINK_LIFETIME: Duration = Duration::from_mins(10);
+/// How long a session lasts at the most.
+pub const SESSION_LIFETIME: Duration = Duration::from_hours(12);
+/// How long a session lasts that nobody uses.
+pub const SESSION_IDLE: Duration = Duration::from_hours(1);
+/// How old what is known of a session's last use may be.
+const SEEN_EVERY: Duration = Duration::from_mins(1);
+/// How many links an administrator is sent within an hour.
+const LINKS_PER_HOUR: i64 = 5;
+
+words! {
+    /// What an administrator may do. Each may do what those before it may.
+    #[derive(PartialOrd, Ord, clap::ValueEnum)]
+    #[value(rename_all = "snake_case")]
+    pub enum Role {
+        /// See everything but health data and keys.
+        ReadOnly = "read_only",
+        /// Also change users.
+        Support = "support",
+        /// Everything.
+        Owner = "owner",
+    }
+}
+
+words! {
+    /// What a ticket is for.
+    pub enum Purpose {
+        /// Making the first administrator.
+        Setup = "setup",
+        /// Signing in.
+        Link = "link",
+        /// Being signed in.
+        Session = "session",
+    }
+}
+
+/// An administrator.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Their id.
+    pub id: AdminId,
+    /// Their address, as it was typed.
+    pub email: String,
+    /// What they may do.
+    pub role: Role,
+    /// When they were made one.
+    pub created_at: Timestamp,
+    /// When they last signed in.
+    pub signed_in_at: Option<Timestamp>,
+    /// Since when they are none any more.
+    pub removed_at: Option<Timestamp>,
+}
+
+/// An administrator's browser that is signed in.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Whose it is.
+    pub admin: Admin,
+    id: Uuid,
+    seen_at: Timestamp,
+}
+
+/// Makes an address by which the first administrator is made. One that was made before ends.
+///
+/// # Errors
+/// There is an owner already.
+pub fn set_up(tx: &Tx, links: &Links) -> Result<Url> {
+    if has_owner(tx)? {
+        return Err(Error::operator(
+            "there is an owner already. `usher admin create` makes another administrator, `usher admin link` lets one in.",
+        ));
+    }
+    store::end_setups(tx)?;
+    let ticket = issue(tx, Purpose::Setup, None, SETUP_LIFETIME)?;
+    at(&links.public_url, &["admin", "setup", ticket.expose()])
+}
+
+/// Whether a set-up address works.
+///
+/// # Errors
+/// The database does not answer.
+pub fn may_set_up(tx: &Tx, secret: &Secret) -> Result<bool> {
+    Ok(store::find(tx, secret, Purpose::Setup)?.is_some_and(|row| row.works(tx.now())) && !has_owner(tx)?)
+}
+
+/// Makes the first administrator, an owner, by a set-up address; `None` if that does not work.
+///
+/// # Errors
+/// The database refuses.
+pub fn first(tx: &Tx, secret: &Secret, email: &Email, request: Option<Uuid>) -> Result<Option<Admin>> {
+    if !may_set_up(tx, secret)? || !store::use_up(tx, secret, Purpose::Setup)? {
+        return Ok(None);
+    }
+    let origin = Origin { request, ..Origin::of(Actor::Operator) };
+    create(tx, origin, email, Role::Owner).map(Some)
+}
+
+/// Makes an administrator.
+///
+/// # Errors
+/// There is one with that address.
+pub fn create(tx: &Tx, origin: Origin, email: &Email, role: Role) -> Result<Admin> {
+    let admin = match store::by_email(tx, email)? {
+        Some(Admin { removed_at: None, .. }) => {
+            return Err(Error::NotNow { code: "admin_exists", message: "There is an administrator with this address" });
+        }
+        Some(before) => {
+            store::take_back(tx, before.id, email, role)?;
+            before.id
+        }
+        None => {
+            let id = AdminId::ordered(tx.now());
+            store::insert(tx, id, email, role)?;
+            id
+        }
+    };
+    audit::record(tx, INSTALLATION, origin, Action::AdminCreated, admin.0)?;
+    get(tx, admin)
+}
+
+/// Gives an administrator another role.
+///
+/// # Errors
+/// There is no such administrator, or they are the last owner.
+pub fn set_role(tx: &Tx, origin: Origin, id: AdminId, role: Role) -> Result<()> {
+    let admin = get(tx, id)?;
+    if admin.role == role {
+        return Ok(());
+    }
+    keep_an_owner(tx, &admin)?;
+    store::set_role(tx, id, role)?;
+    audit::record(tx, INSTALLATION, origin, Action::AdminRoleChanged, id.0)
+}
+
+/// Makes somebody an administrator no longer: they are signed out at once.
+///
+/// # Errors
+/// There is no such administrator, or they are the last owner.
+pub fn remove(tx: &Tx, origin: Origin, id: AdminId) -> Result<()> {
+    let admin = get(tx, id)?;
+    keep_an_owner(tx, &admin)?;
+    store::remove(tx, id)?;
+    store::end_all(tx, id)?;
+    audit::record(tx, INSTALLATION, origin, Action::AdminRemoved, id.0)
+}
+
+/// The administrator of that id.
+///
+/// # Errors
+/// There is none.
+pub fn get(tx: &Tx, id: AdminId) -> Result<Admin> {
+    let admin = store::by_id(tx, id)?.filter(|admin| admin.removed_at.is_none());
+    admin.ok_or(Error::NotFound("Administrator not found"))
+}
+
+/// The administrator with that address.
+///
+/// # Errors
+/// There is none.
+pub fn by_email(tx: &Tx, email: &Email) -> Result<Admin> {
+    let admin = store::by_email(tx, email)?.filter(|admin| admin.removed_at.is_none());
+    admin.ok_or_else(|| {
+        Error::operator("there is no administrator with this address. `usher admin list` shows those that exist.")
+    })
+}
+
+fn has_owner(tx: &Tx) -> Result<bool> {
+    Ok(list(tx)?.iter().any(|admin| admin.role == Role::Owner))
+}
+
+fn keep_an_owner(tx: &Tx, leaving: &Admin) -> Result<()> {
+    if leaving.role == Role::Owner && !list(tx)?.iter().any(|one| one.role == Role::Owner && one.id != leaving.id) {
+        return Err(Error::NotNow { code: "last_owner", message: "This is the last owner; make another one first" });
+    }
+    Ok(())
+}
+
+/// What to do with the link that somebody is to sign in by.
+pub enum Way {
+    /// Write a mail.
+    Mail,
+    /// Tell the caller, who knows how to pass it on.
+    Tell,
+}
+
+/// Makes a link for whoever has asked by this address: nothing for who is no administrator, or was sent several in the last
+/// hour. The link is returned if it is to be told.
+///
+/// # Errors
+/// The database refuses.
+pub fn answer(tx: &Tx, links: &Links, email: &Email, way: &Way) -> Result<Option<Url>> {
+    let Some(admin) = store::by_email(tx, email)?.filter(|admin| admin.removed_at.is_none()) else { return Ok(None) };
+    if store::count_links(tx, admin.id, tx.now() - Duration::from_hours(1))? >= LINKS_PER_HOUR {
+        return Ok(None);
+    }
+    let link = link(tx, links, &admin)?;
+    match way {
+        Way::Tell => Ok(Some(link)),
+        Way::Mail => {
+            let mail = json!({"to": admin.email, "link": link.as_str(), "lifetime": in_words(LINK_LIFETIME)});
+            // A job names whom it is about, who need not be a user.
+            let about = UserId(admin.id.0);
+            outbox::enqueue_about(tx, INSTALLATION, about, outbox::Kind::AdminSignInMail, &mail)?;
+            Ok(None)
+        }
+    }
+}
+
+/// Makes a link for an administrator, for the operator to pass on.
+///
+/// # Errors
+/// There is none with that address.
+pub fn link_for(tx: &Tx, links: &Links, email: &Email) -> Result<Url> {
+    let admin = by_email(tx, email)?;
+    audit::record(tx, INSTALLATION, Origin::of(Actor::Operator), Action::AdminLinkMade, admin.id.0)?;
+    link(tx, links, &admin)
+}
+
+fn link(tx: &Tx, links: &Links, admin: &Admin) -> Result<Url> {
+    let secret = issue(tx, Purpose::Link, Some(admin.id), LINK_LIFETIME)?;
+    at(&links.public_url, &["admin", "links", secret.expose()])
+}
+
+/// Whether a link works. Changes nothing.
+///
+/// # Errors
+/// The database does not answer.
+pub fn look(tx: &Tx, secret: &Secret) -> Result<bool> {
+    Ok(store::find(tx, secret, Purpose::Link)?.is_some_and(|row| row.works(tx.now())))
+}
+
+/// Signs an administrator in by a link, once. The secret is for the browser's cookie; `None` if the link does not work.
+///
+/// # Errors
+/// The database refuses.
+pub fn enter(tx: &Tx, secret: &Secret, request: Option<Uuid>) -> Result<Option<Secret>> {
+    let found = store::find(tx, secret, Purpose::Link)?;
+    let Some(id) = found.filter(|row| row.works(tx.now())).and_then(|row| row.admin) else { return Ok(None) };
+    let admin = get(tx, id)?;
+    if !store::use_up(tx, secret, Purpose::Link)? {
+        return Ok(None);
+    }
+    store::note_sign_in(tx, admin.id)?;
+    let origin = Origin { request, ..Origin::of(Actor::Admin(admin.id)) };
+    audit::record(tx, INSTALLATION, origin, Action::AdminSignedIn, admin.id.0)?;
+    issue(tx, Purpose::Session, Some(admin.id), SESSION_LIFETIME).map(Some)
+}
+
+/// The session of a browser with this cookie, if it lasts.
+///
+/// # Errors
+/// The database does not answer.
+pub fn of_browser(tx: &Tx, cookie: &Secret) -> Result<Option<Session>> {
+    let lasts = |row: &Row| row.works(tx.now()) && tx.now() < row.seen_at + SESSION_IDLE;
+    let Some(row) = store::find(tx, cookie, Purpose::Session)?.filter(lasts) else { return Ok(None) };
+    let admin = row.admin.map_or(Ok(None), |id| store::by_id(tx, id))?;
+    let admin = admin.filter(|admin| admin.removed_at.is_none());
+    Ok(admin.map(|admin| Session { admin, id: row.id, seen_at: row.seen_at }))
+}
+
+impl Session {
+    /// Whether its use is to be noted: not at every request, for that would be a write each.
+    pub fn is_to_be_noted(&self, now: Timestamp) -> bool {
+        self.seen_at + SEEN_EVERY <= now
+    }
+}
+
+/// Notes that a session is used.
+///
+/// # Errors
+/// The database refuses.
+pub fn note_use(tx: &Tx, session: &Session) -> Result<()> {
+    store::note_use(tx, session.id)
+}
+
+/// Ends a session.
+///
+/// # Errors
+/// The database refuses.
+pub fn sign_out(tx: &Tx, session: &Session, origin: Origin) -> Result<()> {
+    store::end(tx, session.id)?;
+    audit::record(tx, INSTALLATION, origin, Action::AdminSignedOut, session.admin.id.0)
+}
+
+fn issue(tx: &Tx, purpose: Purpose, admin: Option<AdminId>, lifetime: Duration) -> Result<Secret> {
+    let ticket = Ticket::new(tx.now());
+    store::insert_ticket(tx, &ticket, purpose, admin, tx.now() + lifetime)?;
+    Ok(ticket.text())
+}
+
+/// A ticket's row.
+pub(super) struct Row {
+    pub(super) id: Uuid,
+    pub(super) admin: Option<AdminId>,
+    pub(super) expires_at: Timestamp,
+    pub(super) seen_at: Timestamp,
+    pub(super) ended_at: Option<Timestamp>,
+}
+
+impl Row {
+    fn works(&self, now: Timestamp) -> bool {
+        self.ended_at.is_none() && now < self.expires_at
+    }
+}
+
+/// Who has asked for a link, until it is decided beside the requests whether there is one: so that no answer, and not its
+/// time either, tells who is an administrator.
+#[derive(Default)]
+pub struct Asks(Mutex<Vec<Email>>);
+
+impl Asks {
+    /// More than people ask for in a quarter of a second.
+    const MOST: usize = 64;
+
+    /// Somebody has asked. Whoever asks beside very many others has to do it again.
+    pub fn add(&self, email: Email) {
+        let mut asks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if asks.len() < Self::MOST {
+            asks.push(email);
+        }
+    }
+
+    /// Takes what was asked since the last time.
+    pub fn take(&self) -> Vec<Email> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,128 @@
+//! The dashboard, at `/admin`: pages for administrators of the installation. Like all pages a skin over the concepts, it
+//! knows no SQL, and does everything by the operations that the APIs have.
+//!
+//! A page is a template below `templates/admin`, a function here or in a file beside, and a line in `api/routes.rs`. Its
+//! place in the sidebar is a line in [`SECTIONS`].
+
+pub mod access;
+pub mod home;
+mod icons;
+pub mod sign_in;
+mod words;
+
+use askama::Template;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+
+use self::access::{Admin, ReadOnly};
+use super::page;
+use super::theme::Theme;
+use crate::admins::{self, Role};
+use crate::apps::{Environment, Kind};
+use crate::error::{Error, Result};
+
+/// The sections of the sidebar: path below the environment, words, icon, and the role that it needs.
+const SECTIONS: &[(&str, &str, &str, Role)] = &[("", "Home", "home", Role::ReadOnly)];
+
+/// What surrounds every page: who looks at it, and where.
+pub struct Frame {
+    /// The administrator.
+    pub who: admins::Admin,
+    /// How it looks.
+    pub theme: Theme,
+    /// The path and query of the page.
+    pub here: String,
+    /// Every environment of every app.
+    pub places: Vec<Environment>,
+    /// The environment of the page.
+    pub place: Option<Environment>,
+}
+
+/// A line of the sidebar.
+struct Section {
+    href: String,
+    words: &'static str,
+    icon: &'static str,
+    current: bool,
+}
+
+impl Frame {
+    /// Where the pages of the environment begin.
+    pub fn base(&self) -> String {
+        self.place.as_ref().or(self.places.first()).map_or_else(|| "/admin".to_owned(), base)
+    }
+
+    /// Whether the page is about the sandbox.
+    pub fn is_sandbox(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| place.kind == Kind::Sandbox)
+    }
+
+    /// Whether the administrator may see or do what needs this role.
+    pub fn may(&self, role: Role) -> bool {
+        self.who.role >= role
+    }
+
+    /// What the administrator may do, in words.
+    fn role(&self) -> &'static str {
+        match self.who.role {
+            Role::Owner => "Owner",
+            Role::Support => "Support",
+            Role::ReadOnly => "Read only",
+        }
+    }
+
+    fn sections(&self) -> Vec<Section> {
+        let base = self.base();
+        let here = self.here.split('?').next().unwrap_or_default();
+        let allowed = SECTIONS.iter().filter(|(.., role)| self.may(*role));
+        let section = |(path, words, icon, _): &(&str, &'static str, &'static str, Role)| {
+            let href = if path.is_empty() { base.clone() } else { format!("{base}/{path}") };
+            let below = here.strip_prefix(&href).is_some_and(|rest| rest.starts_with('/'));
+            let current = here == href || (below && !path.is_empty());
+            Section { href, words, icon, current }
+        };
+        allowed.map(section).collect()
+    }
+}
+
+fn base(place: &Environment) -> String {
+    format!("/admin/{}/{}", place.app, place.kind.as_str())
+}
+
+/// `GET /admin`: the first app's live environment if anything is there, its sandbox otherwise.
+pub async fn enter(admin: Admin<ReadOnly>) -> Result<Response> {
+    let first =
+        admin.frame.places.first().ok_or(Error::NotFound("There is no app yet; `usher app create` makes one"))?;
+    Ok(Redirect::to(&base(first)).into_response())
+}
+
+/// A page with nothing but words.
+#[derive(Template)]
+#[template(path = "admin/message.html")]
+pub(super) struct Card<'a> {
+    title: &'a str,
+    text: &'a str,
+    request_id: Option<&'a str>,
+    /// Whether there is a way back to the dashboard.
+    back: bool,
+}
+
+fn card(template: &impl Template, status: StatusCode) -> Response {
+    let mut response = page(template, None);
+    *response.status_mut() = status;
+    response
+}
+
+/// An error as a page. Who is not signed in is shown where to.
+pub fn error_page(error: &Error, request_id: &str) -> Response {
+    let (title, text) = match error {
+        Error::Unauthenticated { .. } => return card(&sign_in::SIGN_IN, StatusCode::UNAUTHORIZED),
+        Error::NoRoute | Error::NotFound(_) | Error::UserNotFound => ("Not found", error.to_string()),
+        Error::Forbidden { .. } => ("Not allowed", error.to_string()),
+        Error::Internal(_) | Error::Integrity | Error::Unique(_) => {
+            ("Something went wrong", "Please try again. The log has a line with the code below.".to_owned())
+        }
+        other => ("That did not work", other.to_string()),
+    };
+    page(&Card { title, text: &text, request_id: Some(request_id), back: true }, None)
+}

@@ -1,0 +1,40 @@
+// What makes the dashboard quicker to use. Without it everything works.
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+  const copy = event.target.closest("[data-copy]");
+  if (copy) {
+    const text = copy.dataset.copy || copy.parentElement.querySelector("code").textContent;
+    navigator.clipboard?.writeText(text).then(() => {
+      copy.classList.add("is-done");
+      setTimeout(() => copy.classList.remove("is-done"), 1200);
+    });
+  }
+});
+
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.closest("input, textarea, select, [contenteditable]");
+  if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+    const find = document.getElementById("find");
+    if (find) {
+      event.preventDefault();
+      find.focus();
+    }
+  }
+  if (event.key === "Escape") {
+    for (const menu of document.querySelectorAll("details.menu[open]")) {
+      menu.open = false;
+      menu.querySelector("summary").focus();
+    }
+  }
+});
+
+// A button that undoes nothing waits until its words are typed; the server checks them once more.
+document.addEventListener("input", (event) => {
+  const words = event.target.dataset?.words;
+  if (words) event.target.form.querySelector("button").disabled = event.target.value.trim() !== words;
+});
+function guard(root) {
+  for (const input of root.querySelectorAll("input[data-words]")) input.form.querySelector("button").disabled = true;
+}
+guard(document);
+document.addEventListener("htmx:load", (event) => guard(event.detail.elt));

@@ -1,0 +1,340 @@
+//! Administrators: how the first is made, how they come in and leave, and what each may reach.
+
+use std::time::Duration;
+
+use serde_json::json;
+use usher::admins::{self, Role, Way};
+use usher::api::Surface;
+use usher::api::routes::routes;
+use usher::app::answer_admins;
+use usher::audit::{self, Action, Filter, INSTALLATION, Order};
+use usher::caller::{Actor, Origin};
+use usher::users::Email;
+
+use crate::harness::{Answer, TestApp, jane};
+use crate::program::Program;
+
+const MINUTE: Duration = Duration::from_mins(1);
+const ANN: &str = "ann@clinic.example";
+
+fn email(text: &str) -> Email {
+    Email::new(text).unwrap()
+}
+
+fn path_of(url: &url::Url) -> String {
+    url.path().to_owned()
+}
+
+/// The path of a new set-up address.
+async fn set_up(app: &TestApp) -> String {
+    let links = app.app.api().links.clone();
+    path_of(&app.store().write(move |tx| admins::set_up(tx, &links)).await.unwrap())
+}
+
+/// The path of a link for an administrator.
+async fn link_for(app: &TestApp, address: &'static str) -> String {
+    let links = app.app.api().links.clone();
+    path_of(&app.store().write(move |tx| admins::link_for(tx, &links, &email(address))).await.unwrap())
+}
+
+/// What the operator's terminal is told.
+async fn told(app: &TestApp) -> Vec<String> {
+    let told = std::sync::Mutex::new(Vec::new());
+    answer_admins(app.app.api(), |text| told.lock().unwrap().push(text.to_owned())).await.unwrap();
+    told.into_inner().unwrap()
+}
+
+async fn post(app: &TestApp, path: &str, form: &str) -> Answer {
+    app.anyone().send("POST", path, form.to_owned()).await
+}
+
+async fn noted(app: &TestApp) -> Vec<(Action, Option<Actor>, String)> {
+    let filter = Filter { environments: vec![INSTALLATION], ..Filter::default() };
+    let found = app.store().scan(move |tx| audit::find(tx, &filter, Order::After(None), 100)).await.unwrap();
+    found.into_iter().map(|entry| (entry.action, entry.actor, entry.result)).collect()
+}
+
+#[tokio::test]
+async fn the_set_up_address_makes_the_first_administrator_who_signs_in_by_a_link() {
+    let app = TestApp::new().await;
+    let address = set_up(&app).await;
+    assert!(app.anyone().get(&address).await.ok().text.contains("Welcome to Usher"));
+    assert_eq!(post(&app, &address, "email=nonsense").await.status, 400);
+    assert!(told(&app).await.is_empty());
+
+    assert!(post(&app, &address, &format!("email={ANN}")).await.ok().text.contains("Check your mail"));
+    let link = told(&app).await.remove(0);
+    let link = link.split_whitespace().find(|word| word.starts_with("https://users.example.com/")).unwrap();
+    let link = link.strip_prefix("https://users.example.com").unwrap().to_owned();
+    assert!(app.anyone().get(&link).await.ok().text.contains("Press the button"), "opening it changes nothing");
+    let entered = post(&app, &link, "").await;
+    assert_eq!((entered.status, entered.header("location")), (303, "/admin"));
+    let cookie = entered.header("set-cookie").to_owned();
+    assert!(
+        cookie.starts_with("__Host-usher_admin=") && cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax; Secure"),
+        "{cookie}"
+    );
+
+    let ann = app.anyone().with("Cookie", cookie.split(';').next().unwrap());
+    let home = ann.get("/admin").await;
+    assert_eq!(home.status, 303);
+    let page = ann.get(home.header("location")).await.ok();
+    assert!(page.text.contains("Newest users") && page.text.contains(ANN) && page.text.contains("Owner"));
+
+    assert_eq!(post(&app, &link, "").await.status, 410, "a link works once");
+    assert_eq!(post(&app, &address, "email=eve@evil.example").await.status, 410, "so does the set-up address");
+    let actions: Vec<Action> = noted(&app).await.into_iter().map(|(action, ..)| action).collect();
+    assert_eq!(actions, [Action::AdminCreated, Action::AdminSignedIn]);
+}
+
+#[tokio::test]
+async fn a_set_up_address_works_for_an_hour_and_until_there_is_a_newer_one_or_an_owner() {
+    let app = TestApp::new().await;
+    let (old, address) = (set_up(&app).await, set_up(&app).await);
+    assert_eq!((app.anyone().get(&old).await.status, app.anyone().get(&address).await.status), (410, 200));
+    app.advance(60 * MINUTE);
+    assert_eq!(app.anyone().get(&address).await.status, 410);
+    assert_eq!(post(&app, &address, &format!("email={ANN}")).await.status, 410);
+    let address = set_up(&app).await;
+    app.admin(Role::Owner).await;
+    assert_eq!(app.anyone().get(&address).await.status, 410, "there is an owner");
+    let links = app.app.api().links.clone();
+    assert!(app.store().write(move |tx| admins::set_up(tx, &links)).await.is_err());
+}
+
+#[tokio::test]
+async fn whoever_asks_is_told_the_same_and_only_administrators_are_sent_a_link() {
+    let app = TestApp::new().await;
+    app.admin(Role::Support).await;
+    let known = post(&app, "/admin/sign-in", "email=support@clinic.example").await;
+    assert_eq!(told(&app).await.len(), 1);
+    let unknown = post(&app, "/admin/sign-in", "email=eve@evil.example").await;
+    assert!(told(&app).await.is_empty());
+    assert_eq!((known.status, &known.text), (unknown.status, &unknown.text));
+    for _ in 0..10 {
+        post(&app, "/admin/sign-in", "email=Support@clinic.example").await;
+    }
+    // One was made to sign in by before, and one was asked for.
+    assert_eq!(told(&app).await.len(), 3, "five links an hour at the most");
+    app.advance(61 * MINUTE);
+    post(&app, "/admin/sign-in", "email=support@clinic.example").await;
+    assert_eq!(told(&app).await.len(), 1);
+}
+
+#[tokio::test]
+async fn with_a_mail_server_the_link_is_mailed() {
+    let app = TestApp::new().await;
+    app.admin(Role::Owner).await;
+    let links = app.app.api().links.clone();
+    let answer = move |tx: &usher::db::Tx| admins::answer(tx, &links, &email("owner@clinic.example"), &Way::Mail);
+    assert!(app.store().write(answer).await.unwrap().is_none(), "it is told to nobody else");
+    let (job, mail) = app.mails().await.remove(0);
+    assert_eq!((mail.to.as_str(), mail.subject.as_str()), ("owner@clinic.example", "Sign in to the Usher dashboard"));
+    assert_eq!(job.state, usher::outbox::State::Queued);
+    assert!(mail.links[0].starts_with("https://users.example.com/admin/links/") && mail.text.contains("10 minutes"));
+    assert!(mail.text.contains(&mail.links[0]) && mail.html.contains(&mail.links[0]));
+    let path = mail.links[0].strip_prefix("https://users.example.com").unwrap();
+    assert_eq!(post(&app, path, "").await.status, 303);
+}
+
+#[tokio::test]
+async fn a_link_works_for_ten_minutes_and_a_session_for_an_hour_unused_and_twelve_in_all() {
+    let app = TestApp::new().await;
+    let admin = app.admin(Role::ReadOnly).await;
+    let link = link_for(&app, "read_only@clinic.example").await;
+    app.advance(10 * MINUTE);
+    assert_eq!((app.anyone().get(&link).await.status, post(&app, &link, "").await.status), (410, 410));
+    assert_eq!(admin.get("/admin").await.status, 303);
+    for _ in 0..13 {
+        app.advance(54 * MINUTE);
+        assert_eq!(admin.get("/admin").await.status, 303, "it is in use");
+    }
+    app.advance(10 * MINUTE);
+    assert_eq!(admin.get("/admin").await.status, 401, "twelve hours are over");
+    let admin = app.admin(Role::ReadOnly).await;
+    app.advance(60 * MINUTE);
+    assert_eq!(admin.get("/admin").await.status, 401, "nobody used it for an hour");
+    assert!(admin.get("/admin").await.text.contains("Sign in to the dashboard"));
+}
+
+#[tokio::test]
+async fn signing_out_and_being_removed_end_a_session_at_once() {
+    let app = TestApp::new().await;
+    let owner = app.admin(Role::Owner).await;
+    let out = owner.send("POST", "/admin/sign-out", "").await;
+    assert_eq!((out.status, out.header("location")), (303, "/admin/sign-in"));
+    assert!(
+        out.header("set-cookie").starts_with("__Host-usher_admin=; ") && out.header("set-cookie").contains("Max-Age=0")
+    );
+    assert_eq!(owner.get("/admin").await.status, 401);
+
+    let support = app.admin(Role::Support).await;
+    let link = link_for(&app, "support@clinic.example").await;
+    let operator = Origin::of(Actor::Operator);
+    let remove = move |tx: &usher::db::Tx| {
+        admins::remove(tx, operator, admins::by_email(tx, &email("support@clinic.example"))?.id)
+    };
+    app.store().write(remove).await.unwrap();
+    assert_eq!(support.get("/admin").await.status, 401);
+    assert_eq!(post(&app, &link, "").await.status, 410);
+    post(&app, "/admin/sign-in", "email=support@clinic.example").await;
+    assert!(told(&app).await.is_empty());
+    // Made one again, they have what they are given now and none of what ended.
+    let again =
+        move |tx: &usher::db::Tx| admins::create(tx, operator, &email("support@clinic.example"), Role::ReadOnly);
+    assert_eq!(app.store().write(again).await.unwrap().role, Role::ReadOnly);
+    assert_eq!(support.get("/admin").await.status, 401);
+}
+
+#[tokio::test]
+async fn the_last_owner_stays() {
+    let app = TestApp::new().await;
+    app.admin(Role::Owner).await;
+    app.admin(Role::Support).await;
+    let operator = Origin::of(Actor::Operator);
+    let owner = app.store().read(|tx| admins::by_email(tx, &email("owner@clinic.example"))).await.unwrap().id;
+    assert!(app.store().write(move |tx| admins::remove(tx, operator, owner)).await.is_err());
+    assert!(app.store().write(move |tx| admins::set_role(tx, operator, owner, Role::Support)).await.is_err());
+    let twice = move |tx: &usher::db::Tx| admins::create(tx, operator, &email("OWNER@clinic.example"), Role::Owner);
+    assert!(app.store().write(twice).await.is_err(), "one address is one administrator");
+    let other = move |tx: &usher::db::Tx| admins::create(tx, operator, &email(ANN), Role::Owner);
+    app.store().write(other).await.unwrap();
+    app.store().write(move |tx| admins::remove(tx, operator, owner)).await.unwrap();
+}
+
+/// Who may call what: the least role, or everybody.
+const POLICY: &[(&str, Option<Role>)] = &[
+    ("showAdminSignIn", None),
+    ("askAdminLink", None),
+    ("showSetup", None),
+    ("setUp", None),
+    ("showAdminLink", None),
+    ("followAdminLink", None),
+    ("enterDashboard", Some(Role::ReadOnly)),
+    ("showHome", Some(Role::ReadOnly)),
+    // The last one: it ends the sessions that the others need.
+    ("adminSignOut", Some(Role::ReadOnly)),
+];
+
+#[tokio::test]
+async fn every_route_of_the_dashboard_answers_every_role_as_the_table_says() {
+    let app = TestApp::new().await;
+    let id = app.partner("acme").await.post("/users/create", jane()).await.ok().id().to_owned();
+    let mut routes: Vec<_> = routes().into_iter().filter(|route| route.surface == Surface::Admin).collect();
+    let row = |operation: &str| POLICY.iter().position(|(name, _)| *name == operation);
+    for route in &routes {
+        assert!(
+            row(route.operation).is_some(),
+            "{} has no row in POLICY: decide there who may call it",
+            route.operation
+        );
+    }
+    assert_eq!(routes.len(), POLICY.len(), "every row has a route");
+    routes.sort_by_key(|route| row(route.operation));
+    let mut roles = Vec::new();
+    for role in Role::ALL {
+        roles.push((*role, app.admin(*role).await));
+    }
+    for route in routes {
+        let path = route
+            .path
+            .replace("{appId}", &app.client_id.to_string())
+            .replace("{environment}", "sandbox")
+            .replace("{userId}", &id)
+            .replace("{link}", "x");
+        let least = POLICY[row(route.operation).unwrap()].1;
+        let anyone = app.anyone().send(route.method, &path, "").await.status;
+        assert_eq!(anyone == 401, least.is_some(), "{} {path} answers nobody {anyone}", route.method);
+        for (role, admin) in &roles {
+            let status = admin.send(route.method, &path, "").await.status;
+            let expected = least.is_none_or(|least| *role >= least);
+            assert_eq!(!matches!(status, 401 | 403), expected, "{} {path} answers {role:?} {status}", route.method);
+            if route.method != "GET" {
+                let foreign = admin.with("Sec-Fetch-Site", "cross-site").send(route.method, &path, "").await.status;
+                assert_eq!(foreign, 403, "{} {path} from another site", route.method);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_an_administrator_is_refused_stands_in_the_trail_with_their_name() {
+    let app = TestApp::new().await;
+    let support = app.admin(Role::Support).await;
+    assert_eq!(support.with("Sec-Fetch-Site", "cross-site").send("POST", "/admin/sign-out", "").await.status, 403);
+    let missing = format!("/admin/{}/sandbox", uuid::Uuid::nil());
+    assert_eq!(support.get(&missing).await.status, 404);
+    let id = app.store().read(|tx| admins::by_email(tx, &email("support@clinic.example"))).await.unwrap().id;
+    let last = noted(&app).await.pop().unwrap();
+    assert_eq!(last, (Action::RequestRefused, Some(Actor::Admin(id)), "not_found".to_owned()));
+}
+
+#[tokio::test]
+async fn pages_of_the_dashboard_are_private_and_load_nothing_from_elsewhere() {
+    let app = TestApp::new().await;
+    let owner = app.admin(Role::Owner).await;
+    let home = format!("/admin/{}/sandbox", app.client_id);
+    for path in [home.as_str(), "/admin/sign-in", "/admin/nowhere"] {
+        let page = owner.get(path).await;
+        assert_eq!(
+            (page.header("referrer-policy"), page.header("cache-control")),
+            ("no-referrer", "no-store"),
+            "{path}"
+        );
+        assert!(
+            page.header("content-security-policy")
+                .starts_with("default-src 'none'; style-src 'self'; script-src 'self'")
+        );
+        for inline in [" style=", " onclick", "<script>", "hx-on", "javascript:", "http://", "https://"] {
+            assert!(!page.text.contains(inline), "{path} has {inline}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_sandbox_is_told_apart_on_every_page() {
+    let app = TestApp::new().await;
+    let owner = app.admin(Role::Owner).await;
+    let sandbox = owner.get(&format!("/admin/{}/sandbox", app.client_id)).await.ok().text;
+    let live = owner.get(&format!("/admin/{}/live", app.client_id)).await.ok().text;
+    assert!(sandbox.contains("is-sandbox") && sandbox.contains("sandbox-bar"));
+    assert!(!live.contains("is-sandbox") && !live.contains("sandbox-bar"));
+}
+
+#[tokio::test]
+async fn a_browser_remembers_the_theme_and_goes_back_only_within_this_server() {
+    let app = TestApp::new().await;
+    let owner = app.admin(Role::Owner).await;
+    let chosen = post(&app, "/theme", "theme=dark&back=%2Fadmin%3Fa%3Db").await;
+    assert_eq!((chosen.status, chosen.header("location")), (303, "/admin?a=b"));
+    let home = format!("/admin/{}/live", app.client_id);
+    let cookie = chosen.header("set-cookie").split(';').next().unwrap().to_owned();
+    assert!(owner.with("Cookie", &cookie).get(&home).await.ok().text.contains(r#"data-theme="dark""#));
+    assert!(owner.get(&home).await.ok().text.contains(r#"data-theme="system""#));
+    assert_eq!(post(&app, "/theme", "theme=light&back=%2F%2Fevil.example").await.header("location"), "/");
+    assert_eq!(post(&app, "/theme", "theme=pink").await.status, 400);
+}
+
+#[test]
+fn the_operator_makes_lists_changes_and_removes_administrators() {
+    let server = Program::start(&[]);
+    assert!(server.setup.starts_with(&format!("{}/admin/setup/", server.url)), "{}", server.setup);
+    let made = server.json(&["admin", "create", ANN, "--role", "owner"]);
+    assert_eq!((&made["email"], &made["role"]), (&json!(ANN), &json!("owner")));
+    server.json(&["admin", "create", "bob@clinic.example", "--role", "read_only"]);
+    server.json(&["admin", "role", "bob@clinic.example", "support"]);
+    let roles = |server: &Program| -> Vec<String> {
+        let list = server.json(&["admin", "list"]);
+        list.as_array().unwrap().iter().map(|one| one["role"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(roles(&server), ["owner", "support"]);
+    let link = server.json(&["admin", "link", ANN, "--public-url", &server.url])["link"].as_str().unwrap().to_owned();
+    assert!(link.starts_with(&format!("{}/admin/links/", server.url)));
+    server.json(&["admin", "remove", "bob@clinic.example"]);
+    assert_eq!(roles(&server), ["owner"]);
+    for refused in [["admin", "remove", ANN], ["admin", "role", "eve@evil.example"], ["admin", "setup", "--json"]] {
+        let refused: Vec<&str> =
+            if refused[1] == "role" { [&refused[..], &["owner"]].concat() } else { refused.to_vec() };
+        assert!(!server.run(&refused).status.success(), "{refused:?}");
+    }
+}
