@@ -16,7 +16,9 @@ use crate::program::{Program, call, raw, usher};
 use crate::receiver::Receiver;
 
 /// Every table that is copied.
-const TABLES: [&str; 20] = [
+const TABLES: [&str; 22] = [
+    "admins",
+    "admin_tickets",
     "apps",
     "environments",
     "tenants",
@@ -146,6 +148,7 @@ impl Source {
         let (status, _, answer) = create(&server.url, &server.key, "once", &john()).unwrap();
         assert_eq!(status, 200);
         run(&["user", "freeze", "john@doe.com"]);
+        run(&["admin", "create", "ann@clinic.example", "--role", "owner"]);
         let place = ["--app", &server.client_id, "--environment", "sandbox"];
         let stripe = Receiver::start();
         stripe.answers(|_| crate::receiver::answer(200, r#"{"id":"cus_1"}"#));

@@ -46,6 +46,11 @@ fn a_link_ends_at_the_apps_own_page_in_a_browser() {
     node("browser/redirect.mjs");
 }
 
+#[test]
+fn an_administrator_works_on_the_dashboard_in_a_browser() {
+    node("browser/dashboard.mjs");
+}
+
 /// Runs a script below `tests/` against a server of its own; fails as it fails.
 #[track_caller]
 fn node(script: &str) {
