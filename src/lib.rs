@@ -16,6 +16,7 @@ pub mod erasure;
 pub mod error;
 pub mod field;
 pub mod idempotency;
+pub mod imports;
 pub mod keys;
 pub mod links;
 pub mod mail;

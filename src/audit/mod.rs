@@ -127,6 +127,12 @@ words! {
         AdminSignedIn = "admin.signed_in",
         /// An administrator signed out.
         AdminSignedOut = "admin.signed_out",
+        /// A file of people was begun to be taken over; the import's id is the request's id of all that it did.
+        ImportBegun = "import.begun",
+        /// An import was begun to be undone.
+        ImportUndone = "import.undone",
+        /// Users were written to a file.
+        UsersExported = "users.exported",
     }
 }
 

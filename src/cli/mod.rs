@@ -11,6 +11,8 @@ mod billing;
 mod copy;
 mod doctor;
 mod documents;
+mod exports;
+mod imports;
 mod keys;
 mod mails;
 mod roles;
@@ -88,6 +90,10 @@ enum Command {
     /// Users
     #[command(subcommand)]
     User(users::User),
+    /// Take people over from a file: a list, or the export of another service
+    Import(imports::Imports),
+    /// Write users to a file that `usher import` reads
+    Export(exports::Export),
     /// Roles: what people may do to others of their tenant
     #[command(subcommand)]
     Role(roles::Role),
@@ -166,6 +172,8 @@ async fn run(Cli { common, command }: Cli) -> Result<ExitCode> {
         Command::App(app) => app.run(&common).await?,
         Command::Key(key) => key.run(&common).await?,
         Command::User(user) => user.run(&common).await?,
+        Command::Import(import) => import.run(&common).await?,
+        Command::Export(export) => export.run(&common).await?,
         Command::Role(role) => role.run(&common).await?,
         Command::Mail(mail) => mail.run(&common).await?,
         Command::Webhook(webhook) => webhook.run(&common).await?,

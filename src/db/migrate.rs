@@ -14,6 +14,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0007_audit_chain", include_str!("../../migrations/0007_audit_chain.sql")),
     ("0009_billing", include_str!("../../migrations/0009_billing.sql")),
     ("0013_admins", include_str!("../../migrations/0013_admins.sql")),
+    ("0015_imports", include_str!("../../migrations/0015_imports.sql")),
 ];
 
 /// The version that this program needs.

@@ -4,6 +4,7 @@
 //! the command line, imports and the OpenAPI documents cannot disagree. [`record!`] turns a list of
 //! such fields into a struct plus the table that dialects read and show it by: one line a field.
 
+pub mod json;
 mod types;
 
 use jiff::civil::Date;

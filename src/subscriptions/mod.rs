@@ -269,6 +269,18 @@ pub fn show(user: &User, today: Date) -> Value {
     })
 }
 
+impl Course {
+    /// Reads what an export of another installation wrote.
+    pub(crate) fn exported(value: &Value, context: &Context) -> std::result::Result<Course, Fault> {
+        let course: Course = serde_json::from_value(value.clone())
+            .map_err(|_| Fault::rule("format", "must be as an export of Usher has it"))?;
+        if let Some(reason) = &course.reason {
+            Note::parse(&Value::from(reason.0.as_str()), context)?;
+        }
+        Ok(course)
+    }
+}
+
 /// Only Usher writes it: no dialect has a field for it.
 impl Field for Course {
     fn parse(_: &Value, _: &Context) -> std::result::Result<Self, Fault> {

@@ -77,6 +77,14 @@ pub fn named(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<TenantId
     Ok(id)
 }
 
+/// The tenant of that name, if there is one.
+///
+/// # Errors
+/// The database does not answer.
+pub fn find(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Option<TenantId>> {
+    store::find(tx, environment, name)
+}
+
 /// The tenant that the caller names: one by id, or a person's own (`None`).
 ///
 /// # Errors

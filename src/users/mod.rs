@@ -13,8 +13,8 @@ mod store;
 pub use life::{RESTORABLE, delete, freeze, restore, set_status, unfreeze};
 pub use list::{List, Range, Sort, list};
 pub(crate) use store::by_email_to_change;
+pub(crate) use store::{Unique, delete_row, deleted_before, holders};
 pub use store::{any_by_id, newest, newest_created_at};
-pub(crate) use store::{delete_row, deleted_before};
 
 use serde_json::{Map, Value};
 
@@ -229,19 +229,38 @@ words! {
 /// [`Error::EmailTaken`], then [`Error::PhoneTaken`], then [`Error::ExternalIdTaken`]: in this order, whatever the
 /// indexes would say first.
 pub fn create(tx: &Tx, caller: &Caller, person: Person) -> Result<User> {
+    adopt(tx, caller, person, Standing::default())
+}
+
+/// How a person stood where they come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Their address was proven to be theirs.
+    pub verified: bool,
+    /// They may not sign in.
+    pub frozen: bool,
+    /// What they may do to others of their tenant.
+    pub role: Option<RoleId>,
+}
+
+/// Makes a user of somebody who was one elsewhere.
+///
+/// # Errors
+/// As [`create`].
+pub fn adopt(tx: &Tx, caller: &Caller, person: Person, standing: Standing) -> Result<User> {
     let email = person.email.clone().ok_or_else(|| Error::internal("a user needs an e-mail address"))?;
     let user = User {
         // The directory API's official client takes version 4 only (contract item 56).
         id: UserId(random::ordered_uuid_v4(tx.now())),
         environment: caller.scope.environment,
         tenant: caller.scope.tenant,
-        role: None,
+        role: standing.role,
         email,
         person,
-        email_verified_at: None,
+        email_verified_at: standing.verified.then_some(tx.now()),
         created_at: tx.now(),
         updated_at: tx.now(),
-        frozen_at: None,
+        frozen_at: standing.frozen.then_some(tx.now()),
         deleted_at: None,
         version: 1,
     };

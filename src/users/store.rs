@@ -19,23 +19,66 @@ const USER: &str = "SELECT u.id, u.environment_id, u.tenant_id, u.email, u.email
 pub(super) fn insert(tx: &Tx, user: &User) -> Result<bool> {
     let Sealed { profile, health } = seal(tx, user)?;
     let phone = user.person.phone.as_ref();
-    tx.insert(
-        "users (id, environment_id, tenant_id, email, email_key, phone, phone_key, external_id, profile, health, created_at, updated_at)",
-        params![
-            user.id,
-            user.environment,
-            user.tenant,
-            user.email.address(),
-            user.email.key(),
-            phone.map(Phone::number),
-            phone.map(Phone::key),
-            external_id(user),
-            profile,
-            health,
-            user.created_at,
-            user.updated_at,
-        ],
-    )
+    let row = params![
+        user.id,
+        user.environment,
+        user.tenant,
+        user.email.address(),
+        user.email.key(),
+        phone.map(Phone::number),
+        phone.map(Phone::key),
+        external_id(user),
+        profile,
+        health,
+        user.created_at,
+        user.updated_at,
+    ];
+    if (user.email_verified_at, user.frozen_at, user.role) == (None, None, None) {
+        return tx.insert(NEW, row);
+    }
+    // Who was a user elsewhere.
+    let standing = params![user.email_verified_at, user.frozen_at, user.role];
+    tx.insert(ADOPTED, &[&row[..], &standing[..]].concat())
+}
+
+const NEW: &str = "users (id, environment_id, tenant_id, email, email_key, phone, phone_key, external_id, profile, health, created_at, \
+     updated_at)";
+const ADOPTED: &str = "users (id, environment_id, tenant_id, email, email_key, phone, phone_key, external_id, profile, health, \
+     created_at, updated_at, email_verified_at, frozen_at, role_id)";
+
+/// What is unique in an environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Unique {
+    Email,
+    Phone,
+    ExternalId,
+}
+
+/// Which of these values users of the environment have, deleted or not, and who.
+pub(crate) fn holders(
+    tx: &Tx,
+    environment: EnvironmentId,
+    unique: Unique,
+    values: &[&str],
+) -> Result<Vec<(String, UserId)>> {
+    if values.is_empty() {
+        return Ok(Vec::new());
+    }
+    let column = match unique {
+        Unique::Email => "email_key",
+        Unique::Phone => "phone_key",
+        Unique::ExternalId => "external_id",
+    };
+    // In powers of two, so that few statements are prepared; the last value stands for those that are not there.
+    let count = values.len().next_power_of_two();
+    let places: Vec<String> = (2..=count + 1).map(|place| format!("${place}")).collect();
+    let sql =
+        format!("SELECT {column}, id FROM users WHERE environment_id = $1 AND {column} IN ({})", places.join(", "));
+    let last = values[values.len() - 1];
+    let wanted = values.iter().chain(std::iter::repeat(&last)).take(count);
+    let all: Vec<Value> =
+        std::iter::once(Value::from(environment)).chain(wanted.map(|text| Value::from(*text))).collect();
+    tx.query(&sql, &all)?.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
 }
 
 pub(super) fn update(tx: &Tx, user: &User) -> Result<()> {

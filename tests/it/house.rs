@@ -45,6 +45,7 @@ const CONCEPTS: &[&str] = &[
     "audit",
     "tenants",
     "idempotency",
+    "imports",
     "users",
     "keys",
     "links",

@@ -32,6 +32,7 @@ mod etag;
 mod fields;
 mod house;
 mod idempotency;
+mod imports;
 mod life;
 mod links;
 mod lists;

@@ -1,0 +1,473 @@
+//! Which column of a file becomes which fact: as it is said, as a known export has it, or as its name lets guess. Knows no
+//! format and no database.
+
+use std::sync::LazyLock;
+
+use serde_json::{Map, Value};
+
+use super::presets::{self, Preset};
+use crate::clock::Timestamp;
+use crate::error::{Error, FieldError, Result};
+use crate::field::{Context, Fault, Field, FilledLine, Line, Metadata, Wire, json, show};
+use crate::subscriptions::Course;
+use crate::users::{Health, IDENTITY, Person, Profile};
+
+/// What a column can become besides the facts of a [`Person`].
+const BESIDES: [&str; 5] = ["email_verified", "status", "tenant", "role", "subscriptionDates"];
+/// Names under which facts are found elsewhere, in small letters and digits.
+const GUESSES: &[(&str, &str)] = &[
+    ("mail", "email"),
+    ("emailaddress", "email"),
+    ("primaryemail", "email"),
+    ("emailconfirmed", "email_verified"),
+    ("phone", "phone_number"),
+    ("mobile", "phone_number"),
+    ("mobilenumber", "phone_number"),
+    ("mobilephone", "phone_number"),
+    ("cell", "phone_number"),
+    ("cellphone", "phone_number"),
+    ("telephone", "phone_number"),
+    ("tel", "phone_number"),
+    ("firstname", "given_name"),
+    ("forename", "given_name"),
+    ("vorname", "given_name"),
+    ("prenom", "given_name"),
+    ("nombre", "given_name"),
+    ("lastname", "family_name"),
+    ("surname", "family_name"),
+    ("nachname", "family_name"),
+    ("apellido", "family_name"),
+    ("apellidos", "family_name"),
+    ("fullname", "name"),
+    ("displayname", "name"),
+    ("username", "preferred_username"),
+    ("dateofbirth", "birthdate"),
+    ("birthday", "birthdate"),
+    ("dob", "birthdate"),
+    ("geburtsdatum", "birthdate"),
+    ("timezone", "zoneinfo"),
+    ("avatar", "picture"),
+    ("avatarurl", "picture"),
+    ("customerid", "externalId"),
+    ("patientid", "externalId"),
+    ("weight", "currentWeight"),
+    ("clinic", "tenant"),
+];
+
+/// A row that may become a user.
+#[derive(Clone, Default, PartialEq)]
+pub struct Entry {
+    /// The facts; `person.email` is always there.
+    pub person: Person,
+    /// Whether the address was proven elsewhere.
+    pub verified: bool,
+    /// Whether the person may not sign in.
+    pub frozen: bool,
+    /// The name of the tenant.
+    pub tenant: Option<String>,
+    /// The name of the role.
+    pub role: Option<String>,
+}
+
+crate::secret::redacted!(Entry);
+
+/// How the rows of a file are read.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    columns: Vec<Column>,
+    /// The columns that become nothing.
+    pub ignored: Vec<String>,
+    /// The known export that it is, if it is one.
+    pub preset: Option<Preset>,
+}
+
+#[derive(Clone, Debug)]
+struct Column {
+    /// Its name, or the way to a value in it with dots between.
+    source: String,
+    /// The name of the fact.
+    field: String,
+    reading: Reading,
+    kind: Kind,
+}
+
+/// What is done with a value before it is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    Plain,
+    /// That it is there, and not what it is.
+    Present,
+    /// It lacks the plus before the country's code.
+    Plus,
+    /// Whether it names the value of this column.
+    Names(&'static str),
+    /// Frozen if it is true.
+    FrozenIf,
+    /// Frozen if it is false.
+    FrozenUnless,
+    /// Frozen if the time is to come.
+    FrozenUntil,
+    /// Deleted there if it is there.
+    DeletedIf,
+}
+
+/// What JSON a fact is made of, for files that have texts for everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Truth,
+    Number,
+    Object,
+    Other,
+}
+
+static FACTS: LazyLock<Vec<&'static Wire<Person>>> = LazyLock::new(|| {
+    let facts = IDENTITY.iter().chain(Profile::FIELDS).chain(Health::FIELDS);
+    facts.filter(|wire| !BESIDES.contains(&wire.name)).collect()
+});
+
+/// Every field that a column can become, but single keys of the metadata.
+pub fn fields() -> impl Iterator<Item = &'static str> {
+    FACTS.iter().map(|wire| wire.name).chain(BESIDES)
+}
+
+fn fact(name: &str) -> Option<&'static Wire<Person>> {
+    FACTS.iter().copied().find(|wire| wire.name == name)
+}
+
+fn kind_of(field: &str) -> Kind {
+    match (field, fact(field).map(|wire| (wire.schema)())) {
+        ("email_verified", _) => Kind::Truth,
+        ("subscriptionDates", _) => Kind::Object,
+        (_, None) => Kind::Text,
+        (_, Some(schema)) => match schema["type"].as_str() {
+            Some("string") => Kind::Text,
+            Some("boolean") => Kind::Truth,
+            Some("integer") => Kind::Number,
+            Some("object") => Kind::Object,
+            _ => Kind::Other,
+        },
+    }
+}
+
+impl Column {
+    fn new(source: &str, field: &str, reading: Reading) -> Column {
+        Column { source: source.to_owned(), field: field.to_owned(), reading, kind: kind_of(field) }
+    }
+
+    /// The column's value in a row; `None` if there is none, or nothing.
+    fn value(&self, row: &Map<String, Value>, context: &Context) -> Option<Value> {
+        let value = look_up(row, &self.source)?;
+        let is_true = || truth(&value) == Some(true);
+        let frozen = |frozen: bool| frozen.then(|| "frozen".into());
+        match self.reading {
+            Reading::Plain => Some(coerce(self.kind, value)),
+            Reading::Present => Some(is_something(&value).into()),
+            Reading::Plus => value
+                .as_str()
+                .filter(|text| !text.is_empty())
+                .map(|text| if text.starts_with('+') { text.into() } else { format!("+{text}").into() }),
+            Reading::Names(other) => {
+                let other = look_up(row, other)?;
+                let listed = value.as_str()?.split([',', '|', ';', ' ']).any(|one| Some(one.trim()) == other.as_str());
+                Some(listed.into())
+            }
+            Reading::FrozenIf => frozen(is_true()),
+            Reading::FrozenUnless => frozen(truth(&value) == Some(false)),
+            Reading::FrozenUntil => {
+                let until = value.as_str().and_then(|text| Timestamp::parse(&text.replacen(' ', "T", 1)));
+                // What cannot be read keeps somebody out rather than letting them in.
+                frozen(is_something(&value) && until.is_none_or(|until| until.day() >= context.today))
+            }
+            Reading::DeletedIf => is_something(&value).then(|| "deleted".into()),
+        }
+    }
+}
+
+/// The value of a column, or of a way into one. Of a list, the first.
+fn look_up(row: &Map<String, Value>, source: &str) -> Option<Value> {
+    let value = row.get(source).cloned().or_else(|| {
+        let (column, way) = source.split_once('.')?;
+        let inner = match row.get(column)? {
+            Value::String(text) => json::parse(text.as_bytes()).ok()?,
+            value => value.clone(),
+        };
+        way.split('.').try_fold(inner, |value, key| value.get(key).cloned())
+    })?;
+    match value {
+        Value::Null => None,
+        Value::Array(list) => list.into_iter().next(),
+        value => Some(value),
+    }
+}
+
+fn is_something(value: &Value) -> bool {
+    !matches!(value.as_str().map(str::trim), Some("" | "null" | "NULL")) && !value.is_null()
+}
+
+fn truth(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(truth) => Some(*truth),
+        Value::Number(number) => number.as_i64().filter(|n| (0..=1).contains(n)).map(|n| n == 1),
+        Value::String(text) => match text.trim().to_ascii_lowercase().as_str() {
+            "true" | "t" | "yes" | "y" | "1" => Some(true),
+            "false" | "f" | "no" | "n" | "0" => Some(false),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn coerce(kind: Kind, value: Value) -> Value {
+    let better = match (kind, &value) {
+        (Kind::Truth, _) => truth(&value).map(Value::from),
+        (Kind::Number, Value::String(text)) => text.trim().parse::<i64>().ok().map(Value::from),
+        (Kind::Object, Value::String(text)) => json::parse(text.as_bytes()).ok(),
+        (Kind::Text, Value::Number(number)) => Some(number.to_string().into()),
+        _ => None,
+    };
+    better.unwrap_or(value)
+}
+
+impl Plan {
+    /// Decides what becomes of the columns of a file: first what `said` says (`column=field`; without a field, nothing),
+    /// then what the known export has, then guesses.
+    ///
+    /// # Errors
+    /// Something names no column or no field, or nothing becomes the e-mail address.
+    pub fn new(columns: &[String], said: &[String], preset: Option<Preset>) -> Result<Plan> {
+        let mut plan = Plan { preset: preset.or_else(|| presets::detect(columns)), ..Plan::default() };
+        let mut settled: Vec<&str> = Vec::new();
+        for one in said {
+            let (source, field) =
+                one.split_once('=').ok_or_else(|| refuse("A mapping must be written column=field"))?;
+            let column = source.split('.').next().unwrap_or(source);
+            let Some(known) = columns.iter().find(|name| *name == source || *name == column) else {
+                return Err(refuse("A mapping names a column that the file does not have"));
+            };
+            settled.push(known);
+            if !field.is_empty() {
+                check(field)?;
+                plan.columns.push(Column::new(source, field, Reading::Plain));
+            }
+        }
+        for (source, field, reading) in plan.preset.map(presets::columns).unwrap_or_default() {
+            let column = source.split('.').next().unwrap_or(source);
+            let found = columns.iter().find(|name| normal(name) == normal(column));
+            if let Some(name) = found.filter(|name| !settled.contains(&name.as_str()))
+                && !said.iter().any(|one| one.split_once('=').is_some_and(|(_, said)| said == *field))
+            {
+                let way = source.strip_prefix(column).unwrap_or_default();
+                plan.columns.push(Column::new(&format!("{name}{way}"), field, *reading));
+            }
+        }
+        for name in columns.iter().filter(|name| !settled.contains(&name.as_str())) {
+            if plan.columns.iter().any(|column| column.source.split('.').next() == Some(name) || column.source == *name)
+            {
+                continue;
+            }
+            match guess(name).filter(|field| !plan.columns.iter().any(|column| column.field == *field)) {
+                // What an export's own columns are called means something else there.
+                Some(field) if plan.preset.is_none() => plan.columns.push(Column::new(name, field, Reading::Plain)),
+                _ => plan.ignored.push(name.clone()),
+            }
+        }
+        if !plan.columns.iter().any(|column| column.field == "email") {
+            return Err(refuse("No column becomes the e-mail address; say which with a mapping: COLUMN=email"));
+        }
+        Ok(plan)
+    }
+
+    /// What becomes of which column, as (column, field).
+    pub fn columns(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.columns.iter().map(|column| (column.source.as_str(), column.field.as_str()))
+    }
+
+    /// Reads a row, or says which fields are wrong: by their names, and never by what stands in them.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn read(&self, row: &Map<String, Value>, context: &Context) -> std::result::Result<Entry, String> {
+        let (mut entry, mut faults) = (Entry::default(), Vec::new());
+        let mut done: Vec<&str> = Vec::with_capacity(self.columns.len());
+        let mut metadata = Map::new();
+        for column in &self.columns {
+            // Of several that become the same, the first that has something; of what keeps somebody out, all.
+            if done.contains(&column.field.as_str()) && column.field != "status" {
+                continue;
+            }
+            let Some(value) = column.value(row, context) else { continue };
+            let kept = match column.field.strip_prefix("metadata.") {
+                Some(key) => {
+                    metadata.insert(key.to_owned(), value.clone());
+                    Ok(())
+                }
+                None => entry.take(&column.field, &value, context),
+            };
+            match kept {
+                Ok(()) => done.push(&column.field),
+                // No text is no value, where a text without letters is not one.
+                Err(_) if value.as_str().is_some_and(|text| text.trim().is_empty()) => {}
+                Err(fault) => faults.push(fault.at(&column.field)),
+            }
+        }
+        if !metadata.is_empty() {
+            let mut whole = entry.person.health.metadata.take().unwrap_or_default();
+            whole.0.extend(metadata);
+            match Metadata::parse(&show(&whole), context) {
+                Ok(whole) => entry.person.health.metadata = Some(whole),
+                Err(fault) => faults.push(fault.at("metadata")),
+            }
+        }
+        if entry.person.email.is_none() && !faults.iter().any(|fault| fault.field == "email") {
+            let message = "email is required".to_owned();
+            faults.push(FieldError { field: "email".into(), code: "required", message });
+        }
+        if faults.is_empty() {
+            return Ok(entry);
+        }
+        let say = |fault: &FieldError| {
+            let name = format!("{}: ", fault.field);
+            if fault.message.starts_with(&fault.field) { fault.message.clone() } else { name + &fault.message }
+        };
+        Err(faults.iter().map(say).collect::<Vec<_>>().join("; "))
+    }
+}
+
+impl Entry {
+    fn take(&mut self, field: &str, value: &Value, context: &Context) -> std::result::Result<(), Fault> {
+        let name = |value| FilledLine::<256>::parse(value, context).map(|line| Some(Line::from(line).0));
+        match field {
+            "email_verified" => self.verified = bool::parse(value, context)?,
+            "tenant" => self.tenant = name(value)?,
+            "role" => self.role = name(value)?,
+            "subscriptionDates" => self.person.health.subscription = Some(Course::exported(value, context)?),
+            "status" => match value.as_str().map(|text| text.trim().to_ascii_lowercase()).as_deref() {
+                Some("active") => {}
+                Some("frozen") => self.frozen = true,
+                Some("deleted") => return Err(Fault::rule("deleted", "says that the person is deleted")),
+                _ => return Err(Fault::rule("enum", "must be one of: active, frozen")),
+            },
+            field => match fact(field) {
+                Some(wire) => (wire.read)(value, context, &mut self.person)?,
+                None => return Err(Fault::rule("unknown", "is no field")),
+            },
+        }
+        Ok(())
+    }
+}
+
+fn guess(name: &str) -> Option<&'static str> {
+    let name = normal(name);
+    let exact = fields().find(|field| normal(field) == name);
+    exact.or_else(|| GUESSES.iter().find(|(known, _)| *known == name).map(|(_, field)| *field))
+}
+
+/// The name without what differs from file to file.
+pub(super) fn normal(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+fn check(field: &str) -> Result<()> {
+    if fields().any(|known| known == field) || field.strip_prefix("metadata.").is_some_and(|key| !key.is_empty()) {
+        return Ok(());
+    }
+    let all: Vec<&str> = fields().collect();
+    Err(refuse(format!("A mapping names a field that there is not. These are: {}, metadata.KEY", all.join(", "))))
+}
+
+fn refuse(why: impl Into<String>) -> Error {
+    Error::bad_request("mapping", why)
+}
+
+#[cfg(test)]
+mod tests {
+    use rlibphonenumber::Region;
+    use serde_json::json;
+
+    use super::*;
+
+    fn context() -> Context {
+        Context { region: Region::US, today: "2026-11-22".parse().unwrap() }
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn plan(columns: &[&str], said: &[&str]) -> Result<Plan> {
+        Plan::new(&names(columns), &names(said), None)
+    }
+
+    fn read(plan: &Plan, row: Value) -> std::result::Result<Entry, String> {
+        plan.read(row.as_object().unwrap(), &context())
+    }
+
+    fn became(plan: &Plan) -> Vec<(&str, &str)> {
+        plan.columns().collect()
+    }
+
+    #[test]
+    fn columns_are_guessed_by_their_names_and_what_is_said_comes_first() {
+        let guessed = plan(&["E-Mail", "First Name", "Surname", "DOB", "Mobile", "Shoe size"], &[]).unwrap();
+        assert_eq!(
+            became(&guessed),
+            [
+                ("E-Mail", "email"),
+                ("First Name", "given_name"),
+                ("Surname", "family_name"),
+                ("DOB", "birthdate"),
+                ("Mobile", "phone_number")
+            ]
+        );
+        assert_eq!(guessed.ignored, ["Shoe size"]);
+        let said =
+            plan(&["mail", "name", "plan", "phone"], &["name=nickname", "plan=metadata.plan", "phone="]).unwrap();
+        assert_eq!(became(&said), [("name", "nickname"), ("plan", "metadata.plan"), ("mail", "email")]);
+        for (columns, said) in [
+            (&["name"][..], &[][..]),
+            (&["email"], &["mail=email"]),
+            (&["email"], &["email=adress"]),
+            (&["email"], &["email=metadata."]),
+            (&["email"], &["email"]),
+            (&["email"], &["email="]),
+        ] {
+            assert_eq!(plan(columns, said).unwrap_err().code(), "mapping", "{columns:?} {said:?}");
+        }
+    }
+
+    #[test]
+    fn texts_become_what_the_field_is_made_of() {
+        let columns =
+            ["email", "glp1drugs", "diabetes", "currentWeight", "metadata", "paymentPlan", "acceptedNewsletter"];
+        let plan = plan(&columns, &[]).unwrap();
+        let row = json!({"email": "a@b.co", "glp1drugs": "yes", "diabetes": "2", "currentWeight": "130.5",
+            "metadata": "{\"a\":{\"b\":1}}", "paymentPlan": "6", "acceptedNewsletter": "0"});
+        let entry = read(&plan, row).unwrap();
+        let facts = json!([entry.person.health, entry.person.profile]);
+        assert_eq!(
+            facts,
+            json!([
+                {"diabetes": 2, "glp1drugs": true, "paymentPlan": 6, "currentWeight": 130.5, "metadata": {"a": {"b": 1}}},
+                {"acceptedNewsletter": false}
+            ])
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_by_the_names_of_the_fields_and_all_at_once() {
+        let plan = plan(&["email", "phone", "dob", "height", "status"], &[]).unwrap();
+        let row =
+            json!({"email": "canary", "phone": "canary", "dob": "canary", "height": "canary", "status": "canary"});
+        let why = read(&plan, row).unwrap_err();
+        assert!(!why.contains("canary"), "{why}");
+        for field in ["email: ", "phone_number: ", "birthdate must", "height must", "status must"] {
+            assert!(why.contains(field), "{field} in {why}");
+        }
+        assert_eq!(read(&plan, json!({"phone": ""})).unwrap_err(), "email is required");
+        assert!(
+            read(&plan, json!({"email": "a@b.co", "phone": "", "dob": " ", "status": ""})).is_ok(),
+            "no value is none"
+        );
+    }
+}

@@ -1,0 +1,134 @@
+//! The way back: users as rows that an import reads to the same records.
+
+use std::collections::HashMap;
+use std::io::Write;
+
+use serde_json::{Map, Value};
+
+use super::cell;
+use crate::audit;
+use crate::caller::Caller;
+use crate::db::Tx;
+use crate::error::{Error, Result};
+use crate::field::{Wire, show};
+use crate::roles::{self, RoleId};
+use crate::tenants;
+use crate::users::{self, Health, IDENTITY, List, Person, Profile, User};
+
+/// A user as a file has them.
+pub type Row = Map<String, Value>;
+
+/// What is told of a user besides their facts. The first three are told, and not read back.
+const BESIDES: [&str; 7] = ["id", "created_at", "updated_at", "status", "tenant", "role", "email_verified"];
+
+fn facts(health: bool) -> impl Iterator<Item = &'static Wire<Person>> {
+    let health = if health { Health::FIELDS } else { &[] };
+    IDENTITY.iter().chain(Profile::FIELDS).chain(health)
+}
+
+/// The columns, with those of the health record or without.
+pub fn columns(health: bool) -> Vec<&'static str> {
+    BESIDES.into_iter().chain(facts(health).map(|wire| wire.name)).collect()
+}
+
+/// A page of the users that `list` wants, as rows, and where the next page begins. That somebody's health data was read is
+/// noted of each, so with `health` this must be able to write.
+///
+/// # Errors
+/// As [`users::list`].
+pub fn page(tx: &Tx, caller: &Caller, list: &List, health: bool) -> Result<(Vec<Row>, Option<String>)> {
+    let (users, next) = users::list(tx, caller, list)?;
+    let roles: HashMap<RoleId, String> =
+        roles::list(tx, caller.scope.environment)?.into_iter().map(|role| (role.id, role.name)).collect();
+    let mut tenants = HashMap::new();
+    let mut rows = Vec::with_capacity(users.len());
+    for user in &users {
+        if let Some(id) = user.tenant
+            && !tenants.contains_key(&id)
+        {
+            tenants.insert(id, tenants::by_id(tx, id)?.and_then(|tenant| tenant.facts.name));
+        }
+        let tenant = user.tenant.and_then(|id| tenants.get(&id)?.as_ref()).map(show);
+        let role = user.role.and_then(|id| roles.get(&id)).map(|name| Value::from(name.as_str()));
+        rows.push(row(user, tenant, role, health));
+        if health {
+            audit::note_read(tx, caller.origin(), user)?;
+        }
+    }
+    Ok((rows, next))
+}
+
+fn row(user: &User, tenant: Option<Value>, role: Option<Value>, health: bool) -> Row {
+    let besides = [
+        Some(show(&user.id)),
+        Some(show(&user.created_at)),
+        Some(show(&user.updated_at)),
+        Some(show(&user.status())),
+        tenant,
+        role,
+        Some(user.email_verified_at.is_some().into()),
+    ];
+    let facts = facts(health).map(|wire| (wire.name, (wire.show)(&user.person)));
+    let all = BESIDES.into_iter().zip(besides).chain(facts);
+    all.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+/// Writes rows to a file.
+pub enum Writer<W: Write> {
+    /// As CSV with these columns.
+    Csv(Box<csv::Writer<W>>, Vec<&'static str>),
+    /// As one JSON object a line.
+    Jsonl(W),
+}
+
+impl<W: Write> Writer<W> {
+    /// Begins a file of CSV.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn csv(into: W, health: bool) -> Result<Writer<W>> {
+        let mut writer = csv::Writer::from_writer(into);
+        let columns = columns(health);
+        writer.write_record(&columns).map_err(unwritable)?;
+        Ok(Writer::Csv(Box::new(writer), columns))
+    }
+
+    /// Adds a row.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn add(&mut self, row: &Row) -> Result<()> {
+        match self {
+            Writer::Jsonl(into) => {
+                serde_json::to_writer(&mut *into, row).map_err(unwritable)?;
+                into.write_all(b"\n").map_err(unwritable)
+            }
+            Writer::Csv(writer, columns) => {
+                for column in columns.iter() {
+                    let text = match row.get(*column) {
+                        None => String::new(),
+                        Some(Value::String(text)) => cell::write(text).into_owned(),
+                        Some(other) => cell::write(&other.to_string()).into_owned(),
+                    };
+                    writer.write_field(text).map_err(unwritable)?;
+                }
+                writer.write_record(None::<&[u8]>).map_err(unwritable)
+            }
+        }
+    }
+
+    /// Ends the file.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn end(self) -> Result<()> {
+        match self {
+            Writer::Jsonl(mut into) => into.flush().map_err(unwritable),
+            Writer::Csv(mut writer, _) => writer.flush().map_err(unwritable),
+        }
+    }
+}
+
+fn unwritable(e: impl std::fmt::Display) -> Error {
+    Error::operator(format!("the file cannot be written: {e}"))
+}

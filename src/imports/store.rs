@@ -1,0 +1,226 @@
+//! The SQL of imports.
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Import, ImportId, LEASE, Outcome, Settings, State, Status};
+use crate::admins::AdminId;
+use crate::apps::EnvironmentId;
+use crate::caller::{Actor, Scope};
+use crate::db::{Row, Tx, Value, params};
+use crate::error::{Error, Result};
+use crate::field::restore;
+use crate::keys::KeyId;
+use crate::random;
+use crate::users::UserId;
+
+const IMPORT: &str = "SELECT id, environment_id, tenant_id, actor, actor_id, settings, state, total, place, imported, duplicates, \
+     failed, undone, removed, kept, created_at, finished_at, due_at FROM imports";
+
+pub(super) fn insert(tx: &Tx, import: &Import, fingerprint: &[u8], source: Option<&[u8]>) -> Result<()> {
+    let (actor, actor_id) = match import.actor {
+        Actor::Key(id) => ("key", Some(id.0)),
+        Actor::Person(id) => ("person", Some(id.0)),
+        Actor::Admin(id) => ("admin", Some(id.0)),
+        Actor::Operator => ("operator", None),
+    };
+    let settings = serde_json::to_string(&import.settings).map_err(Error::internal)?;
+    let source = source.map(|source| tx.vault().seal(import.id.0.as_bytes(), source));
+    tx.add(
+        "imports (id, environment_id, tenant_id, actor, actor_id, fingerprint, settings, source, state, total, created_at, due_at)",
+        params![
+            import.id,
+            import.environment,
+            import.tenant,
+            actor,
+            actor_id,
+            fingerprint,
+            settings,
+            source,
+            import.state,
+            number(import.total),
+            import.created_at,
+            import.due_at,
+        ],
+    )
+}
+
+pub(super) fn by_id(tx: &Tx, id: ImportId) -> Result<Option<Import>> {
+    tx.query_opt(&format!("{IMPORT} WHERE id = $1"), params![id])?.as_ref().map(read).transpose()
+}
+
+pub(super) fn to_change(tx: &Tx, id: ImportId) -> Result<Import> {
+    let found = tx.query_opt(&format!("{IMPORT} WHERE id = $1{}", tx.for_update()), params![id])?;
+    read(&found.ok_or(Error::NotFound("Import not found"))?)
+}
+
+/// The import of the same file that was not finished.
+pub(super) fn unfinished(tx: &Tx, environment: EnvironmentId, fingerprint: &[u8]) -> Result<Option<Import>> {
+    let sql =
+        format!("{IMPORT} WHERE environment_id = $1 AND fingerprint = $2 AND state = 'running' AND source IS NULL");
+    tx.query_opt(&sql, params![environment, fingerprint])?.as_ref().map(read).transpose()
+}
+
+/// The newest imports within reach.
+///
+/// # Errors
+/// The database does not answer.
+pub fn list(tx: &Tx, scope: Scope, limit: i64) -> Result<Vec<Import>> {
+    let order = "ORDER BY created_at DESC, id DESC";
+    let rows = match scope.tenant {
+        None => {
+            tx.query(&format!("{IMPORT} WHERE environment_id = $1 {order} LIMIT $2"), params![scope.environment, limit])
+        }
+        Some(tenant) => tx.query(
+            &format!("{IMPORT} WHERE environment_id = $1 AND tenant_id = $2 {order} LIMIT $3"),
+            params![scope.environment, tenant, limit],
+        ),
+    };
+    rows?.iter().map(read).collect()
+}
+
+pub(super) fn save(tx: &Tx, import: &Import) -> Result<()> {
+    tx.change_one(
+        "UPDATE imports SET state = $1, place = $2, imported = $3, duplicates = $4, failed = $5, undone = $6, removed = $7, \
+         kept = $8, finished_at = $9, due_at = $10 WHERE id = $11",
+        params![
+            import.state,
+            number(import.place),
+            number(import.imported),
+            number(import.duplicates),
+            number(import.failed),
+            number(import.undone),
+            number(import.removed),
+            number(import.kept),
+            import.finished_at,
+            import.due_at,
+            import.id,
+        ],
+    )
+}
+
+pub(super) fn forget_source(tx: &Tx, id: ImportId) -> Result<()> {
+    tx.run("UPDATE imports SET source = NULL WHERE id = $1 AND source IS NOT NULL", params![id])
+}
+
+/// Whether an import waits for a server.
+///
+/// # Errors
+/// The database does not answer.
+pub fn waits(tx: &Tx) -> Result<bool> {
+    Ok(tx.query_opt("SELECT 1 FROM imports WHERE due_at <= $1 LIMIT 1", params![tx.now()])?.is_some())
+}
+
+/// An import that waits for a server, with its file, for this server alone until its lease ends.
+///
+/// # Errors
+/// The database does not answer, or the file does not open.
+pub fn claim(tx: &Tx) -> Result<Option<(Import, Vec<u8>)>> {
+    let sql = format!("{IMPORT} WHERE due_at <= $1 ORDER BY due_at LIMIT 1{}", tx.for_update());
+    let Some(row) = tx.query_opt(&sql, params![tx.now()])? else { return Ok(None) };
+    let mut import = read(&row)?;
+    import.due_at = Some(tx.now() + LEASE);
+    save(tx, &import)?;
+    let row = tx.query_opt("SELECT source FROM imports WHERE id = $1", params![import.id])?;
+    let sealed: Option<Vec<u8>> = row.map_or(Ok(None), |row| row.get(0))?;
+    let source = sealed.map(|sealed| tx.vault().open(import.id.0.as_bytes(), &sealed)).transpose()?;
+    Ok(Some((import, source.unwrap_or_default())))
+}
+
+/// What became of rows that follow each other: the ids of those that became users, one after the other, and the others.
+#[derive(Serialize, Deserialize)]
+struct Page {
+    ids: String,
+    others: Vec<(u64, String, Option<Uuid>, String)>,
+}
+
+pub(super) fn keep(tx: &Tx, id: ImportId, outcomes: &[Outcome]) -> Result<()> {
+    let (Some(first), Some(last)) = (outcomes.first(), outcomes.last()) else { return Ok(()) };
+    let imported = |outcome: &&Outcome| outcome.status == Status::Imported;
+    let ids: Vec<u8> =
+        outcomes.iter().filter(imported).filter_map(|o| o.user).flat_map(|id| id.0.into_bytes()).collect();
+    let other = |o: &Outcome| (o.row, o.status.as_str().to_owned(), o.user.map(|id| id.0), o.reason.clone());
+    let others = outcomes.iter().filter(|outcome| !imported(outcome)).map(other).collect();
+    let page = serde_json::to_string(&Page { ids: BASE64_STANDARD.encode(ids), others }).map_err(Error::internal)?;
+    tx.add(
+        "import_pages (id, import_id, first_row, last_row, outcomes)",
+        params![random::ordered_uuid(tx.now()), id, number(first.row), number(last.row), page],
+    )
+}
+
+/// What became of the rows after `row`, as far as they were kept together.
+pub(super) fn page_after(tx: &Tx, id: ImportId, row: u64) -> Result<Option<Vec<Outcome>>> {
+    let sql = "SELECT first_row, last_row, outcomes FROM import_pages WHERE import_id = $1 AND last_row > $2 ORDER BY last_row LIMIT 1";
+    tx.query_opt(sql, params![id, number(row)])?.as_ref().map(open).transpose()
+}
+
+/// What became of at most `limit` rows after `row`.
+///
+/// # Errors
+/// The database does not answer.
+pub fn outcomes(tx: &Tx, id: ImportId, mut row: u64, limit: usize) -> Result<Vec<Outcome>> {
+    let mut all = Vec::new();
+    while all.len() < limit {
+        let Some(page) = page_after(tx, id, row)? else { break };
+        all.extend(page.into_iter().filter(|outcome| outcome.row > row));
+        row = all.last().map_or(row, |outcome| outcome.row);
+    }
+    all.truncate(limit);
+    Ok(all)
+}
+
+fn open(row: &Row) -> Result<Vec<Outcome>> {
+    let (first, last): (i64, i64) = (row.get(0)?, row.get(1)?);
+    let page: Page = restore(row.get::<String>(2)?.as_bytes())?;
+    let ids = BASE64_STANDARD.decode(page.ids).map_err(|_| Error::Integrity)?;
+    let (mut ids, mut others) = (ids.chunks_exact(16), page.others.into_iter().peekable());
+    let outcome = |row: u64| {
+        if let Some((_, status, user, reason)) = others.next_if(|other| other.0 == row) {
+            let status = Status::named(&status).ok_or(Error::Integrity)?;
+            return Ok(Outcome { row, status, user: user.map(UserId), reason });
+        }
+        let user = ids.next().map(|id| Uuid::from_slice(id).map_err(|_| Error::Integrity)).transpose()?;
+        Ok(Outcome { row, status: Status::Imported, user: user.map(UserId), reason: String::new() })
+    };
+    (count(first)?..=count(last)?).map(outcome).collect()
+}
+
+fn number(count: u64) -> Value<'static> {
+    i64::try_from(count).unwrap_or(i64::MAX).into()
+}
+
+fn count(number: i64) -> Result<u64> {
+    u64::try_from(number).map_err(|_| Error::Integrity)
+}
+
+fn read(row: &Row) -> Result<Import> {
+    let actor = match (row.get::<String>(3)?.as_str(), row.get::<Option<Uuid>>(4)?) {
+        ("key", Some(id)) => Actor::Key(KeyId(id)),
+        ("person", Some(id)) => Actor::Person(UserId(id)),
+        ("admin", Some(id)) => Actor::Admin(AdminId(id)),
+        ("operator", None) => Actor::Operator,
+        _ => return Err(Error::Integrity),
+    };
+    let settings: Settings = restore(row.get::<String>(5)?.as_bytes())?;
+    let counted = |index| row.get::<i64>(index).and_then(count);
+    Ok(Import {
+        id: row.get(0)?,
+        environment: row.get(1)?,
+        tenant: row.get(2)?,
+        actor,
+        settings,
+        state: row.get::<State>(6)?,
+        total: counted(7)?,
+        place: counted(8)?,
+        imported: counted(9)?,
+        duplicates: counted(10)?,
+        failed: counted(11)?,
+        undone: counted(12)?,
+        removed: counted(13)?,
+        kept: counted(14)?,
+        created_at: row.get(15)?,
+        finished_at: row.get(16)?,
+        due_at: row.get(17)?,
+    })
+}
