@@ -38,3 +38,4 @@ pub mod ui;
 pub mod users;
 pub mod vault;
 pub mod webhooks;
+pub mod words;

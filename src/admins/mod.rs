@@ -19,7 +19,7 @@ use crate::caller::{Actor, Origin};
 use crate::clock::Timestamp;
 use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
-use crate::links::{Links, at, in_words};
+use crate::links::{Links, at};
 use crate::outbox;
 use crate::secret::Secret;
 use crate::ticket::Ticket;
@@ -232,7 +232,8 @@ pub fn answer(tx: &Tx, links: &Links, email: &Email, way: &Way) -> Result<Option
     match way {
         Way::Tell => Ok(Some(link)),
         Way::Mail => {
-            let mail = json!({"to": admin.email, "link": link.as_str(), "lifetime": in_words(LINK_LIFETIME)});
+            let lifetime = LINK_LIFETIME.as_secs();
+            let mail = json!({"to": admin.email, "app": "Usher", "link": link.as_str(), "lifetime_seconds": lifetime});
             // A job names whom it is about, who need not be a user.
             let about = UserId(admin.id.0);
             outbox::enqueue_about(tx, INSTALLATION, about, outbox::Kind::AdminSignInMail, &mail)?;

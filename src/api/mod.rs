@@ -42,6 +42,7 @@ use crate::keys::{KeyCache, KeyId, KeyUse};
 use crate::links::Links;
 use crate::network::Network;
 use crate::outbox::worker::Bell;
+use crate::words::Language;
 use crate::{random, ui};
 use versions::ApiDate;
 
@@ -228,6 +229,7 @@ async fn edge(State(api): State<Api>, path: Option<MatchedPath>, mut request: Re
     let trail = Trail::new(api.store.clock().now());
     let request_id = trail.0.id.to_string();
     request.extensions_mut().insert(trail.clone());
+    let language = (surface == Surface::Pages).then(|| ui::language(request.uri(), request.headers())).flatten();
 
     let turned_away = request.extensions().get::<TooLate>().is_some() && surface != Surface::Service;
     let answer = async { if turned_away { Error::Busy.into_response() } else { next.run(request).await } };
@@ -237,7 +239,7 @@ async fn edge(State(api): State<Api>, path: Option<MatchedPath>, mut request: Re
     if let Some(error) = &error {
         surface = response.extensions().get().copied().unwrap_or(surface);
         refusals::note(&api, &trail, surface, format!("{method} {route}"), target, error).await;
-        response = render(error, surface, &request_id, &response);
+        response = render(error, surface, language.unwrap_or_default(), &request_id, &response);
     }
 
     let headers = response.headers_mut();
@@ -283,13 +285,13 @@ fn fault_of(response: &mut Response) -> Option<Error> {
     }
 }
 
-fn render(error: &Error, surface: Surface, request_id: &str, from: &Response) -> Response {
+fn render(error: &Error, surface: Surface, language: Language, request_id: &str, from: &Response) -> Response {
     let (status, mut response) = match surface {
         Surface::Partner => (partner::status(error), reply(&partner::render(error, request_id))),
         Surface::Directory => (directory::status(error), reply(&directory::render(error))),
         Surface::Extended => (error.status(), reply(&directory::render(error))),
         Surface::OAuth => (oauth::status(error), reply(&oauth::render(error))),
-        Surface::Pages => (error.status(), ui::error_page(error, request_id)),
+        Surface::Pages => (error.status(), ui::error_page(error, language, request_id)),
         Surface::Admin => (error.status(), ui::admin::error_page(error, request_id)),
         Surface::Service => (error.status(), reply(&partner::render(error, request_id))),
     };

@@ -6,7 +6,6 @@ mod store;
 
 use std::time::Duration;
 
-use serde_json::json;
 use url::Url;
 use uuid::Uuid;
 
@@ -17,11 +16,13 @@ use crate::clock::Timestamp;
 use crate::codes::{self, Request};
 use crate::db::{Tx, words};
 use crate::error::{Error, Result};
+use crate::mail::{self, Letter};
 use crate::outbox::{self, Job, Kind};
 use crate::secret::Secret;
 use crate::sessions;
 use crate::ticket::Ticket;
 use crate::users::{self, User, UserId};
+use crate::words::Language;
 
 /// How many links one person is sent within an hour at the most.
 const LINKS_PER_HOUR: i64 = 5;
@@ -107,16 +108,8 @@ pub fn send(tx: &Tx, links: &Links, user: &User) -> Result<()> {
     let environment = apps::by_id(tx, user.environment)?;
     let secret = issue(tx, user.id, Purpose::Enrolment, links.lifetime)?;
     let link = at(&links.public_url, &["links", secret.expose()])?;
-    let name = user.person.profile.given_name.as_ref().map(|name| name.0.as_str());
-    let mail = json!({
-        "to": user.email.address(),
-        "name": name,
-        "app": environment.app_name,
-        "link": link.as_str(),
-        "lifetime": in_words(links.lifetime),
-        "lifetime_seconds": links.lifetime.as_secs(),
-    });
-    outbox::enqueue(tx, user, Kind::EnrolmentMail, &mail)
+    let (kind, lifetime) = (Kind::EnrolmentMail, links.lifetime);
+    mail::post(tx, user, &environment, &Letter { kind, link: &link, code: None, lifetime, language: None })
 }
 
 /// Sends the person of a mail that was given up a new link, made as the first one was.
@@ -151,25 +144,25 @@ pub fn may_send(tx: &Tx, user: UserId) -> Result<bool> {
     Ok(store::count_since(tx, user, tx.now() - HOUR)? < LINKS_PER_HOUR)
 }
 
-/// `24 hours`, `90 minutes`, `1 hour`: the largest unit that says it exactly.
-pub(crate) fn in_words(span: Duration) -> String {
-    let seconds = span.as_secs();
-    let (number, unit) = match seconds {
-        s if s % 3600 == 0 => (s / 3600, "hour"),
-        s if s % 60 == 0 => (s / 60, "minute"),
-        s => (s, "second"),
-    };
-    format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
+/// What the page of a link shows.
+pub struct Page {
+    /// What the link is worth.
+    pub state: State,
+    /// Where it leads.
+    pub environment: Environment,
+    /// The person's language, if their record says so.
+    pub language: Option<Language>,
 }
 
-/// What a link is worth, and where it belongs. Changes nothing.
+/// What a link is worth, and where it belongs; `None` if there never was such a link. Changes nothing.
 ///
 /// # Errors
 /// The database does not answer.
-pub fn look(tx: &Tx, secret: &Secret) -> Result<(State, Option<Environment>)> {
-    let Some((_, link)) = find(tx, secret)? else { return Ok((State::Unknown, None)) };
+pub fn look(tx: &Tx, secret: &Secret) -> Result<Option<Page>> {
+    let Some((_, link)) = find(tx, secret)? else { return Ok(None) };
     let user = users::any_by_id(tx, link.user)?.ok_or(Error::UserNotFound)?;
-    Ok((link.state(tx.now()), Some(apps::by_id(tx, user.environment)?)))
+    let language = Language::of_person(&user.person.profile);
+    Ok(Some(Page { state: link.state(tx.now()), environment: apps::by_id(tx, user.environment)?, language }))
 }
 
 /// Uses a link up and lets the person in: exactly one of any number of callers succeeds.

@@ -5,12 +5,52 @@
 pub mod sender;
 pub mod transport;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
-use minijinja::{AutoEscape, Environment, context};
+use minijinja::value::{Object, Value};
+use minijinja::{AutoEscape, Environment, ErrorKind, State, UndefinedBehavior, context};
+use serde_json::json;
+use url::Url;
 
+use crate::apps;
+use crate::db::Tx;
 use crate::error::{Error, Result};
-use crate::outbox::{Job, Kind};
+use crate::outbox::{self, Job, Kind};
+use crate::users::User;
+use crate::words::{Language, Words};
+
+/// A mail to be written.
+pub struct Letter<'a> {
+    /// What it is for.
+    pub kind: Kind,
+    /// The link in it.
+    pub link: &'a Url,
+    /// The code in it.
+    pub code: Option<String>,
+    /// How long they work.
+    pub lifetime: Duration,
+    /// The language of the person's browser, if they asked for the mail: theirs, unless their record says another.
+    pub language: Option<Language>,
+}
+
+/// Writes a mail to a user, in their language, with the change that causes it.
+///
+/// # Errors
+/// The database refuses.
+pub fn post(tx: &Tx, user: &User, environment: &apps::Environment, letter: &Letter) -> Result<()> {
+    let language = Language::of_person(&user.person.profile).or(letter.language).unwrap_or_default();
+    let payload = json!({
+        "to": user.email.address(),
+        "name": user.person.profile.given_name.as_ref().map(|name| name.0.as_str()),
+        "app": environment.app_name,
+        "language": language,
+        "link": letter.link.as_str(),
+        "code": letter.code,
+        "lifetime_seconds": letter.lifetime.as_secs(),
+    });
+    outbox::enqueue(tx, user, letter.kind, &payload)
+}
 
 /// A message ready to go.
 #[derive(Clone)]
@@ -23,6 +63,8 @@ pub struct Mail {
     pub text: String,
     /// The HTML part.
     pub html: String,
+    /// Its language.
+    pub language: Language,
     /// The links in it.
     pub links: Vec<String>,
 }
@@ -31,6 +73,9 @@ crate::secret::redacted!(Mail);
 
 /// The template files, by the kind of mail.
 const TEMPLATES: &[(&str, &str)] = &[
+    ("layout.html", include_str!("../../templates/mail/layout.html")),
+    ("button.html", include_str!("../../templates/mail/button.html")),
+    ("fallback.html", include_str!("../../templates/mail/fallback.html")),
     ("enrolment/subject.txt", include_str!("../../templates/mail/enrolment/subject.txt")),
     ("enrolment/body.txt", include_str!("../../templates/mail/enrolment/body.txt")),
     ("enrolment/body.html", include_str!("../../templates/mail/enrolment/body.html")),
@@ -44,6 +89,7 @@ const TEMPLATES: &[(&str, &str)] = &[
 
 static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut engine = Environment::new();
+    engine.set_undefined_behavior(UndefinedBehavior::Strict);
     engine.set_auto_escape_callback(|name| if name.ends_with("html") { AutoEscape::Html } else { AutoEscape::None });
     for (name, source) in TEMPLATES {
         engine.add_template(name, source).expect("the built-in templates are sound");
@@ -61,19 +107,43 @@ pub fn render(job: &Job) -> Result<Option<Mail>> {
     }
     let text = |name: &str| job.payload.as_ref().and_then(|payload| payload.text(name)).map(str::to_owned);
     let (Some(to), Some(link)) = (text("to"), text("link")) else { return Ok(None) };
+    let language = job.payload.as_ref().and_then(|payload| payload.0.get("language"));
+    let language: Language = language.and_then(|tag| serde_json::from_value(tag.clone()).ok()).unwrap_or_default();
+    let seconds = job.payload.as_ref().and_then(|payload| payload.0.get("lifetime_seconds")?.as_u64());
     let values = context! {
+        words => Value::from_object(Say(Words::of(language))),
+        language => language.tag(),
+        direction => language.direction(),
         name => text("name").filter(|name| is_plain_name(name)),
         app => text("app"),
         link => &link,
         code => text("code"),
-        lifetime => text("lifetime"),
+        lifetime => Words::of(language).span(Duration::from_secs(seconds.unwrap_or_default())),
     };
     let part = |file: &str| {
         let template = ENGINE.get_template(&format!("{}/{file}", job.kind.as_str())).map_err(Error::internal)?;
         template.render(&values).map_err(Error::internal)
     };
     let subject = part("subject.txt")?.split_whitespace().collect::<Vec<_>>().join(" ");
-    Ok(Some(Mail { to, subject, text: part("body.txt")?, html: part("body.html")?, links: vec![link] }))
+    Ok(Some(Mail { to, subject, text: part("body.txt")?, html: part("body.html")?, language, links: vec![link] }))
+}
+
+/// The texts of a language in a template, as in those of pages: `{{ words.mail_hello_name(name) }}`.
+struct Say(&'static Words);
+
+crate::secret::redacted!(Say);
+
+impl Object for Say {
+    fn call_method(
+        self: &Arc<Self>,
+        _: &mut State<'_, '_>,
+        method: &str,
+        values: &[Value],
+    ) -> std::result::Result<Value, minijinja::Error> {
+        let values: Option<Vec<&str>> = values.iter().map(Value::as_str).collect();
+        let said = values.and_then(|values| self.0.named(method, &values));
+        said.map(Value::from).ok_or_else(|| minijinja::Error::new(ErrorKind::UnknownMethod, method.to_owned()))
+    }
 }
 
 /// Whether a name may greet. Mail programs turn what looks like an address into a link, and whoever enrols a person

@@ -32,9 +32,9 @@ const ATTEMPTS: i64 = 12;
 words! {
     /// What is to be done.
     pub enum Kind {
-        /// The mail with the magic link. Payload: `to`, `name`, `app`, `link`, `lifetime`.
+        /// The mail with the magic link. Payload: see [`crate::mail::post`].
         EnrolmentMail = "enrolment",
-        /// The mail by which a person signs in. Payload: `to`, `name`, `app`, `link`, `code`, `lifetime`.
+        /// The mail by which a person signs in. Payload: see [`crate::mail::post`].
         SignInMail = "sign_in",
         /// The mail by which an administrator signs in. Payload: `to`, `link`, `lifetime`.
         AdminSignInMail = "admin_sign_in",

@@ -12,7 +12,6 @@ pub use store::{purge, waits};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use uuid::Uuid;
 
 use crate::apps::{self, Environment, EnvironmentId};
@@ -22,12 +21,14 @@ use crate::clock::Timestamp;
 use crate::codes::{self, Request};
 use crate::db::Tx;
 use crate::error::{Error, Result};
-use crate::links::{Entry, Links, State, at, in_words};
+use crate::links::{Entry, Links, State, at};
+use crate::mail::{self, Letter};
 use crate::network::Network;
-use crate::outbox::{self, Kind};
+use crate::outbox::Kind;
 use crate::secret::Secret;
 use crate::ticket::Ticket;
 use crate::users::{self, Email, User, UserId};
+use crate::words::Language;
 
 /// How long a mail's link and digits work.
 pub const LIFETIME: Duration = Duration::from_mins(10);
@@ -60,6 +61,9 @@ pub(super) struct SignIn {
 pub(super) struct Asked {
     email: String,
     request: Request,
+    /// The language of the page on which it was asked.
+    #[serde(default)]
+    language: Language,
 }
 
 /// Begins a sign-in by an address, whoever has it. The secret is for the cookie of the browser that asked; an earlier
@@ -72,6 +76,7 @@ pub fn begin(
     environment: EnvironmentId,
     request: &Request,
     email: &Email,
+    language: Language,
     network: Option<Network>,
     earlier: Option<&Secret>,
 ) -> Result<Secret> {
@@ -85,7 +90,7 @@ pub fn begin(
         store::close(tx, earlier.id(), &earlier.hash())?;
     }
     let ticket = Ticket::new(tx.now());
-    let asked = Asked { email: email.address().to_owned(), request: request.clone() };
+    let asked = Asked { email: email.address().to_owned(), request: request.clone(), language };
     let address = fingerprint(tx, environment, email);
     store::insert(tx, &ticket, environment, &address, network, &asked, tx.now() + LIFETIME)?;
     Ok(ticket.text())
@@ -111,15 +116,9 @@ pub fn decide(tx: &Tx, links: &Links) -> Result<bool> {
         store::sent(tx, sign_in.id, user.id)?;
         let environment = apps::by_id(tx, user.environment)?;
         let link = at(&links.public_url, &["sign-in", "links", link_of(tx, sign_in.id).text().expose()])?;
-        let mail = json!({
-            "to": user.email.address(),
-            "name": user.person.profile.given_name.as_ref().map(|name| name.0.as_str()),
-            "app": environment.app_name,
-            "link": link.as_str(),
-            "code": digits_of(tx, sign_in.id),
-            "lifetime": in_words(LIFETIME),
-        });
-        outbox::enqueue(tx, &user, Kind::SignInMail, &mail)?;
+        let (code, language) = (Some(digits_of(tx, sign_in.id)), Some(sign_in.asked.language));
+        let letter = Letter { kind: Kind::SignInMail, link: &link, code, lifetime: LIFETIME, language };
+        mail::post(tx, &user, &environment, &letter)?;
     }
     Ok(i64::try_from(waiting.len()).is_ok_and(|number| number == AT_ONCE))
 }
@@ -160,6 +159,8 @@ pub struct Page {
     pub environment: Environment,
     /// What the app asked for.
     pub request: Request,
+    /// The language of the page on which it was asked.
+    pub language: Language,
     /// Whether it can still lead there.
     pub state: State,
 }
@@ -174,7 +175,8 @@ pub fn of_browser(tx: &Tx, cookie: &Secret) -> Result<Option<Page>> {
 
 fn page(tx: &Tx, sign_in: SignIn) -> Result<Page> {
     let state = sign_in.state(tx.now());
-    Ok(Page { environment: apps::by_id(tx, sign_in.environment)?, request: sign_in.asked.request, state })
+    let Asked { request, language, .. } = sign_in.asked;
+    Ok(Page { environment: apps::by_id(tx, sign_in.environment)?, request, language, state })
 }
 
 /// The sign-in of a link, if this browser has begun it. Changes nothing.

@@ -7,38 +7,36 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
-use super::{Message, enter, page};
+use super::{Brand, Reader, enter, message, page_in};
 use crate::api::{Api, Trail};
-use crate::apps;
 use crate::audit::tally::Kind;
 use crate::error::{Error, Result};
 use crate::links;
 use crate::secret::Secret;
+use crate::words::Words;
 
 #[derive(Template)]
 #[template(path = "link.html")]
-struct LinkPage {
-    app: String,
-    sandbox: bool,
-    works: bool,
-    /// Why it does not work, in plain words.
-    text: &'static str,
+struct LinkPage<'a> {
+    words: &'static Words,
+    brand: Brand<'a>,
+    /// Why it does not work; empty if it does.
+    fault: String,
     secret: Secret,
 }
 
 /// `GET /links/{link}`, and `HEAD`.
-pub async fn show(State(api): State<Api>, Path(secret): Path<Secret>) -> Result<Response> {
+pub async fn show(State(api): State<Api>, Reader(words): Reader, Path(secret): Path<Secret>) -> Result<Response> {
     let wanted = secret.clone();
-    let (state, environment) = api.store.read(move |tx| links::look(tx, &wanted)).await?;
-    let Some(environment) = environment else { return Ok(unknown()) };
+    let Some(found) = api.store.read(move |tx| links::look(tx, &wanted)).await? else { return Ok(unknown(words)) };
+    let words = found.language.map_or(words, Words::of);
+    let links::Page { state, environment, .. } = found;
     // Chromium applies `form-action` to where the answer of a form redirects to.
     let origin = environment.redirect_url.as_deref().and_then(|url| url::Url::parse(url).ok());
     let origin = origin.map(|url| url.origin().ascii_serialization());
-    let works = state == links::State::Open;
-    let sandbox = environment.kind == apps::Kind::Sandbox;
-    let template = LinkPage { app: environment.app_name, sandbox, works, text: explain(state), secret };
-    let mut response = page(&template, origin.as_deref());
-    if !works {
+    let template = LinkPage { words, brand: Brand::from(&environment), fault: explain(state, words), secret };
+    let mut response = page_in(words, &template, origin.as_deref());
+    if state != links::State::Open {
         *response.status_mut() = StatusCode::GONE;
     }
     Ok(response)
@@ -47,6 +45,7 @@ pub async fn show(State(api): State<Api>, Path(secret): Path<Secret>) -> Result<
 /// `POST /links/{link}`: the button.
 pub async fn follow(
     State(api): State<Api>,
+    reader: Reader,
     Path(secret): Path<Secret>,
     Extension(trail): Extension<Trail>,
     headers: HeaderMap,
@@ -62,19 +61,25 @@ pub async fn follow(
                 api.refusals
                     .add(Kind { key: None, operation: Some("POST /links/{link}".into()), code: "link_unknown" }, 1);
             }
-            show(State(api), Path(secret)).await
+            show(State(api), reader, Path(secret)).await
         }
     }
 }
 
 /// `POST /links/{link}/renew`: a new link to the address on record.
-pub async fn renew(State(api): State<Api>, Path(secret): Path<Secret>, headers: HeaderMap) -> Result<Response> {
+pub async fn renew(
+    State(api): State<Api>,
+    Reader(words): Reader,
+    Path(secret): Path<Secret>,
+    headers: HeaderMap,
+) -> Result<Response> {
     from_our_page(&headers)?;
-    let made_with = api.links.clone();
+    let (made_with, wanted) = (api.links.clone(), secret.clone());
     api.store.write(move |tx| links::renew(tx, &made_with, &secret)).await?;
     api.outbox.wake();
-    let text = "We have sent you a new link. Please open the newest mail from us.";
-    Ok(page(&Message { title: "Check your mail", text, request_id: None }, None))
+    let found = api.store.read(move |tx| links::look(tx, &wanted)).await?;
+    let words = found.and_then(|found| found.language).map_or(words, Words::of);
+    Ok(message(StatusCode::OK, words, words.code_title(), words.new_link_sent()))
 }
 
 /// A form of another site must not sign anyone in or out. `Sec-Fetch-Site` says so in every current browser; `Origin`
@@ -86,20 +91,15 @@ pub(super) fn from_our_page(headers: &HeaderMap) -> Result<()> {
     }
 }
 
-fn unknown() -> Response {
-    let text = "This link is not one of ours. Please check that you copied all of it, or use the newest mail from us.";
-    let mut response = page(&Message { title: "Unknown link", text, request_id: None }, None);
-    *response.status_mut() = StatusCode::NOT_FOUND;
-    response
+fn unknown(words: &'static Words) -> Response {
+    message(StatusCode::NOT_FOUND, words, words.unknown_link_title(), words.unknown_link())
 }
 
-fn explain(state: links::State) -> &'static str {
+fn explain(state: links::State, words: &Words) -> String {
     match state {
-        links::State::Used => "This link was already used. Each link works once.",
-        links::State::Expired => "This link has expired.",
-        links::State::Superseded => {
-            "This link no longer works: a newer one was sent, or the e-mail address was changed."
-        }
-        links::State::Open | links::State::Unknown => "",
+        links::State::Used => words.link_used(),
+        links::State::Expired => words.link_expired(),
+        links::State::Superseded => words.link_superseded(),
+        links::State::Open | links::State::Unknown => String::new(),
     }
 }

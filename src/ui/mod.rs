@@ -1,4 +1,5 @@
-//! The pages that people see in a browser: link, profile, errors. Server-rendered, one style sheet, one script.
+//! The pages that people see in a browser: link, profile, errors. Server-rendered, one style sheet, in the language
+//! of whoever reads them.
 //!
 //! Pages know requests and concepts; like `api` they must not know SQL.
 
@@ -6,30 +7,60 @@ pub mod admin;
 pub mod assets;
 pub mod links;
 pub mod profile;
+mod reader;
 pub mod sign_in;
 pub mod theme;
 
+pub use reader::{Reader, language};
+
 use askama::Template;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 
 use crate::api::Api;
-use crate::apps::{AppId, Kind};
+use crate::apps::{AppId, Environment, Kind};
 use crate::error::Error;
 use crate::links::Entry;
 use crate::secret::Secret;
+use crate::words::{Language, Words};
 
 /// What a page may load and where its forms may lead.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; \
      base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
 
+/// For which app a page speaks.
+#[derive(Clone, Copy, Default)]
+struct Brand<'a> {
+    /// The app's name; empty where no app is known.
+    name: &'a str,
+    sandbox: bool,
+}
+
+impl<'a> From<&'a Environment> for Brand<'a> {
+    fn from(environment: &'a Environment) -> Brand<'a> {
+        Brand { name: &environment.app_name, sandbox: environment.kind == Kind::Sandbox }
+    }
+}
+
 /// A page with nothing but words.
 #[derive(Template)]
 #[template(path = "message.html")]
 struct Message<'a> {
-    title: &'a str,
-    text: &'a str,
+    words: &'static Words,
+    brand: Brand<'a>,
+    title: String,
+    text: String,
+    /// What the app's developer wants to know, in English.
+    detail: Option<String>,
     request_id: Option<&'a str>,
+}
+
+/// A page with a title and a text.
+fn message(status: StatusCode, words: &'static Words, title: String, text: String) -> Response {
+    let template = Message { words, brand: Brand::default(), title, text, detail: None, request_id: None };
+    let mut response = page_in(words, &template, None);
+    *response.status_mut() = status;
+    response
 }
 
 /// Answers with a page. `form_target` is an origin beyond ours to which a form's answer may redirect.
@@ -46,6 +77,14 @@ fn page(template: &impl Template, form_target: Option<&str>) -> Response {
         (header::CACHE_CONTROL, "no-store"),
     ];
     (headers, html).into_response()
+}
+
+/// Answers with a page in a language.
+fn page_in(words: &Words, template: &impl Template, form_target: Option<&str>) -> Response {
+    let mut response = page(template, form_target);
+    let tag = header::HeaderValue::from_static(words.language().tag());
+    response.headers_mut().insert(header::CONTENT_LANGUAGE, tag);
+    response
 }
 
 /// What the cookies of sessions on the hosted pages begin with. There is one for each environment of an app, so that who
@@ -91,19 +130,36 @@ fn cookie(headers: &HeaderMap, name: &str) -> Option<Secret> {
 }
 
 /// An error as a page.
-pub fn error_page(error: &Error, request_id: &str) -> Response {
-    let (title, text) = match error {
-        Error::NoRoute => ("Page not found", "There is nothing at this address.".to_owned()),
-        Error::Internal(_) | Error::Integrity | Error::Unique(_) => {
-            ("Something went wrong", "Please try again. If it happens again, tell us the code below.".to_owned())
-        }
-        other => ("That did not work", other.to_string()),
+pub fn error_page(error: &Error, language: Language, request_id: &str) -> Response {
+    let words = Words::of(language);
+    let title = match error {
+        Error::NoRoute => words.not_found_title(),
+        error if error.status() == 500 => words.broken_title(),
+        _ => words.error_title(),
     };
-    page(&Message { title, text: &text, request_id: Some(request_id) }, None)
+    let (brand, text, request_id) = (Brand::default(), explain(error, words), Some(request_id));
+    // What is wrong with its request is for the developer of the app.
+    let detail = matches!(error, Error::BadRequest { .. }).then(|| format!("{}: {error}", error.code()));
+    page_in(words, &Message { words, brand, title, text, detail, request_id }, None)
+}
+
+/// What an error means to the person in front of the page.
+fn explain(error: &Error, words: &Words) -> String {
+    match error.code() {
+        "no_route" | "method_not_allowed" => words.not_found(),
+        "busy" | "unavailable" | "storage_full" | "disk_failed" => words.busy(),
+        "too_many" => words.too_many(),
+        "user_frozen" => words.frozen(),
+        "user_deleted" | "user_not_found" => words.deleted(),
+        "cross_site" => words.cross_site(),
+        "stale" => words.stale(),
+        "invalid_client" | "invalid_request" | "unknown_redirect_uri" => words.wrong_request(),
+        _ if error.status() < 500 => words.unreadable(),
+        _ => words.broken(),
+    }
 }
 
 /// `GET /`
-pub async fn welcome() -> Response {
-    let text = "Usher is running. The OpenAPI documents are at /openapi.";
-    page(&Message { title: "Usher", text, request_id: None }, None)
+pub async fn welcome(Reader(words): Reader) -> Response {
+    message(StatusCode::OK, words, "Usher".into(), words.running())
 }

@@ -3,12 +3,12 @@
 use askama::Template;
 use axum::Extension;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
 use super::links::from_our_page;
-use super::{Message, SESSION, cookies, gone, page, profile, session_cookie};
+use super::{Brand, Reader, SESSION, cookies, gone, message, page_in, profile, session_cookie};
 use crate::api::directory::users::fields;
 use crate::api::{Api, Trail, ascii};
 use crate::apps::{self, AppId, Kind};
@@ -18,6 +18,7 @@ use crate::secret::Secret;
 use crate::sessions;
 use crate::ticket::Ticket;
 use crate::tokens::{self, Grant};
+use crate::words::{Language, Words};
 
 /// The fields of the page: wire name, label, input type, autocomplete.
 const INPUTS: &[(&str, &str, &str, &str)] = &[
@@ -40,11 +41,11 @@ struct Input {
 
 #[derive(Template)]
 #[template(path = "profile.html")]
-struct ProfilePage {
-    app: String,
+struct ProfilePage<'a> {
+    words: &'static Words,
+    brand: Brand<'a>,
     client: AppId,
     kind: Kind,
-    sandbox: bool,
     inputs: Vec<Input>,
     token: Secret,
 }
@@ -82,7 +83,12 @@ impl Which {
 }
 
 /// `GET /profile`
-pub async fn show(State(api): State<Api>, Query(which): Query<Which>, headers: HeaderMap) -> Result<Response> {
+pub async fn show(
+    State(api): State<Api>,
+    Reader(words): Reader,
+    Query(which): Query<Which>,
+    headers: HeaderMap,
+) -> Result<Response> {
     let cookies = which.cookies(&headers)?;
     let found = move |tx: &Tx| {
         for (_, cookie) in &cookies {
@@ -94,7 +100,8 @@ pub async fn show(State(api): State<Api>, Query(which): Query<Which>, headers: H
         Ok(None)
     };
     let found = api.store.scan(found).await?;
-    let Some((user, environment, token)) = found else { return Ok(signed_out()) };
+    let Some((user, environment, token)) = found else { return Ok(signed_out(words)) };
+    let words = Language::of_person(&user.person.profile).map_or(words, Words::of);
     let value_of = |name: &str| {
         let shown = fields().find(|wire| wire.name == name).and_then(|wire| (wire.show)(&user.person));
         shown.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
@@ -103,8 +110,8 @@ pub async fn show(State(api): State<Api>, Query(which): Query<Which>, headers: H
         .iter()
         .map(|(name, label, kind, autocomplete)| Input { name, label, kind, autocomplete, value: value_of(name) })
         .collect();
-    let (client, kind, sandbox) = (environment.app, environment.kind, environment.kind == Kind::Sandbox);
-    Ok(page(&ProfilePage { app: environment.app_name, client, kind, sandbox, inputs, token }, None))
+    let (brand, client, kind) = (Brand::from(&environment), environment.app, environment.kind);
+    Ok(page_in(words, &ProfilePage { words, brand, client, kind, inputs, token }, None))
 }
 
 /// `POST /sign-out`
@@ -125,7 +132,6 @@ pub async fn sign_out(
     Ok(response)
 }
 
-fn signed_out() -> Response {
-    let text = "You are signed out. To come back, open the link in the newest mail from us.";
-    page(&Message { title: "Signed out", text, request_id: None }, None)
+fn signed_out(words: &'static Words) -> Response {
+    message(StatusCode::OK, words, words.signed_out_title(), words.signed_out())
 }

@@ -11,10 +11,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::links::from_our_page;
-use super::{Message, cookie, enter, gone, page, secure, session_cookie};
+use super::{Brand, Reader, cookie, enter, gone, message, page_in, secure, session_cookie};
 use crate::api::body::Form;
 use crate::api::{Api, Peer, Trail, ascii};
-use crate::apps::{Environment, Kind};
+use crate::apps::Environment;
 use crate::codes::{self, Door, Parameters, Request};
 use crate::error::{Error, Result};
 use crate::links::State as Worth;
@@ -23,6 +23,7 @@ use crate::secret::Secret;
 use crate::sessions;
 use crate::signin::{self, LIFETIME};
 use crate::users::Email;
+use crate::words::Words;
 
 /// The cookie of the browser that has begun to sign in.
 const BEGUN: &str = "usher_sign_in";
@@ -30,34 +31,37 @@ const BEGUN: &str = "usher_sign_in";
 #[derive(Template)]
 #[template(path = "sign-in.html")]
 struct SignInPage<'a> {
-    app: &'a str,
-    sandbox: bool,
+    words: &'static Words,
+    brand: Brand<'a>,
     /// Where the form leads: here, with what the app asked for.
     action: &'a str,
     email: &'a str,
-    notice: &'a str,
-    fault: &'a str,
+    notice: String,
+    fault: String,
 }
 
 #[derive(Template)]
 #[template(path = "sign-in-code.html")]
 struct CodePage<'a> {
-    app: &'a str,
-    sandbox: bool,
-    fault: &'a str,
+    words: &'static Words,
+    brand: Brand<'a>,
+    /// How long the code works.
+    time: String,
+    fault: String,
 }
 
 #[derive(Template)]
 #[template(path = "sign-in-link.html")]
 struct LinkPage<'a> {
-    app: &'a str,
-    sandbox: bool,
+    words: &'static Words,
+    brand: Brand<'a>,
     link: &'a Secret,
 }
 
 /// `GET /sign-in`, as the official clients send people here.
 pub async fn show(
     State(api): State<Api>,
+    Reader(words): Reader,
     RawQuery(query): RawQuery,
     trail: Extension<Trail>,
     headers: HeaderMap,
@@ -66,9 +70,9 @@ pub async fn show(
     let asked = Form::parse(query.as_bytes())?;
     let Some((environment, _)) = ask(&api, Door::Hosted, &query).await?.ok() else { return Ok(dead_end()) };
     let leaves = asked.get("logout") == Some("true");
-    let notice = if leaves { "You are signed out." } else { "" };
+    let notice = if leaves { words.signed_out_notice() } else { String::new() };
     let action = format!("/sign-in?{query}");
-    let mut response = first_page(&environment, &action, "", notice, "");
+    let mut response = first_page(words, &environment, &action, "", notice, String::new());
     let name = session_cookie(environment.app, environment.kind);
     if let Some(session) = cookie(&headers, &name).filter(|_| leaves) {
         api.store.write(move |tx| sessions::sign_out(tx, &session, Some(trail.id()))).await?;
@@ -78,23 +82,32 @@ pub async fn show(
 }
 
 /// `GET /authorize` (OpenID Connect Core 3.1.2.1).
-pub async fn authorize(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response> {
+pub async fn authorize(State(api): State<Api>, Reader(words): Reader, RawQuery(query): RawQuery) -> Result<Response> {
     let query = query.unwrap_or_default();
     let hint = Form::parse(query.as_bytes())?.get("login_hint").unwrap_or_default().to_owned();
     match ask(&api, Door::Standard, &query).await? {
-        Ok((environment, _)) => Ok(first_page(&environment, &format!("/authorize?{query}"), &hint, "", "")),
+        Ok((environment, _)) => {
+            let action = format!("/authorize?{query}");
+            Ok(first_page(words, &environment, &action, &hint, String::new(), String::new()))
+        }
         Err(back) => Ok(back),
     }
+}
+
+fn first_page(
+    words: &'static Words,
+    environment: &Environment,
+    action: &str,
+    email: &str,
+    notice: String,
+    fault: String,
+) -> Response {
+    page_in(words, &SignInPage { words, brand: Brand::from(environment), action, email, notice, fault }, None)
 }
 
 fn dead_end() -> Response {
     Error::bad_request("invalid_request", "The app has sent you here with a request that cannot be read")
         .into_response()
-}
-
-fn first_page(environment: &Environment, action: &str, email: &str, notice: &str, fault: &str) -> Response {
-    let (app, sandbox) = (environment.app_name.as_str(), environment.kind == Kind::Sandbox);
-    page(&SignInPage { app, sandbox, action, email, notice, fault }, None)
 }
 
 /// What the app asks for, or the way back to it with what is wrong with that.
@@ -111,27 +124,30 @@ async fn ask(api: &Api, door: Door, query: &str) -> Result<std::result::Result<(
 /// `POST /sign-in`
 pub async fn begin(
     State(api): State<Api>,
+    reader: Reader,
     RawQuery(query): RawQuery,
     client: Client,
     headers: HeaderMap,
     form: Form,
 ) -> Result<Response> {
-    begin_by(&api, Door::Hosted, &query.unwrap_or_default(), client, &headers, &form).await
+    begin_by(&api, reader, Door::Hosted, &query.unwrap_or_default(), client, &headers, &form).await
 }
 
 /// `POST /authorize`
 pub async fn begin_standard(
     State(api): State<Api>,
+    reader: Reader,
     RawQuery(query): RawQuery,
     client: Client,
     headers: HeaderMap,
     form: Form,
 ) -> Result<Response> {
-    begin_by(&api, Door::Standard, &query.unwrap_or_default(), client, &headers, &form).await
+    begin_by(&api, reader, Door::Standard, &query.unwrap_or_default(), client, &headers, &form).await
 }
 
 async fn begin_by(
     api: &Api,
+    Reader(words): Reader,
     door: Door,
     query: &str,
     Client(network): Client,
@@ -146,13 +162,14 @@ async fn begin_by(
     let typed = form.get("email").unwrap_or_default();
     let Some(email) = Email::new(typed) else {
         let action = if door == Door::Hosted { format!("/sign-in?{query}") } else { format!("/authorize?{query}") };
-        let mut again = first_page(&environment, &action, typed, "", "This is not an e-mail address.");
+        let mut again = first_page(words, &environment, &action, typed, String::new(), words.email_fault());
         *again.status_mut() = StatusCode::BAD_REQUEST;
         return Ok(again);
     };
-    let earlier = cookie(headers, BEGUN);
-    let begin =
-        move |tx: &crate::db::Tx| signin::begin(tx, environment.id, &request, &email, network, earlier.as_ref());
+    let (language, earlier) = (words.language(), cookie(headers, BEGUN));
+    let begin = move |tx: &crate::db::Tx| {
+        signin::begin(tx, environment.id, &request, &email, language, network, earlier.as_ref())
+    };
     let secret = api.store.write(begin).await?;
     let cookie = format!(
         "{BEGUN}={}; Path=/sign-in; HttpOnly; SameSite=Lax; Max-Age={}{}",
@@ -164,19 +181,26 @@ async fn begin_by(
 }
 
 /// `GET /sign-in/code`: where the digits of the mail go.
-pub async fn show_code(State(api): State<Api>, headers: HeaderMap) -> Result<Response> {
-    code_page(&api, &headers, "").await
+pub async fn show_code(State(api): State<Api>, reader: Reader, headers: HeaderMap) -> Result<Response> {
+    code_page(&api, reader, &headers, |_| String::new()).await
 }
 
-async fn code_page(api: &Api, headers: &HeaderMap, fault: &str) -> Result<Response> {
+async fn code_page(
+    api: &Api,
+    Reader(words): Reader,
+    headers: &HeaderMap,
+    fault: impl Fn(&Words) -> String,
+) -> Result<Response> {
     let begun = cookie(headers, BEGUN);
     let found =
         api.store.read(move |tx| begun.as_ref().map_or(Ok(None), |begun| signin::of_browser(tx, begun))).await?;
-    let Some(found) = found.filter(|found| found.state == Worth::Open) else { return Ok(over()) };
-    let (app, sandbox) = (found.environment.app_name.as_str(), found.environment.kind == Kind::Sandbox);
+    let Some(found) = found.filter(|found| found.state == Worth::Open) else { return Ok(over(words)) };
+    let words = Words::of(found.language);
+    let (brand, time, fault) = (Brand::from(&found.environment), words.span(LIFETIME), fault(words));
+    let wrong = !fault.is_empty();
     // Chromium applies `form-action` to where the answer of a form redirects to.
-    let mut response = page(&CodePage { app, sandbox, fault }, found.request.origin().as_deref());
-    if !fault.is_empty() {
+    let mut response = page_in(words, &CodePage { words, brand, time, fault }, found.request.origin().as_deref());
+    if wrong {
         *response.status_mut() = StatusCode::BAD_REQUEST;
     }
     Ok(response)
@@ -185,6 +209,7 @@ async fn code_page(api: &Api, headers: &HeaderMap, fault: &str) -> Result<Respon
 /// `POST /sign-in/code`
 pub async fn type_code(
     State(api): State<Api>,
+    reader: Reader,
     Extension(trail): Extension<Trail>,
     headers: HeaderMap,
     form: Form,
@@ -196,31 +221,35 @@ pub async fn type_code(
         move |tx: &crate::db::Tx| signin::type_digits(tx, &links, digits.expose(), begun.as_ref(), Some(trail.id()));
     match api.store.write(entered).await? {
         Ok(entry) => Ok(enter(&api, &entry)),
-        Err(Worth::Open) => code_page(&api, &headers, "This is not the code in the mail.").await,
-        Err(Worth::Superseded) => {
-            code_page(&api, &headers, "Too many wrong codes. Open the link in the mail, or start again.").await
-        }
-        Err(_) => Ok(over()),
+        Err(Worth::Open) => code_page(&api, reader, &headers, Words::code_wrong).await,
+        Err(Worth::Superseded) => code_page(&api, reader, &headers, Words::code_burnt).await,
+        Err(_) => Ok(over(reader.0)),
     }
 }
 
 /// `GET /sign-in/links/{link}`, and `HEAD`. Changes nothing.
-pub async fn show_link(State(api): State<Api>, Path(link): Path<Secret>, headers: HeaderMap) -> Result<Response> {
+pub async fn show_link(
+    State(api): State<Api>,
+    Reader(words): Reader,
+    Path(link): Path<Secret>,
+    headers: HeaderMap,
+) -> Result<Response> {
     let (wanted, begun) = (link.clone(), cookie(&headers, BEGUN));
     let found = api.store.read(move |tx| signin::look(tx, &wanted, begun.as_ref())).await?;
     match found {
         Some(found) if found.state == Worth::Open => {
-            let (app, sandbox) = (found.environment.app_name.as_str(), found.environment.kind == Kind::Sandbox);
-            Ok(page(&LinkPage { app, sandbox, link: &link }, found.request.origin().as_deref()))
+            let (words, brand) = (Words::of(found.language), Brand::from(&found.environment));
+            Ok(page_in(words, &LinkPage { words, brand, link: &link }, found.request.origin().as_deref()))
         }
-        Some(_) => Ok(over()),
-        None => Ok(elsewhere()),
+        Some(_) => Ok(over(words)),
+        None => Ok(elsewhere(words)),
     }
 }
 
 /// `POST /sign-in/links/{link}`: the button.
 pub async fn follow(
     State(api): State<Api>,
+    Reader(words): Reader,
     Path(link): Path<Secret>,
     Extension(trail): Extension<Trail>,
     headers: HeaderMap,
@@ -230,27 +259,17 @@ pub async fn follow(
     let follow = move |tx: &crate::db::Tx| signin::follow(tx, &links, &link, begun.as_ref(), Some(trail.id()));
     match api.store.write(follow).await? {
         Ok(entry) => Ok(enter(&api, &entry)),
-        Err(Worth::Unknown) => Ok(elsewhere()),
-        Err(_) => Ok(over()),
+        Err(Worth::Unknown) => Ok(elsewhere(words)),
+        Err(_) => Ok(over(words)),
     }
 }
 
-fn over() -> Response {
-    let text = "This sign-in is over: it was used, took longer than ten minutes, or a newer one took its place. \
-         Go back to the app and start again.";
-    said(StatusCode::GONE, "Please start again", text)
+fn over(words: &'static Words) -> Response {
+    message(StatusCode::GONE, words, words.over_title(), words.over())
 }
 
-fn elsewhere() -> Response {
-    let text = "This link works only in the browser in which you asked for it. Open it there, or type the six digits of the \
-         mail there. If you did not ask for it, you can ignore the mail.";
-    said(StatusCode::FORBIDDEN, "Another browser", text)
-}
-
-fn said(status: StatusCode, title: &str, text: &str) -> Response {
-    let mut response = page(&Message { title, text, request_id: None }, None);
-    *response.status_mut() = status;
-    response
+fn elsewhere(words: &'static Words) -> Response {
+    message(StatusCode::FORBIDDEN, words, words.elsewhere_title(), words.elsewhere())
 }
 
 /// The network that a request comes from, as far as that is known.

@@ -19,7 +19,7 @@ test("a person's way from the mail to a changed profile and out again", () =>
     // Opening the link, even several times and with scripts at work, changes nothing.
     for (let time = 0; time < 3; time++) {
       await page.goto(link, { waitUntil: "networkidle" });
-      assert.equal(await page.getByRole("heading").textContent(), "Default");
+      assert.equal(await page.getByRole("heading").textContent(), "Welcome to Default");
       assert.ok(await button(page, "Sign in").isVisible());
     }
     assert.equal(show().emailVerified, false);

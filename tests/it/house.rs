@@ -71,6 +71,7 @@ const CONCEPTS: &[&str] = &[
     "roles",
     "erasure",
     "place.rs",
+    "words",
 ];
 
 fn is_concept(name: &str) -> bool {

@@ -33,6 +33,7 @@ mod fields;
 mod house;
 mod idempotency;
 mod imports;
+mod languages;
 mod life;
 mod links;
 mod lists;

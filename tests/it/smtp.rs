@@ -55,7 +55,7 @@ fn what_a_person_is_called_does_no_harm_to_their_mail() {
         server.message()
     };
     let plain = mail_for("plain@doe.com", "Jane");
-    assert!(html(&plain).contains("<p>welcome to Acme &amp; &lt;i&gt;Sons&lt;"), "{}", html(&plain));
+    assert!(html(&plain).contains("Welcome to Acme &amp; &lt;i&gt;Sons&lt;"), "{}", html(&plain));
 
     let and = mail_for("and@doe.com", "Jane & \"Joe\" O'Neil");
     assert!(and["text"].as_str().unwrap().starts_with("Hello Jane & \"Joe\" O'Neil,"));
