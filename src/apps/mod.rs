@@ -5,8 +5,9 @@ mod store;
 pub use store::{by_id, claim_first, environment_of_redirect, environments, list, redirect_uris};
 
 use rlibphonenumber::Region;
+use serde_json::{Value, json};
 
-use crate::audit::{self, Action};
+use crate::audit::{self, Action, Changes};
 use crate::caller::{Actor, Origin};
 use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
@@ -73,6 +74,16 @@ pub struct Environment {
     pub redirect_url: Option<String>,
 }
 
+impl Environment {
+    /// As the audit trail tells of it.
+    fn show(&self) -> Value {
+        json!({
+            "name": self.app_name, "region": self.region.to_string(), "issuer": self.issuer,
+            "redirectUrl": self.redirect_url,
+        })
+    }
+}
+
 /// What `app create` and `app update` may set.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -102,7 +113,8 @@ pub fn create(tx: &Tx, settings: &Settings, signing_keys: &[SigningKey; 2]) -> R
         let environment = EnvironmentId::random();
         store::insert_environment(tx, environment, app.id, kind, settings)?;
         crate::tokens::insert_signing_key(tx, environment, signing_key, tx.now())?;
-        audit::record(tx, environment, Origin::of(Actor::Operator), Action::AppCreated, app.id.0)?;
+        let made = by_id(tx, environment)?;
+        note(tx, Action::AppCreated, &made, &Changes::between(&Value::Null, &made.show()))?;
     }
     Ok(app)
 }
@@ -113,11 +125,13 @@ pub fn create(tx: &Tx, settings: &Settings, signing_keys: &[SigningKey; 2]) -> R
 /// There is no such app, or the settings are not acceptable.
 pub fn update(tx: &Tx, id: AppId, kind: Option<Kind>, settings: &Settings) -> Result<()> {
     settings.check()?;
+    let kinds = || Kind::ALL.iter().copied().filter(|k| kind.is_none_or(|only| only == *k));
+    let before = kinds().map(|kind| environment(tx, id, kind)).collect::<Result<Vec<_>>>()?;
     store::update(tx, id, settings)?;
-    for kind in Kind::ALL.iter().copied().filter(|k| kind.is_none_or(|only| only == *k)) {
-        let environment = environment(tx, id, kind)?;
-        store::update_environment(tx, environment.id, settings)?;
-        audit::record(tx, environment.id, Origin::of(Actor::Operator), Action::AppUpdated, id.0)?;
+    for before in before {
+        store::update_environment(tx, before.id, settings)?;
+        let after = environment(tx, id, before.kind)?;
+        note(tx, Action::AppUpdated, &after, &Changes::between(&before.show(), &after.show()))?;
     }
     Ok(())
 }
@@ -139,7 +153,7 @@ pub fn environment(tx: &Tx, app: AppId, kind: Kind) -> Result<Environment> {
 pub fn add_redirect_uri(tx: &Tx, environment: &Environment, uri: &str) -> Result<()> {
     check_address(uri)?;
     if store::insert_redirect_uri(tx, environment, uri)? {
-        return audit::record(tx, environment.id, Origin::of(Actor::Operator), Action::AppUpdated, environment.app.0);
+        return note(tx, Action::AppUpdated, environment, &Changes::of_field("redirectUri", Value::Null, uri));
     }
     Err(Error::operator("the app has this redirect URI already, maybe in its other environment."))
 }
@@ -151,8 +165,13 @@ pub fn add_redirect_uri(tx: &Tx, environment: &Environment, uri: &str) -> Result
 pub fn remove_redirect_uri(tx: &Tx, environment: &Environment, uri: &str) -> Result<()> {
     match store::remove_redirect_uri(tx, environment.id, uri)? {
         0 => Err(Error::operator("the environment has no such redirect URI. `usher app redirect list` shows them.")),
-        _ => audit::record(tx, environment.id, Origin::of(Actor::Operator), Action::AppUpdated, environment.app.0),
+        _ => note(tx, Action::AppUpdated, environment, &Changes::of_field("redirectUri", uri, Value::Null)),
     }
+}
+
+fn note(tx: &Tx, action: Action, environment: &Environment, changes: &Changes) -> Result<()> {
+    let operator = Origin::of(Actor::Operator);
+    audit::record_changes(tx, environment.id, operator, action, environment.app.0, changes)
 }
 
 fn check_address(text: &str) -> Result<()> {

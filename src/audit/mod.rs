@@ -75,6 +75,14 @@ words! {
         LinkFollowed = "link.followed",
         /// Another link was sent.
         LinkSent = "link.sent",
+        /// A tenant was made.
+        TenantCreated = "tenant.created",
+        /// Facts about a tenant were changed.
+        TenantUpdated = "tenant.updated",
+        /// A role was made.
+        RoleCreated = "role.created",
+        /// A role was removed.
+        RoleRemoved = "role.removed",
         /// A key was made.
         KeyCreated = "key.created",
         /// A key was changed.
@@ -215,7 +223,8 @@ impl Entry {
     }
 }
 
-/// What changed, as JSON: `{"fields": {"given_name": ["Jane", "Janet"]}, "health": ["currentWeight"]}`.
+/// What changed, as JSON: `{"fields": {"given_name": ["Jane", "Janet"]}, "health": ["currentWeight"]}`. A field whose
+/// values are nobody's business later is `"changed"`.
 pub struct Changes(pub Value);
 
 crate::secret::redacted!(Changes);
@@ -245,6 +254,27 @@ impl Changes {
     pub fn of_field(name: &str, before: impl Serialize, after: impl Serialize) -> Changes {
         Changes(json!({"fields": {name: [before, after]}, "health": []}))
     }
+
+    /// What is different between two JSON objects about one thing; `null` is a thing that is not there.
+    pub fn between(before: &Value, after: &Value) -> Changes {
+        let names = before.as_object().into_iter().chain(after.as_object()).flat_map(Map::keys);
+        let differ = names.filter(|name| before[name.as_str()] != after[name.as_str()]);
+        let fields: Map<String, Value> =
+            differ.map(|name| (name.clone(), json!([before[name.as_str()], after[name.as_str()]]))).collect();
+        Changes(json!({ "fields": fields, "health": [] }))
+    }
+
+    /// The same, telling of these fields only that they changed.
+    #[must_use]
+    pub fn hiding(&self, names: impl Iterator<Item = &'static str>) -> Changes {
+        let mut told = self.0.clone();
+        for name in names {
+            if let Some(values) = told["fields"].get_mut(name) {
+                *values = "changed".into();
+            }
+        }
+        Changes(told)
+    }
 }
 
 /// What one request has done to a user within this transaction.
@@ -271,6 +301,23 @@ pub fn note_read(tx: &Tx, origin: Origin, user: &User) -> Result<()> {
 /// The database refuses.
 pub fn record(tx: &Tx, environment: EnvironmentId, origin: Origin, action: Action, target: Uuid) -> Result<()> {
     store::insert(tx, &Draft { target: Some(target), ..Draft::of(environment, action) }.by(origin))
+}
+
+/// Notes what became different about something else than a user. Nobody erases these entries: what may be about a person,
+/// or open a door, has no place in `changes`.
+///
+/// # Errors
+/// The database refuses.
+pub fn record_changes(
+    tx: &Tx,
+    environment: EnvironmentId,
+    origin: Origin,
+    action: Action,
+    target: Uuid,
+    changes: &Changes,
+) -> Result<()> {
+    let draft = Draft { target: Some(target), changes: Some(changes), ..Draft::of(environment, action) };
+    store::insert(tx, &draft.by(origin))
 }
 
 /// Notes that a request came again and is given its first answer, in which there may be health data.

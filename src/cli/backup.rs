@@ -7,7 +7,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::Common;
+use super::users::{erase_again, erased_before};
 use crate::clock::Clock;
+use crate::db::IfMissing;
 use crate::db::backup::{self, Copied, Progress};
 use crate::error::Result;
 
@@ -19,10 +21,15 @@ pub struct Backup {
 }
 
 #[derive(Args)]
-#[command(after_help = "Example:\n  usher restore /backup/usher-2026-11-21.db --data /var/lib/usher")]
+#[command(
+    after_help = "Example:\n  usher restore /backup/usher-2026-11-21.db --data /var/lib/usher --erasures receipts.json"
+)]
 pub struct Restore {
     /// A file that `usher backup` made
     file: PathBuf,
+    /// Erase again whom these receipts name (`usher user erasures --json`): the backup may be older than their erasure
+    #[arg(long, value_name = "FILE")]
+    erasures: Option<PathBuf>,
 }
 
 impl Backup {
@@ -42,11 +49,25 @@ impl Backup {
 }
 
 impl Restore {
-    pub fn run(self, common: &Common) -> Result<()> {
+    pub async fn run(self, common: &Common) -> Result<()> {
+        // A file that cannot be read is found out before anything is written.
+        let erased = self.erasures.as_deref().map(erased_before).transpose()?;
         let mut line = Line::new();
         let outcome = backup::restore(&common.location()?, &self.file, &mut |at| line.show(at));
         drop(line);
-        say(common, &outcome?, "Restored to", "`usher serve` may start.");
+        let copied = outcome?;
+        let then = match erased {
+            None => {
+                "Whoever was erased after the backup was made is there again: with their receipts, `usher user erase \
+                     --again FILE` erases them. Then `usher serve` may start."
+                    .to_owned()
+            }
+            Some(erased) => {
+                let again = erase_again(&common.open(IfMissing::Refuse).await?, erased).await?.len();
+                format!("Erased again: {again}. `usher serve` may start.")
+            }
+        };
+        say(common, &copied, "Restored to", &then);
         Ok(())
     }
 }

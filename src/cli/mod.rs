@@ -183,7 +183,7 @@ async fn run(Cli { common, command }: Cli) -> Result<ExitCode> {
         Command::Session(session) => session.run(&common).await?,
         Command::SigningKey(keys) => keys.run(&common).await?,
         Command::Backup(backup) => backup.run(&common)?,
-        Command::Restore(restore) => restore.run(&common)?,
+        Command::Restore(restore) => restore.run(&common).await?,
         Command::Copy(copy) => copy.run(&common).await?,
         Command::Doctor => return doctor::run(&common).await,
         Command::Migrate => {

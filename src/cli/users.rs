@@ -173,21 +173,24 @@ async fn erase(
         let one = move |tx: &Tx| erasure::erase(tx, operator, &the_one(tx, &user, &place)?.0);
         receipts.push(store.write(one).await?);
     }
-    for id in again.as_deref().map_or(Ok(Vec::new()), erased_before)? {
-        let if_there = move |tx: &Tx| {
-            let user = users::any_by_id(tx, id)?;
-            user.map(|user| erasure::erase(tx, operator, &user)).transpose()
-        };
-        receipts.extend(store.write(if_there).await?);
-    }
+    receipts.extend(erase_again(store, again.as_deref().map_or(Ok(Vec::new()), erased_before)?).await?);
     let words =
         receipts.iter().map(|receipt| format!("{} was erased.", receipt.user_id)).collect::<Vec<_>>().join("\n");
     common.say(&json!(receipts), if words.is_empty() { "There was nobody to erase." } else { &words });
     Ok(())
 }
 
+/// Erases those of them who are there.
+pub(super) async fn erase_again(store: &Store, erased: Vec<UserId>) -> Result<Vec<Receipt>> {
+    let mut receipts = Vec::new();
+    for id in erased {
+        receipts.extend(store.write(move |tx| erasure::again(tx, id)).await?);
+    }
+    Ok(receipts)
+}
+
 /// The ids in a file of receipts.
-fn erased_before(file: &Path) -> Result<Vec<UserId>> {
+pub(super) fn erased_before(file: &Path) -> Result<Vec<UserId>> {
     let unreadable = |why: &str| Error::operator(format!("{} is not a list of receipts: {why}.", file.display()));
     let text = std::fs::read_to_string(file).map_err(|e| unreadable(&e.to_string()))?;
     let list: Vec<Value> = serde_json::from_str(&text).map_err(|_| unreadable("it is no JSON list"))?;

@@ -3,7 +3,7 @@
 
 mod store;
 
-pub use store::{KEPT, ROWS, receipts};
+pub use store::{End, ROWS, receipts};
 
 use std::collections::BTreeMap;
 
@@ -55,6 +55,15 @@ pub fn erase_for(tx: &Tx, caller: &Caller, id: UserId) -> Result<Receipt> {
             && caller.scope.tenant.is_none_or(|tenant| user.tenant == Some(tenant))
     });
     erase(tx, caller.origin(), &user.ok_or(Error::UserNotFound)?)
+}
+
+/// Erases a user whom a receipt names and who is there again, for an older backup was restored.
+///
+/// # Errors
+/// As [`erase`].
+pub fn again(tx: &Tx, id: UserId) -> Result<Option<Receipt>> {
+    let user = users::any_by_id(tx, id)?;
+    user.map(|user| erase(tx, Origin::of(Actor::Operator), &user)).transpose()
 }
 
 /// Erases a user.

@@ -14,36 +14,118 @@ use crate::users::UserId;
 
 /// A table with rows of a user in it.
 pub struct Rows {
-    /// Its name. Its rows name the user in `user_id`.
+    /// Its name.
     pub table: &'static str,
+    /// Which rows are the user's.
+    pub whose: &'static str,
     /// What a person is shown of a row.
     pub shown: &'static [&'static str],
-    /// The column that holds JSON about the person, sealed for the row's id.
-    pub sealed: Option<&'static str>,
+    /// The column that holds JSON about the person, and that of the id for which it is sealed.
+    pub sealed: Option<(&'static str, &'static str)>,
+    /// What an erasure leaves of them.
+    pub end: End,
 }
 
-/// Every table with rows of a user, those first that others refer to last. The audit trail keeps its rows, emptied.
-pub const ROWS: &[Rows] = &[
-    Rows { table: "links", shown: &["purpose", "created_at", "expires_at", "used_at", "superseded_at"], sealed: None },
-    Rows { table: "sessions", shown: &["created_at", "expires_at", "ended_at"], sealed: None },
-    Rows { table: "sign_ins", shown: &["created_at", "expires_at", "sent_at", "closed_at"], sealed: Some("request") },
-    Rows { table: "outbox", shown: &["kind", "state", "created_at", "finished_at"], sealed: Some("payload") },
-    Rows { table: "idempotency", shown: &["created_at"], sealed: None },
-];
+/// What an erasure leaves of rows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Nothing.
+    Removed,
+    /// Them, without these columns.
+    Kept(&'static [&'static str]),
+}
 
-/// Tables whose rows name a user by id and keep nothing else about the person: the audit trail, emptied; messages to
-/// webhooks, which say that something changed and not what; who to delete at Stripe, until that is done; and the receipts.
-pub const KEPT: &[&str] = &["audit", "deliveries", "billing_customers", "erasures"];
+const BY_ID: &str = "user_id = $1";
+
+/// Every table with rows of a user, those first that refer to others. The audit trail keeps its rows, emptied by itself.
+pub const ROWS: &[Rows] = &[
+    Rows {
+        table: "links",
+        whose: BY_ID,
+        shown: &["purpose", "created_at", "expires_at", "used_at", "superseded_at"],
+        sealed: None,
+        end: End::Removed,
+    },
+    Rows {
+        table: "codes",
+        whose: "session_id IN (SELECT id FROM sessions WHERE user_id = $1)",
+        shown: &["created_at", "expires_at", "used_at"],
+        sealed: None,
+        end: End::Removed,
+    },
+    Rows {
+        table: "sessions",
+        whose: BY_ID,
+        shown: &["created_at", "expires_at", "ended_at"],
+        sealed: None,
+        end: End::Removed,
+    },
+    Rows {
+        table: "sign_ins",
+        whose: BY_ID,
+        shown: &["created_at", "expires_at", "sent_at", "closed_at"],
+        sealed: Some(("request", "id")),
+        end: End::Removed,
+    },
+    Rows {
+        table: "outbox",
+        whose: BY_ID,
+        shown: &["kind", "state", "created_at", "finished_at", "failure"],
+        sealed: Some(("payload", "id")),
+        end: End::Removed,
+    },
+    Rows {
+        table: "idempotency",
+        whose: BY_ID,
+        shown: &["created_at"],
+        sealed: Some(("answer", "owner")),
+        end: End::Removed,
+    },
+    // The words are the receiver's, who may have said anything.
+    Rows {
+        table: "delivery_attempts",
+        whose: "delivery_id IN (SELECT id FROM deliveries WHERE user_id = $1)",
+        shown: &["created_at", "status", "words"],
+        sealed: None,
+        end: End::Removed,
+    },
+    // Ids and names; the event that tells of the erasure is one of them.
+    Rows {
+        table: "deliveries",
+        whose: BY_ID,
+        shown: &["kind", "body", "state", "created_at", "finished_at", "failure"],
+        sealed: None,
+        end: End::Kept(&["failure"]),
+    },
+    // Who is to be deleted at Stripe; the row goes when that is done.
+    Rows {
+        table: "billing_customers",
+        whose: BY_ID,
+        shown: &["mode", "customer", "created_at"],
+        sealed: None,
+        end: End::Kept(&[]),
+    },
+];
 
 /// What a sealed value may hold that is a way in, and nothing about the person.
 const SECRETS: [&str; 3] = ["link", "code", "secret"];
 
 pub(super) fn remove_rows(tx: &Tx, user: UserId) -> Result<BTreeMap<String, i64>> {
-    let remove = |rows: &Rows| {
-        let count = tx.execute(&format!("DELETE FROM {} WHERE user_id = $1", rows.table), params![user])?;
-        Ok((rows.table.to_owned(), i64::try_from(count).unwrap_or(i64::MAX)))
-    };
-    ROWS.iter().map(remove).collect()
+    let mut counts = BTreeMap::new();
+    for Rows { table, whose, end, .. } in ROWS {
+        match end {
+            End::Removed => {
+                let count = tx.execute(&format!("DELETE FROM {table} WHERE {whose}"), params![user])?;
+                counts.insert((*table).to_owned(), i64::try_from(count).unwrap_or(i64::MAX));
+            }
+            End::Kept(columns) => {
+                for column in *columns {
+                    tx.execute(&format!("UPDATE {table} SET {column} = NULL WHERE {whose}"), params![user])?;
+                }
+            }
+        }
+    }
+    Ok(counts)
 }
 
 pub(super) fn shown_rows(tx: &Tx, user: UserId) -> Result<Vec<(&'static str, Json)>> {
@@ -51,18 +133,20 @@ pub(super) fn shown_rows(tx: &Tx, user: UserId) -> Result<Vec<(&'static str, Jso
 }
 
 fn show(tx: &Tx, rows: &Rows, user: UserId) -> Result<Json> {
-    let columns = rows.shown.iter().copied().chain(rows.sealed.into_iter().flat_map(|column| ["id", column]));
+    let columns = rows.shown.iter().copied().chain(rows.sealed.into_iter().flat_map(|(column, owner)| [owner, column]));
     let columns: Vec<&str> = columns.collect();
-    let sql = format!("SELECT {} FROM {} WHERE user_id = $1 ORDER BY created_at", columns.join(", "), rows.table);
+    let sql = format!("SELECT {} FROM {} WHERE {} ORDER BY created_at", columns.join(", "), rows.table, rows.whose);
     let show = |row: &Row| {
         let mut shown = Map::new();
         for (index, column) in rows.shown.iter().enumerate() {
             shown.insert((*column).to_owned(), plain(column, row.get(index)?));
         }
-        if let Some(column) = rows.sealed {
-            let id: uuid::Uuid = row.get(rows.shown.len())?;
-            let opened = tx.vault().open(id.as_bytes(), &row.get::<Vec<u8>>(rows.shown.len() + 1)?)?;
-            let mut inner: Map<String, Json> = restore(&opened)?;
+        if let Some((column, _)) = rows.sealed {
+            let owner: Vec<u8> = row.get(rows.shown.len())?;
+            let opened = tx.vault().open(&owner, &row.get::<Vec<u8>>(rows.shown.len() + 1)?)?;
+            // An answer stands below its entity tag.
+            let json = opened.iter().position(|byte| *byte == b'\n').map_or(&opened[..], |end| &opened[end + 1..]);
+            let mut inner: Map<String, Json> = restore(json)?;
             inner.retain(|name, _| !SECRETS.contains(&name.as_str()));
             shown.insert(column.to_owned(), inner.into());
         }
@@ -71,11 +155,12 @@ fn show(tx: &Tx, rows: &Rows, user: UserId) -> Result<Json> {
     tx.query(&sql, params![user])?.iter().map(show).collect()
 }
 
-/// A value as people read it: what ends in `_at` is a time.
+/// A value as people read it: what ends in `_at` is a time, a body JSON.
 fn plain(column: &str, value: Value<'static>) -> Json {
     match value {
         Value::Integer(millis) if column.ends_with("_at") => Timestamp(millis).to_string().into(),
         Value::Integer(number) => number.into(),
+        Value::Text(text) if column == "body" => serde_json::from_str(&text).unwrap_or_default(),
         Value::Text(text) => text.into_owned().into(),
         Value::Null | Value::Bytes(_) => Json::Null,
     }

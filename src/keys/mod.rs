@@ -11,8 +11,10 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::apps::{Environment, Kind};
-use crate::audit::{self, Action};
+use crate::audit::{self, Action, Changes};
 use crate::caller::{Actor, Caller, Origin};
 use crate::clock::{Stopwatch, Timestamp};
 use crate::db::{Tx, id_type, words};
@@ -78,6 +80,14 @@ pub struct Key {
 }
 
 impl Key {
+    /// As the audit trail tells of it.
+    fn show(&self) -> Value {
+        json!({
+            "name": self.name, "access": self.access, "tenant": self.tenant, "apiVersion": self.api_version,
+            "expiresAt": self.expires_at,
+        })
+    }
+
     /// Whether it works at `now`: not revoked, not expired.
     pub fn works(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|at| now < at)
@@ -109,7 +119,7 @@ pub fn create(tx: &Tx, environment: &Environment, new: &NewKey) -> Result<(Key, 
     let id = KeyId::random();
     store::insert(tx, id, environment.id, tenant, new, &key)?;
     let row = store::by_id(tx, id)?.ok_or_else(|| Error::internal("a key just made is not there"))?;
-    audit::record(tx, environment.id, Origin::of(Actor::Operator), Action::KeyCreated, id.0)?;
+    note(tx, Origin::of(Actor::Operator), Action::KeyCreated, &row, &Changes::between(&Value::Null, &row.show()))?;
     Ok((row, key))
 }
 
@@ -128,7 +138,8 @@ pub fn find(tx: &Tx, presented: &Secret) -> Result<Option<Key>> {
 pub fn pin(tx: &Tx, caller: &Caller, id: KeyId, date: &str) -> Result<bool> {
     let pinned = store::pin(tx, id, date)?;
     if pinned {
-        audit::record(tx, caller.scope.environment, caller.origin(), Action::KeyUpdated, id.0)?;
+        let changes = Changes::of_field("apiVersion", Value::Null, date);
+        audit::record_changes(tx, caller.scope.environment, caller.origin(), Action::KeyUpdated, id.0, &changes)?;
     }
     Ok(pinned)
 }
@@ -143,7 +154,8 @@ pub fn move_to(tx: &Tx, id: KeyId, date: &str) -> Result<()> {
         return Ok(());
     }
     store::move_to(tx, id, date)?;
-    audit::record(tx, key.caller.scope.environment, Origin::of(Actor::Operator), Action::KeyUpdated, id.0)
+    let changes = Changes::of_field("apiVersion", &key.api_version, date);
+    note(tx, Origin::of(Actor::Operator), Action::KeyUpdated, &key, &changes)
 }
 
 /// Makes a key stop working.
@@ -156,7 +168,12 @@ pub fn revoke(tx: &Tx, id: KeyId) -> Result<()> {
         return Ok(());
     }
     store::revoke(tx, id)?;
-    audit::record(tx, key.caller.scope.environment, Origin::of(Actor::Operator), Action::KeyRevoked, id.0)
+    let changes = Changes::of_field("revokedAt", Value::Null, tx.now());
+    note(tx, Origin::of(Actor::Operator), Action::KeyRevoked, &key, &changes)
+}
+
+fn note(tx: &Tx, origin: Origin, action: Action, key: &Key, changes: &Changes) -> Result<()> {
+    audit::record_changes(tx, key.caller.scope.environment, origin, action, key.id.0, changes)
 }
 
 fn unknown(id: KeyId) -> Error {

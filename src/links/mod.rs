@@ -189,7 +189,7 @@ pub fn follow(
     let origin = Origin { request, ..Origin::of(Actor::Person(user.id)) };
     audit::note(tx, origin, Action::LinkFollowed, &user, &user.person)?;
     let environment = apps::by_id(tx, user.environment)?;
-    let (id, session) = sessions::start(tx, user.id)?;
+    let (id, session) = sessions::start(tx, &user)?;
     let to_app = |url: &String| codes::issue(tx, &environment, id, &Request::unasked(url), links);
     let app = environment.redirect_url.as_ref().map(to_app).transpose()?;
     Ok(Ok(Entry { session, app, environment }))

@@ -7,11 +7,12 @@ mod store;
 
 pub use store::all;
 
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::apps::EnvironmentId;
-use crate::audit::{self, Action};
-use crate::caller::{Caller, Target};
+use crate::audit::{self, Action, Changes};
+use crate::caller::{Actor, Caller, Origin, Target};
 use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
 use crate::users::{self, IfMatch, User};
@@ -87,6 +88,13 @@ pub struct Role {
     pub rights: Rights,
 }
 
+impl Role {
+    /// As the audit trail tells of it.
+    fn show(&self) -> Value {
+        json!({"name": self.name, "rights": self.rights.words()})
+    }
+}
+
 impl RoleId {
     /// Who has no other role. Such a user's row names none.
     pub const MEMBER: RoleId = RoleId(Uuid::from_u128(0x6d65_6d62_6572_4000_8000_0000_0000_0001));
@@ -135,6 +143,7 @@ pub fn create(tx: &Tx, environment: EnvironmentId, name: &str, rights: Rights) -
     if taken || !store::insert(tx, environment, &role)? {
         return Err(Error::operator("a role of that name exists. `usher role list` shows them."));
     }
+    note(tx, environment, Action::RoleCreated, role.id, &Changes::between(&Value::Null, &role.show()))?;
     Ok(role)
 }
 
@@ -143,12 +152,17 @@ pub fn create(tx: &Tx, environment: EnvironmentId, name: &str, rights: Rights) -
 /// # Errors
 /// There is no such role, or it is built in.
 pub fn remove(tx: &Tx, id: RoleId) -> Result<()> {
-    match store::remove(tx, id)? {
-        0 => Err(Error::operator(format!(
+    let Some((environment, role)) = store::any_to_remove(tx, id)? else {
+        return Err(Error::operator(format!(
             "there is no role {id} of your own making. `usher role list` shows those that exist."
-        ))),
-        _ => Ok(()),
-    }
+        )));
+    };
+    store::remove(tx, id)?;
+    note(tx, environment, Action::RoleRemoved, id, &Changes::between(&role.show(), &Value::Null))
+}
+
+fn note(tx: &Tx, environment: EnvironmentId, action: Action, id: RoleId, changes: &Changes) -> Result<()> {
+    audit::record_changes(tx, environment, Origin::of(Actor::Operator), action, id.0, changes)
 }
 
 /// Gives a user a role, in place of the one they have.
@@ -172,7 +186,7 @@ pub fn assign(tx: &Tx, caller: &Caller, target: Target, role: RoleId, if_match: 
     if user.role == before.role {
         return Ok(user);
     }
-    let changes = audit::Changes::of_field("role", named(before.role), named(user.role));
+    let changes = Changes::of_field("role", named(before.role), named(user.role));
     users::save(tx, user, |tx, user| audit::note_changes(tx, caller.origin(), Action::RoleGiven, user, &changes))
 }
 

@@ -23,8 +23,14 @@ pub fn all(tx: &Tx, environment: EnvironmentId) -> Result<Vec<Role>> {
     tx.query(&format!("{ROLE} ORDER BY created_at, id"), params![environment])?.iter().map(read).collect()
 }
 
-pub(super) fn remove(tx: &Tx, id: RoleId) -> Result<usize> {
-    tx.execute("DELETE FROM roles WHERE id = $1", params![id])
+/// A role of any environment, and where it is.
+pub(super) fn any_to_remove(tx: &Tx, id: RoleId) -> Result<Option<(EnvironmentId, Role)>> {
+    let sql = format!("SELECT id, name, rights, environment_id FROM roles WHERE id = $1{}", tx.for_update());
+    tx.query_opt(&sql, params![id])?.map(|row| Ok((row.get(3)?, read(&row)?))).transpose()
+}
+
+pub(super) fn remove(tx: &Tx, id: RoleId) -> Result<()> {
+    tx.change_one("DELETE FROM roles WHERE id = $1", params![id])
 }
 
 fn read(row: &Row) -> Result<Role> {

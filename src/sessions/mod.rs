@@ -70,7 +70,7 @@ impl Session {
 ///
 /// # Errors
 /// The database refuses.
-pub fn start(tx: &Tx, user: UserId) -> Result<(SessionId, Secret)> {
+pub fn start(tx: &Tx, user: &User) -> Result<(SessionId, Secret)> {
     let ticket = Ticket::new(tx.now());
     store::insert(tx, &ticket, user, tx.now() + BROWSER_LIFETIME)?;
     Ok((SessionId(ticket.id()), ticket.text()))

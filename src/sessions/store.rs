@@ -1,5 +1,7 @@
 //! The SQL of sessions.
 
+use std::collections::HashSet;
+
 use super::{LIFETIME, Session, SessionId};
 use crate::caller::Scope;
 use crate::clock::Timestamp;
@@ -13,10 +15,10 @@ use crate::users::{self, User, UserId};
 const SESSION: &str =
     "SELECT id, user_id, created_at, refreshed_at, expires_at, ended_at, scope, generation FROM sessions";
 
-pub(super) fn insert(tx: &Tx, ticket: &Ticket, user: UserId, expires_at: Timestamp) -> Result<()> {
+pub(super) fn insert(tx: &Tx, ticket: &Ticket, user: &User, expires_at: Timestamp) -> Result<()> {
     tx.add(
-        "sessions (id, hash, user_id, created_at, expires_at)",
-        params![ticket.id(), ticket.hash(), user, tx.now(), expires_at],
+        "sessions (id, hash, user_id, environment_id, created_at, expires_at)",
+        params![ticket.id(), ticket.hash(), user.id, user.environment, tx.now(), expires_at],
     )
 }
 
@@ -57,28 +59,41 @@ pub(super) fn end(tx: &Tx, id: SessionId) -> Result<()> {
     tx.run("UPDATE sessions SET ended_at = $1 WHERE id = $2 AND ended_at IS NULL", params![tx.now(), id])
 }
 
-/// Who signed in within a span of time, and when last, newest first: by the sessions that began then.
+/// How many sessions one look takes.
+const PAGE: i64 = 500;
+
+/// Who signed in within a span of time, and when last, newest first: by the sessions that began then, of which those older
+/// than [`LIFETIME`] are gone.
 pub fn sign_ins(tx: &Tx, scope: Scope, from: Timestamp, to: Timestamp, limit: i64) -> Result<Vec<(User, Timestamp)>> {
-    // A session's id begins with the time, so that its own index finds those of a span.
-    let sql = |within: &str| {
-        format!(
-            "SELECT s.user_id, MAX(s.created_at) AS last FROM sessions s JOIN users u ON u.id = s.user_id \
-             WHERE s.id >= $1 AND s.id < $2 AND u.deleted_at IS NULL AND {within} = $3 \
-             GROUP BY s.user_id ORDER BY last DESC, s.user_id LIMIT $4"
-        )
-    };
-    let (first, end) = (random::first_uuid(from), random::first_uuid(to));
-    let rows = match scope.tenant {
-        None => tx.query(&sql("u.environment_id"), params![first, end, scope.environment, limit]),
-        Some(tenant) => tx.query(&sql("u.tenant_id"), params![first, end, tenant, limit]),
-    };
-    let mut found = Vec::new();
-    for row in rows? {
-        if let Some(user) = users::any_by_id(tx, row.get(0)?)? {
-            found.push((user, row.get(1)?));
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    // Ids begin with the time.
+    let (first, mut end) = (random::first_uuid(from), random::first_uuid(to));
+    let sql = "SELECT s.user_id, s.created_at, s.id FROM sessions s JOIN users u ON u.id = s.user_id \
+         WHERE s.environment_id = $1 AND s.id >= $2 AND s.id < $3 AND u.deleted_at IS NULL";
+    let order = "ORDER BY s.id DESC";
+    let (mut seen, mut found) = (HashSet::new(), Vec::new());
+    loop {
+        let rows = match scope.tenant {
+            None => tx.query(&format!("{sql} {order} LIMIT $4"), params![scope.environment, first, end, PAGE]),
+            Some(tenant) => tx.query(
+                &format!("{sql} AND u.tenant_id = $4 {order} LIMIT $5"),
+                params![scope.environment, first, end, tenant, PAGE],
+            ),
+        }?;
+        for row in &rows {
+            let id: UserId = row.get(0)?;
+            if found.len() < limit
+                && seen.insert(id)
+                && let Some(user) = users::any_by_id(tx, id)?
+            {
+                found.push((user, row.get(1)?));
+            }
+            end = row.get(2)?;
+        }
+        if found.len() >= limit || rows.len() < usize::try_from(PAGE).unwrap_or(usize::MAX) {
+            return Ok(found);
         }
     }
-    Ok(found)
 }
 
 /// Ends every session of a user.

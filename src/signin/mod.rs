@@ -255,7 +255,7 @@ fn enter(tx: &Tx, links: &Links, sign_in: SignIn, request: Option<Uuid>) -> Resu
     users::prove_mailbox(tx, &user)?;
     audit::note(tx, Origin { request, ..Origin::of(Actor::Person(user.id)) }, Action::SignedIn, &user, &user.person)?;
     let environment = apps::by_id(tx, user.environment)?;
-    let (id, session) = crate::sessions::start(tx, user.id)?;
+    let (id, session) = crate::sessions::start(tx, &user)?;
     let app = codes::issue(tx, &environment, id, &sign_in.asked.request, links)?;
     Ok(Ok(Entry { session, app: Some(app), environment }))
 }

@@ -5,11 +5,11 @@ mod store;
 
 pub use store::{by_id, made_between, newest};
 
-use serde_json::{Map, json};
+use serde_json::{Map, Value};
 
 use crate::apps::EnvironmentId;
-use crate::audit::Changes;
-use crate::caller::{Actor, Caller, me_needs_token, not_yours};
+use crate::audit::{self, Action, Changes};
+use crate::caller::{Actor, Caller, Origin, me_needs_token, not_yours};
 use crate::clock::Timestamp;
 use crate::db::{Tx, id_type};
 use crate::error::{Error, Result};
@@ -46,6 +46,11 @@ impl Facts {
     pub fn fields() -> impl Iterator<Item = &'static Wire<Facts>> {
         IDENTITY.iter().chain(Company::FIELDS)
     }
+
+    /// Every field with what is known, as the directory API names them.
+    pub fn show(&self) -> Map<String, Value> {
+        Facts::fields().map(|wire| (wire.name.to_owned(), (wire.show)(self).unwrap_or_default())).collect()
+    }
 }
 
 /// A tenant.
@@ -74,6 +79,8 @@ pub fn named(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<TenantId
     }
     let id = TenantId::random();
     store::insert(tx, environment, id, name)?;
+    let changes = Changes::of_field("name", Value::Null, name);
+    audit::record_changes(tx, environment, Origin::of(Actor::Operator), Action::TenantCreated, id.0, &changes)?;
     Ok(id)
 }
 
@@ -90,9 +97,13 @@ pub fn find(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Option<Te
 /// # Errors
 /// There is none within the caller's reach, or a key says `me`.
 pub fn resolve(tx: &Tx, caller: &Caller, id: Option<TenantId>) -> Result<Tenant> {
+    get(tx, caller, named_by(caller, id)?)
+}
+
+fn named_by(caller: &Caller, id: Option<TenantId>) -> Result<TenantId> {
     match (id, caller.actor, caller.scope.tenant) {
-        (Some(id), ..) => get(tx, caller, id),
-        (None, Actor::Person(_), Some(own)) => get(tx, caller, own),
+        (Some(id), ..) => Ok(id),
+        (None, Actor::Person(_), Some(own)) => Ok(own),
         (None, Actor::Person(_), None) => Err(Error::NotFound("You belong to no tenant")),
         (None, ..) => Err(me_needs_token()),
     }
@@ -103,12 +114,16 @@ pub fn resolve(tx: &Tx, caller: &Caller, id: Option<TenantId>) -> Result<Tenant>
 /// # Errors
 /// It is not, or there is none: the same to the caller.
 pub fn get(tx: &Tx, caller: &Caller, id: TenantId) -> Result<Tenant> {
+    reach(tx, caller, id, "")
+}
+
+fn reach(tx: &Tx, caller: &Caller, id: TenantId, for_update: &str) -> Result<Tenant> {
     let not_seen = || if caller.is_the_app() { Error::NotFound("Tenant not found") } else { not_yours() };
     let reached = match (caller.actor, caller.scope.tenant) {
         (Actor::Person(_), own) => own == Some(id),
         (_, bound) => bound.is_none_or(|bound| bound == id),
     };
-    let found = if reached { store::by_id(tx, id)? } else { None };
+    let found = if reached { store::locked(tx, id, for_update)? } else { None };
     found.filter(|tenant| tenant.environment == caller.scope.environment).ok_or_else(not_seen)
 }
 
@@ -118,21 +133,26 @@ pub fn get(tx: &Tx, caller: &Caller, id: TenantId) -> Result<Tenant> {
 /// No such tenant within reach, no right to change it, or the name belongs to another.
 pub fn update(tx: &Tx, caller: &Caller, id: Option<TenantId>, change: Facts) -> Result<Changes> {
     caller.need(Right::ManageTenant)?;
-    let before = resolve(tx, caller, id)?;
+    let before = reach(tx, caller, named_by(caller, id)?, tx.for_update())?;
     let mut after = before.clone();
     after.facts.name = change.name.or(after.facts.name);
     after.facts.company.merge(change.company);
+    if after.facts == before.facts {
+        return Ok(Changes::between(&Value::Null, &Value::Null));
+    }
     if after.facts.name != before.facts.name
         && let Some(name) = &after.facts.name
         && store::find(tx, before.environment, &name.0)?.is_some()
     {
-        return Err(Error::NotNow { code: "tenant_name_taken", message: "A tenant of that name exists" });
+        return Err(name_taken());
     }
-    let differ = |wire: &&Wire<Facts>| (wire.show)(&before.facts) != (wire.show)(&after.facts);
-    let values = |wire: &Wire<Facts>| json!([(wire.show)(&before.facts), (wire.show)(&after.facts)]);
-    let fields: Map<_, _> = Facts::fields().filter(differ).map(|wire| (wire.name.to_owned(), values(wire))).collect();
-    if !fields.is_empty() {
-        store::update(tx, &after)?;
-    }
-    Ok(Changes(json!({"fields": fields, "health": []})))
+    store::update(tx, &after)?;
+    let changes = Changes::between(&before.facts.show().into(), &after.facts.show().into());
+    let noted = changes.hiding(Company::FIELDS.iter().map(|wire| wire.name));
+    audit::record_changes(tx, after.environment, caller.origin(), Action::TenantUpdated, after.id.0, &noted)?;
+    Ok(changes)
+}
+
+fn name_taken() -> Error {
+    Error::NotNow { code: "tenant_name_taken", message: "A tenant of that name exists" }
 }

@@ -21,7 +21,11 @@ pub(super) fn insert(tx: &Tx, environment: EnvironmentId, id: TenantId, name: &s
 
 /// The tenant of that id.
 pub fn by_id(tx: &Tx, id: TenantId) -> Result<Option<Tenant>> {
-    tx.query_opt(&format!("{TENANT} WHERE id = $1"), params![id])?.as_ref().map(read).transpose()
+    locked(tx, id, "")
+}
+
+pub(super) fn locked(tx: &Tx, id: TenantId, for_update: &str) -> Result<Option<Tenant>> {
+    tx.query_opt(&format!("{TENANT} WHERE id = $1{for_update}"), params![id])?.as_ref().map(read).transpose()
 }
 
 /// The tenants of an environment that were made in a span of time, newest first.
@@ -47,6 +51,11 @@ pub(super) fn update(tx: &Tx, tenant: &Tenant) -> Result<()> {
     let profile = serde_json::to_string(&tenant.facts.company).map_err(Error::internal)?;
     let name = tenant.facts.name.as_ref().map(|name| name.0.as_str());
     tx.change_one("UPDATE tenants SET name = $1, profile = $2 WHERE id = $3", params![name, profile, tenant.id])
+        .map_err(|error| match error {
+            // Two were given the name at once.
+            Error::Unique(_) => super::name_taken(),
+            other => other,
+        })
 }
 
 fn read(row: &Row) -> Result<Tenant> {

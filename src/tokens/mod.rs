@@ -239,7 +239,8 @@ fn read<T: serde::de::DeserializeOwned>(segment: &str) -> Option<T> {
 /// # Errors
 /// The user is frozen or deleted.
 pub fn issue_by_itself(tx: &Tx, user: UserId) -> Result<Tokens> {
-    let (id, _) = sessions::start(tx, user)?;
+    let user = users::any_by_id(tx, user)?.ok_or(Error::UserNotFound)?;
+    let (id, _) = sessions::start(tx, &user)?;
     let scope = codes::scope_of("");
     let handed_over = sessions::hand_over(tx, id, &scope)?;
     let (session, _) = handed_over.ok_or_else(|| Error::internal("a session just made does not work"))?;

@@ -1,16 +1,22 @@
 //! I8: what is left of somebody who was erased, and what is held about somebody who was not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::json;
-use usher::caller::{Actor, Origin};
-use usher::erasure::{self, KEPT, ROWS, Receipt};
+use usher::apps::Kind;
+use usher::billing;
+use usher::db::{Row, Tx, Value};
+use usher::erasure::{self, End, ROWS};
 use usher::users::{RESTORABLE, Status, UserId};
+use usher::vault::Vault;
+use uuid::Uuid;
 
-use crate::harness::{But, TestApp, jane, john};
+use crate::harness::{But, Folder, TestApp, jane, john};
 use crate::idempotency::set_status;
-use crate::program::Program;
+use crate::program::{Program, usher};
+use crate::signin::CALLBACK;
+use crate::tables::{rows, tables};
 
 /// What is known of Jane and of nobody else, in any table.
 const HERS: &[&str] = &["jane", "doe.com", "1234567890", "1990-12-23", "Janie", "canary"];
@@ -18,43 +24,96 @@ const HERS: &[&str] = &["jane", "doe.com", "1234567890", "1990-12-23", "Janie", 
 /// Jane with something of hers in every table that holds something of users.
 async fn everywhere() -> (TestApp, String) {
     let app = TestApp::new().await;
+    app.register(Kind::Sandbox, CALLBACK).await;
     let acme = app.partner("acme").await.with("Idempotency-Key", "a");
+    let server = app.server().await.with("Idempotency-Key", "b");
+    server.post("/v1/webhooks", json!({"url": "https://hooks.example.com/usher"})).await.ok();
     let id = acme.post("/users/create", jane()).await.ok().id().to_owned();
     let link = app.newest_link().await;
     assert_eq!(app.anyone().send("POST", &link, "").await.status, 303);
-    let server = app.server().await.with("Idempotency-Key", "b");
+    app.code().await;
     let change = json!({"user": {"nickname": "Janie", "externalId": "canary", "metadata": {"canary": "canary"}}});
     server.send("PATCH", &format!("/v1/users/{id}"), change.to_string()).await.ok();
     server.put(&format!("/v1/users/{id}?test=true"), json!({"user": {"email": "jane.two@doe.com"}})).await.ok();
+    let user = app.user(&id).await;
+    let note = move |tx: &Tx| billing::note_customer(tx, user.environment, user.id, billing::Mode::Test, "cus_1");
+    app.store().write(note).await.unwrap();
+    // A receiver may say anything.
+    app.tamper(
+        "UPDATE deliveries SET failure = 'no jane@doe.com here';
+         INSERT INTO delivery_attempts (id, delivery_id, created_at, status, millis, words)
+         SELECT id, id, created_at, 404, 1, 'no jane@doe.com here' FROM deliveries",
+    );
     (app, id)
 }
 
-/// Every table with the names of its columns.
-async fn tables(app: &TestApp) -> Vec<(String, Vec<String>)> {
-    let sql = if crate::cluster::on_postgres() {
-        "SELECT table_name::text, column_name::text FROM information_schema.columns WHERE table_schema = current_schema() \
-         ORDER BY table_name, ordinal_position"
-    } else {
-        "SELECT m.name, p.name FROM sqlite_schema m JOIN pragma_table_info(m.name) p WHERE m.type = 'table' ORDER BY m.name, p.cid"
-    };
-    let rows = app.store().read(move |tx| tx.query(sql, &[])).await.unwrap();
-    let mut tables: Vec<(String, Vec<String>)> = Vec::new();
-    for row in rows {
-        let (table, column): (String, String) = (row.get(0).unwrap(), row.get(1).unwrap());
-        match tables.last_mut() {
-            Some((last, columns)) if *last == table => columns.push(column),
-            _ => tables.push((table, vec![column])),
-        }
+/// Everything that is stored: for each table its columns and its rows.
+type Stored = BTreeMap<String, (Vec<String>, Vec<Row>)>;
+
+async fn stored(app: &TestApp) -> Stored {
+    let mut stored = Stored::new();
+    for (table, columns) in tables(app).await {
+        let rows = rows(app, &table, &columns).await;
+        stored.insert(table, (columns, rows));
     }
-    assert!(tables.len() > 10);
-    tables
+    stored
 }
 
-/// The rows of a table in which a value stands, as text.
-async fn rows_with(app: &TestApp, table: &str, columns: &[String], text: &str) -> usize {
-    let sql = format!("SELECT {} FROM {table}", columns.join(", "));
-    let rows = app.store().read(move |tx| tx.query(&sql, &[])).await.unwrap();
-    rows.iter().filter(|row| format!("{row:?}").contains(text)).count()
+fn has(row: &Row, ids: &BTreeSet<Vec<u8>>) -> bool {
+    row.values().iter().any(|value| matches!(value, Value::Bytes(bytes) if ids.contains(&bytes[..])))
+}
+
+/// Her id and those of all rows that refer to it, or to one of those, and so on.
+fn hers(stored: &Stored, id: &str) -> BTreeSet<Vec<u8>> {
+    let mut ids = BTreeSet::from([Uuid::parse_str(id).unwrap().as_bytes().to_vec()]);
+    loop {
+        let before = ids.len();
+        for (columns, rows) in stored.values() {
+            let Some(id) = columns.iter().position(|column| column == "id") else { continue };
+            let found: Vec<_> = rows.iter().filter(|row| has(row, &ids)).map(|row| row.values()[id].clone()).collect();
+            ids.extend(found.into_iter().filter_map(|id| match id {
+                Value::Bytes(bytes) => Some(bytes.to_vec()),
+                _ => None,
+            }));
+        }
+        if ids.len() == before {
+            return ids;
+        }
+    }
+}
+
+/// What is written in a row, sealed or not: a value is sealed for one of the others.
+fn readable(vault: &Vault, row: &Row) -> String {
+    let mut text = String::new();
+    let bytes = |value: &Value| match value {
+        Value::Bytes(bytes) => bytes.to_vec(),
+        Value::Text(text) => text.as_bytes().to_vec(),
+        _ => Vec::new(),
+    };
+    for value in row.values().iter().map(bytes) {
+        text.push_str(&String::from_utf8_lossy(&value));
+        for owner in row.values().iter().map(bytes) {
+            if let Ok(opened) = vault.open(&owner, &value) {
+                text.push_str(&String::from_utf8_lossy(&opened));
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// The tables with a row in which one of these texts can be read.
+async fn tables_with(app: &TestApp, stored: &Stored, texts: &'static [&str]) -> BTreeSet<String> {
+    let rows: Vec<(String, Row)> =
+        stored.iter().flat_map(|(table, (_, rows))| rows.iter().map(|row| (table.clone(), row.clone()))).collect();
+    let find = move |tx: &Tx| {
+        let with = rows.iter().filter(|(_, row)| {
+            let text = readable(tx.vault(), row);
+            texts.iter().any(|one| text.contains(one))
+        });
+        Ok(with.map(|(table, _)| table.clone()).collect())
+    };
+    app.store().scan(find).await.unwrap()
 }
 
 #[tokio::test]
@@ -65,24 +124,41 @@ async fn erasing_takes_the_person_out_of_every_table_and_leaves_a_receipt_and_th
     let other = app.partner("acme").await.post("/users/create", bob).await.ok().id().to_owned();
     let user: UserId = id.parse().unwrap();
     let entries = app.store().read(move |tx| usher::audit::of_user(tx, user)).await.unwrap().len();
+
+    // She is wherever the tables have a place for somebody.
+    let before = stored(&app).await;
+    let ids = hers(&before, &id);
+    let reached: BTreeSet<&str> = before
+        .iter()
+        .filter(|(_, (_, rows))| rows.iter().any(|row| has(row, &ids)))
+        .map(|(table, _)| table.as_str())
+        .collect();
+    for (table, (columns, _)) in before.iter().filter(|(table, _)| *table != "erasures") {
+        assert!(
+            !columns.iter().any(|column| column == "user_id") || reached.contains(table.as_str()),
+            "everywhere() in tests/it/erasure.rs has to put something of hers into {table}"
+        );
+    }
+    let known: BTreeSet<&str> = ROWS.iter().map(|rows| rows.table).chain(["users", "audit"]).collect();
+    assert_eq!(reached, known, "ROWS in src/erasure/store.rs and the tables that lead to a user");
+    let with_her = tables_with(&app, &before, HERS).await;
+    for table in ["users", "audit", "outbox", "idempotency", "sign_ins", "delivery_attempts", "deliveries"] {
+        assert!(with_her.contains(table), "{table}: {with_her:?}");
+    }
+
     let server = app.server().await;
     let answer = server.send("POST", &format!("/v1/users/{id}/erase"), "").await.ok();
     let receipt = answer.body["data"].clone();
-    for (table, least) in [("users", 1), ("links", 1), ("sessions", 1), ("outbox", 1), ("idempotency", 2), ("audit", 4)]
-    {
+    for (table, least) in [("users", 1), ("audit", 4), ("codes", 1), ("idempotency", 2), ("delivery_attempts", 3)] {
         assert!(receipt["counts"][table].as_i64().unwrap() >= least, "{table}: {receipt}");
     }
-    // Sealed values cannot be searched, so none may be left but those that are not hers.
-    for (table, columns) in tables(&app).await {
-        for text in HERS {
-            assert_eq!(rows_with(&app, &table, &columns, text).await, 0, "{table} still has {text}");
-        }
-        let of_a_user = columns.iter().any(|column| column == "user_id");
-        let kept = KEPT.contains(&table.as_str());
-        assert!(
-            !of_a_user || kept || ROWS.iter().any(|rows| rows.table == table),
-            "the table {table} names users: add it to ROWS in src/erasure/store.rs"
-        );
+    let after = stored(&app).await;
+    assert_eq!(tables_with(&app, &after, HERS).await, BTreeSet::new(), "something of hers can still be read");
+    let kept = ROWS.iter().filter(|rows| rows.end != End::Removed).map(|rows| rows.table);
+    let kept: BTreeSet<&str> = kept.chain(["audit", "erasures"]).collect();
+    for (table, (_, rows)) in &after {
+        let leads_to_her = rows.iter().any(|row| has(row, &ids));
+        assert!(!leads_to_her || kept.contains(table.as_str()), "{table} still has rows of hers");
     }
     for text in ["jane", "doe.com", "canary"] {
         assert!(!receipt.to_string().contains(text));
@@ -142,25 +218,48 @@ async fn an_export_has_everything_that_is_held_and_no_way_in() {
         assert!(text.contains(fact), "{fact} is missing: {held:#}");
     }
     for rows in ROWS {
-        let some = held[rows.table].as_array().is_some_and(|all| !all.is_empty() || rows.table == "sign_ins");
+        let some = held[rows.table].as_array().is_some_and(|all| !all.is_empty());
         assert!(some, "{} is missing", rows.table);
     }
-    assert_eq!(held["events"].as_array().unwrap().len(), 4);
+    assert_eq!(held["events"].as_array().unwrap().len(), 5);
+    assert_eq!(
+        (&held["billing_customers"][0]["customer"], &held["delivery_attempts"][0]["words"]),
+        (&json!("cus_1"), &json!("no jane@doe.com here"))
+    );
+    assert_eq!(held["deliveries"][0]["body"]["type"], "user.created");
+    let answers = held["idempotency"].as_array().unwrap();
+    assert!(answers.iter().any(|kept| kept["answer"]["email"] == "jane@doe.com"), "{answers:?}");
     let link = app.newest_link().await;
     assert!(!text.contains(&link[link.len() - 20..]), "a link that works is not for an export");
 }
 
-#[tokio::test]
-async fn a_list_of_receipts_is_carried_out_again_on_an_older_copy() {
-    let (app, id) = everywhere().await;
-    let user: UserId = id.parse().unwrap();
-    let erase = move |tx: &usher::db::Tx<'_>| {
-        let user = usher::users::any_by_id(tx, user)?;
-        user.map(|user| erasure::erase(tx, Origin::of(Actor::Operator), &user)).transpose()
+#[test]
+fn a_restored_backup_forgets_again_whom_the_receipts_name() {
+    crate::cluster::about_the_file!();
+    let program = Program::start(&[]);
+    let id = program.enrol(&jane()).1["identifier"].as_str().unwrap().to_owned();
+    let other = program.enrol(&john()).1["identifier"].as_str().unwrap().to_owned();
+    let (shelf, restored) = (Folder::new(), Folder::new());
+    let (backup, receipts) = (shelf.0.join("usher.db"), shelf.0.join("receipts.json"));
+    program.json(&["backup", backup.to_str().unwrap()]);
+    program.json(&["user", "erase", &id]);
+    std::fs::write(&receipts, program.json(&["user", "erasures"]).to_string()).unwrap();
+    std::fs::copy(program.folder.0.join("data.key"), restored.0.join("data.key")).unwrap();
+    let run = |words: &[&str]| {
+        let output = usher(&restored).args(words).output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
     };
-    let first: Option<Receipt> = app.store().write(erase).await.unwrap();
-    assert!(first.is_some() && app.store().write(erase).await.unwrap().is_none(), "who is gone is not erased twice");
-    assert_eq!(ROWS.iter().map(|rows| rows.table).collect::<BTreeSet<_>>().len(), ROWS.len());
+    let restore = ["restore", backup.to_str().unwrap()];
+    assert!(!run(&[&restore[..], &["--erasures", "/nowhere.json"]].concat()).0);
+    assert!(!restored.0.join("usher.db").exists(), "receipts that cannot be read are found out first");
+    let (done, said) = run(&restore);
+    assert!(done && said.contains("usher user erase --again"), "{said}");
+    assert!(run(&["user", "show", &id]).0);
+    std::fs::remove_file(restored.0.join("usher.db")).unwrap();
+    let (done, said) = run(&[&restore[..], &["--erasures", receipts.to_str().unwrap()]].concat());
+    assert!(done && said.contains("Erased again: 1."), "{said}");
+    assert!(!run(&["user", "show", &id]).0 && run(&["user", "show", &other]).0);
+    assert!(run(&["audit", "verify"]).0, "the trail says so");
 }
 
 #[test]

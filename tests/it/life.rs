@@ -1,18 +1,18 @@
-//! The directory API beyond the seed: making, patching and inviting users, their life, roles, tenants, rehearsals.
+//! The directory API beyond the seed: making, patching and inviting users, their life, rehearsals.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use usher::apps::Kind;
 use usher::keys::Access;
-use usher::roles::{Right, Rights, RoleId};
-use usher::users::{RESTORABLE, Status, UserId};
+use usher::roles::RoleId;
+use usher::users::{RESTORABLE, Status};
 
 use crate::harness::{Answer, But, TestApp, jane, john};
 use crate::idempotency::set_status;
 
 /// Jane and John of acme.
-async fn two() -> (TestApp, String, String) {
+pub async fn two() -> (TestApp, String, String) {
     let app = TestApp::new().await;
     let acme = app.partner("acme").await;
     let one = acme.post("/users/create", jane()).await.ok().id().to_owned();
@@ -20,12 +20,12 @@ async fn two() -> (TestApp, String, String) {
     (app, one, other)
 }
 
-async fn administrator(app: &TestApp, id: &str) {
+pub async fn administrator(app: &TestApp, id: &str) {
     let role = json!({"userRoleId": RoleId::ADMINISTRATOR});
     app.server().await.put(&format!("/v1/users/{id}/user-roles"), role).await.ok();
 }
 
-fn data(answer: &Answer) -> &Value {
+pub fn data(answer: &Answer) -> &Value {
     &answer.body["data"]
 }
 
@@ -223,123 +223,6 @@ async fn the_deleted_are_gone_for_everyone_and_come_back_as_they_were_within_thi
 }
 
 #[tokio::test]
-async fn a_role_carries_its_rights_within_the_tenant_and_over_nobody_who_has_more() {
-    let (app, id, other) = two().await;
-    let north = app.partner("north").await;
-    let stranger = north
-        .post("/users/create", john().but("email", json!("s@doe.com")).but("phonenumber", json!("2025550199")))
-        .await
-        .ok()
-        .id()
-        .to_owned();
-    let server = app.server().await;
-    let roles = format!("/v1/apps/{}/user-roles", app.client_id);
-    let environment = app.user(&id).await.environment;
-    let rights = Rights::named("users:read users:write").unwrap();
-    let desk = app.store().write(move |tx| usher::roles::create(tx, environment, "desk", rights)).await.unwrap();
-    let listed = server.get(&roles).await.ok();
-    let names: Vec<&Value> = data(&listed)["items"].as_array().unwrap().iter().map(|role| &role["name"]).collect();
-    assert_eq!(
-        (&data(&listed)["kind"], names),
-        (&json!("userRole"), vec![&json!("member"), &json!("administrator"), &json!("desk")])
-    );
-
-    let me = app.person(&id).await;
-    let (theirs, foreign) = (format!("/v1/users/{other}"), format!("/v1/users/{stranger}"));
-    let change = json!({"user": {"nickname": "J"}});
-    assert_eq!(me.put(&theirs, change.clone()).await.status, 403);
-    server.put(&format!("/v1/users/{id}/user-roles"), json!({"userRoleId": desk.id})).await.ok();
-    me.put(&theirs, change.clone()).await.ok();
-    assert_eq!(data(&me.get(&theirs).await.ok())["nickname"], json!("J"));
-    assert_eq!((me.put(&foreign, change.clone()).await.status, me.get(&foreign).await.status), (403, 403));
-    // Not among its rights: to delete, to invite, to give roles, also to oneself.
-    for (method, path, body) in [
-        ("DELETE", theirs.clone(), json!({})),
-        ("POST", format!("{theirs}/restore"), json!({})),
-        ("POST", "/v1/users/me".into(), json!({"email": "x@doe.com", "language": "en"})),
-        ("POST", "/v1/users".into(), json!({"user": {"email": "x@doe.com"}})),
-        ("PUT", "/v1/users/me/user-roles".into(), json!({"userRoleId": RoleId::ADMINISTRATOR})),
-        ("PUT", "/v1/tenants/me".into(), json!({"tenant": {"name": "mine"}})),
-    ] {
-        assert_eq!(me.send(method, &path, body.to_string()).await.status, 403, "{method} {path}");
-    }
-    // To change an administrator's address would be to become one.
-    administrator(&app, &other).await;
-    let over = me.put(&theirs, json!({"user": {"email": "jane.too@doe.com"}})).await;
-    assert_eq!((over.status, over.error()), (403, "This would reach over rights that you do not have"));
-    let boss = app.person(&other).await;
-    boss.put(&format!("/v1/users/{id}/user-roles"), json!({"userRoleId": RoleId::ADMINISTRATOR})).await.ok();
-    assert_eq!(boss.put(&format!("{foreign}/user-roles"), json!({"userRoleId": desk.id})).await.status, 403);
-    for (role, status) in [(json!("22222222-2222-4222-8222-222222222222"), 404), (json!("x"), 400), (json!(1), 400)] {
-        assert_eq!(boss.put(&format!("/v1/users/{id}/user-roles"), json!({"userRoleId": role})).await.status, status);
-    }
-    // Dropped rights are gone with the next request.
-    app.advance(Duration::from_secs(1));
-    boss.send("DELETE", &format!("/v1/users/{id}/user-roles"), "").await.ok();
-    assert_eq!(me.get(&theirs).await.status, 403);
-    let last: UserId = id.parse().unwrap();
-    let entries = app.store().read(move |tx| usher::audit::of_user(tx, last)).await.unwrap();
-    assert_eq!(entries.last().unwrap().changes.0["fields"], json!({"role": ["administrator", "member"]}));
-    assert!(!Rights::READ.has(Right::ManageTenant));
-}
-
-#[tokio::test]
-async fn a_tenant_is_shown_and_changed_in_both_documented_shapes() {
-    let (app, id, other) = two().await;
-    let server = app.server().await;
-    let tenant = app.user(&id).await.tenant.unwrap();
-    let path = format!("/v1/tenants/{tenant}");
-    let address = json!({"name": "Acme", "city": "Bonn", "country": "DE", "line1": "Am Hof 1", "postal_code": "53113", "deleted": true});
-    let nested = json!({"tenant": {
-        "id": "x", "name": "Acme GmbH", "companyVATId": "DE1", "companyTaxExempt": "reverse", "isBusinessCustomer": true,
-        "billingAddress": address, "freezed": true
-    }});
-    let done = server.put(&path, nested).await.ok();
-    assert_eq!(done.text, r#"{"success":true,"message":"Tenant updated","error":null,"data":null}"#);
-    server.put(&path, json!({"kind": "tenant", "description": "Clinics", "name": "Acme Clinics"})).await.ok();
-    let shown = data(&server.get(&format!("{path}?test=true")).await.ok()).clone();
-    assert_eq!(
-        (&shown["kind"], &shown["name"], &shown["companyVATId"], &shown["description"], &shown["shippingAddress"]),
-        (&json!("tenant"), &json!("Acme Clinics"), &json!("DE1"), &json!("Clinics"), &Value::Null)
-    );
-    assert_eq!(shown["billingAddress"], address.without("deleted"));
-    assert_eq!(shown["users"].as_array().unwrap().len(), 2);
-    app.partner("north").await;
-    for (body, error) in [
-        (json!({"tenant": {"name": "north"}}), "A tenant of that name exists"),
-        (json!({"tenant": {"name": ""}}), "name must not be empty"),
-        (json!({"tenant": {"companyTaxExempt": "no"}}), "companyTaxExempt must be one of: none, exempt, reverse"),
-        (
-            json!({"tenant": {"billingAddress": {"city": 1}}}),
-            "billingAddress must have in city one line of at most 256 characters",
-        ),
-        (json!({"tenant": "x"}), "`tenant` must be an object"),
-    ] {
-        let answer = server.put(&path, body.clone()).await;
-        assert_eq!((answer.status, answer.error()), (400, error), "{body}");
-    }
-    for (client, path, status) in [
-        (&server, "/v1/tenants/me", 400),
-        (&server, "/v1/tenants/abc", 400),
-        (&server, "/v1/tenants/22222222-2222-4222-8222-222222222222", 400),
-        (&app.server_in(Kind::Live, Access::Write).await, path.as_str(), 400),
-    ] {
-        assert_eq!(client.get(path).await.status, status, "{path}");
-    }
-    // A member sees themselves in it, an administrator everyone.
-    let me = app.person(&id).await;
-    let mine = data(&me.get("/v1/tenants/me").await.ok()).clone();
-    assert_eq!((&mine["id"], mine["users"].as_array().unwrap().len()), (&json!(tenant), 1));
-    assert_eq!(
-        (mine["users"][0]["id"].as_str(), me.put("/v1/tenants/me", json!({"name": "x"})).await.status),
-        (Some(id.as_str()), 403)
-    );
-    administrator(&app, &other).await;
-    app.person(&other).await.put("/v1/tenants/me", json!({"tenant": {"description": "More clinics"}})).await.ok();
-    assert_eq!(data(&app.person(&other).await.get("/v1/tenants/me").await.ok())["users"].as_array().unwrap().len(), 2);
-}
-
-#[tokio::test]
 async fn a_rehearsal_answers_what_would_change_and_changes_nothing() {
     let (app, id, _) = two().await;
     let server = app.server().await;
@@ -445,33 +328,4 @@ async fn a_rehearsal_answers_what_would_change_and_changes_nothing() {
         .await
         .ok();
     assert_eq!(json!(app.user(&id).await.person.profile)["nickname"], "JJ");
-}
-
-#[tokio::test]
-async fn analytics_tell_who_signed_in_and_which_tenants_were_made_between_two_days() {
-    let (app, id, other) = two().await;
-    let reader = app.server_in(Kind::Sandbox, Access::Read).await;
-    let link = app.newest_link().await;
-    assert_eq!(data(&reader.get("/v1/analytics/sign-ins?test=true").await.ok())["items"], json!([]));
-    assert_eq!(app.anyone().send("POST", &link, "").await.status, 303);
-    app.advance(Duration::from_hours(48));
-    let told = data(&reader.get("/v1/analytics/sign-ins?test=true").await.ok()).clone();
-    assert_eq!((&told["kind"], &told["itemsLength"]), (&json!("analyticsSignIn"), &json!(1)));
-    let only = &told["items"][0];
-    assert_eq!((&only["daysSinceLastSignIn"], only["user"].get("metadata")), (&json!(2), None));
-    assert!([&id, &other].iter().any(|one| only["id"] == json!(one)));
-    for (days, count) in
-        [("from=2026-11-21&to=2026-11-21", 1), ("from=2026-11-22&to=2026-11-30", 0), ("to=2026-11-20", 0)]
-    {
-        assert_eq!(
-            data(&reader.get(&format!("/api/v1/analytics/sign-ins?{days}")).await.ok())["itemsLength"],
-            json!(count),
-            "{days}"
-        );
-    }
-    let tenants = data(&reader.get("/v1/analytics/tenants?from=2026-11-21&to=2026-11-21").await.ok()).clone();
-    assert_eq!((&tenants["kind"], &tenants["items"][0]["name"]), (&json!("analyticsTenant"), &json!("acme")));
-    for wrong in ["from=x", "from=2026-13-01", "to=2026-11-21T00:00:00Z", "frm=2026-11-21"] {
-        assert_eq!(reader.get(&format!("/v1/analytics/tenants?{wrong}")).await.status, 400, "{wrong}");
-    }
 }

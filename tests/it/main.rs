@@ -1,5 +1,6 @@
 //! One test binary. Tests read like sentences; [`harness`] has the app they talk to, [`program`] the real binary,
-//! [`mailserver`] a mail server, [`receiver`] the other end of a webhook.
+//! [`mailserver`] a mail server, [`receiver`] the other end of a webhook, [`world`] everyone who may ask about whom,
+//! [`tables`] what is stored.
 
 #![allow(
     clippy::disallowed_methods,
@@ -14,6 +15,8 @@ mod mailserver;
 mod program;
 mod reading;
 mod receiver;
+mod tables;
+mod world;
 
 mod admins;
 mod audit;
@@ -41,6 +44,7 @@ mod outside;
 mod partner;
 mod policy;
 mod privacy;
+mod privileged;
 mod retries;
 mod revocation;
 mod sessions;
@@ -48,6 +52,7 @@ mod several;
 mod signin;
 mod smtp;
 mod subscriptions;
+mod tenants;
 mod timing;
 mod tls;
 mod tokens;

@@ -10,10 +10,10 @@ use crate::api::auth::{AppKey, Read};
 use crate::api::{Api, reply};
 use crate::clock::Timestamp;
 use crate::db::Tx;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::place::MOST;
-use crate::sessions;
-use crate::tenants::{self, Tenant};
+use crate::sessions::{self, LIFETIME};
+use crate::tenants;
 
 const DAY: std::time::Duration = std::time::Duration::from_hours(24);
 
@@ -31,6 +31,9 @@ fn days(query: Option<&str>, now: Timestamp) -> Result<(Timestamp, Timestamp)> {
 pub async fn sign_ins(State(api): State<Api>, key: AppKey<Read>, RawQuery(query): RawQuery) -> Result<Response> {
     let (caller, now) = (key.caller, api.store.clock().now());
     let (from, to) = days(query.as_deref(), now)?;
+    if from + DAY <= now - LIFETIME {
+        return Err(Error::bad_request("forgotten_days", "Sign-ins are known of the last 30 days; let from be later"));
+    }
     let found = api.store.scan(move |tx| sessions::sign_ins(tx, caller.scope, from, to, MOST)).await?;
     let show = |(user, at): &(crate::users::User, Timestamp)| {
         json!({
@@ -47,9 +50,12 @@ pub async fn sign_ins(State(api): State<Api>, key: AppKey<Read>, RawQuery(query)
 pub async fn tenants(State(api): State<Api>, key: AppKey<Read>, RawQuery(query): RawQuery) -> Result<Response> {
     let (caller, now) = (key.caller, api.store.clock().now());
     let (from, to) = days(query.as_deref(), now)?;
-    let found = move |tx: &Tx| {
-        let made = tenants::made_between(tx, caller.scope.environment, from, to, MOST)?;
-        Ok(made.into_iter().filter(|one| caller.scope.tenant.is_none_or(|own| own == one.id)).collect::<Vec<Tenant>>())
+    let found = move |tx: &Tx| match caller.scope.tenant {
+        None => tenants::made_between(tx, caller.scope.environment, from, to, MOST),
+        Some(own) => Ok(tenants::by_id(tx, own)?
+            .into_iter()
+            .filter(|one| from <= one.created_at && one.created_at < to)
+            .collect()),
     };
     let tenants: Vec<Value> = api.store.scan(found).await?.iter().map(shown::show).collect();
     Ok(reply(&done("Tenants", &items("analyticsTenant", tenants, None))))

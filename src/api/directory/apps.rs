@@ -7,6 +7,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::users::{nothing, on_user};
 use super::{done, items};
 use crate::api::auth::{AppKey, Read, Write};
 use crate::api::write::Guard;
@@ -17,7 +18,7 @@ use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::roles::{self, Role};
 use crate::tokens;
-use crate::users::{self, IfMatch};
+use crate::users::{self, IfMatch, User};
 
 /// The public key of the caller's environment, PEM (contract A9).
 pub async fn public_key(State(api): State<Api>, key: AppKey<Read>, Path(app): Path<String>) -> Result<Response> {
@@ -40,6 +41,8 @@ pub async fn user_roles(State(api): State<Api>, key: AppKey<Read>, Path(app): Pa
     Ok(reply(&done("Roles", &items("userRole", roles.iter().map(show).collect(), None))))
 }
 
+type Change = fn(&Tx, &Caller, Target, &IfMatch) -> Result<User>;
+
 /// Freezes (`0`) or unfreezes (`1`) a user.
 pub async fn access_status(
     State(api): State<Api>,
@@ -49,14 +52,13 @@ pub async fn access_status(
 ) -> Result<Response> {
     let caller = of_this_app(key.caller, &app)?;
     let target = Target::from_str(&user)?;
-    let (change, message): (fn(&Tx, &Caller, Target, &IfMatch) -> _, _) = match status.as_str() {
+    let (change, message): (Change, _) = match status.as_str() {
         "0" => (users::freeze, "User freezed"),
         "1" => (users::unfreeze, "User unfreezed"),
         _ => return Err(Error::bad_request("access_status", "The access status must be 0 or 1")),
     };
-    let if_match = guard.if_match.clone();
-    let operation = move |tx: &Tx| Ok((done(message, &Value::Null), change(tx, &caller, target, &if_match)?));
-    guard.run(&api, caller, "", Map::new(), operation).await
+    let change = move |tx: &Tx, caller: &Caller, if_match: &IfMatch| change(tx, caller, target, if_match);
+    on_user(&api, guard, caller, Map::new(), (message, nothing), change).await
 }
 
 fn of_this_app(caller: Caller, app: &str) -> Result<Caller> {

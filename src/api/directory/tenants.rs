@@ -92,8 +92,8 @@ fn malformed() -> Error {
 /// The tenant object (contract A9), as far as Usher knows tenants: nothing of payments.
 pub(super) fn show(tenant: &Tenant) -> Value {
     let mut shown = json!({"kind": "tenant", "id": tenant.id});
-    for wire in Facts::fields() {
-        shown[wire.name] = (wire.show)(&tenant.facts).unwrap_or_default();
+    for (name, value) in tenant.facts.show() {
+        shown[name] = value;
     }
     shown["createdAt"] = json!(tenant.created_at);
     shown

@@ -21,7 +21,9 @@ use crate::field::{Context, FilledLine, Line, Wire, judge};
 use crate::place::{self, Place};
 use crate::roles::{self, Right, RoleId};
 use crate::tenants::{self, TenantId};
-use crate::users::{self, Change, Email, IDENTITY, List, METADATA, Person, Phone, Profile, Sort, Status, User, UserId};
+use crate::users::{
+    self, Change, Email, IDENTITY, IfMatch, List, METADATA, Person, Phone, Profile, Sort, Status, User, UserId,
+};
 
 /// `?test=`, `?tenant=` and `?metadata=`
 #[derive(Deserialize)]
@@ -121,13 +123,12 @@ pub async fn create(
         Some(Ok(id)) => Some(id),
         Some(Err(_)) => return Err(Error::bad_request("malformed_id", "tenant in the query must be a UUID")),
     };
-    let operation = move |tx: &Tx| {
-        let tenant = tenant.map(|id| tenants::get(tx, &caller, id)).transpose()?.map(|tenant| tenant.id);
+    let create = move |tx: &Tx, caller: &Caller, _: &IfMatch| {
+        let tenant = tenant.map(|id| tenants::get(tx, caller, id)).transpose()?.map(|tenant| tenant.id);
         let scope = Scope { tenant: tenant.or(caller.scope.tenant), ..caller.scope };
-        let user = users::create(tx, &Caller { scope, ..caller }, person.clone())?;
-        Ok((done("User created", &show_whole(&caller, &user)), user))
+        users::create(tx, &Caller { scope, ..*caller }, person.clone())
     };
-    guard.run(&api, caller, "", body, operation).await
+    on_user(&api, guard, caller, body, ("User created", show_whole), create).await
 }
 
 /// Changes a user.
@@ -143,12 +144,11 @@ pub async fn update(
     let context = caller.context(api.store.clock().now());
     let (change, test) = read(&body, besides.test.as_deref(), &caller, &context)?;
     let caller = Caller { test, ..caller };
-    let (links, if_match) = (api.links.clone(), guard.if_match.clone());
-    let operation = move |tx: &Tx| {
-        let user = users::update(tx, &caller, target, change.clone().into(), &if_match, &links)?;
-        Ok((done("User updated", &Value::Null), user))
+    let links = api.links.clone();
+    let update = move |tx: &Tx, caller: &Caller, if_match: &IfMatch| {
+        users::update(tx, caller, target, change.clone().into(), if_match, &links)
     };
-    guard.run(&api, caller, "", body, operation).await
+    on_user(&api, guard, caller, body, ("User updated", nothing), update).await
 }
 
 /// `POST` on a user: with `user` in the body a change, as the seed's example has it; with `email` an invitation that the
@@ -176,11 +176,9 @@ pub async fn post(
     }
     let person = judge(person, faults)?;
     let links = api.links.clone();
-    let operation = move |tx: &Tx| {
-        let user = users::invite(tx, &caller, inviter, person.clone(), &links)?;
-        Ok((done("User invited", &Value::Null), user))
-    };
-    guard.run(&api, caller, "", body, operation).await
+    let invite =
+        move |tx: &Tx, caller: &Caller, _: &IfMatch| users::invite(tx, caller, inviter, person.clone(), &links);
+    on_user(&api, guard, caller, body, ("User invited", nothing), invite).await
 }
 
 /// Changes a user by a JSON Merge Patch (RFC 7396) of the user object: null takes a value away.
@@ -193,12 +191,11 @@ pub async fn patch(
 ) -> Result<Response> {
     let (target, caller): (Target, Caller) = (target.parse()?, app.caller);
     let change = read_patch(&body, &caller, &caller.context(api.store.clock().now()))?;
-    let (links, if_match) = (api.links.clone(), guard.if_match.clone());
-    let operation = move |tx: &Tx| {
-        let user = users::update(tx, &caller, target, change.clone(), &if_match, &links)?;
-        Ok((done("User updated", &show_whole(&caller, &user)), user))
+    let links = api.links.clone();
+    let patch = move |tx: &Tx, caller: &Caller, if_match: &IfMatch| {
+        users::update(tx, caller, target, change.clone(), if_match, &links)
     };
-    guard.run(&api, caller, "", body, operation).await
+    on_user(&api, guard, caller, body, ("User updated", show_whole), patch).await
 }
 
 /// Deletes a user, who can be restored for a while.
@@ -212,12 +209,8 @@ pub async fn delete(
     let (target, caller): (Target, Caller) = (target.parse()?, app.caller);
     let test = besides.test.as_deref().map(|test| truth(test).ok_or_else(wrong_test)).transpose()?;
     let caller = Caller { test, ..caller };
-    let if_match = guard.if_match.clone();
-    let operation = move |tx: &Tx| {
-        let user = users::delete(tx, &caller, target, &if_match)?;
-        Ok((done("User deleted", &Value::Null), user))
-    };
-    guard.run(&api, caller, "", Map::new(), operation).await
+    let delete = move |tx: &Tx, caller: &Caller, if_match: &IfMatch| users::delete(tx, caller, target, if_match);
+    on_user(&api, guard, caller, Map::new(), ("User deleted", nothing), delete).await
 }
 
 /// Brings a deleted user back.
@@ -227,12 +220,9 @@ pub async fn restore(
     Path(id): Path<String>,
     guard: Guard,
 ) -> Result<Response> {
-    let (id, caller, if_match) = (user_id(&id)?, app.caller, guard.if_match.clone());
-    let operation = move |tx: &Tx| {
-        let user = users::restore(tx, &caller, id, &if_match)?;
-        Ok((done("User restored", &show(&caller, &user)), user))
-    };
-    guard.run(&api, caller, "", Map::new(), operation).await
+    let id = user_id(&id)?;
+    let restore = move |tx: &Tx, caller: &Caller, if_match: &IfMatch| users::restore(tx, caller, id, if_match);
+    on_user(&api, guard, app.caller, Map::new(), ("User restored", show), restore).await
 }
 
 /// Erases a user for good, and answers the receipt.
@@ -307,12 +297,34 @@ async fn assign(
     guard: Guard,
     body: Map<String, Value>,
 ) -> Result<Response> {
-    let (target, if_match): (Target, _) = (target.parse()?, guard.if_match.clone());
-    let operation = move |tx: &Tx| {
-        let user = roles::assign(tx, &caller, target, role, &if_match)?;
-        Ok((done("Role given", &Value::Null), user))
+    let target: Target = target.parse()?;
+    let assign = move |tx: &Tx, caller: &Caller, if_match: &IfMatch| roles::assign(tx, caller, target, role, if_match);
+    on_user(&api, guard, caller, body, ("Role given", nothing), assign).await
+}
+
+/// Does something to a user, and answers with a message and what `show` makes of them.
+pub(super) async fn on_user(
+    api: &Api,
+    guard: Guard,
+    caller: Caller,
+    body: Map<String, Value>,
+    (message, show): (&'static str, Show),
+    operation: impl Fn(&Tx, &Caller, &IfMatch) -> Result<User> + Send + 'static,
+) -> Result<Response> {
+    let if_match = guard.if_match.clone();
+    let answer = move |tx: &Tx| {
+        let user = operation(tx, &caller, &if_match)?;
+        Ok((done(message, &show(&caller, &user)), user))
     };
-    guard.run(&api, caller, "", body, operation).await
+    guard.run(api, caller, "", body, answer).await
+}
+
+/// What an answer tells of a user.
+type Show = fn(&Caller, &User) -> Value;
+
+/// Most writes tell nothing.
+pub(super) fn nothing(_: &Caller, _: &User) -> Value {
+    Value::Null
 }
 
 /// The fields that `user` may set, in their documented order. Others are ignored: `id`, `tenantId`, `freezed` and

@@ -1,0 +1,42 @@
+//! Every table and column, as the database's own catalogue has them.
+
+use std::collections::BTreeMap;
+
+use usher::db::Row;
+
+use crate::cluster::on_postgres;
+use crate::harness::TestApp;
+
+/// Every table with the names of its columns.
+pub async fn tables(app: &TestApp) -> BTreeMap<String, Vec<String>> {
+    let sql = if on_postgres() {
+        "SELECT table_name::text, column_name::text FROM information_schema.columns WHERE table_schema = current_schema() \
+         ORDER BY table_name, ordinal_position"
+    } else {
+        "SELECT m.name, p.name FROM sqlite_schema m JOIN pragma_table_info(m.name) p WHERE m.type = 'table' ORDER BY m.name, p.cid"
+    };
+    let rows = app.store().read(move |tx| tx.query(sql, &[])).await.unwrap();
+    let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for row in rows {
+        tables.entry(row.get(0).unwrap()).or_default().push(row.get(1).unwrap());
+    }
+    assert!(tables.len() > 10);
+    tables
+}
+
+/// Every row of a table.
+pub async fn rows(app: &TestApp, table: &str, columns: &[String]) -> Vec<Row> {
+    let sql = format!("SELECT {} FROM {table}", columns.join(", "));
+    app.store().scan(move |tx| tx.query(&sql, &[])).await.unwrap()
+}
+
+/// Everything that is stored, as text: for whoever wants to see that it stays as it is.
+pub async fn everything(app: &TestApp) -> BTreeMap<String, Vec<String>> {
+    let mut all = BTreeMap::new();
+    for (table, columns) in tables(app).await {
+        let mut rows: Vec<String> = rows(app, &table, &columns).await.iter().map(|row| format!("{row:?}")).collect();
+        rows.sort_unstable();
+        all.insert(table, rows);
+    }
+    all
+}

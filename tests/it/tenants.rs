@@ -1,0 +1,335 @@
+//! Tenants, roles, and who signed in: what an environment's users are sorted by.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use usher::api::directory;
+use usher::apps::{self, Kind};
+use usher::audit::{self, Entry, Filter, Order};
+use usher::caller::Scope;
+use usher::keys::{self, Access, NewKey};
+use usher::roles::{self, Right, Rights, RoleId};
+use usher::sessions;
+use usher::users::UserId;
+
+use crate::harness::{But, TestApp, a_key, jane, john};
+use crate::life::{administrator, data, two};
+
+#[tokio::test]
+async fn a_role_carries_its_rights_within_the_tenant_and_over_nobody_who_has_more() {
+    let (app, id, other) = two().await;
+    let north = app.partner("north").await;
+    let stranger = north
+        .post("/users/create", john().but("email", json!("s@doe.com")).but("phonenumber", json!("2025550199")))
+        .await
+        .ok()
+        .id()
+        .to_owned();
+    let server = app.server().await;
+    let roles = format!("/v1/apps/{}/user-roles", app.client_id);
+    let environment = app.user(&id).await.environment;
+    let rights = Rights::named("users:read users:write").unwrap();
+    let desk = app.store().write(move |tx| usher::roles::create(tx, environment, "desk", rights)).await.unwrap();
+    let listed = server.get(&roles).await.ok();
+    let names: Vec<&Value> = data(&listed)["items"].as_array().unwrap().iter().map(|role| &role["name"]).collect();
+    assert_eq!(
+        (&data(&listed)["kind"], names),
+        (&json!("userRole"), vec![&json!("member"), &json!("administrator"), &json!("desk")])
+    );
+
+    let me = app.person(&id).await;
+    let (theirs, foreign) = (format!("/v1/users/{other}"), format!("/v1/users/{stranger}"));
+    let change = json!({"user": {"nickname": "J"}});
+    assert_eq!(me.put(&theirs, change.clone()).await.status, 403);
+    server.put(&format!("/v1/users/{id}/user-roles"), json!({"userRoleId": desk.id})).await.ok();
+    me.put(&theirs, change.clone()).await.ok();
+    assert_eq!(data(&me.get(&theirs).await.ok())["nickname"], json!("J"));
+    assert_eq!((me.put(&foreign, change.clone()).await.status, me.get(&foreign).await.status), (403, 403));
+    // Not among its rights: to delete, to invite, to give roles, also to oneself.
+    for (method, path, body) in [
+        ("DELETE", theirs.clone(), json!({})),
+        ("POST", format!("{theirs}/restore"), json!({})),
+        ("POST", "/v1/users/me".into(), json!({"email": "x@doe.com", "language": "en"})),
+        ("POST", "/v1/users".into(), json!({"user": {"email": "x@doe.com"}})),
+        ("PUT", "/v1/users/me/user-roles".into(), json!({"userRoleId": RoleId::ADMINISTRATOR})),
+        ("PUT", "/v1/tenants/me".into(), json!({"tenant": {"name": "mine"}})),
+    ] {
+        assert_eq!(me.send(method, &path, body.to_string()).await.status, 403, "{method} {path}");
+    }
+    // To change an administrator's address would be to become one.
+    administrator(&app, &other).await;
+    let over = me.put(&theirs, json!({"user": {"email": "jane.too@doe.com"}})).await;
+    assert_eq!((over.status, over.error()), (403, "This would reach over rights that you do not have"));
+    let boss = app.person(&other).await;
+    boss.put(&format!("/v1/users/{id}/user-roles"), json!({"userRoleId": RoleId::ADMINISTRATOR})).await.ok();
+    assert_eq!(boss.put(&format!("{foreign}/user-roles"), json!({"userRoleId": desk.id})).await.status, 403);
+    for (role, status) in [(json!("22222222-2222-4222-8222-222222222222"), 404), (json!("x"), 400), (json!(1), 400)] {
+        assert_eq!(boss.put(&format!("/v1/users/{id}/user-roles"), json!({"userRoleId": role})).await.status, status);
+    }
+    // Dropped rights are gone with the next request.
+    app.advance(Duration::from_secs(1));
+    boss.send("DELETE", &format!("/v1/users/{id}/user-roles"), "").await.ok();
+    assert_eq!(me.get(&theirs).await.status, 403);
+    let last: UserId = id.parse().unwrap();
+    let entries = app.store().read(move |tx| usher::audit::of_user(tx, last)).await.unwrap();
+    assert_eq!(entries.last().unwrap().changes.0["fields"], json!({"role": ["administrator", "member"]}));
+    assert!(!Rights::READ.has(Right::ManageTenant));
+}
+
+#[tokio::test]
+async fn a_tenant_is_shown_and_changed_in_both_documented_shapes() {
+    let (app, id, other) = two().await;
+    let server = app.server().await;
+    let tenant = app.user(&id).await.tenant.unwrap();
+    let path = format!("/v1/tenants/{tenant}");
+    let address = json!({"name": "Acme", "city": "Bonn", "country": "DE", "line1": "Am Hof 1", "postal_code": "53113", "deleted": true});
+    let nested = json!({"tenant": {
+        "id": "x", "name": "Acme GmbH", "companyVATId": "DE1", "companyTaxExempt": "reverse", "isBusinessCustomer": true,
+        "billingAddress": address, "freezed": true
+    }});
+    let done = server.put(&path, nested).await.ok();
+    assert_eq!(done.text, r#"{"success":true,"message":"Tenant updated","error":null,"data":null}"#);
+    server.put(&path, json!({"kind": "tenant", "description": "Clinics", "name": "Acme Clinics"})).await.ok();
+    let shown = data(&server.get(&format!("{path}?test=true")).await.ok()).clone();
+    assert_eq!(
+        (&shown["kind"], &shown["name"], &shown["companyVATId"], &shown["description"], &shown["shippingAddress"]),
+        (&json!("tenant"), &json!("Acme Clinics"), &json!("DE1"), &json!("Clinics"), &Value::Null)
+    );
+    assert_eq!(shown["billingAddress"], address.without("deleted"));
+    assert_eq!(shown["users"].as_array().unwrap().len(), 2);
+    app.partner("north").await;
+    for (body, error) in [
+        (json!({"tenant": {"name": "north"}}), "A tenant of that name exists"),
+        (json!({"tenant": {"name": ""}}), "name must not be empty"),
+        (json!({"tenant": {"companyTaxExempt": "no"}}), "companyTaxExempt must be one of: none, exempt, reverse"),
+        (
+            json!({"tenant": {"billingAddress": {"city": 1}}}),
+            "billingAddress must have in city one line of at most 256 characters",
+        ),
+        (json!({"tenant": "x"}), "`tenant` must be an object"),
+    ] {
+        let answer = server.put(&path, body.clone()).await;
+        assert_eq!((answer.status, answer.error()), (400, error), "{body}");
+    }
+    for (client, path, status) in [
+        (&server, "/v1/tenants/me", 400),
+        (&server, "/v1/tenants/abc", 400),
+        (&server, "/v1/tenants/22222222-2222-4222-8222-222222222222", 400),
+        (&app.server_in(Kind::Live, Access::Write).await, path.as_str(), 400),
+    ] {
+        assert_eq!(client.get(path).await.status, status, "{path}");
+    }
+    // A member sees themselves in it, an administrator everyone.
+    let me = app.person(&id).await;
+    let mine = data(&me.get("/v1/tenants/me").await.ok()).clone();
+    assert_eq!((&mine["id"], mine["users"].as_array().unwrap().len()), (&json!(tenant), 1));
+    assert_eq!(
+        (mine["users"][0]["id"].as_str(), me.put("/v1/tenants/me", json!({"name": "x"})).await.status),
+        (Some(id.as_str()), 403)
+    );
+    administrator(&app, &other).await;
+    app.person(&other).await.put("/v1/tenants/me", json!({"tenant": {"description": "More clinics"}})).await.ok();
+    assert_eq!(data(&app.person(&other).await.get("/v1/tenants/me").await.ok())["users"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn of_several_who_change_one_tenant_at_once_nobody_overwrites_another() {
+    let (app, id, _) = two().await;
+    let server = app.server().await;
+    let path = format!("/v1/tenants/{}", app.user(&id).await.tenant.unwrap());
+    for round in 0..10 {
+        let text = |name: &str| json!({"tenant": {name: format!("{name} {round}")}});
+        let changes = ["description", "companyName", "companyVATId", "companyTaxType", "name"].map(text);
+        for answer in join_all(changes.iter().map(|change| server.put(&path, change.clone()))).await {
+            answer.ok();
+        }
+        let shown = data(&server.get(&path).await.ok()).clone();
+        for name in ["description", "companyName", "companyVATId", "companyTaxType", "name"] {
+            assert_eq!(shown[name], json!(format!("{name} {round}")));
+        }
+    }
+    assert_eq!(app.count("audit WHERE action = 'tenant.updated'").await, 50);
+}
+
+#[tokio::test]
+async fn of_several_tenants_that_take_one_name_at_once_one_has_it_and_the_others_are_told() {
+    let app = TestApp::new().await;
+    let server = app.server().await;
+    let names = ["north", "south", "east", "west"];
+    for name in names {
+        app.partner(name).await;
+    }
+    let sandbox = sandbox(&app).await;
+    let tenants = app.store().read(move |tx| usher::tenants::newest(tx, sandbox, 9)).await.unwrap();
+    for round in 0..10 {
+        let name = json!({"tenant": {"name": format!("one {round}")}});
+        let paths = tenants.iter().map(|tenant| format!("/v1/tenants/{}", tenant.id)).collect::<Vec<_>>();
+        let answers = join_all(paths.iter().map(|path| server.put(path, name.clone()))).await;
+        let mut said: Vec<_> = answers.iter().map(|answer| (answer.status, answer.error())).collect();
+        said.sort_unstable();
+        let taken = (400, "A tenant of that name exists");
+        assert_eq!(said, [(200, ""), taken, taken, taken]);
+    }
+    let refused = usher::error::Error::NotNow { code: "tenant_name_taken", message: "" };
+    assert_eq!(directory::status(&refused), 400);
+}
+
+async fn sandbox(app: &TestApp) -> apps::EnvironmentId {
+    let id = app.client_id;
+    app.store().read(move |tx| apps::environment(tx, id, Kind::Sandbox)).await.unwrap().id
+}
+
+#[tokio::test]
+async fn what_becomes_of_apps_keys_tenants_and_roles_is_in_the_trail_as_it_was_and_as_it_is() {
+    let app = TestApp::new().await;
+    let (client, sandbox) = (app.client_id, sandbox(&app).await);
+    let newest = async || -> Entry {
+        let find = move |tx: &usher::db::Tx| {
+            let filter = Filter { environments: vec![sandbox], ..Filter::default() };
+            audit::find(tx, &filter, Order::NewestFirst, 1)
+        };
+        app.store().read(find).await.unwrap().remove(0)
+    };
+    let told = async |action: &str, actor: &str, target: &str, fields: Value| {
+        let entry = newest().await;
+        let shown = entry.show();
+        assert_eq!((&shown["action"], &shown["actor"]["type"]), (&json!(action), &json!(actor)));
+        assert_eq!(entry.target.unwrap().to_string(), target);
+        assert_eq!(shown["changes"], json!({"fields": fields, "health": []}));
+    };
+    let tenant = app.store().write(move |tx| usher::tenants::named(tx, sandbox, "acme")).await.unwrap();
+    let same = app.store().write(move |tx| usher::tenants::named(tx, sandbox, "acme")).await.unwrap();
+    assert_eq!((tenant, app.count("audit WHERE action = 'tenant.created'").await), (same, 1));
+    told("tenant.created", "operator", &tenant.to_string(), json!({"name": [null, "acme"]})).await;
+
+    let server = app.server().await;
+    let before = app.count("audit").await;
+    let change = json!({"tenant": {"name": "Acme", "companyVATId": "DE1", "billingAddress": {"line1": "Am Hof 1"}}});
+    let path = format!("/v1/tenants/{tenant}");
+    let rehearsed = server.put(&format!("{path}?dry_run=true"), change.clone()).await.ok();
+    assert_eq!(data(&rehearsed)["items"][0]["fields"]["companyVATId"], json!([null, "DE1"]));
+    assert_eq!(app.count("audit").await, before, "a rehearsal leaves nothing");
+    let answer = server.put(&path, change.clone()).await.ok();
+    let fields = json!({"name": ["acme", "Acme"], "companyVATId": "changed", "billingAddress": "changed"});
+    told("tenant.updated", "key", &tenant.to_string(), fields).await;
+    assert_eq!(newest().await.request.unwrap().to_string(), answer.header("request-id"));
+    server.put(&path, change).await.ok();
+    assert_eq!(app.count("audit").await, before + 1, "what changes nothing leaves nothing");
+
+    let rights = Rights::named("users:read users:write").unwrap();
+    let role = app.store().write(move |tx| roles::create(tx, sandbox, "desk", rights)).await.unwrap().id;
+    let desk = [json!("desk"), json!("users:read users:write")];
+    told("role.created", "operator", &role.to_string(), json!({"name": [null, desk[0]], "rights": [null, desk[1]]}))
+        .await;
+    app.store().write(move |tx| roles::remove(tx, role)).await.unwrap();
+    told("role.removed", "operator", &role.to_string(), json!({"name": [desk[0], null], "rights": [desk[1], null]}))
+        .await;
+    assert!(app.store().write(move |tx| roles::remove(tx, role)).await.is_err());
+
+    let new = NewKey { name: "desk".into(), tenant: Some("Acme".into()), ..a_key() };
+    let (key, secret) = app.new_key(Kind::Sandbox, new).await;
+    let id = key.id.to_string();
+    let made = json!({"name": [null, "desk"], "access": [null, "write"], "tenant": [null, "Acme"]});
+    told("key.created", "operator", &id, made).await;
+    assert!(!newest().await.show().to_string().contains(&secret[..20]));
+    let partner = app.anyone().with("Authorization", &format!("Bearer {secret}"));
+    partner.post("/users/create", json!({})).await;
+    let pinned = async |before: Value, after: &str| {
+        let find = |tx: &usher::db::Tx| {
+            let filter = Filter { action: Some(audit::Action::KeyUpdated), ..Filter::default() };
+            audit::find(tx, &filter, Order::NewestFirst, 1)
+        };
+        let entry = app.store().read(find).await.unwrap().remove(0);
+        assert_eq!(entry.changes.0["fields"], json!({"apiVersion": [before, after]}));
+    };
+    pinned(Value::Null, "2023-10-04").await;
+    let key = key.id;
+    app.store().write(move |tx| keys::move_to(tx, key, "2023-08-01")).await.unwrap();
+    pinned(json!("2023-10-04"), "2023-08-01").await;
+    app.store().write(move |tx| keys::revoke(tx, key)).await.unwrap();
+    told("key.revoked", "operator", &id, json!({"revokedAt": [null, "2026-11-21T12:00:00.000Z"]})).await;
+
+    let settings = apps::Settings { name: Some("Better".into()), ..apps::Settings::default() };
+    app.store().write(move |tx| apps::update(tx, client, Some(Kind::Sandbox), &settings)).await.unwrap();
+    told("app.updated", "operator", &client.to_string(), json!({"name": ["Acme Coaching", "Better"]})).await;
+    let uri = "https://app.example.com/back";
+    let change =
+        move |tx: &usher::db::Tx| apps::add_redirect_uri(tx, &apps::environment(tx, client, Kind::Sandbox)?, uri);
+    app.store().write(change).await.unwrap();
+    told("app.updated", "operator", &client.to_string(), json!({"redirectUri": [null, uri]})).await;
+}
+
+#[tokio::test]
+async fn analytics_tell_who_signed_in_and_which_tenants_were_made_between_two_days() {
+    let (app, id, other) = two().await;
+    let reader = app.server_in(Kind::Sandbox, Access::Read).await;
+    let link = app.newest_link().await;
+    assert_eq!(data(&reader.get("/v1/analytics/sign-ins?test=true").await.ok())["items"], json!([]));
+    assert_eq!(app.anyone().send("POST", &link, "").await.status, 303);
+    app.advance(Duration::from_hours(48));
+    let told = data(&reader.get("/v1/analytics/sign-ins?test=true").await.ok()).clone();
+    assert_eq!((&told["kind"], &told["itemsLength"]), (&json!("analyticsSignIn"), &json!(1)));
+    let only = &told["items"][0];
+    assert_eq!((&only["daysSinceLastSignIn"], only["user"].get("metadata")), (&json!(2), None));
+    assert!([&id, &other].iter().any(|one| only["id"] == json!(one)));
+    for (days, count) in
+        [("from=2026-11-21&to=2026-11-21", 1), ("from=2026-11-22&to=2026-11-30", 0), ("to=2026-11-20", 0)]
+    {
+        assert_eq!(
+            data(&reader.get(&format!("/api/v1/analytics/sign-ins?{days}")).await.ok())["itemsLength"],
+            json!(count),
+            "{days}"
+        );
+    }
+    let forgotten = reader.get("/v1/analytics/sign-ins?from=2026-10-20").await;
+    assert_eq!(
+        (forgotten.status, forgotten.error()),
+        (400, "Sign-ins are known of the last 30 days; let from be later"),
+        "an empty list would say that nobody signed in"
+    );
+    reader.get("/v1/analytics/sign-ins?from=2026-10-24").await.ok();
+    let tenants = data(&reader.get("/v1/analytics/tenants?from=2026-11-21&to=2026-11-21").await.ok()).clone();
+    assert_eq!((&tenants["kind"], &tenants["items"][0]["name"]), (&json!("analyticsTenant"), &json!("acme")));
+    for wrong in ["from=x", "from=2026-13-01", "to=2026-11-21T00:00:00Z", "frm=2026-11-21"] {
+        assert_eq!(reader.get(&format!("/v1/analytics/tenants?{wrong}")).await.status, 400, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn sign_ins_are_those_of_the_keys_own_environment_or_tenant_and_each_person_is_there_once() {
+    let (app, id, other) = two().await;
+    let scope = async |kind| {
+        let client = app.client_id;
+        let environment = app.store().read(move |tx| apps::environment(tx, client, kind)).await.unwrap().id;
+        Scope { environment, tenant: None }
+    };
+    let north = app.partner("north").await;
+    let stranger = john().but("email", json!("s@doe.com")).but("phonenumber", json!("2025550199"));
+    let stranger = north.post("/users/create", stranger).await.ok().id().to_owned();
+    let far = app.partner_in(Kind::Live, None).await.post("/users/create", jane()).await.ok().id().to_owned();
+    let start = async |id: &str, times: usize| {
+        let id: UserId = id.parse().unwrap();
+        let start = move |tx: &usher::db::Tx| {
+            let user = usher::users::any_by_id(tx, id)?.unwrap();
+            (0..times).try_for_each(|_| sessions::start(tx, &user).map(|_| ()))
+        };
+        app.store().write(start).await.unwrap();
+        app.advance(Duration::from_secs(1));
+    };
+    for (id, times) in [(&other, 1), (&stranger, 1), (&id, 1100), (&far, 1)] {
+        start(id, times).await;
+    }
+    let ids = async |scope: Scope, limit: i64| -> Vec<String> {
+        let now = app.store().clock().now();
+        let from = now - Duration::from_hours(1);
+        let found = app.store().scan(move |tx| sessions::sign_ins(tx, scope, from, now, limit)).await.unwrap();
+        found.iter().map(|(user, _)| user.id.to_string()).collect()
+    };
+    let (sandbox, live) = (scope(Kind::Sandbox).await, scope(Kind::Live).await);
+    let acme = Scope { tenant: app.user(&id).await.tenant, ..sandbox };
+    assert_eq!(ids(sandbox, 100).await, [&id, &stranger, &other].map(Clone::clone));
+    assert_eq!(ids(sandbox, 2).await, [&id, &stranger].map(Clone::clone));
+    assert_eq!(ids(acme, 100).await, [&id, &other].map(Clone::clone));
+    assert_eq!(ids(live, 100).await, [far]);
+}
