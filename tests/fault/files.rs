@@ -41,7 +41,13 @@ pub fn backup(case: &mut Case) {
         case.note("writes a second", usize::try_from(rate).unwrap());
         before
     });
+    // What nothing has followed is in SQLite's log and nowhere else yet.
+    let last = Call::create(&site.sandbox, &person(9_999_998)).send(&server.url).unwrap();
+    assert_eq!(last.status, 200, "the last write: {last:?}");
+    let quiet = shelf.0.join("quiet");
+    take(&site, &quiet);
     server.kill();
+    assert!(restore(&site, &quiet).persons().contains(&9_999_998), "acknowledged last before the backup and not in it");
     let restored = restore(&site, &copy);
     let there = restored.persons();
     assert!(acknowledged_before.is_subset(&there), "acknowledged before the backup and not in it");
