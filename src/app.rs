@@ -37,6 +37,7 @@ use crate::outbox;
 use crate::outbox::worker::{self, Bell, Work};
 use crate::sessions;
 use crate::signin;
+use crate::subscriptions;
 use crate::webhooks;
 
 /// How long a client may take to send a request's header, and may keep a connection open without one.
@@ -53,7 +54,7 @@ const GRACE: Duration = Duration::from_secs(8);
 const DECISIONS: Duration = Duration::from_millis(250);
 /// How often the chores run.
 const CHORES: Duration = Duration::from_secs(1);
-/// Every how many of them refused attempts of unknown callers are written down.
+/// Every how many of them refused attempts of unknown callers are written down, and the day of subscriptions is looked at.
 const TALLY: u64 = 60;
 /// How often the audit trail is sealed, and for what part of the time at the most: one in so many.
 const SEAL: Duration = Duration::from_secs(1);
@@ -247,13 +248,12 @@ async fn chores(api: Api) {
         flush_key_use(&api).await;
         if second.is_multiple_of(TALLY) {
             flush_refusals(&api).await;
+            tell_turns(&api).await;
         }
         if !second.is_multiple_of(PURGE) {
             continue;
         }
-        if let Err(e) = api.store.write(purge).await {
-            tracing::warn!(code = e.code(), "what has expired could not be removed");
-        }
+        purge(&api.store).await;
         erase_expired(&api).await;
     }
 }
@@ -318,13 +318,37 @@ pub async fn answer_admins(api: &Api, tell: impl Fn(&str)) -> Result<()> {
     Ok(())
 }
 
-fn purge(tx: &Tx) -> Result<()> {
-    admins::purge(tx)?;
-    idempotency::purge(tx)?;
-    signin::purge(tx)?;
-    codes::purge(tx)?;
-    sessions::purge(tx)?;
-    webhooks::purge(tx)
+/// What removes what has expired, some in each transaction, and says whether there may be more.
+const PURGES: &[fn(&Tx) -> Result<bool>] =
+    &[admins::purge, idempotency::purge, signin::purge, codes::purge, sessions::purge, webhooks::tidy, outbox::purge];
+
+/// Removes all that has expired.
+pub async fn purge(store: &Store) {
+    for purge in PURGES {
+        let outcome = loop {
+            match store.write(purge).await {
+                Ok(true) => {}
+                outcome => break outcome,
+            }
+        };
+        if let Err(e) = outcome {
+            tracing::warn!(code = e.code(), "what has expired could not be removed");
+        }
+    }
+}
+
+/// Tells of the subscriptions whose day has come to resume, or to end.
+pub async fn tell_turns(api: &Api) {
+    let tell = async || {
+        if api.store.read(subscriptions::any_turns).await? {
+            while api.store.write(subscriptions::tell_turns).await? {}
+            api.outbox.wake();
+        }
+        Ok::<(), Error>(())
+    };
+    if let Err(e) = tell().await {
+        tracing::warn!(code = e.code(), "subscriptions that turned could not be told of");
+    }
 }
 
 async fn flush_key_use(api: &Api) {

@@ -24,6 +24,12 @@ impl Timestamp {
         self.zoned().date()
     }
 
+    /// When a day begins in UTC.
+    pub fn of(day: Date) -> Timestamp {
+        let midnight = day.to_zoned(jiff::tz::TimeZone::UTC).map(|zoned| zoned.timestamp());
+        Timestamp(midnight.map_or(i64::MAX, jiff::Timestamp::as_millisecond))
+    }
+
     /// Reads a day, which begins at midnight in UTC, or a time as RFC 3339 has it.
     pub fn parse(text: &str) -> Option<Timestamp> {
         let time = match text.parse::<Date>() {

@@ -38,12 +38,12 @@ pub enum Reach {
 }
 
 impl Reach {
-    fn allows(&self, address: SocketAddr) -> bool {
+    fn allows(&self, address: SocketAddr, ports: &[u16]) -> bool {
         let ip = address.ip().to_canonical();
         match self {
             Reach::Anywhere => true,
             Reach::Public(besides) => {
-                besides.iter().any(|network| network.has(ip)) || (is_public(ip) && PORTS.contains(&address.port()))
+                besides.iter().any(|network| network.has(ip)) || (is_public(ip) && ports.contains(&address.port()))
             }
         }
     }
@@ -90,6 +90,8 @@ fn ask_the_machine(host: String, port: u16) -> Resolving {
 struct Dialer {
     reach: Reach,
     resolve: Resolve,
+    /// Where HTTP is served on the Internet.
+    ports: Arc<[u16]>,
 }
 
 impl Dialer {
@@ -101,7 +103,7 @@ impl Dialer {
             Err(_) => (self.resolve)(host, port).await?,
         };
         let mut refused = io::Error::from(io::ErrorKind::HostUnreachable);
-        for address in addresses.into_iter().filter(|address| self.reach.allows(*address)) {
+        for address in addresses.into_iter().filter(|address| self.reach.allows(*address, &self.ports)) {
             match TcpStream::connect(address).await {
                 Ok(socket) => {
                     socket.set_nodelay(true)?;
@@ -147,16 +149,16 @@ pub struct Client {
 impl Client {
     /// A client that goes where `reach` lets it.
     pub fn new(reach: Reach) -> Client {
-        Client::with_resolver(reach, Arc::new(ask_the_machine))
+        Client::on(reach, Arc::new(ask_the_machine), &PORTS)
     }
 
-    /// The same with another way to find addresses.
-    pub fn with_resolver(reach: Reach, resolve: Resolve) -> Client {
+    /// The same on an Internet with other ways to find addresses and other ports of HTTP, for tests.
+    pub fn on(reach: Reach, resolve: Resolve, ports: &[u16]) -> Client {
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(crate::tls::config())
             .https_or_http()
             .enable_http1()
-            .wrap_connector(Dialer { reach, resolve });
+            .wrap_connector(Dialer { reach, resolve, ports: ports.into() });
         let inner = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
@@ -244,10 +246,10 @@ mod tests {
         let networks = ["127.0.0.0/8", "::1", "10.1.2.0/24"].map(|text| text.parse().unwrap());
         let reach = Reach::Public(networks.into());
         for yes in ["127.9.9.9:6379", "[::1]:22", "[::ffff:127.0.0.1]:99", "10.1.2.255:5000", "1.1.1.1:443"] {
-            assert!(reach.allows(yes.parse().unwrap()), "{yes}");
+            assert!(reach.allows(yes.parse().unwrap(), &PORTS), "{yes}");
         }
         for no in ["10.1.3.0:443", "[::2]:443", "1.1.1.1:22", "1.1.1.1:6379", "[2606:4700::1111]:25"] {
-            assert!(!reach.allows(no.parse().unwrap()), "{no}");
+            assert!(!reach.allows(no.parse().unwrap(), &PORTS), "{no}");
         }
         for wrong in ["", "127.0.0.0/33", "::/129", "local", "1.2.3/8", "10.0.0.0/-1"] {
             assert!(wrong.parse::<Network>().is_err(), "{wrong}");

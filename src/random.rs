@@ -46,6 +46,12 @@ pub fn first_uuid(at: Timestamp) -> Uuid {
     Builder::from_unix_timestamp_millis(u64::try_from(at.0).unwrap_or(0), &[0; 10]).into_uuid()
 }
 
+/// The time that a UUID of version 7 begins with.
+pub fn time_of(uuid: Uuid) -> Option<Timestamp> {
+    let (seconds, nanos) = uuid.get_timestamp()?.to_unix();
+    Some(Timestamp(i64::try_from(seconds).ok()? * 1000 + i64::from(nanos / 1_000_000)))
+}
+
 /// The same labelled as version 4, where another version is refused. With 74 random bits it is as unique; that it sorts by
 /// time keeps what is new together in every index of a large table.
 pub fn ordered_uuid_v4(now: Timestamp) -> Uuid {
@@ -83,6 +89,7 @@ mod tests {
         assert!(at(1_700_000_000_000) < at(1_700_000_000_001));
         assert_ne!(at(5), at(5));
         assert_eq!((at(5).get_version_num(), ordered_uuid(Timestamp(5)).get_version_num()), (4, 7));
+        assert_eq!(time_of(sequential_uuid(Timestamp(1_700_000_000_001))), Some(Timestamp(1_700_000_000_001)));
         assert_eq!(at(5).get_variant(), uuid::Variant::RFC4122);
         let many: Vec<Uuid> = (0..5000).map(|_| sequential_uuid(Timestamp(5))).collect();
         assert!(many.is_sorted() && many[0] > first_uuid(Timestamp(5)) && many[4999] < first_uuid(Timestamp(6)));

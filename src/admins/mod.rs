@@ -236,7 +236,7 @@ pub fn answer(tx: &Tx, links: &Links, email: &Email, way: &Way) -> Result<Option
             let mail = json!({"to": admin.email, "app": "Usher", "link": link.as_str(), "lifetime_seconds": lifetime});
             // A job names whom it is about, who need not be a user.
             let about = UserId(admin.id.0);
-            outbox::enqueue_about(tx, INSTALLATION, about, outbox::Kind::AdminSignInMail, &mail)?;
+            outbox::enqueue_about(tx, (INSTALLATION, about), outbox::Kind::AdminSignInMail, &mail, tx.now())?;
             Ok(None)
         }
     }

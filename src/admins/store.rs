@@ -2,7 +2,7 @@
 
 use super::{Admin, AdminId, Purpose, Role, Row as TicketRow, SESSION_LIFETIME};
 use crate::clock::Timestamp;
-use crate::db::{Row, Tx, params};
+use crate::db::{Purge, Row, Tx, params};
 use crate::error::Result;
 use crate::random;
 use crate::secret::Secret;
@@ -114,9 +114,8 @@ pub(super) fn count_links(tx: &Tx, admin: AdminId, since: Timestamp) -> Result<i
 }
 
 /// Removes the tickets that have ended by their time.
-pub fn purge(tx: &Tx) -> Result<()> {
-    // Ids begin with the time, so no other index is needed.
-    tx.run("DELETE FROM admin_tickets WHERE id < $1", params![random::first_uuid(tx.now() - SESSION_LIFETIME)])
+pub fn purge(tx: &Tx) -> Result<bool> {
+    tx.purge(&Purge::by_id("admin_tickets"), random::first_uuid(tx.now() - SESSION_LIFETIME))
 }
 
 fn read(row: &Row) -> Result<Admin> {

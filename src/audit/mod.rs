@@ -19,6 +19,7 @@ use crate::db::{Tx, id_type, words};
 use crate::error::Result;
 use crate::field::Wire;
 use crate::random;
+use crate::subscriptions;
 use crate::users::{Health, IDENTITY, Person, Profile, User, UserId};
 use crate::webhooks;
 use store::Draft;
@@ -71,6 +72,8 @@ words! {
         SubscriptionResumed = "subscription.resumed",
         /// A subscription was cancelled: that it ends, and when, was said.
         SubscriptionCancelled = "subscription.cancelled",
+        /// A subscription that was cancelled has ended.
+        SubscriptionEnded = "subscription.ended",
         /// A link was followed, which signed the person in.
         LinkFollowed = "link.followed",
         /// Another link was sent.
@@ -97,6 +100,8 @@ words! {
         WebhookCreated = "webhook.created",
         /// A webhook was changed, enabled or disabled.
         WebhookUpdated = "webhook.updated",
+        /// A webhook was disabled, for its endpoint said that it is gone.
+        WebhookGone = "webhook.gone",
         /// A webhook was removed.
         WebhookRemoved = "webhook.removed",
         /// A webhook was given new keys.
@@ -109,6 +114,12 @@ words! {
         BillingConnected = "billing.connected",
         /// An environment was disconnected from a billing account.
         BillingDisconnected = "billing.disconnected",
+        /// Users of before were queued to become customers.
+        BillingExistingQueued = "billing.existing_queued",
+        /// What billing had given up was queued again: a job, or all of an environment.
+        BillingRetried = "billing.retried",
+        /// A customer was forgotten, for the billing provider said that it was deleted there.
+        CustomerForgotten = "billing.customer_forgotten",
         /// A request came again and was given its first answer.
         RequestReplayed = "request.replayed",
         /// A request was refused.
@@ -155,6 +166,8 @@ words! {
         Admin = "admin",
         /// The operator of the installation.
         Operator = "operator",
+        /// Usher itself.
+        Usher = "usher",
         /// Nobody knows.
         Unknown = "unknown",
     }
@@ -207,6 +220,7 @@ impl Entry {
             Some(Actor::Person(id)) => (ActorKind::Person, Some(id.0)),
             Some(Actor::Admin(id)) => (ActorKind::Admin, Some(id.0)),
             Some(Actor::Operator) => (ActorKind::Operator, None),
+            Some(Actor::Usher) => (ActorKind::Usher, None),
             None => (ActorKind::Unknown, None),
         };
         json!({
@@ -237,6 +251,7 @@ crate::secret::redacted!(Changes);
 pub fn note(tx: &Tx, origin: Origin, action: Action, user: &User, before: &Person) -> Result<()> {
     note_changes(tx, origin, action, user, &changes(before, &user.person))?;
     webhooks::announce(tx, action, user, before)?;
+    subscriptions::watch(tx, user, before)?;
     billing::announce(tx, action, user, before, origin.test)
 }
 

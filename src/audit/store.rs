@@ -69,6 +69,7 @@ pub(super) fn insert(tx: &Tx, draft: &Draft) -> Result<()> {
         Some(Actor::Person(id)) => (ActorKind::Person, Some(id.0)),
         Some(Actor::Admin(id)) => (ActorKind::Admin, Some(id.0)),
         Some(Actor::Operator) => (ActorKind::Operator, None),
+        Some(Actor::Usher) => (ActorKind::Usher, None),
         None => (ActorKind::Unknown, None),
     };
     let changes = draft.changes.map(|changes| tx.vault().seal(id.0.as_bytes(), changes.0.to_string().as_bytes()));
@@ -244,6 +245,7 @@ fn read(tx: &Tx, row: &Row) -> Result<Entry> {
         (ActorKind::Person, Some(id)) => Some(Actor::Person(UserId(id))),
         (ActorKind::Admin, Some(id)) => Some(Actor::Admin(AdminId(id))),
         (ActorKind::Operator, None) => Some(Actor::Operator),
+        (ActorKind::Usher, None) => Some(Actor::Usher),
         (ActorKind::Unknown, None) => None,
         _ => return Err(Error::Integrity),
     };

@@ -6,7 +6,10 @@ pub mod signature;
 mod store;
 pub mod stripe;
 
-pub use store::{accounts, any_account, by_id, customer, forget_customer, note_customer};
+pub use store::{accounts, any_account, by_id, customer, note_customer};
+
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -18,9 +21,10 @@ use crate::caller::{Actor, Origin};
 use crate::clock::Timestamp;
 use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
-use crate::outbox::{self, JobId};
+use crate::outbox::{self, Job, JobId, Outcome};
+use crate::place::Place;
 use crate::secret::Secret;
-use crate::users::{Person, Phone, User, UserId};
+use crate::users::{self, Person, Phone, User, UserId};
 
 id_type!(
     /// A Stripe account that an environment is connected to.
@@ -126,7 +130,7 @@ pub fn connect(tx: &Tx, environment: &Environment, mode: Mode, settings: &Settin
     Ok(account)
 }
 
-/// Disconnects an account. What is queued for it fails; customers stay as they are at Stripe.
+/// Disconnects an account. What is queued for it is given up; customers stay as they are at Stripe.
 ///
 /// # Errors
 /// There is no such account.
@@ -186,15 +190,16 @@ fn is_locale(language: &str) -> bool {
         && parts.all(|part| (2..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()))
 }
 
-/// What is to be done at Stripe. The data of a job.
+/// What is to be done at Stripe. The data of a job: ids alone, for who the user is, is read when it is done.
 #[derive(Serialize, Deserialize)]
 struct Task {
     environment: uuid::Uuid,
     mode: Mode,
-    /// What a customer is to be; they are deleted if `None`.
-    identity: Option<Identity>,
-    /// Which customer, if that was known when the job was made.
+    /// The customer that is to be deleted; without one, the user's is kept in step.
     customer: Option<String>,
+    /// Nobody can have made the user a customer before.
+    #[serde(default)]
+    is_new: bool,
 }
 
 /// Queues what Stripe is to know of a change, in the change's transaction. `test` is what the change said about the mode.
@@ -202,35 +207,145 @@ struct Task {
 /// # Errors
 /// The database refuses.
 pub fn announce(tx: &Tx, action: Action, user: &User, before: &Person, test: Option<bool>) -> Result<()> {
+    if action == Action::UserErased {
+        return erase(tx, user.environment, user.id);
+    }
     let modes = store::connected(tx, user.environment)?;
-    if modes.is_empty() {
+    if modes.is_empty() || !matches!(action, Action::UserCreated | Action::UserUpdated) {
         return Ok(());
     }
-    match action {
-        Action::UserErased => erase(tx, user.environment, user.id),
-        Action::UserCreated | Action::UserUpdated => {
-            let identity = Identity::of(&user.person);
-            let environment = apps::by_id(tx, user.environment)?;
-            let mode = mode_of(&environment, test);
-            let changed = action == Action::UserCreated || identity != Identity::of(before);
-            if !changed || !modes.contains(&mode) {
-                return Ok(());
-            }
-            let identity = Some(identity.with_ids(user, &environment));
-            let task = Task { environment: user.environment.0, mode, identity, customer: None };
-            outbox::enqueue(tx, user, outbox::Kind::BillingSync, &json!(task))
-        }
-        _ => Ok(()),
+    let is_new = action == Action::UserCreated;
+    let mode = mode_of(&apps::by_id(tx, user.environment)?, test);
+    if !modes.contains(&mode) || !(is_new || Identity::of(&user.person) != Identity::of(before)) {
+        return Ok(());
+    }
+    let task = Task { environment: user.environment.0, mode, customer: None, is_new };
+    outbox::enqueue(tx, user, outbox::Kind::BillingSync, &json!(task))
+}
+
+/// Queues the end of who a user was at Stripe, connected or not: what cannot be done is seen among the failures.
+fn erase(tx: &Tx, environment: EnvironmentId, user: UserId) -> Result<()> {
+    for (mode, customer) in store::customers(tx, user)? {
+        let task = Task { environment: environment.0, mode, customer: Some(customer), is_new: false };
+        outbox::enqueue_about(tx, (environment, user), outbox::Kind::BillingSync, &json!(task), tx.now())?;
+    }
+    store::forget_user(tx, user)
+}
+
+/// What Stripe is to be asked for a job, as things are now.
+enum Order {
+    /// Nothing.
+    Nothing(Outcome),
+    /// To delete a customer.
+    Delete(Account, String),
+    /// To keep a customer in step.
+    Keep(Account, Subject),
+}
+
+/// Who is to be kept in step.
+struct Subject {
+    user: UserId,
+    identity: Identity,
+    /// Who the user is at Stripe, as far as is known.
+    known: Option<String>,
+    /// Whether nobody can have made the user a customer yet.
+    is_first: bool,
+}
+
+fn order(tx: &Tx, job: &Job) -> Result<Order> {
+    let Some(task) = Task::of(job) else {
+        return Ok(Order::Nothing(Outcome::GiveUp("the job cannot be read: its data is damaged".to_owned())));
+    };
+    let Some(account) = store::of(tx, EnvironmentId(task.environment), task.mode)? else {
+        let why = format!("no account is connected in {} mode", task.mode.as_str());
+        return Ok(Order::Nothing(Outcome::GiveUp(why)));
+    };
+    if let Some(customer) = task.customer {
+        return Ok(Order::Delete(account, customer));
+    }
+    // Who was erased meanwhile is nobody's customer.
+    let Some(user) = users::any_by_id(tx, job.user)? else { return Ok(Order::Nothing(Outcome::Done)) };
+    let identity = Identity::of(&user.person).with_ids(&user, &apps::by_id(tx, user.environment)?);
+    let known = store::customer(tx, user.id, task.mode)?;
+    let is_first = task.is_new && job.attempts == 1 && job.round == 0;
+    Ok(Order::Keep(account, Subject { user: user.id, identity, known, is_first }))
+}
+
+/// What came of asking Stripe.
+pub struct Told {
+    /// How it went.
+    pub outcome: Outcome,
+    /// Who the user is there now, if that was not known, or they are somebody else than they were.
+    pub made: Option<String>,
+}
+
+impl From<Outcome> for Told {
+    fn from(outcome: Outcome) -> Told {
+        Told { outcome, made: None }
     }
 }
 
-/// Queues the end of who a user was at Stripe.
-fn erase(tx: &Tx, environment: EnvironmentId, user: UserId) -> Result<()> {
-    for (mode, customer) in store::customers(tx, user)? {
-        let task = Task { environment: environment.0, mode, identity: None, customer: Some(customer) };
-        outbox::enqueue_about(tx, environment, user, outbox::Kind::BillingSync, &json!(task))?;
+/// Notes what came of a job.
+///
+/// # Errors
+/// The database refuses.
+pub fn settle(tx: &Tx, job: &Job, told: &Told) -> Result<()> {
+    if let Some(task) = Task::of(job).filter(|task| task.customer.is_none()) {
+        let (environment, mode) = (EnvironmentId(task.environment), task.mode);
+        // Locked, so that an erasure at the same moment sees the customer, or is seen here.
+        let user = users::lock(tx, job.user)?;
+        if let Some(made) = &told.made {
+            store::note_customer(tx, environment, job.user, mode, made)?;
+        }
+        if user.is_none() {
+            erase(tx, environment, job.user)?;
+        }
     }
-    store::forget_user(tx, user)
+    outbox::settle(tx, job, &told.outcome)
+}
+
+impl Task {
+    fn of(job: &Job) -> Option<Task> {
+        job.payload.as_ref().and_then(|payload| serde_json::from_value(payload.0.clone()).ok())
+    }
+}
+
+/// How many users become customers at the most in one second, of those who were there before: a quarter of what Stripe takes
+/// in test mode, so that what happens meanwhile is told meanwhile.
+pub const PACE: u64 = 6;
+/// How many users are queued in one transaction.
+const AT_ONCE: i64 = 500;
+
+/// Users who were there before their environment was connected, on their way to become customers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Existing {
+    /// How many were queued so far.
+    pub queued: u64,
+    place: Option<Place>,
+}
+
+/// Queues the next users of an account's environment who are no customers yet, at [`PACE`]. `None` once there are no more.
+///
+/// # Errors
+/// The database refuses.
+pub fn queue_existing(tx: &Tx, account: &Account, so_far: Existing) -> Result<(Existing, bool)> {
+    let (users, place) = users::oldest(tx, account.environment, so_far.place, AT_ONCE)?;
+    let mut queued = so_far.queued;
+    for user in users {
+        if store::customer(tx, user.id, account.mode)?.is_some() {
+            continue;
+        }
+        let task = Task { environment: account.environment.0, mode: account.mode, customer: None, is_new: false };
+        let due_at = tx.now() + Duration::from_millis(queued * 1000 / PACE);
+        let about = (account.environment, user.id);
+        outbox::enqueue_about(tx, about, outbox::Kind::BillingSync, &json!(task), due_at)?;
+        queued += 1;
+    }
+    if place.is_none() && queued > 0 {
+        let origin = Origin::of(Actor::Operator);
+        audit::record(tx, account.environment, origin, Action::BillingExistingQueued, account.id.0)?;
+    }
+    Ok((Existing { queued, place }, place.is_some()))
 }
 
 /// Which half of the account a change is for: a sandbox has the test half only; else as the change says; else by the
@@ -241,12 +356,30 @@ fn mode_of(environment: &Environment, test: Option<bool>) -> Mode {
     if environment.kind == apps::Kind::Sandbox || test.unwrap_or(by_name) { Mode::Test } else { Mode::Live }
 }
 
-/// Queues a job again that was given up, or all of them; says how many.
+/// Queues a job again that was given up, or some of them; says how many. There are more unless it is none.
 ///
 /// # Errors
 /// The database refuses.
 pub fn retry(tx: &Tx, id: Option<JobId>) -> Result<usize> {
-    outbox::queue_again(tx, outbox::Kind::BillingSync, id)
+    let queued = outbox::queue_again(tx, outbox::Kind::BillingSync, id)?;
+    let environments: BTreeSet<_> = queued.iter().map(|(_, environment)| environment.0).collect();
+    for environment in environments {
+        let target = id.map_or(environment, |id| id.0);
+        let origin = Origin::of(Actor::Operator);
+        audit::record(tx, EnvironmentId(environment), origin, Action::BillingRetried, target)?;
+    }
+    Ok(queued.len())
+}
+
+/// Forgets a customer that Stripe says is deleted; the user's next change makes a new one. Says whether there was one.
+///
+/// # Errors
+/// The database refuses.
+pub fn forget(tx: &Tx, account: &Account, customer: &str) -> Result<bool> {
+    let Some(user) = store::user_of(tx, account.environment, account.mode, customer)? else { return Ok(false) };
+    store::forget_customer(tx, user, account.mode, customer)?;
+    audit::record(tx, account.environment, Origin::of(Actor::Usher), Action::CustomerForgotten, user.0)?;
+    Ok(true)
 }
 
 #[cfg(test)]

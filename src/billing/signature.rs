@@ -3,7 +3,7 @@
 use aws_lc_rs::hmac;
 use serde_json::Value;
 
-use super::{Account, forget_customer};
+use super::{Account, forget};
 use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::error::{Error, Result};
@@ -44,7 +44,7 @@ pub fn take(tx: &Tx, account: &Account, body: &[u8]) -> Result<bool> {
     let event: Value = serde_json::from_slice(body)
         .map_err(|_| Error::bad_request("malformed_json", "The body is not an event of Stripe's"))?;
     match (event["type"].as_str(), event["data"]["object"]["id"].as_str()) {
-        (Some("customer.deleted"), Some(customer)) => Ok(forget_customer(tx, account, customer)? > 0),
+        (Some("customer.deleted"), Some(customer)) => forget(tx, account, customer),
         _ => Ok(false),
     }
 }

@@ -93,14 +93,17 @@ pub fn note_customer(tx: &Tx, environment: EnvironmentId, user: UserId, mode: Mo
     )
 }
 
-/// Forgets a customer that is gone at Stripe: the user's next change makes a new one.
-///
-/// # Errors
-/// The database refuses.
-pub fn forget_customer(tx: &Tx, account: &Account, customer: &str) -> Result<usize> {
-    tx.execute(
-        "DELETE FROM billing_customers WHERE customer = $1 AND environment_id = $2 AND mode = $3",
-        params![customer, account.environment, account.mode],
+/// Whose customer that is.
+pub(super) fn user_of(tx: &Tx, environment: EnvironmentId, mode: Mode, customer: &str) -> Result<Option<UserId>> {
+    let sql = "SELECT user_id FROM billing_customers WHERE customer = $1 AND environment_id = $2 AND mode = $3";
+    tx.query_opt(sql, params![customer, environment, mode])?.map(|row| row.get(0)).transpose()
+}
+
+/// Forgets a customer that is gone at Stripe.
+pub(super) fn forget_customer(tx: &Tx, user: UserId, mode: Mode, customer: &str) -> Result<()> {
+    tx.run(
+        "DELETE FROM billing_customers WHERE user_id = $1 AND mode = $2 AND customer = $3",
+        params![user, mode, customer],
     )
 }
 

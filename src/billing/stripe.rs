@@ -1,21 +1,22 @@
 //! Tells Stripe what the outbox holds for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Method, Request};
-use serde_json::Value;
+use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::{Account, Identity, Task, any_account, customer, erase, forget_customer, note_customer, store};
-use crate::apps::EnvironmentId;
+use super::{Account, Identity, Order, Subject, Told, any_account, order, settle};
 use crate::db::Store;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::outbound::{Client, Reach, Reply};
 use crate::outbox::worker::{self, Quiet, Work};
-use crate::outbox::{self, Job, Kind, Outcome};
-use crate::users;
+use crate::outbox::{Job, Kind, Outcome};
+use crate::secret::sha256;
 
 /// The version of Stripe's API that this was written for.
 const VERSION: &str = "2025-03-31.basil";
@@ -32,82 +33,131 @@ pub struct Sender<N> {
     quiet: Quiet,
 }
 
-/// What came of a task: how it went, and who the customer is now, if that has changed.
-struct Came {
-    outcome: Outcome,
-    customer: Option<String>,
-}
-
 impl<N> Sender<N> {
     /// Prepares sending. Where Stripe is was said by the operator, so it may be anywhere.
     pub fn new(noted: N) -> Sender<N> {
         Sender { client: Client::new(Reach::Anywhere), noted, quiet: Quiet::default() }
     }
 
-    /// Sends one request; what it does, it does once for each `key`.
-    async fn call(
-        &self,
-        account: &Account,
-        method: Method,
-        path: &str,
-        key: &str,
-        identity: Option<&Identity>,
-    ) -> std::result::Result<Reply, String> {
+    async fn call(&self, account: &Account, request: Ask) -> Answer {
         let settings = &account.settings;
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", settings.url))
+        let mut builder = Request::builder()
+            .method(request.method)
+            .uri(format!("{}/v1/customers{}", settings.url, request.path))
             .header("authorization", format!("Bearer {}", settings.key))
             .header("content-type", "application/x-www-form-urlencoded")
-            .header("stripe-version", VERSION)
-            .header("idempotency-key", key)
-            .body(Full::new(Bytes::from(form(identity))))
+            .header("stripe-version", VERSION);
+        if let Some(key) = request.key {
+            builder = builder.header("idempotency-key", key);
+        }
+        let request = builder
+            .body(Full::new(Bytes::from(request.form)))
             .map_err(|_| "the account's address or key cannot be used".to_owned())?;
         self.client.send(request, MOST, TIMEOUT).await
     }
 
-    async fn delete(&self, account: &Account, customer: &str, key: &str) -> Outcome {
-        match self.call(account, Method::DELETE, &format!("/v1/customers/{customer}"), key, None).await {
+    async fn delete(&self, account: &Account, customer: &str) -> Outcome {
+        match self.call(account, Ask::of(Method::DELETE, format!("/{customer}"))).await {
             // Gone already.
             Ok(reply) if reply.status == 404 => Outcome::Done,
             answer => judge(&answer),
         }
     }
 
-    /// Makes the customer, or brings one up to date that is known. One that was deleted at Stripe is made anew.
-    async fn sync(&self, account: &Account, known: Option<&str>, key: &str, identity: &Identity) -> Came {
-        if let Some(known) = known {
-            let path = format!("/v1/customers/{known}");
-            match self.call(account, Method::POST, &path, key, Some(identity)).await {
-                Ok(reply) if reply.status == 404 => {}
-                answer => return Came { outcome: judge(&answer), customer: None },
-            }
+    /// Brings a customer up to date; `None` if it is not there.
+    async fn update(&self, account: &Account, customer: &str, identity: &Identity) -> Option<Outcome> {
+        // Without a key: done twice, it is the same, and under one key a later state would be refused.
+        let ask = Ask { form: identity.form(), ..Ask::of(Method::POST, format!("/{customer}")) };
+        match self.call(account, ask).await {
+            Ok(reply) if reply.status == 404 => None,
+            answer => Some(judge(&answer)),
         }
-        // One key is good for one address.
-        let key = if known.is_some() { format!("{key}-anew") } else { key.to_owned() };
-        let answer = self.call(account, Method::POST, "/v1/customers", &key, Some(identity)).await;
-        match (judge(&answer), answer.ok().and_then(|reply| id_in(&reply))) {
-            (Outcome::Done, None) => {
-                Came { outcome: Outcome::Retry("the answer names no customer".to_owned()), customer: None }
-            }
-            (outcome @ Outcome::Done, customer) => Came { outcome, customer },
-            (outcome, _) => Came { outcome, customer: None },
+    }
+
+    /// The customer that carries the user's id, if Stripe's search knows one by now.
+    async fn find(&self, account: &Account, subject: &Subject) -> std::result::Result<Option<String>, Outcome> {
+        let query = format!("metadata['usher_user_id']:'{}'", subject.user);
+        let query = form_urlencoded::Serializer::new(String::new()).append_pair("query", &query).finish();
+        let answer = self.call(account, Ask::of(Method::GET, format!("/search?{query}"))).await;
+        match judge(&answer) {
+            Outcome::Done => {}
+            // Some countries have no search.
+            Outcome::GiveUp(_) => return Ok(None),
+            later => return Err(later),
+        }
+        let found: Option<Value> = answer.ok().and_then(|reply| serde_json::from_slice(&reply.body).ok());
+        let found = found.ok_or_else(|| Outcome::Retry("the answer to a search cannot be read".to_owned()))?;
+        let mut ids = found["data"].as_array().into_iter().flatten().filter_map(customer_id);
+        // One that was deleted is still found for a while.
+        Ok(ids.find(|id| subject.known.as_ref() != Some(id)))
+    }
+
+    /// Brings the customer up to date whom the user is known to be, or else the one that is found, or else makes one.
+    async fn keep(&self, account: &Account, job: &Job, subject: &Subject) -> Told {
+        if let Some(known) = &subject.known
+            && let Some(outcome) = self.update(account, known, &subject.identity).await
+        {
+            return outcome.into();
+        }
+        let found = if subject.is_first { Ok(None) } else { self.find(account, subject).await };
+        let found = match found {
+            Ok(found) => found,
+            Err(later) => return later.into(),
+        };
+        if let Some(found) = &found
+            && let Some(outcome) = self.update(account, found, &subject.identity).await
+        {
+            return Told { outcome, made: Some(found.clone()) };
+        }
+        let form = subject.identity.form();
+        let key = key(job, &[subject.known.as_deref(), found.as_deref(), Some(&form)]);
+        let ask = Ask { form, key: Some(key), ..Ask::of(Method::POST, String::new()) };
+        let answer = self.call(account, ask).await;
+        let made = answer.as_ref().ok().and_then(|reply| customer_id(&serde_json::from_slice(&reply.body).ok()?));
+        match judge(&answer) {
+            Outcome::Done if made.is_none() => Outcome::Retry("the answer names no customer".to_owned()).into(),
+            outcome @ Outcome::Done => Told { outcome, made },
+            outcome => outcome.into(),
         }
     }
 }
 
-fn form(identity: Option<&Identity>) -> String {
-    let parameters = identity.map(|identity| identity.0.as_slice()).unwrap_or_default();
-    form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish()
+/// The idempotency key of making a customer. Stripe gives the first answer of a key again, a 500 too, and refuses another
+/// request under it: so it names the job, how many such answers there were, and all that the request depends on.
+fn key(job: &Job, parts: &[Option<&str>]) -> String {
+    let digest = BASE64_URL_SAFE_NO_PAD.encode(sha256(json!(parts).to_string().as_bytes()));
+    format!("{}-{}-{digest}", job.id, job.round)
 }
 
-fn id_in(reply: &Reply) -> Option<String> {
-    let body: Value = serde_json::from_slice(&reply.body).ok()?;
-    body["id"].as_str().filter(|id| id.starts_with("cus_")).map(str::to_owned)
+type Answer = std::result::Result<Reply, String>;
+
+/// A request about customers.
+struct Ask {
+    method: Method,
+    path: String,
+    form: String,
+    /// What it does, it does once for each key.
+    key: Option<String>,
+}
+
+impl Ask {
+    fn of(method: Method, path: String) -> Ask {
+        Ask { method, path, form: String::new(), key: None }
+    }
+}
+
+impl Identity {
+    fn form(&self) -> String {
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.0).finish()
+    }
+}
+
+fn customer_id(customer: &Value) -> Option<String> {
+    customer["id"].as_str().filter(|id| id.starts_with("cus_")).map(str::to_owned)
 }
 
 /// How a try went. Stripe's own sentence may repeat what it was sent, so only its words for programs are kept.
-fn judge(answer: &std::result::Result<Reply, String>) -> Outcome {
+fn judge(answer: &Answer) -> Outcome {
     let reply = match answer {
         Ok(reply) => reply,
         Err(why) => return Outcome::Retry(why.clone()),
@@ -126,7 +176,8 @@ fn judge(answer: &std::result::Result<Reply, String>) -> Outcome {
     match reply.status {
         200..=299 => Outcome::Done,
         // A wrong key is the operator's to mend, so it is tried again as an outage is.
-        401 | 403 | 409 | 425 | 429 | 500.. => Outcome::Retry(words()),
+        401 | 403 | 409 | 425 | 429 => Outcome::Retry(words()),
+        500.. => Outcome::RetryAnew(words()),
         _ => Outcome::GiveUp(words()),
     }
 }
@@ -144,44 +195,19 @@ impl<N: Fn(&'static str) + Send + Sync> Work for Sender<N> {
     }
 
     async fn attempt(&self, store: &Store, job: Job) -> Result<()> {
-        let task = job.payload.as_ref().and_then(|payload| serde_json::from_value::<Task>(payload.0.clone()).ok());
-        let Some(task) = task else {
-            let damaged = Outcome::GiveUp("the job cannot be read: its data is damaged".to_owned());
-            return worker::settle(store, job, damaged).await;
+        let job = Arc::new(job);
+        let ordered = {
+            let job = Arc::clone(&job);
+            store.read(move |tx| order(tx, &job)).await?
         };
-        let (environment, mode, user) = (EnvironmentId(task.environment), task.mode, job.user);
-        let known = store.read(move |tx| Ok((store::of(tx, environment, mode)?, customer(tx, user, mode)?))).await;
-        let (account, known) = known?;
-        let key = job.id.to_string();
-        let came = match (account.as_ref(), &task.identity, &task.customer) {
-            (None, _, _) => Came {
-                outcome: Outcome::GiveUp(format!("no account is connected in {} mode", mode.as_str())),
-                customer: None,
-            },
-            (Some(account), Some(identity), _) => self.sync(account, known.as_deref(), &key, identity).await,
-            (Some(account), None, Some(customer)) => {
-                Came { outcome: self.delete(account, customer, &key).await, customer: None }
-            }
-            (Some(_), None, None) => return Err(Error::internal("a billing job without a customer")),
+        let told = match ordered {
+            Order::Nothing(outcome) => outcome.into(),
+            Order::Delete(account, customer) => self.delete(&account, &customer).await.into(),
+            Order::Keep(account, subject) => self.keep(&account, &job, &subject).await,
         };
-        let word = came.outcome.word();
+        let word = told.outcome.word();
         tracing::info!(job = %job.id, attempt = job.attempts, outcome = word, "billing");
         (self.noted)(word);
-        let gone = known.filter(|known| came.customer.as_ref().is_some_and(|new| new != known));
-        store
-            .write(move |tx| {
-                if let (Some(account), Some(gone)) = (&account, &gone) {
-                    forget_customer(tx, account, gone)?;
-                }
-                if let Some(customer) = &came.customer {
-                    note_customer(tx, environment, user, mode, customer)?;
-                }
-                if users::any_by_id(tx, user)?.is_none() {
-                    // Erased while Stripe was asked.
-                    erase(tx, environment, user)?;
-                }
-                outbox::settle(tx, &job, &came.outcome)
-            })
-            .await
+        store.write(move |tx| settle(tx, &job, &told)).await
     }
 }

@@ -246,6 +246,7 @@ fn by(entry: &Entry) -> (&'static str, Option<String>) {
         Some(Actor::Person(id)) => ("person", Some(id.to_string())),
         Some(Actor::Admin(id)) => ("admin", Some(id.to_string())),
         Some(Actor::Operator) => ("operator", None),
+        Some(Actor::Usher) => ("usher", None),
         None => ("unknown", None),
     }
 }

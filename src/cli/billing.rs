@@ -3,19 +3,20 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::{Common, or_dash};
 use crate::apps::{self, AppId};
-use crate::billing::{self, Account, AccountId, Mode, Settings};
+use crate::billing::{self, Account, AccountId, Existing, Mode, Settings};
 use crate::config::secret;
-use crate::db::{IfMissing, Tx};
+use crate::db::{IfMissing, Store, Tx};
 use crate::error::{Error, Result};
 use crate::outbox::{self, Job, JobId, Kind, State};
 
 #[derive(Subcommand)]
 pub enum Billing {
-    /// Make the users of an environment customers at Stripe, from their next change on
+    /// Make the users of an environment customers at Stripe: from their next change on, or all of them
     #[command(
         after_help = "Example:\n  usher billing connect --app CLIENT_ID --environment live --mode live --stripe-key-file /run/secrets/stripe-key --webhook-secret-file /run/secrets/stripe-webhook"
     )]
@@ -38,8 +39,11 @@ pub enum Billing {
         /// Where Stripe is
         #[arg(long, value_name = "URL", default_value = billing::STRIPE)]
         url: String,
+        /// Make the users customers who are there already, six a second
+        #[arg(long)]
+        existing: bool,
     },
-    /// Disconnect an account; customers stay as they are at Stripe
+    /// Disconnect an account; customers stay as they are at Stripe, also those of people who are erased
     #[command(after_help = "Example:\n  usher billing disconnect 0199d3a2-…")]
     Disconnect {
         /// The account's id
@@ -48,7 +52,7 @@ pub enum Billing {
     /// List the connected accounts, and how much waits or has failed
     #[command(after_help = "Example:\n  usher billing list")]
     List,
-    /// List what was given up, newest first
+    /// List what failed: what is tried again, then what was given up
     #[command(after_help = "Example:\n  usher billing failures --limit 5")]
     Failures {
         /// How many at the most
@@ -71,7 +75,7 @@ impl Billing {
     pub async fn run(self, common: &Common) -> Result<()> {
         let store = common.open(IfMissing::Refuse).await?;
         match self {
-            Billing::Connect { app, environment, mode, stripe_key_file, webhook_secret_file, url } => {
+            Billing::Connect { app, environment, mode, stripe_key_file, webhook_secret_file, url, existing } => {
                 let key = secret("stripe-key", None, Some(&stripe_key_file))?
                     .ok_or_else(|| Error::operator("the secret key is missing."))?;
                 let webhook = secret("webhook-secret", None, webhook_secret_file.as_deref())?;
@@ -79,11 +83,9 @@ impl Billing {
                 let connect =
                     move |tx: &Tx| billing::connect(tx, &apps::environment(tx, app, environment)?, mode, &settings);
                 let account = store.write(connect).await?;
-                let path = format!("/webhooks/stripe/{}", account.id);
-                common.say(
-                    &json!({"id": account.id, "webhookPath": path}),
-                    &format!("Connected as {}. Let Stripe send customer.deleted to {path} of this server.", account.id),
-                );
+                let queued = if existing { Some(queue_existing(common, &store, &account).await?) } else { None };
+                let (failed, _) = store.scan(|tx| outbox::backlog(tx, Kind::BillingSync, State::Failed)).await?;
+                connected(common, &account, queued, failed);
             }
             Billing::Disconnect { id } => {
                 store.write(move |tx| billing::disconnect(tx, id)).await?;
@@ -124,13 +126,13 @@ impl Billing {
                 }
             }
             Billing::Failures { limit } => {
-                let jobs = store.read(move |tx| outbox::newest_in(tx, Kind::BillingSync, State::Failed, limit)).await?;
+                let jobs = store.scan(move |tx| outbox::troubled(tx, Kind::BillingSync, limit)).await?;
                 let json: Vec<Value> = jobs
                     .iter()
                     .map(|job| {
                         json!({
                             "id": job.id, "userId": job.user, "createdAt": job.created_at, "attempts": job.attempts,
-                            "failure": job.failure,
+                            "dueAt": job.due_at, "failure": job.failure,
                         })
                     })
                     .collect();
@@ -139,17 +141,61 @@ impl Billing {
                         job.id.to_string(),
                         job.user.to_string(),
                         job.created_at.to_string(),
+                        job.attempts.to_string(),
+                        job.due_at.map_or_else(|| "given up".to_owned(), |at| at.to_string()),
                         or_dash(job.failure.as_ref()),
                     ]
                 };
                 let rows = jobs.iter().map(row).collect();
-                common.show(&json!(json), &["ID", "USER", "CREATED", "LAST FAILURE"], rows, "Nothing was given up.");
+                let head = ["ID", "USER", "CREATED", "TRIES", "NEXT TRY", "LAST FAILURE"];
+                common.show(&json!(json), &head, rows, "Nothing failed.");
             }
             Billing::Retry { id, all: _ } => {
-                let count = store.write(move |tx| billing::retry(tx, id)).await?;
+                let mut count = 0;
+                // Some at a time, so that nobody else waits for all of them.
+                loop {
+                    let queued = store.write(move |tx| billing::retry(tx, id)).await?;
+                    count += queued;
+                    if queued == 0 || id.is_some() {
+                        break;
+                    }
+                }
                 common.say(&json!({"queued": count}), &format!("{count} queued again."));
             }
         }
         Ok(())
     }
+}
+
+/// Queues everybody who is there already, some at a time, and says how many they are.
+async fn queue_existing(common: &Common, store: &Store, account: &Account) -> Result<u64> {
+    let bar = if common.json { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
+    let mut so_far = Existing::default();
+    loop {
+        let account = account.clone();
+        let (now, more) = store.write(move |tx| billing::queue_existing(tx, &account, so_far)).await?;
+        so_far = now;
+        bar.set_message(format!("{} users queued", so_far.queued));
+        bar.tick();
+        if !more {
+            bar.finish_and_clear();
+            return Ok(so_far.queued);
+        }
+    }
+}
+
+fn connected(common: &Common, account: &Account, queued: Option<u64>, failed: i64) {
+    let path = format!("/webhooks/stripe/{}", account.id);
+    let json = json!({"id": account.id, "webhookPath": path, "queued": queued, "failed": failed});
+    let mut words =
+        vec![format!("Connected as {}. Let Stripe send customer.deleted to {path} of this server.", account.id)];
+    words.extend(queued.map(|queued| {
+        let minutes = queued.div_ceil(billing::PACE * 60);
+        format!("{queued} users become customers within about {minutes} minutes.")
+    }));
+    words.extend(
+        (failed > 0)
+            .then(|| format!("{failed} jobs were given up before; `usher billing retry --all` tries them again.")),
+    );
+    common.say(&json, &words.join("\n"));
 }

@@ -13,7 +13,8 @@ use crate::clock::Timestamp;
 use crate::config::span;
 use crate::db::{IfMissing, Store, Tx};
 use crate::error::{Error, Result};
-use crate::webhooks::{self, Address, Change, Delivery, Endpoint, EndpointId, EventId, Kind, New, Which};
+use crate::users::Email;
+use crate::webhooks::{self, Address, Change, Delivery, Endpoint, EndpointId, EventId, Kind, New, Replayed, Which};
 
 #[derive(Subcommand)]
 pub enum Webhook {
@@ -43,6 +44,9 @@ pub enum Webhook {
         /// What to call it
         #[arg(long, default_value = "")]
         name: String,
+        /// Who gets a mail when it is disabled because its address answered 410
+        #[arg(long, value_name = "ADDRESS", value_parser = contact)]
+        contact: Option<Email>,
     },
     /// List the webhooks with their state
     #[command(after_help = "Example:\n  usher webhook list")]
@@ -76,6 +80,12 @@ pub enum Webhook {
         /// What to call it
         #[arg(long)]
         name: Option<String>,
+        /// Who gets a mail when it is disabled because its address answered 410
+        #[arg(long, value_name = "ADDRESS", value_parser = contact)]
+        contact: Option<Email>,
+        /// Nobody gets one
+        #[arg(long, conflicts_with = "contact")]
+        no_contact: bool,
     },
     /// Send nothing any more; what waits is skipped
     #[command(after_help = "Example:\n  usher webhook disable 0199d3a2-…")]
@@ -139,6 +149,10 @@ fn address(text: &str) -> std::result::Result<Address, &'static str> {
     Address::new(text)
 }
 
+fn contact(text: &str) -> std::result::Result<Email, &'static str> {
+    Email::new(text).ok_or("must be an e-mail address")
+}
+
 fn kind(text: &str) -> std::result::Result<Kind, String> {
     Kind::named(text).ok_or_else(|| {
         let words: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
@@ -156,12 +170,11 @@ fn time(text: &str, now: Timestamp) -> Result<Timestamp> {
 impl Webhook {
     pub async fn run(self, common: &Common) -> Result<()> {
         let store = common.open(IfMissing::Refuse).await?;
-        let change = |id, change: Change| {
-            on(&store, id, move |tx, endpoint| webhooks::change(tx, operator(), endpoint, change.clone()))
-        };
+        let change =
+            |id, change: Change| on(&store, id, move |tx, _| webhooks::change(tx, operator(), id, change.clone()));
         match self {
-            Webhook::Create { url, app, environment, tenant, events, api_version, name } => {
-                let new = New { address: url, name, events, api_version };
+            Webhook::Create { url, app, environment, tenant, events, api_version, name, contact } => {
+                let new = New { address: url, name, events, api_version, contact };
                 let make = move |tx: &Tx| {
                     let environment = apps::environment(tx, app, environment)?.id;
                     let tenant =
@@ -176,9 +189,10 @@ impl Webhook {
                     store.read(move |tx| Ok((the_one(tx, id)?, webhooks::deliveries(tx, id, limit)?))).await?;
                 show(common, &endpoint, &deliveries)?;
             }
-            Webhook::Update { id, url, events, all_events, api_version, name } => {
+            Webhook::Update { id, url, events, all_events, api_version, name, contact, no_contact } => {
                 let events = (all_events || !events.is_empty()).then_some(events);
-                change(id, Change { address: url, name, events, api_version, enabled: None }).await?;
+                let contact = (no_contact || contact.is_some()).then_some(contact);
+                change(id, Change { address: url, name, events, api_version, enabled: None, contact }).await?;
                 common.say(&json!({"id": id}), "Changed.");
             }
             Webhook::Disable { id } => {
@@ -195,8 +209,7 @@ impl Webhook {
                 common.say(&json!({"id": id, "removed": true}), "Removed.");
             }
             Webhook::Rotate { id, overlap } => {
-                let endpoint =
-                    on(&store, id, move |tx, endpoint| webhooks::rotate(tx, operator(), endpoint, overlap)).await?;
+                let endpoint = on(&store, id, move |tx, _| webhooks::rotate(tx, operator(), id, overlap)).await?;
                 with_secret(common, &endpoint, "New keys for")?;
             }
             Webhook::Test { id } => {
@@ -206,15 +219,24 @@ impl Webhook {
             }
             Webhook::Replay { id, event, since, until } => {
                 let now = store.clock().now();
-                let which = match (event, since) {
+                let mut which = match (event, since) {
                     (Some(event), _) => Which::Event(EventId::parse(&event)?),
                     (None, since) => {
                         let since = time(since.as_deref().unwrap_or_default(), now)?;
                         Which::Between(since, until.map_or(Ok(now), |until| time(&until, now))?)
                     }
                 };
-                let count =
-                    on(&store, id, move |tx, endpoint| webhooks::replay(tx, operator(), &endpoint, which)).await?;
+                let mut count = 0;
+                // Some at a time, so that nobody else waits for all of them.
+                loop {
+                    let replay = move |tx: &Tx, endpoint: Endpoint| webhooks::replay(tx, operator(), &endpoint, which);
+                    let Replayed { queued, next } = on(&store, id, replay).await?;
+                    count += queued;
+                    match (which, next) {
+                        (Which::Between(_, to), Some(next)) => which = Which::Between(next, to),
+                        _ => break,
+                    }
+                }
                 common.say(&json!({"id": id, "queued": count}), &format!("{count} queued again."));
             }
             Webhook::Attempts { delivery } => {
@@ -340,12 +362,13 @@ fn show(common: &Common, endpoint: &Endpoint, deliveries: &[Delivery]) -> Result
     if !common.json {
         let events: Vec<&str> = endpoint.events.iter().map(|kind| kind.as_str()).collect();
         super::print(&format!(
-            "{}\n{}\nState: {}\nEvents: {}\nAPI version: {}\n",
+            "{}\n{}\nState: {}\nEvents: {}\nAPI version: {}\nContact: {}\n",
             endpoint.name,
             endpoint.address.as_str(),
             state(endpoint),
             if events.is_empty() { "everything".to_owned() } else { events.join(", ") },
             endpoint.api_version,
+            or_dash(endpoint.contact.as_ref().map(Email::address)),
         ));
     }
     let head = ["DELIVERY", "EVENT", "KIND", "HAPPENED", "STATE", "TRIES", "NEXT TRY", "LAST FAILURE"];
@@ -358,7 +381,7 @@ fn to_json(endpoint: &Endpoint) -> Value {
         "id": endpoint.id, "name": endpoint.name, "url": endpoint.address.as_str(), "events": endpoint.events,
         "apiVersion": endpoint.api_version, "tenantId": endpoint.tenant, "createdAt": endpoint.created_at,
         "enabled": endpoint.disabled_at.is_none(), "disabledAt": endpoint.disabled_at,
-        "disabledBecause": endpoint.disabled_because,
+        "disabledBecause": endpoint.disabled_because, "contact": endpoint.contact.as_ref().map(Email::address),
     })
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Code;
 use crate::clock::Timestamp;
-use crate::db::{Tx, params};
+use crate::db::{Purge, Tx, params};
 use crate::error::Result;
 use crate::random;
 use crate::sessions::SessionId;
@@ -32,7 +32,6 @@ pub(super) fn use_up(tx: &Tx, ticket: &Ticket) -> Result<bool> {
 }
 
 /// Removes codes of the day before and earlier.
-pub fn purge(tx: &Tx) -> Result<()> {
-    // Ids begin with the time, so no other index is needed.
-    tx.run("DELETE FROM codes WHERE id < $1", params![random::first_uuid(tx.now() - Duration::from_hours(24))])
+pub fn purge(tx: &Tx) -> Result<bool> {
+    tx.purge(&Purge::by_id("codes"), random::first_uuid(tx.now() - Duration::from_hours(24)))
 }

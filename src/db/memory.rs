@@ -17,7 +17,14 @@ type Question = (&'static str, Vec<Value<'static>>);
 
 /// What was asked a moment ago, by whichever transaction.
 #[derive(Default)]
-pub(super) struct Memory(Mutex<HashMap<Question, (Stopwatch, Vec<Row>)>>);
+pub(super) struct Memory(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    answers: HashMap<Question, (Stopwatch, Vec<Row>)>,
+    /// How often all was forgotten.
+    forgotten: u64,
+}
 
 impl Memory {
     /// The answer that is known, or else the one that `ask` gives.
@@ -29,21 +36,31 @@ impl Memory {
     ) -> Result<Vec<Row>> {
         let question = (sql, params);
         let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, rows)) = known().get(&question).filter(|(since, _)| since.elapsed() < FRESH) {
-            return Ok(rows.clone());
-        }
+        let forgotten = {
+            let known = known();
+            if let Some((_, rows)) = known.answers.get(&question).filter(|(since, _)| since.elapsed() < FRESH) {
+                return Ok(rows.clone());
+            }
+            known.forgotten
+        };
         let since = Stopwatch::start();
         let rows = ask()?;
         let mut known = known();
-        if known.len() >= MOST {
-            known.clear();
+        // Asked before a change was committed, and answered after.
+        if known.forgotten != forgotten {
+            return Ok(rows);
         }
-        known.insert(question, (since, rows.clone()));
+        if known.answers.len() >= MOST {
+            known.answers.clear();
+        }
+        known.answers.insert(question, (since, rows.clone()));
         Ok(rows)
     }
 
     /// Forgets all: this server has changed something.
     pub(super) fn forget(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.answers.clear();
+        known.forgotten += 1;
     }
 }

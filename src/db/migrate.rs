@@ -13,6 +13,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0006_webhooks", include_str!("../../migrations/0006_webhooks.sql")),
     ("0007_audit_chain", include_str!("../../migrations/0007_audit_chain.sql")),
     ("0009_billing", include_str!("../../migrations/0009_billing.sql")),
+    ("0010_hooks", include_str!("../../migrations/0010_hooks.sql")),
     ("0012_whose", include_str!("../../migrations/0012_whose.sql")),
     ("0013_admins", include_str!("../../migrations/0013_admins.sql")),
     ("0015_imports", include_str!("../../migrations/0015_imports.sql")),

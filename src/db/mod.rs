@@ -12,14 +12,17 @@ mod memory;
 mod migrate;
 mod pipeline;
 mod postgres;
+mod purge;
 mod sqlite;
 mod value;
 mod writer;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+pub use purge::Purge;
 pub use value::{Column, Row, Value};
 pub(crate) use value::{id_type, params, words};
 
@@ -123,6 +126,8 @@ pub struct Tx<'a> {
     connection: &'a dyn Connection,
     context: &'a Context,
     now: Timestamp,
+    /// What others remember is not so any more, once this is committed.
+    forgets: Cell<bool>,
 }
 
 impl Store {
@@ -209,7 +214,12 @@ impl Store {
         T: Send + 'static,
         F: Fn(&Tx) -> Result<T> + Send + 'static,
     {
-        self.engine.write(self.in_transaction(operation)).await
+        let operation = move |tx: &Tx| Ok((operation(tx)?, tx.forgets.get()));
+        let (done, forgets) = self.engine.write(self.in_transaction(operation)).await?;
+        if forgets {
+            self.context.memory.forget();
+        }
+        Ok(done)
     }
 
     /// Runs `operation` as [`Store::write`] would, answers what it returns, and leaves everything as it was.
@@ -275,7 +285,10 @@ impl Store {
         F: Fn(&Tx) -> Result<T> + Send + 'static,
     {
         let context = Arc::clone(&self.context);
-        move |connection| operation(&Tx { connection, context: &context, now: context.clock.now() })
+        move |connection| {
+            let now = context.clock.now();
+            operation(&Tx { connection, context: &context, now, forgets: Cell::new(false) })
+        }
     }
 
     /// Waits until a disk fails under a write: what it holds is not known from then on, and no write is answered with success
@@ -395,9 +408,9 @@ impl Tx<'_> {
         self.context.memory.get(sql, owned(params), || self.query(sql, params))
     }
 
-    /// This operation changes what others remember: on this server they ask anew.
+    /// This operation changes what others remember: once it is committed, they ask anew on this server.
     pub fn forget_remembered(&self) {
-        self.context.memory.forget();
+        self.forgets.set(true);
     }
 
     /// All rows of a query.

@@ -71,6 +71,8 @@ pub fn again(tx: &Tx, id: UserId) -> Result<Option<Receipt>> {
 /// # Errors
 /// The database refuses, or another operation changed the user meanwhile.
 pub fn erase(tx: &Tx, origin: Origin, user: &User) -> Result<Receipt> {
+    // First, so that whoever is about to note something of the user comes before this, or after.
+    users::lock(tx, user.id)?.ok_or(Error::Conflict)?;
     let mut counts = store::remove_rows(tx, user.id)?;
     signin::forget(tx, user)?;
     users::delete_row(tx, user)?;

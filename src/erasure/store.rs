@@ -75,6 +75,13 @@ pub const ROWS: &[Rows] = &[
         end: End::Removed,
     },
     Rows {
+        table: "subscription_turns",
+        whose: BY_ID,
+        shown: &["action", "created_at", "due_at"],
+        sealed: None,
+        end: End::Removed,
+    },
+    Rows {
         table: "idempotency",
         whose: BY_ID,
         shown: &["created_at"],

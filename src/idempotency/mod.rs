@@ -114,7 +114,7 @@ fn owner(caller: &Caller, request: &Request) -> Vec<u8> {
         Actor::Key(id) => id.0,
         Actor::Person(id) => id.0,
         Actor::Admin(id) => id.0,
-        Actor::Operator => uuid::Uuid::nil(),
+        Actor::Operator | Actor::Usher => uuid::Uuid::nil(),
     };
     let environment = caller.scope.environment.0;
     sha256(format!("{environment}\n{actor}\n{}\n{}", request.route, request.key).as_bytes()).to_vec()

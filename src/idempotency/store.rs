@@ -2,7 +2,7 @@
 
 use super::{Answer, LIFETIME};
 use crate::apps::EnvironmentId;
-use crate::db::{Tx, params};
+use crate::db::{Purge, Tx, params};
 use crate::error::{Error, Result};
 use crate::users::UserId;
 
@@ -35,6 +35,7 @@ pub(super) fn keep(tx: &Tx, owner: &[u8], answer: &Answer, user: Option<UserId>)
 }
 
 /// Forgets answers older than [`LIFETIME`], and says how many.
-pub fn purge(tx: &Tx) -> Result<usize> {
-    tx.execute("DELETE FROM idempotency WHERE created_at <= $1", params![tx.now() - LIFETIME])
+pub fn purge(tx: &Tx) -> Result<bool> {
+    const OLD: Purge = Purge { table: "idempotency", key: "owner", age: "created_at", condition: "1 = 1" };
+    tx.purge(&OLD, tx.now() - LIFETIME)
 }

@@ -23,7 +23,7 @@ pub(super) fn insert(tx: &Tx, import: &Import, fingerprint: &[u8], source: Optio
         Actor::Key(id) => ("key", Some(id.0)),
         Actor::Person(id) => ("person", Some(id.0)),
         Actor::Admin(id) => ("admin", Some(id.0)),
-        Actor::Operator => ("operator", None),
+        Actor::Operator | Actor::Usher => ("operator", None),
     };
     let settings = serde_json::to_string(&import.settings).map_err(Error::internal)?;
     let source = source.map(|source| tx.vault().seal(import.id.0.as_bytes(), source));

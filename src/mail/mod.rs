@@ -85,6 +85,9 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("admin_sign_in/subject.txt", include_str!("../../templates/mail/admin_sign_in/subject.txt")),
     ("admin_sign_in/body.txt", include_str!("../../templates/mail/admin_sign_in/body.txt")),
     ("admin_sign_in/body.html", include_str!("../../templates/mail/admin_sign_in/body.html")),
+    ("webhook_gone/subject.txt", include_str!("../../templates/mail/webhook_gone/subject.txt")),
+    ("webhook_gone/body.txt", include_str!("../../templates/mail/webhook_gone/body.txt")),
+    ("webhook_gone/body.html", include_str!("../../templates/mail/webhook_gone/body.html")),
 ];
 
 static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
@@ -106,7 +109,8 @@ pub fn render(job: &Job) -> Result<Option<Mail>> {
         return Err(Error::internal("this job is not a mail"));
     }
     let text = |name: &str| job.payload.as_ref().and_then(|payload| payload.text(name)).map(str::to_owned);
-    let (Some(to), Some(link)) = (text("to"), text("link")) else { return Ok(None) };
+    let (link, webhook) = (text("link"), text("webhook"));
+    let (Some(to), Some(_)) = (text("to"), link.as_ref().or(webhook.as_ref())) else { return Ok(None) };
     let language = job.payload.as_ref().and_then(|payload| payload.0.get("language"));
     let language: Language = language.and_then(|tag| serde_json::from_value(tag.clone()).ok()).unwrap_or_default();
     let seconds = job.payload.as_ref().and_then(|payload| payload.0.get("lifetime_seconds")?.as_u64());
@@ -119,13 +123,16 @@ pub fn render(job: &Job) -> Result<Option<Mail>> {
         link => &link,
         code => text("code"),
         lifetime => Words::of(language).span(Duration::from_secs(seconds.unwrap_or_default())),
+        environment => text("environment"),
+        webhook,
     };
     let part = |file: &str| {
         let template = ENGINE.get_template(&format!("{}/{file}", job.kind.as_str())).map_err(Error::internal)?;
         template.render(&values).map_err(Error::internal)
     };
     let subject = part("subject.txt")?.split_whitespace().collect::<Vec<_>>().join(" ");
-    Ok(Some(Mail { to, subject, text: part("body.txt")?, html: part("body.html")?, language, links: vec![link] }))
+    let links = link.iter().cloned().collect();
+    Ok(Some(Mail { to, subject, text: part("body.txt")?, html: part("body.html")?, language, links }))
 }
 
 /// The texts of a language in a template, as in those of pages: `{{ words.mail_hello_name(name) }}`.

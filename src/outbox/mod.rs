@@ -4,7 +4,7 @@
 
 mod store;
 
-pub use store::{backlog, newest, newest_in};
+pub use store::{backlog, newest, troubled};
 pub mod worker;
 
 use std::time::Duration;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::apps::{self, EnvironmentId, Kind as EnvironmentKind};
+use crate::audit::INSTALLATION;
 use crate::clock::Timestamp;
 use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
@@ -22,12 +23,14 @@ id_type!(
     JobId
 );
 
+/// How long finished jobs are kept: what a mail was, and that it was sent.
+pub const KEPT: Duration = Duration::from_hours(90 * 24);
+/// How many jobs one transaction queues again at the most, so that it holds nobody up.
+const AT_ONCE: i64 = 1000;
 /// How long a worker has for a job before another may take it: one that died is followed within a minute.
 const LEASE: Duration = Duration::from_secs(55);
 /// How long a try may take at the most: well within the lease, or two workers would send one mail.
 pub const LONGEST_TRY: Duration = Duration::from_secs(45);
-/// How often a job is tried before it is given up.
-const ATTEMPTS: i64 = 12;
 
 words! {
     /// What is to be done.
@@ -38,6 +41,8 @@ words! {
         SignInMail = "sign_in",
         /// The mail by which an administrator signs in. Payload: `to`, `link`, `lifetime`.
         AdminSignInMail = "admin_sign_in",
+        /// The mail that a webhook was disabled, to its contact. Payload: `to`, `app`, `environment`, `webhook`.
+        WebhookGoneMail = "webhook_gone",
         /// Tell the billing provider of a change. Payload: `billing::Task`.
         BillingSync = "billing",
     }
@@ -45,11 +50,21 @@ words! {
 
 impl Kind {
     /// Every kind of mail; its word is also the folder of its templates.
-    pub const MAILS: &'static [Kind] = &[Kind::EnrolmentMail, Kind::SignInMail, Kind::AdminSignInMail];
+    pub const MAILS: &'static [Kind] =
+        &[Kind::EnrolmentMail, Kind::SignInMail, Kind::AdminSignInMail, Kind::WebhookGoneMail];
 
     /// Whether a job waits until older ones of its kind and user are finished.
     fn is_in_order(self) -> bool {
         self == Kind::BillingSync
+    }
+
+    /// How long after the first failure a job is tried again, and how often it is tried in all.
+    fn patience(self) -> (Duration, i64) {
+        match self {
+            // Three days. Stripe finds a customer whose making had no answer after a minute, and not before.
+            Kind::BillingSync => (Duration::from_mins(2), 77),
+            _ => (Duration::from_secs(10), 12),
+        }
     }
 }
 
@@ -82,8 +97,12 @@ pub struct Job {
     pub state: State,
     /// How often it was tried.
     pub attempts: i64,
+    /// How often what was asked of the other side has to be asked as something new.
+    pub round: i64,
     /// When it was written.
     pub created_at: Timestamp,
+    /// When it is tried next.
+    pub due_at: Option<Timestamp>,
     /// The other side's words for the last failure.
     pub failure: Option<String>,
 }
@@ -106,17 +125,23 @@ crate::secret::redacted!(Payload);
 /// # Errors
 /// The database refuses.
 pub fn enqueue(tx: &Tx, user: &User, kind: Kind, payload: &Value) -> Result<()> {
-    let sandbox = apps::by_id(tx, user.environment)?.kind == EnvironmentKind::Sandbox;
-    let state = if sandbox && Kind::MAILS.contains(&kind) { State::Captured } else { State::Queued };
-    store::insert(tx, (user.environment, user.id), kind, payload, state)
+    enqueue_about(tx, (user.environment, user.id), kind, payload, tx.now())
 }
 
-/// Writes a job about somebody who may be gone by now.
+/// Writes a job about somebody who may be gone by now, or about something else than a user, for that time.
 ///
 /// # Errors
 /// The database refuses.
-pub fn enqueue_about(tx: &Tx, environment: EnvironmentId, user: UserId, kind: Kind, payload: &Value) -> Result<()> {
-    store::insert(tx, (environment, user), kind, payload, State::Queued)
+pub fn enqueue_about(
+    tx: &Tx,
+    (environment, user): (EnvironmentId, UserId),
+    kind: Kind,
+    payload: &Value,
+    due_at: Timestamp,
+) -> Result<()> {
+    let is_mail = Kind::MAILS.contains(&kind) && environment != INSTALLATION;
+    let captured = is_mail && apps::by_id(tx, environment)?.kind == EnvironmentKind::Sandbox;
+    store::insert(tx, (environment, user), kind, payload, (!captured).then_some(due_at))
 }
 
 /// Takes up to `limit` due jobs of these kinds for [`LEASE`]; nobody else gets them meanwhile.
@@ -155,6 +180,8 @@ pub enum Outcome {
     Done,
     /// Not now; the other side's words.
     Retry(String),
+    /// Not now; and the other side would repeat this answer to the same request.
+    RetryAnew(String),
     /// Never; the other side's words.
     GiveUp(String),
 }
@@ -164,7 +191,7 @@ impl Outcome {
     pub fn word(&self) -> &'static str {
         match self {
             Outcome::Done => "sent",
-            Outcome::Retry(_) => "retry",
+            Outcome::Retry(_) | Outcome::RetryAnew(_) => "retry",
             Outcome::GiveUp(_) => "failed",
         }
     }
@@ -175,20 +202,37 @@ impl Outcome {
 /// # Errors
 /// The database refuses.
 pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome) -> Result<()> {
+    let (first_pause, tries) = job.kind.patience();
+    let round = job.round + i64::from(matches!(outcome, Outcome::RetryAnew(_)));
     match outcome {
         Outcome::Done => store::finish(tx, job),
         Outcome::GiveUp(words) => store::give_up(tx, job, words),
-        Outcome::Retry(words) if job.attempts >= ATTEMPTS => store::give_up(tx, job, words),
-        Outcome::Retry(words) => store::retry(tx, job, tx.now() + backoff(job.attempts), words),
+        Outcome::Retry(words) | Outcome::RetryAnew(words) if job.attempts >= tries => store::give_up(tx, job, words),
+        Outcome::Retry(words) | Outcome::RetryAnew(words) => {
+            store::retry(tx, job, tx.now() + pause(first_pause, job.attempts), words, round)
+        }
     }
 }
 
-/// Queues a job of a kind again that was given up, or all of them; says how many.
+/// Queues a job of a kind again that was given up, or some of them, the oldest first; gives what was
+/// queued. There may be more.
 ///
 /// # Errors
 /// The database refuses.
-pub fn queue_again(tx: &Tx, kind: Kind, id: Option<JobId>) -> Result<usize> {
-    store::queue_again(tx, kind, id)
+pub fn queue_again(tx: &Tx, kind: Kind, id: Option<JobId>) -> Result<Vec<(JobId, EnvironmentId)>> {
+    let given_up = store::given_up(tx, kind, id, AT_ONCE)?;
+    for (id, _) in &given_up {
+        store::queue_again(tx, *id)?;
+    }
+    Ok(given_up)
+}
+
+/// Removes some of the finished jobs that are older than [`KEPT`], and says whether there may be more.
+///
+/// # Errors
+/// The database refuses.
+pub fn purge(tx: &Tx) -> Result<bool> {
+    store::purge(tx, tx.now() - KEPT)
 }
 
 /// The newest mails of all kinds, newest first.
@@ -214,10 +258,11 @@ pub fn get(tx: &Tx, id: JobId) -> Result<Job> {
         .ok_or_else(|| Error::operator(format!("there is no mail {id}. `usher mail list` shows those that exist.")))
 }
 
-/// 10 s, 20 s, 40 s … up to an hour, each give or take a fifth so that failures do not return in step.
-fn backoff(attempts: i64) -> Duration {
+/// The pause after that many tries: the first one, doubled each time up to an hour, give or take a fifth so that failures do
+/// not return in step.
+fn pause(first: Duration, attempts: i64) -> Duration {
     let doublings = u32::try_from(attempts - 1).unwrap_or(0).min(9);
-    let base = Duration::from_secs(10).saturating_mul(1 << doublings).min(Duration::from_hours(1));
+    let base = first.saturating_mul(1 << doublings).min(Duration::from_hours(1));
     let [dice] = crate::random::bytes::<1>();
     base.mul_f64(0.8 + 0.4 * f64::from(dice) / 255.0)
 }

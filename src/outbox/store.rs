@@ -5,26 +5,27 @@ use serde_json::{Value, json};
 use super::{Job, JobId, Kind, Payload, State};
 use crate::apps::EnvironmentId;
 use crate::clock::Timestamp;
-use crate::db::{Row, Tx, params};
+use crate::db::{Purge, Row, Tx, params};
 use crate::error::Result;
 use crate::field::restore;
 use crate::random;
 use crate::users::UserId;
 
-const JOB: &str = "SELECT id, user_id, kind, payload, state, attempts, created_at, failure FROM outbox";
+const JOB: &str = "SELECT id, user_id, kind, payload, state, attempts, created_at, failure, round, due_at FROM outbox";
 
 pub(super) fn insert(
     tx: &Tx,
     (environment, user): (EnvironmentId, UserId),
     kind: Kind,
     payload: &Value,
-    state: State,
+    due_at: Option<Timestamp>,
 ) -> Result<()> {
+    let state = if due_at.is_some() { State::Queued } else { State::Captured };
     let id = JobId(random::sequential_uuid(tx.now()));
     let payload = tx.vault().seal(id.0.as_bytes(), payload.to_string().as_bytes());
     tx.add(
         "outbox (id, environment_id, user_id, kind, payload, state, attempts, created_at, due_at)",
-        params![id, environment, user, kind, payload, state, 0, tx.now(), (state == State::Queued).then(|| tx.now()),],
+        params![id, environment, user, kind, payload, state, 0, tx.now(), due_at],
     )
 }
 
@@ -70,28 +71,47 @@ pub(super) fn give_up(tx: &Tx, job: &Job, failure: &str) -> Result<()> {
     tx.run(&sql, params![failure, tx.now(), job.id, job.attempts])
 }
 
-pub(super) fn retry(tx: &Tx, job: &Job, due_at: Timestamp, failure: &str) -> Result<()> {
-    let sql = format!("UPDATE outbox SET due_at = $1, failure = $2, leased_until = NULL WHERE id = $3 AND {MINE} $4");
-    tx.run(&sql, params![due_at, failure, job.id, job.attempts])
+pub(super) fn retry(tx: &Tx, job: &Job, due_at: Timestamp, failure: &str, round: i64) -> Result<()> {
+    let sql = format!(
+        "UPDATE outbox SET due_at = $1, failure = $2, round = $3, leased_until = NULL WHERE id = $4 AND {MINE} $5"
+    );
+    tx.run(&sql, params![due_at, failure, round, job.id, job.attempts])
 }
 
-pub(super) fn queue_again(tx: &Tx, kind: Kind, id: Option<JobId>) -> Result<usize> {
-    const AGAIN: &str = "UPDATE outbox SET state = 'queued', attempts = 0, due_at = $1, finished_at = NULL \
-         WHERE state = 'failed' AND kind = $2";
-    match id {
-        Some(id) => tx.execute(&format!("{AGAIN} AND id = $3"), params![tx.now(), kind, id]),
-        None => tx.execute(AGAIN, params![tx.now(), kind]),
-    }
+/// What was given up of a kind, oldest first; or that one job, if it was.
+pub(super) fn given_up(tx: &Tx, kind: Kind, id: Option<JobId>, limit: i64) -> Result<Vec<(JobId, EnvironmentId)>> {
+    const GIVEN_UP: &str = "SELECT id, environment_id FROM outbox WHERE state = 'failed' AND kind = $1";
+    let rows = match id {
+        Some(id) => tx.query(&format!("{GIVEN_UP} AND id = $2"), params![kind, id])?,
+        None => tx.query(&format!("{GIVEN_UP} ORDER BY created_at LIMIT $2"), params![kind, limit])?,
+    };
+    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
+pub(super) fn queue_again(tx: &Tx, id: JobId) -> Result<()> {
+    tx.run(
+        "UPDATE outbox SET state = 'queued', attempts = 0, round = round + 1, due_at = $1, finished_at = NULL \
+         WHERE id = $2 AND state = 'failed'",
+        params![tx.now(), id],
+    )
 }
 
 pub(super) fn by_id(tx: &Tx, id: JobId) -> Result<Option<Job>> {
     tx.query_opt(&format!("{JOB} WHERE id = $1"), params![id])?.map(|row| read(tx, &row)).transpose()
 }
 
-/// The newest jobs of a kind in a state, newest first.
-pub fn newest_in(tx: &Tx, kind: Kind, state: State, limit: i64) -> Result<Vec<Job>> {
-    let sql = format!("{JOB} WHERE kind = $1 AND state = $2 ORDER BY created_at DESC, id LIMIT $3");
-    tx.query(&sql, params![kind, state, limit])?.iter().map(|row| read(tx, row)).collect()
+/// The jobs of a kind that are tried again, the next first, and then those that were given up, the newest first.
+pub fn troubled(tx: &Tx, kind: Kind, limit: i64) -> Result<Vec<Job>> {
+    let tried_again = "kind = $1 AND due_at IS NOT NULL AND failure IS NOT NULL ORDER BY due_at";
+    let given_up = "kind = $1 AND state = 'failed' ORDER BY created_at DESC";
+    let mut jobs = Vec::new();
+    for which in [tried_again, given_up] {
+        let left = limit - i64::try_from(jobs.len()).unwrap_or(limit);
+        for row in tx.query(&format!("{JOB} WHERE {which} LIMIT $2"), params![kind, left])? {
+            jobs.push(read(tx, &row)?);
+        }
+    }
+    Ok(jobs)
 }
 
 /// The newest jobs of a kind, newest first.
@@ -107,6 +127,14 @@ pub fn backlog(tx: &Tx, kind: Kind, state: State) -> Result<(i64, Option<Timesta
     row.map_or(Ok((0, None)), |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
+/// Removes some finished jobs that are older than that, and says whether there may be more. What billing gave up is kept: it
+/// may be a customer who is yet to be deleted.
+pub(super) fn purge(tx: &Tx, before: Timestamp) -> Result<bool> {
+    const FINISHED: Purge =
+        Purge { condition: "due_at IS NULL AND NOT (kind = 'billing' AND state = 'failed')", ..Purge::by_id("outbox") };
+    tx.purge(&FINISHED, random::first_uuid(before))
+}
+
 fn read(tx: &Tx, row: &Row) -> Result<Job> {
     let id: JobId = row.get(0)?;
     let payload = tx.vault().open(id.0.as_bytes(), &row.get::<Vec<u8>>(3)?);
@@ -120,5 +148,7 @@ fn read(tx: &Tx, row: &Row) -> Result<Job> {
         attempts: row.get(5)?,
         created_at: row.get(6)?,
         failure: row.get(7)?,
+        round: row.get(8)?,
+        due_at: row.get(9)?,
     })
 }

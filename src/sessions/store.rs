@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::{LIFETIME, Session, SessionId};
 use crate::caller::Scope;
 use crate::clock::Timestamp;
-use crate::db::{Row, Tx, params};
+use crate::db::{Purge, Row, Tx, params};
 use crate::error::Result;
 use crate::random;
 use crate::secret::Secret;
@@ -102,10 +102,8 @@ pub fn end_all(tx: &Tx, user: UserId) -> Result<()> {
 }
 
 /// Removes the sessions that have ended by their time.
-pub fn purge(tx: &Tx) -> Result<()> {
-    // Ids begin with the time, so no other index is needed.
-    let before = random::first_uuid(tx.now() - LIFETIME);
-    tx.run("DELETE FROM sessions WHERE id < $1", params![before])
+pub fn purge(tx: &Tx) -> Result<bool> {
+    tx.purge(&Purge::by_id("sessions"), random::first_uuid(tx.now() - LIFETIME))
 }
 
 fn read(row: &Row) -> Result<Session> {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{Asked, SignIn};
 use crate::apps::EnvironmentId;
 use crate::clock::Timestamp;
-use crate::db::{Row, Tx, params};
+use crate::db::{Purge, Row, Tx, params};
 use crate::error::{Error, Result};
 use crate::field::restore;
 use crate::random;
@@ -119,9 +119,8 @@ fn count(row: Option<Row>) -> Result<i64> {
 }
 
 /// Removes what is no longer counted.
-pub fn purge(tx: &Tx) -> Result<()> {
-    // Ids begin with the time, so no other index is needed.
-    tx.run("DELETE FROM sign_ins WHERE id < $1", params![random::first_uuid(tx.now() - KEPT)])
+pub fn purge(tx: &Tx) -> Result<bool> {
+    tx.purge(&Purge::by_id("sign_ins"), random::first_uuid(tx.now() - KEPT))
 }
 
 fn read(tx: &Tx, row: &Row) -> Result<SignIn> {

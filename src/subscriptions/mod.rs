@@ -2,7 +2,12 @@
 //!
 //! A subscription is part of its user's record, so one lock, one version, one sealed value and one entry of the audit trail
 //! serve both. What state it is in follows from its days and today's, in UTC: a pause that is over and a cancellation
-//! that has come need nobody to write them down.
+//! that has come need nobody to write them down; but somebody has to tell of them (`turns.rs`).
+
+mod store;
+mod turns;
+
+pub use turns::{any_turns, tell_turns, watch};
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};

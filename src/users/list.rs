@@ -1,6 +1,7 @@
 //! Lists of users: filters, order, and pages that begin where the one before ended.
 
 use super::{Email, Phone, Status, User, store};
+use crate::apps::EnvironmentId;
 use crate::caller::{Caller, Scope};
 use crate::clock::Timestamp;
 use crate::db::{Tx, words};
@@ -79,6 +80,18 @@ pub fn list(tx: &Tx, caller: &Caller, list: &List) -> Result<(Vec<User>, Option<
         id: user.id.0,
     });
     Ok((users, next.map(|next| next.seal(tx, &name))))
+}
+
+/// The users of an environment who are not deleted, those made first first, from after `place` on; and where the next begin.
+pub(crate) fn oldest(
+    tx: &Tx,
+    environment: EnvironmentId,
+    place: Option<Place>,
+    limit: i64,
+) -> Result<(Vec<User>, Option<Place>)> {
+    let list = List { sort: Sort::Oldest, ..List::default() };
+    let found = store::page(tx, Scope { environment, tenant: None }, &list, place, limit + 1)?;
+    Ok(place::page(found, limit, |user| Place { at: user.created_at, id: user.id.0 }))
 }
 
 impl List {

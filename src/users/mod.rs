@@ -11,9 +11,10 @@ pub mod profile;
 mod store;
 
 pub use life::{RESTORABLE, delete, freeze, restore, set_status, unfreeze};
+pub(crate) use list::oldest;
 pub use list::{List, Range, Sort, list};
 pub(crate) use store::by_email_to_change;
-pub(crate) use store::{Unique, delete_row, deleted_before, holders};
+pub(crate) use store::{Unique, delete_row, deleted_before, holders, lock};
 pub use store::{any_by_id, newest, newest_created_at};
 
 use serde_json::{Map, Value};

@@ -122,14 +122,12 @@ pub(super) fn by_email(tx: &Tx, scope: Scope, email: &Email) -> Result<Option<Us
 
 /// A user that the scope can see, unless deleted, to be changed.
 pub(super) fn by_id_to_change(tx: &Tx, scope: Scope, id: UserId) -> Result<Option<User>> {
-    let user = one(tx, &format!("{USER} WHERE u.id = $1{}", tx.for_update()), params![id])?;
-    Ok(user.filter(|user| visible(user, scope)))
+    Ok(lock(tx, id)?.filter(|user| visible(user, scope)))
 }
 
 /// A user of the scope to be changed, deleted or not.
 pub(super) fn deleted_to_change(tx: &Tx, scope: Scope, id: UserId) -> Result<Option<User>> {
-    let user = one(tx, &format!("{USER} WHERE u.id = $1{}", tx.for_update()), params![id])?;
-    Ok(user.filter(|user| within(user, scope)))
+    Ok(lock(tx, id)?.filter(|user| within(user, scope)))
 }
 
 /// A user that the scope can see, unless deleted, to be changed.
@@ -146,6 +144,11 @@ pub(super) fn any_by_email(tx: &Tx, environment: EnvironmentId, email: &Email) -
 /// A user by id alone, deleted or not: for what is already bound to one user, such as a link.
 pub fn any_by_id(tx: &Tx, id: UserId) -> Result<Option<User>> {
     one(tx, &format!("{USER} WHERE u.id = $1"), params![id])
+}
+
+/// The same, which no other transaction changes or erases until this one ends.
+pub(crate) fn lock(tx: &Tx, id: UserId) -> Result<Option<User>> {
+    one(tx, &format!("{USER} WHERE u.id = $1{}", tx.for_update()), params![id])
 }
 
 /// The newest users of an environment.

@@ -9,6 +9,7 @@ use crate::caller::Scope;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::tenants::TenantId;
+use crate::users::Email;
 
 /// The longest address.
 const LONGEST: usize = 2048;
@@ -55,6 +56,8 @@ pub struct New {
     pub events: Vec<Kind>,
     /// The API date whose shapes it gets.
     pub api_version: String,
+    /// Who gets a mail when it is disabled because it is gone.
+    pub contact: Option<Email>,
 }
 
 /// What about an endpoint is to be changed.
@@ -70,6 +73,8 @@ pub struct Change {
     pub api_version: Option<String>,
     /// Whether it gets anything.
     pub enabled: Option<bool>,
+    /// Who gets a mail when it is disabled because it is gone; nobody, if it is `Some(None)`.
+    pub contact: Option<Option<Email>>,
 }
 
 /// Where events go to.
@@ -91,6 +96,8 @@ pub struct Endpoint {
     pub events: Vec<Kind>,
     /// The API date whose shapes it gets.
     pub api_version: String,
+    /// Who gets a mail when it is disabled because it is gone.
+    pub contact: Option<Email>,
     /// When it was made.
     pub created_at: Timestamp,
     /// Since when nothing is sent to it.
@@ -101,7 +108,7 @@ pub struct Endpoint {
 
 impl Endpoint {
     pub(super) fn new(scope: Scope, new: &New, now: Timestamp) -> Endpoint {
-        let New { address, name, events, api_version } = new.clone();
+        let New { address, name, events, api_version, contact } = new.clone();
         Endpoint {
             id: EndpointId::ordered(now),
             environment: scope.environment,
@@ -111,6 +118,7 @@ impl Endpoint {
             keys: vec![Keys::generate()],
             events,
             api_version,
+            contact,
             created_at: now,
             disabled_at: None,
             disabled_because: None,
@@ -126,6 +134,7 @@ impl Endpoint {
         self.name = change.name.unwrap_or_else(|| std::mem::take(&mut self.name));
         self.events = change.events.unwrap_or_else(|| std::mem::take(&mut self.events));
         self.api_version = change.api_version.unwrap_or_else(|| std::mem::take(&mut self.api_version));
+        self.contact = change.contact.unwrap_or_else(|| self.contact.take());
         if change.enabled == Some(true) {
             (self.disabled_at, self.disabled_because) = (None, None);
         }

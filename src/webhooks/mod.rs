@@ -7,9 +7,11 @@ mod endpoint;
 pub mod sender;
 pub mod sign;
 mod store;
+mod tries;
 
 pub use endpoint::{Address, Change, Endpoint, New};
-pub use store::{attempts, deliveries, due, list, purge, waiting};
+pub use store::{attempts, deliveries, due, list, waiting};
+pub use tries::{Job, Outcome, lease, settle};
 
 use std::time::Duration;
 
@@ -22,7 +24,6 @@ use crate::clock::Timestamp;
 use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
 use crate::field::Wire;
-use crate::random;
 use crate::users::{Health, IDENTITY, Person, Profile, User, UserId};
 use sign::Keys;
 
@@ -58,10 +59,12 @@ words! {
         SubscriptionUpdated = "subscription.updated",
         /// A subscription was paused.
         SubscriptionPaused = "subscription.paused",
-        /// A subscription was resumed, or begun anew.
+        /// A subscription was resumed, by somebody or because its pause is over; or begun anew.
         SubscriptionResumed = "subscription.resumed",
         /// A subscription was cancelled; it ends after its last day.
         SubscriptionCancelled = "subscription.cancelled",
+        /// A subscription has ended: its last day is over.
+        SubscriptionEnded = "subscription.ended",
         /// A person followed their link.
         LinkFollowed = "link.followed",
         /// Somebody asked for a test.
@@ -106,6 +109,8 @@ pub struct Delivery {
     pub created_at: Timestamp,
     /// When it is tried next.
     pub due_at: Option<Timestamp>,
+    /// When it was last asked for again.
+    pub replayed_at: Option<Timestamp>,
     /// Why the last try failed.
     pub failure: Option<String>,
 }
@@ -141,26 +146,14 @@ impl EventId {
     }
 }
 
-/// How long a worker has for a try before another may take it: longer than a try may take.
-const LEASE: Duration = Duration::from_secs(55);
-/// The pauses between tries, as the specification suggests: three days and a few hours in all.
-const PAUSES: [Duration; 9] = [
-    Duration::from_secs(5),
-    Duration::from_mins(5),
-    Duration::from_mins(30),
-    Duration::from_hours(2),
-    Duration::from_hours(5),
-    Duration::from_hours(10),
-    Duration::from_hours(14),
-    Duration::from_hours(20),
-    Duration::from_hours(24),
-];
-/// How old an event may become before a failed try is its last: what waited behind an outage does not wait as long again.
-const TOO_OLD: Duration = Duration::from_hours(76);
 /// How long deliveries and the log of their tries are kept.
 pub const KEPT: Duration = Duration::from_hours(30 * 24);
 /// How long replaced keys sign beside the new ones unless said otherwise.
 pub const OVERLAP: Duration = Duration::from_hours(24);
+/// How many deliveries one transaction changes at the most, so that it holds nobody up.
+const AT_ONCE: i64 = 1000;
+/// How many events one replay sends again at the most.
+const REPLAYED: i64 = 10_000;
 /// How many endpoints an environment may have.
 const MOST_ENDPOINTS: usize = 50;
 
@@ -265,9 +258,9 @@ pub fn by_id(tx: &Tx, id: EndpointId) -> Result<Option<Endpoint>> {
 /// Changes an endpoint. One that is enabled again gets what is queued; what it missed can be replayed.
 ///
 /// # Errors
-/// The database refuses.
-pub fn change(tx: &Tx, origin: Origin, endpoint: Endpoint, change: Change) -> Result<Endpoint> {
-    let mut endpoint = as_it_is_now(tx, &endpoint)?;
+/// [`Error::NoWebhook`].
+pub fn change(tx: &Tx, origin: Origin, id: EndpointId, change: Change) -> Result<Endpoint> {
+    let mut endpoint = store::lock(tx, id)?.ok_or(Error::NoWebhook)?;
     let disable = change.enabled == Some(false) && endpoint.disabled_at.is_none();
     endpoint.apply(change);
     note(tx, origin, Action::WebhookUpdated, &endpoint)?;
@@ -278,12 +271,7 @@ pub fn change(tx: &Tx, origin: Origin, endpoint: Endpoint, change: Change) -> Re
     Ok(endpoint)
 }
 
-/// An endpoint that is about to be changed: read anew, since another transaction may have changed it meanwhile.
-fn as_it_is_now(tx: &Tx, endpoint: &Endpoint) -> Result<Endpoint> {
-    store::lock(tx, endpoint.id)?.ok_or(Error::NoWebhook)
-}
-
-/// Stops sending to an endpoint. What waits for it is skipped.
+/// Stops sending to an endpoint. What waits for it is skipped, by [`tidy`] if that is much.
 ///
 /// # Errors
 /// The database refuses.
@@ -291,25 +279,53 @@ fn disable(tx: &Tx, mut endpoint: Endpoint, because: &str) -> Result<Endpoint> {
     endpoint.disabled_at = Some(tx.now());
     endpoint.disabled_because = Some(because.to_owned());
     store::update(tx, &endpoint)?;
-    store::skip_queued(tx, endpoint.id)?;
+    store::skip_queued(tx, endpoint.id, AT_ONCE)?;
     Ok(endpoint)
 }
 
-/// Removes an endpoint with all that was ever sent to it.
+/// Removes an endpoint with all that was ever sent to it; [`tidy`] removes what is left of very much.
 ///
 /// # Errors
 /// The database refuses.
 pub fn remove(tx: &Tx, origin: Origin, endpoint: &Endpoint) -> Result<()> {
     note(tx, origin, Action::WebhookRemoved, endpoint)?;
-    store::remove(tx, endpoint.id)
+    store::remove(tx, endpoint.id)?;
+    store::remove_deliveries(tx, endpoint.id, AT_ONCE).map(drop)
+}
+
+/// Does some of what there is to tidy up: skips what waits for endpoints that are disabled, removes what was sent to those
+/// that are removed, and what is older than [`KEPT`] and finished. Says whether there may be more.
+///
+/// # Errors
+/// The database refuses.
+pub fn tidy(tx: &Tx) -> Result<bool> {
+    let mut changed = 0;
+    for (endpoint, is) in store::with_deliveries(tx)? {
+        changed += match is {
+            Is::Removed => store::remove_deliveries(tx, endpoint, AT_ONCE)?,
+            Is::Disabled => store::skip_queued(tx, endpoint, AT_ONCE)?,
+            Is::Enabled => 0,
+        };
+        if changed > 0 {
+            return Ok(true);
+        }
+    }
+    store::purge(tx, tx.now() - KEPT)
+}
+
+/// What has become of an endpoint that something was sent to.
+enum Is {
+    Enabled,
+    Disabled,
+    Removed,
 }
 
 /// Gives an endpoint new keys. Those before sign beside them for `overlap`.
 ///
 /// # Errors
-/// The database refuses.
-pub fn rotate(tx: &Tx, origin: Origin, endpoint: Endpoint, overlap: Duration) -> Result<Endpoint> {
-    let mut endpoint = as_it_is_now(tx, &endpoint)?;
+/// [`Error::NoWebhook`].
+pub fn rotate(tx: &Tx, origin: Origin, id: EndpointId, overlap: Duration) -> Result<Endpoint> {
+    let mut endpoint = store::lock(tx, id)?.ok_or(Error::NoWebhook)?;
     note(tx, origin, Action::WebhookRotated, &endpoint)?;
     let older = std::mem::take(&mut endpoint.keys).into_iter().map(|keys| keys.ending(tx.now() + overlap));
     endpoint.keys = [Keys::generate()].into_iter().chain(older).filter(|keys| keys.sign_at(tx.now())).collect();
@@ -339,103 +355,32 @@ pub enum Which {
     Between(Timestamp, Timestamp),
 }
 
+/// What is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replayed {
+    /// How many events.
+    pub queued: usize,
+    /// From when on there are more, if a time range has too many for once.
+    pub next: Option<Timestamp>,
+}
+
 /// Sends an endpoint again what it was sent, or not sent, before: with the same `webhook-id`, oldest first. What still
-/// waits is left as it is. Says how many that are.
+/// waits is left as it is.
 ///
 /// # Errors
 /// The endpoint is disabled, or no such event is known.
-pub fn replay(tx: &Tx, origin: Origin, endpoint: &Endpoint, which: Which) -> Result<usize> {
+pub fn replay(tx: &Tx, origin: Origin, endpoint: &Endpoint, which: Which) -> Result<Replayed> {
     endpoint.must_be_enabled()?;
     note(tx, origin, Action::WebhookReplayed, endpoint)?;
-    match store::queue_again(tx, endpoint.id, which)? {
-        0 if matches!(which, Which::Event(_)) => {
-            Err(Error::bad_request("no_such_event", "No such event waits to be sent again to this webhook"))
-        }
-        count => Ok(count),
-    }
-}
-
-/// A delivery that is leased, with where it goes to.
-#[derive(Clone, Debug)]
-pub struct Job {
-    /// What is sent.
-    pub delivery: Delivery,
-    /// Where to.
-    pub endpoint: Endpoint,
-}
-
-/// Takes due deliveries for [`LEASE`], up to so many for each endpoint. Of one user and endpoint, only the oldest.
-///
-/// # Errors
-/// The database refuses.
-pub fn lease(tx: &Tx, places: &[(EndpointId, i64)]) -> Result<Vec<Job>> {
-    let mut jobs = Vec::new();
-    for (id, limit) in places {
-        let Some(endpoint) = store::lock(tx, *id)?.filter(|endpoint| endpoint.disabled_at.is_none()) else { continue };
-        store::hold_back(tx, *id)?;
-        for mut delivery in store::due_at(tx, *id, *limit)? {
-            if store::lease(tx, &delivery, tx.now() + LEASE)? {
-                delivery.attempts += 1;
-                jobs.push(Job { delivery, endpoint: endpoint.clone() });
-            }
+    match which {
+        Which::Event(event) => match store::queue_event_again(tx, endpoint.id, event)? {
+            0 => Err(Error::bad_request("no_such_event", "No such event waits to be sent again to this webhook")),
+            queued => Ok(Replayed { queued, next: None }),
+        },
+        Which::Between(from, to) => {
+            let next = store::finished_after(tx, endpoint.id, (from, to), REPLAYED)?;
+            let queued = store::queue_again(tx, endpoint.id, (from, next.unwrap_or(to)))?;
+            Ok(Replayed { queued, next })
         }
     }
-    Ok(jobs)
-}
-
-/// How a try went.
-#[derive(Clone, Debug)]
-pub enum Outcome {
-    /// The endpoint answered with this status, and these words.
-    Answered(u16, String),
-    /// There was no answer.
-    Failed(String),
-    /// The endpoint's API date has no such event.
-    Unknown,
-}
-
-impl Outcome {
-    /// In one word, for logs and counters.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Outcome::Answered(200..=299, _) => "sent",
-            Outcome::Unknown => "skipped",
-            Outcome::Answered(410, _) => "gone",
-            _ => "failed",
-        }
-    }
-}
-
-/// Notes how a try went, unless another worker has taken the delivery over since.
-///
-/// # Errors
-/// The database refuses.
-pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome, took: Duration) -> Result<()> {
-    let delivery = &job.delivery;
-    // Whoever leases meanwhile would hold back what this lets go.
-    let Some(endpoint) = store::lock(tx, delivery.endpoint)? else { return Ok(()) };
-    let (status, words) = match outcome {
-        Outcome::Answered(status, words) => (Some(*status), words.as_str()),
-        Outcome::Failed(words) => (None, words.as_str()),
-        Outcome::Unknown => return store::finish(tx, delivery, State::Skipped, Some("not in the endpoint's API date")),
-    };
-    store::note_attempt(tx, delivery.id, status, took, words)?;
-    let failure = status.map_or_else(|| words.to_owned(), |status| format!("HTTP {status}"));
-    match (outcome.word(), next_pause(tx.now(), delivery)) {
-        ("sent", _) => store::finish(tx, delivery, State::Sent, None),
-        ("gone", _) => {
-            store::finish(tx, delivery, State::Failed, Some(&failure))?;
-            disable(tx, endpoint, "the endpoint answered 410 Gone").map(drop)
-        }
-        (_, Some(pause)) => store::retry(tx, delivery, tx.now() + pause, &failure),
-        (_, None) => store::finish(tx, delivery, State::Failed, Some(&failure)),
-    }
-}
-
-/// The pause before the next try, give or take a tenth so that failures do not return in step; `None` after the last.
-fn next_pause(now: Timestamp, delivery: &Delivery) -> Option<Duration> {
-    let tried = usize::try_from(delivery.attempts).unwrap_or(usize::MAX);
-    let pause = PAUSES.get(tried.saturating_sub(1)).filter(|_| delivery.created_at + TOO_OLD > now)?;
-    let [dice] = random::bytes::<1>();
-    Some(pause.mul_f64(0.9 + 0.2 * f64::from(dice) / 255.0))
 }

@@ -7,25 +7,27 @@ use serde_json::Value;
 
 use super::endpoint::Listener;
 use super::sign::Keys;
-use super::{Address, Attempt, Delivery, DeliveryId, Endpoint, EndpointId, EventId, KEPT, Kind, State, Which};
+use super::{Address, Attempt, Delivery, DeliveryId, Endpoint, EndpointId, EventId, Is, Kind, State};
 use crate::apps::EnvironmentId;
 use crate::clock::Timestamp;
-use crate::db::{Row, Tx, params};
+use crate::db::{Purge, Row, Tx, params};
 use crate::error::{Error, Result};
 use crate::field::restore;
 use crate::random;
-use crate::users::UserId;
+use crate::users::{Email, UserId};
 
 const ENDPOINT: &str = "SELECT id, environment_id, tenant_id, name, settings, events, api_version, created_at, disabled_at, \
      disabled_because FROM endpoints";
-const DELIVERY: &str = "SELECT id, endpoint_id, event_id, kind, user_id, body, state, attempts, created_at, due_at, failure \
-     FROM deliveries";
+const DELIVERY: &str = "SELECT id, endpoint_id, event_id, kind, user_id, body, state, attempts, created_at, due_at, failure, \
+     replayed_at FROM deliveries";
 
 /// What is sealed of an endpoint.
 #[derive(Serialize, Deserialize)]
 struct Settings {
     address: String,
     keys: Vec<Keys>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    contact: Option<String>,
 }
 
 pub(super) fn save(tx: &Tx, endpoint: &Endpoint) -> Result<()> {
@@ -64,12 +66,33 @@ pub(super) fn update(tx: &Tx, endpoint: &Endpoint) -> Result<()> {
 
 pub(super) fn remove(tx: &Tx, id: EndpointId) -> Result<()> {
     tx.forget_remembered();
-    tx.run(
-        "DELETE FROM delivery_attempts WHERE delivery_id IN (SELECT id FROM deliveries WHERE endpoint_id = $1)",
-        params![id],
-    )?;
-    tx.run("DELETE FROM deliveries WHERE endpoint_id = $1", params![id])?;
     tx.run("DELETE FROM endpoints WHERE id = $1", params![id])
+}
+
+/// Removes the oldest deliveries to an endpoint, with the log of their tries, and says how many.
+pub(super) fn remove_deliveries(tx: &Tx, endpoint: EndpointId, limit: i64) -> Result<usize> {
+    const OLDEST: &str = "(SELECT id FROM deliveries WHERE endpoint_id = $1 ORDER BY created_at, id LIMIT $2)";
+    let both = params![endpoint, limit];
+    tx.execute(&format!("DELETE FROM delivery_attempts WHERE delivery_id IN {OLDEST}"), both)?;
+    tx.execute(&format!("DELETE FROM deliveries WHERE id IN {OLDEST}"), both)
+}
+
+/// Every endpoint that something was sent to and is not forgotten, one look into an index for each.
+pub(super) fn with_deliveries(tx: &Tx) -> Result<Vec<(EndpointId, Is)>> {
+    let sql = "SELECT endpoint_id FROM deliveries WHERE endpoint_id > $1 ORDER BY endpoint_id LIMIT 1";
+    let mut found = Vec::new();
+    let mut last = EndpointId(uuid::Uuid::nil());
+    while let Some(row) = tx.query_opt(sql, params![last])? {
+        last = row.get(0)?;
+        let row = tx.query_opt("SELECT disabled_at FROM endpoints WHERE id = $1", params![last])?;
+        let is = match row.map(|row| row.get::<Option<Timestamp>>(0)).transpose()? {
+            None => Is::Removed,
+            Some(Some(_)) => Is::Disabled,
+            Some(None) => Is::Enabled,
+        };
+        found.push((last, is));
+    }
+    Ok(found)
 }
 
 pub(super) fn by_id(tx: &Tx, id: EndpointId) -> Result<Option<Endpoint>> {
@@ -157,17 +180,25 @@ const BLOCKED: &str = "EXISTS (SELECT 1 FROM deliveries o WHERE o.user_id = deli
      AND o.endpoint_id = deliveries.endpoint_id AND o.due_at IS NOT NULL \
      AND (o.place < deliveries.place OR (o.place = deliveries.place AND o.id < deliveries.id)))";
 /// When to look again at one that was held back, should what it waits for vanish.
-const LOOK_AGAIN: Duration = Duration::from_mins(1);
+const LOOK_AGAIN: Duration = Duration::from_mins(10);
 
-/// Puts off what must wait for an older one, so that nobody looks at it again until [`finish`] lets it go.
-pub(super) fn hold_back(tx: &Tx, endpoint: EndpointId) -> Result<()> {
-    let sql = format!("UPDATE deliveries SET due_at = $1 WHERE endpoint_id = $2 AND due_at <= $3 AND {BLOCKED}");
-    tx.execute(&sql, params![tx.now() + LOOK_AGAIN, endpoint, tx.now()]).map(drop)
+/// Puts off what must wait for an older one, so that nobody looks at it again until [`finish`] lets it go. Looks at the first
+/// `limit` that are due and no further, however many wait.
+pub(super) fn hold_back(tx: &Tx, endpoint: EndpointId, limit: i64) -> Result<()> {
+    let sql = format!(
+        "UPDATE deliveries SET due_at = $1 WHERE id IN (SELECT d.id FROM deliveries d WHERE d.endpoint_id = $2 \
+         AND d.due_at <= $3 ORDER BY d.due_at, d.id LIMIT $4) AND {BLOCKED}"
+    );
+    tx.execute(&sql, params![tx.now() + LOOK_AGAIN, endpoint, tx.now(), limit]).map(drop)
 }
 
+/// The first that are due, of those that have not to wait for an older one. Fewer than `limit` may be given while there are
+/// more: what is behind many that wait is come to once those are put off.
 pub(super) fn due_at(tx: &Tx, endpoint: EndpointId, limit: i64) -> Result<Vec<Delivery>> {
-    let sql =
-        format!("{DELIVERY} WHERE endpoint_id = $1 AND due_at <= $2 AND NOT {BLOCKED} ORDER BY due_at, place LIMIT $3");
+    let sql = format!(
+        "{DELIVERY} WHERE id IN (SELECT d.id FROM deliveries d WHERE d.endpoint_id = $1 AND d.due_at <= $2 \
+         ORDER BY d.due_at, d.id LIMIT $3) AND NOT {BLOCKED} ORDER BY due_at, id"
+    );
     tx.query(&sql, params![endpoint, tx.now(), limit])?.iter().map(read).collect()
 }
 
@@ -199,24 +230,41 @@ pub(super) fn retry(tx: &Tx, delivery: &Delivery, due_at: Timestamp, failure: &s
     tx.run(&sql, params![due_at, failure, delivery.id, delivery.attempts])
 }
 
-pub(super) fn skip_queued(tx: &Tx, endpoint: EndpointId) -> Result<()> {
-    tx.run(
-        "UPDATE deliveries SET state = 'skipped', due_at = NULL, finished_at = $1 \
-         WHERE endpoint_id = $2 AND due_at IS NOT NULL",
-        params![tx.now(), endpoint],
+/// Skips what waits for an endpoint, the next due first, and says how many.
+pub(super) fn skip_queued(tx: &Tx, endpoint: EndpointId, limit: i64) -> Result<usize> {
+    tx.execute(
+        "UPDATE deliveries SET state = 'skipped', due_at = NULL, finished_at = $1 WHERE id IN (SELECT d.id FROM deliveries d \
+         WHERE d.endpoint_id = $2 AND d.due_at IS NOT NULL ORDER BY d.due_at, d.id LIMIT $3)",
+        params![tx.now(), endpoint, limit],
     )
 }
 
-pub(super) fn queue_again(tx: &Tx, endpoint: EndpointId, which: Which) -> Result<usize> {
-    const AGAIN: &str = "UPDATE deliveries SET state = 'queued', due_at = $1, attempts = 0, finished_at = NULL \
-         WHERE due_at IS NULL AND endpoint_id = $2";
-    match which {
-        Which::Event(event) => tx.execute(&format!("{AGAIN} AND event_id = $3"), params![tx.now(), endpoint, event]),
-        Which::Between(from, to) => tx.execute(
-            &format!("{AGAIN} AND created_at >= $3 AND created_at < $4"),
-            params![tx.now(), endpoint, from, to],
-        ),
-    }
+/// Due since the event happened: so what is sent again is sent in the order in which it happened.
+const AGAIN: &str = "UPDATE deliveries SET state = 'queued', due_at = created_at, replayed_at = $1, attempts = 0, \
+     finished_at = NULL WHERE endpoint_id = $2 AND due_at IS NULL";
+
+/// An event's id begins with its time, by which the deliveries of an endpoint are found.
+pub(super) fn queue_event_again(tx: &Tx, endpoint: EndpointId, event: EventId) -> Result<usize> {
+    let Some(at) = random::time_of(event.0) else { return Ok(0) };
+    tx.execute(&format!("{AGAIN} AND created_at = $3 AND event_id = $4"), params![tx.now(), endpoint, at, event])
+}
+
+pub(super) fn queue_again(tx: &Tx, endpoint: EndpointId, (from, to): (Timestamp, Timestamp)) -> Result<usize> {
+    tx.execute(&format!("{AGAIN} AND created_at >= $3 AND created_at < $4"), params![tx.now(), endpoint, from, to])
+}
+
+/// When the next one happened after the first `skip` finished ones of a time range.
+pub(super) fn finished_after(
+    tx: &Tx,
+    endpoint: EndpointId,
+    (from, to): (Timestamp, Timestamp),
+    skip: i64,
+) -> Result<Option<Timestamp>> {
+    let sql = "SELECT created_at FROM deliveries WHERE endpoint_id = $1 AND created_at >= $2 AND created_at < $3 \
+         AND due_at IS NULL ORDER BY created_at LIMIT 1 OFFSET $4";
+    let next = tx.query_opt(sql, params![endpoint, from, to, skip])?.map(|row| row.get(0)).transpose()?;
+    // So many in one millisecond are not cut.
+    Ok(next.filter(|next| *next > from))
 }
 
 pub(super) fn note_attempt(
@@ -281,18 +329,20 @@ pub fn waiting(tx: &Tx, endpoint: EndpointId) -> Result<(i64, Option<Timestamp>)
     Ok((row.get(0)?, row.get(1)?))
 }
 
-/// Removes what is older than [`KEPT`] and finished, with the log of its tries.
-///
-/// # Errors
-/// The database refuses.
-pub fn purge(tx: &Tx) -> Result<()> {
-    let cut = tx.now() - KEPT;
-    tx.run("DELETE FROM delivery_attempts WHERE id < $1", params![random::first_uuid(cut)])?;
-    tx.run("DELETE FROM deliveries WHERE id < $1 AND due_at IS NULL", params![random::first_uuid(cut)])
+/// Removes some of what is older than that and finished, and of the log of tries; says whether there may be more.
+pub(super) fn purge(tx: &Tx, before: Timestamp) -> Result<bool> {
+    const FINISHED: Purge = Purge { condition: "due_at IS NULL", ..Purge::by_id("deliveries") };
+    let before = random::first_uuid(before);
+    let more_tries = tx.purge(&Purge::by_id("delivery_attempts"), before)?;
+    Ok(tx.purge(&FINISHED, before)? || more_tries)
 }
 
 fn seal(tx: &Tx, endpoint: &Endpoint) -> Result<Vec<u8>> {
-    let settings = Settings { address: endpoint.address.as_str().to_owned(), keys: endpoint.keys.clone() };
+    let settings = Settings {
+        address: endpoint.address.as_str().to_owned(),
+        keys: endpoint.keys.clone(),
+        contact: endpoint.contact.as_ref().map(|contact| contact.address().to_owned()),
+    };
     let json = serde_json::to_vec(&settings).map_err(Error::internal)?;
     Ok(tx.vault().seal(endpoint.id.0.as_bytes(), &json))
 }
@@ -315,6 +365,7 @@ fn read_endpoint(tx: &Tx, row: &Row) -> Result<Endpoint> {
         name: row.get(3)?,
         address: Address::new(&settings.address).map_err(|_| Error::Integrity)?,
         keys: settings.keys,
+        contact: settings.contact.as_deref().and_then(Email::new),
         events: kinds(&row.get::<String>(5)?),
         api_version: row.get(6)?,
         created_at: row.get(7)?,
@@ -336,5 +387,6 @@ fn read(row: &Row) -> Result<Delivery> {
         created_at: row.get(8)?,
         due_at: row.get(9)?,
         failure: row.get(10)?,
+        replayed_at: row.get(11)?,
     })
 }

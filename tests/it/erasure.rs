@@ -210,6 +210,8 @@ async fn an_answer_kept_for_a_repeated_request_goes_too_so_the_request_is_a_new_
 #[tokio::test]
 async fn an_export_has_everything_that_is_held_and_no_way_in() {
     let (app, id) = everywhere().await;
+    let pause = json!({"email": "jane.two@doe.com", "pauseUntil": "2099-01-01"});
+    app.partner("acme").await.post("/subscription/pause", pause).await.ok();
     let user = app.user(&id).await;
     let held = app.store().read(move |tx| erasure::export(tx, &user)).await.unwrap();
     let text = held.to_string();
@@ -221,7 +223,7 @@ async fn an_export_has_everything_that_is_held_and_no_way_in() {
         let some = held[rows.table].as_array().is_some_and(|all| !all.is_empty());
         assert!(some, "{} is missing", rows.table);
     }
-    assert_eq!(held["events"].as_array().unwrap().len(), 5);
+    assert_eq!(held["events"].as_array().unwrap().len(), 6);
     assert_eq!(
         (&held["billing_customers"][0]["customer"], &held["delivery_attempts"][0]["words"]),
         (&json!("cus_1"), &json!("no jane@doe.com here"))

@@ -13,6 +13,7 @@ use usher::admins::{self, Role};
 use usher::api::Peer;
 use usher::app::App;
 use usher::apps::{self, AppId, Kind, Settings};
+use usher::audit::{self, Action, Entry, Filter, Order};
 use usher::caller::{Actor, Origin};
 use usher::clock::Clock;
 use usher::db::{IfMissing, Location, Store};
@@ -282,6 +283,12 @@ impl TestApp {
     pub async fn another_store(&self) -> Store {
         let clock = Clock::Manual(Arc::clone(&self.time));
         Store::open(&self.folder.location(), clock, IfMissing::Refuse).await.unwrap()
+    }
+
+    /// What the audit trail holds of an action, newest first.
+    pub async fn audited(&self, action: Action) -> Vec<Entry> {
+        let filter = move || Filter { action: Some(action), ..Filter::default() };
+        self.store().read(move |tx| audit::find(tx, &filter(), Order::NewestFirst, 1000)).await.unwrap()
     }
 
     /// How many rows a table has.

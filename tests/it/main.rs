@@ -45,6 +45,7 @@ mod partner;
 mod policy;
 mod privacy;
 mod privileged;
+mod public_url;
 mod retries;
 mod revocation;
 mod sessions;

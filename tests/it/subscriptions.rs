@@ -5,11 +5,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use usher::apps::Kind;
 use usher::audit::{self, Action};
+use usher::caller::Actor;
 use usher::keys::{Access, NewKey};
 use usher::subscriptions;
 
 use crate::harness::{Answer, But, Client, TestApp, a_key, jane};
-use crate::idempotency::{CREATE, KEY};
+use crate::idempotency::{CREATE, KEY, set_status};
+use crate::receiver::Receiver;
+use crate::webhooks::all_sent;
 
 const UPDATE: &str = "/subscription/update";
 const PAUSE: &str = "/subscription/pause";
@@ -251,4 +254,68 @@ async fn retrieve_answers_the_documented_fields_to_a_key_that_reads_and_notes_it
     for date in ["2023-08-01", "2023-08-22", "2023-10-04"] {
         assert_said(&acme.with("Fitmate-Version", date).post(RETRIEVE, hers(json!({}))).await, &documented);
     }
+}
+
+/// What was told of since the enrolment, by the audit trail.
+async fn told(app: &TestApp) -> Vec<(&'static str, Option<Actor>)> {
+    usher::app::tell_turns(app.app.api()).await;
+    let mut told = Vec::new();
+    for action in [Action::SubscriptionPaused, Action::SubscriptionResumed, Action::SubscriptionEnded] {
+        told.extend(app.audited(action).await.into_iter().map(|entry| (action.as_str(), entry.actor)));
+    }
+    told.retain(|(_, actor)| *actor == Some(Actor::Usher));
+    told
+}
+
+#[tokio::test]
+async fn a_pause_that_is_over_and_an_end_that_has_come_are_told_when_they_come_and_once() {
+    let (app, receiver) = (TestApp::new().await, Receiver::start());
+    app.send_webhooks();
+    let endpoint = app.webhook(&receiver).await.id;
+    let (acme, id) = enrolled(&app).await;
+    acme.post(PAUSE, hers(json!({"pauseUntil": "2026-11-24"}))).await.ok();
+    acme.post(CANCEL, hers(json!({"cancellationDate": "2026-11-25"}))).await.ok();
+    // Before the time moves on, or their leases would have ended.
+    app.once(endpoint, |all| all.len() == 3 && all_sent(all)).await;
+    days(&app, 2);
+    assert_eq!(told(&app).await, []);
+    days(&app, 1);
+    let usher = Some(Actor::Usher);
+    assert_eq!(told(&app).await, [("subscription.resumed", usher)]);
+    assert_eq!(told(&app).await.len(), 1, "once");
+    app.once(endpoint, |all| all.len() == 4 && all_sent(all)).await;
+    days(&app, 1);
+    assert_eq!(told(&app).await.len(), 1, "the last day is not over");
+    days(&app, 1);
+    assert_eq!(told(&app).await, [("subscription.resumed", usher), ("subscription.ended", usher)]);
+    assert_eq!(app.count("subscription_turns").await, 0);
+    let messages = receiver.soon(5).await;
+    let last = messages.last().unwrap().json();
+    assert_eq!((&last["type"], &last["data"]["userId"]), (&json!("subscription.ended"), &json!(id)));
+}
+
+#[tokio::test]
+async fn what_is_taken_back_or_put_off_is_not_told_and_neither_is_what_became_of_the_deleted() {
+    let app = TestApp::new().await;
+    let (acme, id) = enrolled(&app).await;
+    acme.post(CANCEL, hers(json!({"cancellationDate": "2026-11-22"}))).await.ok();
+    acme.post(UPDATE, hers(json!({"subscriptionStatus": "active"}))).await.ok();
+    acme.post(PAUSE, hers(json!({"pauseUntil": "2026-11-23"}))).await.ok();
+    acme.post(PAUSE, hers(json!({"pauseUntil": "2026-11-26"}))).await.ok();
+    days(&app, 4);
+    assert_eq!(told(&app).await, []);
+    set_status(&app, &id, usher::users::Status::Deleted).await;
+    days(&app, 4);
+    assert_eq!(told(&app).await, []);
+}
+
+#[tokio::test]
+async fn of_two_servers_one_tells() {
+    let app = TestApp::new().await;
+    let (acme, _) = enrolled(&app).await;
+    acme.post(CANCEL, hers(json!({"cancellationDate": "2026-11-20"}))).await.ok();
+    let other = app.another_store().await;
+    let (one, two) = tokio::join!(app.store().write(subscriptions::tell_turns), other.write(subscriptions::tell_turns));
+    one.and(two).unwrap();
+    assert_eq!(told(&app).await, [("subscription.ended", Some(Actor::Usher))], "it was over when it was cancelled");
 }

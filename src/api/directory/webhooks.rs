@@ -17,8 +17,10 @@ use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::error::{Error, FieldError, Result};
 use crate::field::judge;
+use crate::users::Email;
 use crate::webhooks::{
-    self, Address, Attempt, Change, Delivery, DeliveryId, Endpoint, EndpointId, EventId, Kind, New, OVERLAP, Which,
+    self, Address, Attempt, Change, Delivery, DeliveryId, Endpoint, EndpointId, EventId, Kind, New, OVERLAP, Replayed,
+    Which,
 };
 
 /// How many deliveries are shown at the most.
@@ -49,6 +51,7 @@ pub async fn create(
             name: change.name.unwrap_or_default(),
             events: change.events.unwrap_or_default(),
             api_version: change.api_version.unwrap_or_else(|| ApiDate::NEWEST.as_str().to_owned()),
+            contact: change.contact.flatten(),
         };
         let endpoint = webhooks::create(tx, caller.scope, caller.origin(), &new)?;
         Ok((done("Webhook created", &with_secret(&endpoint)?), changes(None, Some(&endpoint))?))
@@ -74,7 +77,7 @@ pub async fn update(
     let (id, caller, change) = (named(&id)?, app.caller, read(&body, false)?);
     let operation = move |tx: &Tx| {
         let before = webhooks::get(tx, caller.scope, id)?;
-        let endpoint = webhooks::change(tx, caller.origin(), before.clone(), change.clone())?;
+        let endpoint = webhooks::change(tx, caller.origin(), id, change.clone())?;
         Ok((done("Webhook updated", &show(&endpoint)?), changes(Some(&before), Some(&endpoint))?))
     };
     guard.run(&api, caller, "", body, operation).await
@@ -111,8 +114,8 @@ pub async fn rotate(
         Some(_) => return refuse("overlapSeconds", "range", "must be a whole number of seconds, 30 days at the most"),
     };
     let operation = move |tx: &Tx| {
-        let endpoint = webhooks::get(tx, caller.scope, id)?;
-        let endpoint = webhooks::rotate(tx, caller.origin(), endpoint, overlap)?;
+        webhooks::get(tx, caller.scope, id)?;
+        let endpoint = webhooks::rotate(tx, caller.origin(), id, overlap)?;
         Ok((done("Webhook rotated", &with_secret(&endpoint)?), changes(None, None)?))
     };
     guard.run(&api, caller, "", body, operation).await
@@ -145,8 +148,9 @@ pub async fn replay(
     let (id, caller, which) = (named(&id)?, app.caller, which(&body, api.store.clock().now())?);
     let operation = move |tx: &Tx| {
         let endpoint = webhooks::get(tx, caller.scope, id)?;
-        let count = webhooks::replay(tx, caller.origin(), &endpoint, which)?;
-        Ok((done("Replay queued", &json!({"kind": "replay", "queued": count})), changes(None, None)?))
+        let Replayed { queued, next } = webhooks::replay(tx, caller.origin(), &endpoint, which)?;
+        let answer = json!({"kind": "replay", "queued": queued, "next": next});
+        Ok((done("Replay queued", &answer), changes(None, None)?))
     };
     guard.run(&api, caller, "", body, operation).await
 }
@@ -222,6 +226,14 @@ fn read(body: &Map<String, Value>, is_new: bool) -> Result<Change> {
         Some(Some(Ok(date))) => change.api_version = Some(date.as_str().to_owned()),
         Some(_) => fault("apiVersion", "enum", "must be a date of the API"),
     }
+    match body.get("contact") {
+        None => {}
+        Some(Value::Null) => change.contact = Some(None),
+        Some(contact) => match contact.as_str().and_then(Email::new) {
+            None => fault("contact", "format", "must be an e-mail address, or null"),
+            contact => change.contact = Some(contact),
+        },
+    }
     match body.get("enabled").map(Value::as_bool) {
         None => {}
         Some(Some(enabled)) => change.enabled = Some(enabled),
@@ -259,6 +271,7 @@ fn show(endpoint: &Endpoint) -> Result<Value> {
         "events": endpoint.events, "apiVersion": endpoint.api_version, "tenantId": endpoint.tenant,
         "publicKeys": keys, "createdAt": endpoint.created_at, "enabled": endpoint.disabled_at.is_none(),
         "disabledAt": endpoint.disabled_at, "disabledBecause": endpoint.disabled_because,
+        "contact": endpoint.contact.as_ref().map(Email::address),
     }))
 }
 

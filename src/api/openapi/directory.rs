@@ -175,7 +175,7 @@ fn answers() -> Map<String, Value> {
                         "id": uuid(), "action": {"type": "string"}, "createdAt": time(), "requestId": or_null(uuid()),
                         "actor": {
                             "type": "object", "required": ["type", "id"],
-                            "properties": {"type": {"enum": ["key", "person", "admin", "operator"]}, "id": or_null(uuid())}
+                            "properties": {"type": {"enum": ["key", "person", "admin", "operator", "usher"]}, "id": or_null(uuid())}
                         },
                         "changes": {
                             "type": ["object", "null"],

@@ -61,7 +61,13 @@ pub(super) fn answers() -> Map<String, Value> {
         ("Webhooks", list("webhooks", &whole(&webhook()))),
         ("CreatedWebhook", whole(&created)),
         ("Event", whole(&json!({"kind": {"const": "event"}, "id": {"type": "string"}}))),
-        ("Replay", whole(&json!({"kind": {"const": "replay"}, "queued": {"type": "integer"}}))),
+        (
+            "Replay",
+            whole(&json!({
+                "kind": {"const": "replay"}, "queued": {"type": "integer"},
+                "next": nullable(&time("From when on there are more: `since` of the next request. 10 000 are sent again at once."))
+            })),
+        ),
         ("Deliveries", list("deliveries", &whole(&delivery))),
         ("Attempts", list("attempts", &whole(&attempt))),
     ])
@@ -81,6 +87,12 @@ fn settings() -> Map<String, Value> {
         ),
         ("apiVersion", json!({"enum": dates, "description": "The API date whose shapes the messages have."})),
         ("enabled", json!({"type": "boolean"})),
+        (
+            "contact",
+            nullable(
+                &json!({"type": "string", "format": "email", "description": "Who gets a mail when the webhook is disabled because its address answered 410."}),
+            ),
+        ),
     ])
 }
 

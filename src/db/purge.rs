@@ -1,0 +1,42 @@
+//! Removes what has had its time, a little in each transaction.
+
+use super::{Tx, Value};
+use crate::error::Result;
+
+/// What is removed from a table when its time is over; see [`Tx::purge`].
+pub struct Purge {
+    /// The table.
+    pub table: &'static str,
+    /// Its primary key.
+    pub key: &'static str,
+    /// The column that tells the age of a row, with an index: the id, where that begins with the time.
+    pub age: &'static str,
+    /// Which rows of that age.
+    pub condition: &'static str,
+}
+
+impl Purge {
+    /// All rows of a table whose ids begin with the time.
+    pub const fn by_id(table: &'static str) -> Purge {
+        Purge { table, key: "id", age: "id", condition: "1 = 1" }
+    }
+}
+
+/// How many rows one transaction removes.
+const PURGED: i64 = 1000;
+
+impl Tx<'_> {
+    /// Removes some of the rows of a table whose column is not after a value, and that meet a condition; says whether there may
+    /// be more. Never many at once, so that nobody waits long for the transaction.
+    ///
+    /// # Errors
+    /// The engine refuses.
+    pub fn purge<'v>(&self, from: &Purge, up_to: impl Into<Value<'v>>) -> Result<bool> {
+        let Purge { table, key, age, condition } = from;
+        let sql = format!(
+            "DELETE FROM {table} WHERE {key} IN \
+             (SELECT {key} FROM {table} WHERE {age} <= $1 AND {condition} ORDER BY {age} LIMIT $2)"
+        );
+        Ok(self.execute(&sql, &[up_to.into(), PURGED.into()])? > 0)
+    }
+}

@@ -1,0 +1,27 @@
+//! The SQL of subscriptions: when they turn by themselves. What they are is in their users' records.
+
+use crate::audit::Action;
+use crate::clock::Timestamp;
+use crate::db::{Tx, params};
+use crate::error::Result;
+use crate::users::UserId;
+
+pub(super) fn add_turn(tx: &Tx, user: UserId, action: Action, due_at: Timestamp) -> Result<()> {
+    tx.add("subscription_turns (user_id, action, created_at, due_at)", params![user, action, tx.now(), due_at])
+}
+
+pub(super) fn forget_turn(tx: &Tx, user: UserId) -> Result<()> {
+    tx.run("DELETE FROM subscription_turns WHERE user_id = $1", params![user])
+}
+
+pub(super) fn due_turns(tx: &Tx, limit: i64) -> Result<Vec<(UserId, Action, Timestamp)>> {
+    let sql = "SELECT user_id, action, due_at FROM subscription_turns WHERE due_at <= $1 ORDER BY due_at LIMIT $2";
+    let rows = tx.query(sql, params![tx.now(), limit])?;
+    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).collect()
+}
+
+/// `true` for the one who gets it.
+pub(super) fn take_turn(tx: &Tx, user: UserId, due_at: Timestamp) -> Result<bool> {
+    let sql = "DELETE FROM subscription_turns WHERE user_id = $1 AND due_at = $2";
+    Ok(tx.execute(sql, params![user, due_at])? == 1)
+}

@@ -1,0 +1,137 @@
+//! The tries of a delivery: which are due, how they went, when the next one is, and what an endpoint's answer means for it.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{AT_ONCE, Delivery, Endpoint, EndpointId, State, disable, note, store};
+use crate::apps;
+use crate::audit::Action;
+use crate::caller::{Actor, Origin};
+use crate::clock::Timestamp;
+use crate::db::Tx;
+use crate::error::Result;
+use crate::outbox;
+use crate::random;
+use crate::users::UserId;
+
+/// How long a worker has for a try before another may take it: longer than a try may take.
+const LEASE: Duration = Duration::from_secs(55);
+/// The pauses between tries, as the specification suggests: three days and a few hours in all.
+const PAUSES: [Duration; 9] = [
+    Duration::from_secs(5),
+    Duration::from_mins(5),
+    Duration::from_mins(30),
+    Duration::from_hours(2),
+    Duration::from_hours(5),
+    Duration::from_hours(10),
+    Duration::from_hours(14),
+    Duration::from_hours(20),
+    Duration::from_hours(24),
+];
+/// How long an event, or its replay, may wait before a failed try is its last: what waited behind an outage does not wait as
+/// long again.
+const TOO_OLD: Duration = Duration::from_hours(76);
+
+/// A delivery that is leased, with where it goes to.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// What is sent.
+    pub delivery: Delivery,
+    /// Where to.
+    pub endpoint: Endpoint,
+}
+
+/// Takes due deliveries for [`LEASE`], up to so many for each endpoint. Of one user and endpoint, only the oldest.
+///
+/// # Errors
+/// The database refuses.
+pub fn lease(tx: &Tx, places: &[(EndpointId, i64)]) -> Result<Vec<Job>> {
+    let mut jobs = Vec::new();
+    for (id, limit) in places {
+        let Some(endpoint) = store::lock(tx, *id)?.filter(|endpoint| endpoint.disabled_at.is_none()) else { continue };
+        store::hold_back(tx, *id, AT_ONCE)?;
+        for mut delivery in store::due_at(tx, *id, *limit)? {
+            if store::lease(tx, &delivery, tx.now() + LEASE)? {
+                delivery.attempts += 1;
+                jobs.push(Job { delivery, endpoint: endpoint.clone() });
+            }
+        }
+    }
+    Ok(jobs)
+}
+
+/// How a try went.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// The endpoint answered with this status, and these words.
+    Answered(u16, String),
+    /// There was no answer.
+    Failed(String),
+    /// The endpoint's API date has no such event.
+    Unknown,
+}
+
+impl Outcome {
+    /// In one word, for logs and counters.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Outcome::Answered(200..=299, _) => "sent",
+            Outcome::Unknown => "skipped",
+            Outcome::Answered(410, _) => "gone",
+            _ => "failed",
+        }
+    }
+}
+
+/// Notes how a try went, unless another worker has taken the delivery over since.
+///
+/// # Errors
+/// The database refuses.
+pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome, took: Duration) -> Result<()> {
+    let delivery = &job.delivery;
+    // Whoever leases meanwhile would hold back what this lets go.
+    let Some(endpoint) = store::lock(tx, delivery.endpoint)? else { return Ok(()) };
+    let (status, words) = match outcome {
+        Outcome::Answered(status, words) => (Some(*status), words.as_str()),
+        Outcome::Failed(words) => (None, words.as_str()),
+        Outcome::Unknown => return store::finish(tx, delivery, State::Skipped, Some("not in the endpoint's API date")),
+    };
+    store::note_attempt(tx, delivery.id, status, took, words)?;
+    let failure = status.map_or_else(|| words.to_owned(), |status| format!("HTTP {status}"));
+    match (outcome.word(), next_pause(tx.now(), delivery)) {
+        ("sent", _) => store::finish(tx, delivery, State::Sent, None),
+        ("gone", _) => {
+            store::finish(tx, delivery, State::Failed, Some(&failure))?;
+            if endpoint.disabled_at.is_some() {
+                return Ok(());
+            }
+            note(tx, Origin::of(Actor::Usher), Action::WebhookGone, &endpoint)?;
+            tell_contact(tx, &endpoint)?;
+            disable(tx, endpoint, "the endpoint answered 410 Gone").map(drop)
+        }
+        (_, Some(pause)) => store::retry(tx, delivery, tx.now() + pause, &failure),
+        (_, None) => store::finish(tx, delivery, State::Failed, Some(&failure)),
+    }
+}
+
+/// Writes the mail that an endpoint is gone. It names what Usher knows and nothing that somebody chose but the app's name.
+fn tell_contact(tx: &Tx, endpoint: &Endpoint) -> Result<()> {
+    let Some(contact) = &endpoint.contact else { return Ok(()) };
+    let environment = apps::by_id(tx, endpoint.environment)?;
+    let mail = json!({
+        "to": contact.address(), "app": environment.app_name, "environment": environment.kind, "webhook": endpoint.id,
+    });
+    // A job names what it is about, which need not be a user.
+    let about = (endpoint.environment, UserId(endpoint.id.0));
+    outbox::enqueue_about(tx, about, outbox::Kind::WebhookGoneMail, &mail, tx.now())
+}
+
+/// The pause before the next try, give or take a tenth so that failures do not return in step; `None` after the last.
+fn next_pause(now: Timestamp, delivery: &Delivery) -> Option<Duration> {
+    let tried = usize::try_from(delivery.attempts).unwrap_or(usize::MAX);
+    let since = delivery.replayed_at.unwrap_or(delivery.created_at);
+    let pause = PAUSES.get(tried.saturating_sub(1)).filter(|_| since + TOO_OLD > now)?;
+    let [dice] = random::bytes::<1>();
+    Some(pause.mul_f64(0.9 + 0.2 * f64::from(dice) / 255.0))
+}
