@@ -15,6 +15,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
+use uuid::Uuid;
 
 use crate::admins;
 use crate::api::{Api, Peer, Server, Services, TooLate, versions};
@@ -28,6 +29,7 @@ use crate::erasure;
 use crate::error::{Error, Result};
 use crate::idempotency;
 use crate::keys;
+use crate::limits;
 use crate::links::Links;
 use crate::mail;
 use crate::mail::transport::Smtp;
@@ -251,20 +253,55 @@ async fn chores(api: Api) {
         if !second.is_multiple_of(PURGE) {
             continue;
         }
-        if let Err(e) = api.store.write(purge).await {
-            tracing::warn!(code = e.code(), "what has expired could not be removed");
-        }
+        purge(&api).await;
         erase_expired(&api).await;
     }
 }
 
-/// Erases who was deleted for long enough.
-async fn erase_expired(api: &Api) {
+/// Removes what has expired: some rows in one transaction, so that no request waits for all of them.
+pub async fn purge(api: &Api) {
+    type Purge = fn(&Tx) -> Result<bool>;
+    let purges: [(&str, Purge); 8] = [
+        ("admin_tickets", |tx| admins::purge(tx).map(|()| false)),
+        ("idempotency", idempotency::purge),
+        ("outbox", signin::purge_strangers),
+        ("sign_ins", signin::purge),
+        ("codes", codes::purge),
+        ("sessions", sessions::purge),
+        ("limits", limits::purge),
+        ("deliveries", |tx| webhooks::purge(tx).map(|()| false)),
+    ];
+    for (of, purge) in purges {
+        loop {
+            match api.store.write(purge).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(e) => {
+                    tracing::warn!(of, code = e.code(), "what has expired could not be removed");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Erases who was deleted for long enough. Should some together fail, each by themselves, so that one whose record cannot be
+/// read does not keep the others.
+pub async fn erase_expired(api: &Api) {
     loop {
         match api.store.write(erasure::erase_expired).await {
             Ok(0) => return,
             Ok(users) => tracing::info!(users, "deleted users were erased after their time"),
-            Err(e) => return tracing::warn!(code = e.code(), "deleted users could not be erased"),
+            Err(_) => break,
+        }
+    }
+    let due = match api.store.read(erasure::due).await {
+        Ok(due) => due,
+        Err(e) => return tracing::warn!(code = e.code(), "deleted users could not be erased"),
+    };
+    for id in due {
+        if let Err(e) = api.store.write(move |tx| erasure::erase_by_time(tx, id)).await {
+            tracing::error!(user = %id, code = e.code(), "a deleted user could not be erased");
         }
     }
 }
@@ -287,15 +324,16 @@ async fn decide_sign_ins(api: Api, tell: fn(&str)) {
 /// # Errors
 /// The database does not answer.
 pub async fn decide(api: &Api) -> Result<()> {
-    if !api.store.read(signin::waits).await? {
-        return Ok(());
-    }
     loop {
-        let links = api.links.clone();
-        if !api.store.write(move |tx| signin::decide(tx, &links)).await? {
-            api.outbox.wake();
+        let waiting = api.store.read(signin::waiting).await?;
+        if waiting.is_empty() {
             return Ok(());
         }
+        let (links, all) = (api.links.clone(), waiting.clone());
+        if api.store.write(move |tx| signin::decide(tx, &links, &all)).await.is_err() {
+            decide_one_by_one(api, waiting).await?;
+        }
+        api.outbox.wake();
     }
 }
 
@@ -318,13 +356,19 @@ pub async fn answer_admins(api: &Api, tell: impl Fn(&str)) -> Result<()> {
     Ok(())
 }
 
-fn purge(tx: &Tx) -> Result<()> {
-    admins::purge(tx)?;
-    idempotency::purge(tx)?;
-    signin::purge(tx)?;
-    codes::purge(tx)?;
-    sessions::purge(tx)?;
-    webhooks::purge(tx)
+/// One that cannot be read is set aside, so that it does not keep the others.
+async fn decide_one_by_one(api: &Api, waiting: Vec<Uuid>) -> Result<()> {
+    for id in waiting {
+        let links = api.links.clone();
+        match api.store.write(move |tx| signin::decide(tx, &links, &[id])).await {
+            Err(e @ (Error::Integrity | Error::Internal(_))) => {
+                tracing::error!(sign_in = %id, code = e.code(), "a sign-in could not be decided");
+                api.store.write(move |tx| signin::set_aside(tx, id)).await?;
+            }
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 async fn flush_key_use(api: &Api) {

@@ -302,6 +302,9 @@ impl Store {
     }
 }
 
+/// How many rows are removed at once of what has expired.
+const SWEPT: usize = 1000;
+
 impl Tx<'_> {
     /// The time of this transaction.
     pub fn now(&self) -> Timestamp {
@@ -375,6 +378,15 @@ impl Tx<'_> {
         guard::check(sql)?;
         self.connection.rare().forget();
         self.connection.execute(sql, params)
+    }
+
+    /// Removes rows that meet a condition, some at a time, so that nobody waits long for it. `true` if there may be more.
+    ///
+    /// # Errors
+    /// The engine refuses.
+    pub fn sweep(&self, table: &'static str, key: &'static str, condition: &str, params: &[Value]) -> Result<bool> {
+        let some = format!("SELECT {key} FROM {table} WHERE {condition} LIMIT {SWEPT}");
+        Ok(self.execute(&format!("DELETE FROM {table} WHERE {key} IN ({some})"), params)? == SWEPT)
     }
 
     /// The first row of a query about tables that hardly ever change. The operations of one group share the answer.

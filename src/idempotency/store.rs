@@ -34,7 +34,7 @@ pub(super) fn keep(tx: &Tx, owner: &[u8], answer: &Answer, user: Option<UserId>)
     tx.run("UPDATE idempotency SET answer = $1, user_id = $2 WHERE owner = $3", params![answer, user, owner])
 }
 
-/// Forgets answers older than [`LIFETIME`], and says how many.
-pub fn purge(tx: &Tx) -> Result<usize> {
-    tx.execute("DELETE FROM idempotency WHERE created_at <= $1", params![tx.now() - LIFETIME])
+/// Forgets answers older than [`LIFETIME`]. `true` if there may be more.
+pub fn purge(tx: &Tx) -> Result<bool> {
+    tx.sweep("idempotency", "owner", "created_at <= $1", params![tx.now() - LIFETIME])
 }

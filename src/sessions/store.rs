@@ -101,11 +101,10 @@ pub fn end_all(tx: &Tx, user: UserId) -> Result<()> {
     tx.run("UPDATE sessions SET ended_at = $1 WHERE user_id = $2 AND ended_at IS NULL", params![tx.now(), user])
 }
 
-/// Removes the sessions that have ended by their time.
-pub fn purge(tx: &Tx) -> Result<()> {
+/// Removes the sessions that have ended by their time. `true` if there may be more.
+pub fn purge(tx: &Tx) -> Result<bool> {
     // Ids begin with the time, so no other index is needed.
-    let before = random::first_uuid(tx.now() - LIFETIME);
-    tx.run("DELETE FROM sessions WHERE id < $1", params![before])
+    tx.sweep("sessions", "id", "id < $1", params![random::first_uuid(tx.now() - LIFETIME)])
 }
 
 fn read(row: &Row) -> Result<Session> {
