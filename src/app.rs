@@ -15,6 +15,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
+use uuid::Uuid;
 
 use crate::admins;
 use crate::api::{Api, Peer, Server, Services, TooLate, versions};
@@ -28,6 +29,7 @@ use crate::erasure;
 use crate::error::{Error, Result};
 use crate::idempotency;
 use crate::keys;
+use crate::limits;
 use crate::links::Links;
 use crate::mail;
 use crate::mail::transport::Smtp;
@@ -258,13 +260,23 @@ async fn chores(api: Api) {
     }
 }
 
-/// Erases who was deleted for long enough.
-async fn erase_expired(api: &Api) {
+/// Erases who was deleted for long enough. Should some together fail, each by themselves, so that one whose record cannot be
+/// read does not keep the others.
+pub async fn erase_expired(api: &Api) {
     loop {
         match api.store.write(erasure::erase_expired).await {
             Ok(0) => return,
             Ok(users) => tracing::info!(users, "deleted users were erased after their time"),
-            Err(e) => return tracing::warn!(code = e.code(), "deleted users could not be erased"),
+            Err(_) => break,
+        }
+    }
+    let due = match api.store.read(erasure::due).await {
+        Ok(due) => due,
+        Err(e) => return tracing::warn!(code = e.code(), "deleted users could not be erased"),
+    };
+    for id in due {
+        if let Err(e) = api.store.write(move |tx| erasure::erase_by_time(tx, id)).await {
+            tracing::error!(user = %id, code = e.code(), "a deleted user could not be erased");
         }
     }
 }
@@ -287,15 +299,16 @@ async fn decide_sign_ins(api: Api, tell: fn(&str)) {
 /// # Errors
 /// The database does not answer.
 pub async fn decide(api: &Api) -> Result<()> {
-    if !api.store.read(signin::waits).await? {
-        return Ok(());
-    }
     loop {
-        let links = api.links.clone();
-        if !api.store.write(move |tx| signin::decide(tx, &links)).await? {
-            api.outbox.wake();
+        let waiting = api.store.read(signin::waiting).await?;
+        if waiting.is_empty() {
             return Ok(());
         }
+        let (links, all) = (api.links.clone(), waiting.clone());
+        if api.store.write(move |tx| signin::decide(tx, &links, &all)).await.is_err() {
+            decide_one_by_one(api, waiting).await?;
+        }
+        api.outbox.wake();
     }
 }
 
@@ -319,8 +332,17 @@ pub async fn answer_admins(api: &Api, tell: impl Fn(&str)) -> Result<()> {
 }
 
 /// What removes what has expired, some in each transaction, and says whether there may be more.
-const PURGES: &[fn(&Tx) -> Result<bool>] =
-    &[admins::purge, idempotency::purge, signin::purge, codes::purge, sessions::purge, webhooks::tidy, outbox::purge];
+const PURGES: &[fn(&Tx) -> Result<bool>] = &[
+    admins::purge,
+    idempotency::purge,
+    signin::purge_strangers,
+    signin::purge,
+    codes::purge,
+    sessions::purge,
+    limits::purge,
+    webhooks::tidy,
+    outbox::purge,
+];
 
 /// Removes all that has expired.
 pub async fn purge(store: &Store) {
@@ -349,6 +371,21 @@ pub async fn tell_turns(api: &Api) {
     if let Err(e) = tell().await {
         tracing::warn!(code = e.code(), "subscriptions that turned could not be told of");
     }
+}
+
+/// One that cannot be read is set aside, so that it does not keep the others.
+async fn decide_one_by_one(api: &Api, waiting: Vec<Uuid>) -> Result<()> {
+    for id in waiting {
+        let links = api.links.clone();
+        match api.store.write(move |tx| signin::decide(tx, &links, &[id])).await {
+            Err(e @ (Error::Integrity | Error::Internal(_))) => {
+                tracing::error!(sign_in = %id, code = e.code(), "a sign-in could not be decided");
+                api.store.write(move |tx| signin::set_aside(tx, id)).await?;
+            }
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 async fn flush_key_use(api: &Api) {

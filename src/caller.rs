@@ -57,6 +57,34 @@ impl Origin {
     }
 }
 
+/// Which facts about people a caller is shown, and may set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    profile: bool,
+    email: bool,
+    phone: bool,
+}
+
+impl Facts {
+    /// All that there are.
+    pub const ALL: Facts = Facts { profile: true, email: true, phone: true };
+
+    /// Those that the scopes of a token open (OpenID Connect Core 5.4).
+    pub fn of(scopes: &[String]) -> Facts {
+        let has = |scope: &str| scopes.iter().any(|s| s == scope);
+        Facts { profile: has("profile"), email: has("email"), phone: has("phone") }
+    }
+
+    /// Whether the fact of this name is one of them.
+    pub fn open(self, name: &str) -> bool {
+        match name {
+            "email" | "email_verified" => self.email,
+            "phone_number" | "phone_number_verified" => self.phone,
+            _ => self.profile,
+        }
+    }
+}
+
 /// An authenticated caller.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller {
@@ -70,6 +98,8 @@ pub struct Caller {
     pub actor: Actor,
     /// What it may do to others than itself.
     pub rights: Rights,
+    /// What it is shown of anybody, and may set.
+    pub facts: Facts,
     /// The id of the request it calls by, once there is one.
     pub request: Option<Uuid>,
     /// The API date that the request goes by, if any.
@@ -81,8 +111,8 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// A person of `environment`, whose role carries `rights` over the others of their tenant.
-    pub fn person(environment: &Environment, user: &User, rights: Rights) -> Caller {
+    /// A person of `environment`, whose role carries `rights` over the others of their tenant, by a token that opens `facts`.
+    pub fn person(environment: &Environment, user: &User, rights: Rights, facts: Facts) -> Caller {
         Caller {
             app: environment.app,
             kind: environment.kind,
@@ -90,6 +120,7 @@ impl Caller {
             actor: Actor::Person(user.id),
             // Without a tenant the scope is the whole environment, which no role reaches.
             rights: if user.tenant.is_some() { rights } else { Rights::NONE },
+            facts,
             request: None,
             date: None,
             test: None,
@@ -115,6 +146,7 @@ impl Caller {
             scope: Scope { environment: environment.id, tenant: None },
             actor,
             rights,
+            facts: Facts::ALL,
             request: None,
             date: None,
             test: None,
@@ -140,6 +172,15 @@ impl Caller {
     /// Whether it is the app, or the operator, and not a person.
     pub fn is_the_app(&self) -> bool {
         !matches!(self.actor, Actor::Person(_))
+    }
+
+    /// Insists that the caller may change anything at all: a token that knows no more than who somebody is may not.
+    ///
+    /// # Errors
+    /// The token's scopes do not open the profile.
+    pub fn need_profile(&self) -> Result<()> {
+        let message = "This access token only says who somebody is; a change needs one with the scope profile";
+        if self.facts.profile { Ok(()) } else { Err(Error::Forbidden { code: "insufficient_scope", message }) }
     }
 
     /// Insists on a right.

@@ -18,6 +18,7 @@ pub mod field;
 pub mod idempotency;
 pub mod imports;
 pub mod keys;
+pub mod limits;
 pub mod links;
 pub mod mail;
 pub mod network;

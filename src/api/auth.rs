@@ -126,6 +126,9 @@ impl<N: Needs> FromRequestParts<Api> for AppCaller<N> {
         // The official client sends tokens in `Authentication` (contract item 43).
         let token = bearer(&parts.headers, &["authorization", "authentication"])?.ok_or_else(no_credentials)?;
         let caller = verified(api, token).await?.caller;
+        if N::ACCESS == Access::Write {
+            caller.need_profile()?;
+        }
         Ok(AppCaller { caller: by_this_request(caller, parts), need: PhantomData })
     }
 }

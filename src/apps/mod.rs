@@ -37,6 +37,17 @@ words! {
     }
 }
 
+words! {
+    /// Whether people may register themselves.
+    #[derive(clap::ValueEnum)]
+    pub enum SignUp {
+        /// Who is no user yet can become one, in a tenant of their own.
+        Open = "open",
+        /// Somebody has to enrol them.
+        Closed = "closed",
+    }
+}
+
 /// An app as listed.
 #[derive(Debug, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -72,6 +83,8 @@ pub struct Environment {
     pub issuer: String,
     /// Where a person is sent after following a link; the hosted profile page if `None`.
     pub redirect_url: Option<String>,
+    /// Whether people may register themselves.
+    pub sign_up: SignUp,
 }
 
 impl Environment {
@@ -95,6 +108,8 @@ pub struct Settings {
     pub redirect_url: Option<String>,
     /// The `iss` of tokens.
     pub issuer: Option<String>,
+    /// Whether people may register themselves; closed for a new app.
+    pub sign_up: Option<SignUp>,
 }
 
 /// Makes an app with both environments. `signing_keys` are made outside the transaction, for that takes a while.

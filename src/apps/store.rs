@@ -1,10 +1,10 @@
 //! The SQL of apps and environments.
 
-use super::{App, AppId, DEFAULT_ISSUER, Environment, EnvironmentId, Kind, Settings};
+use super::{App, AppId, DEFAULT_ISSUER, Environment, EnvironmentId, Kind, Settings, SignUp};
 use crate::db::{Row, Tx, params};
 use crate::error::{Error, Result};
 
-const ENVIRONMENT: &str = "SELECT e.id, e.app_id, a.name, e.kind, a.region, e.issuer, e.redirect_url \
+const ENVIRONMENT: &str = "SELECT e.id, e.app_id, a.name, e.kind, a.region, e.issuer, e.redirect_url, e.sign_up \
      FROM environments e JOIN apps a ON a.id = e.app_id";
 
 pub(super) fn insert(tx: &Tx, app: &App) -> Result<()> {
@@ -20,7 +20,11 @@ pub(super) fn insert_environment(
 ) -> Result<()> {
     let issuer = settings.issuer.as_deref().unwrap_or(DEFAULT_ISSUER);
     let redirect = settings.redirect_url.as_deref().filter(|url| !url.is_empty());
-    tx.add("environments (id, app_id, kind, issuer, redirect_url)", params![id, app, kind, issuer, redirect])
+    let sign_up = settings.sign_up.unwrap_or(SignUp::Closed);
+    tx.add(
+        "environments (id, app_id, kind, issuer, redirect_url, sign_up)",
+        params![id, app, kind, issuer, redirect, sign_up],
+    )
 }
 
 pub(super) fn update(tx: &Tx, id: AppId, settings: &Settings) -> Result<()> {
@@ -33,8 +37,8 @@ pub(super) fn update(tx: &Tx, id: AppId, settings: &Settings) -> Result<()> {
 pub(super) fn update_environment(tx: &Tx, id: EnvironmentId, settings: &Settings) -> Result<()> {
     tx.run(
         "UPDATE environments SET issuer = COALESCE($1, issuer), \
-         redirect_url = NULLIF(COALESCE($2, redirect_url), '') WHERE id = $3",
-        params![settings.issuer.as_deref(), settings.redirect_url.as_deref(), id],
+         redirect_url = NULLIF(COALESCE($2, redirect_url), ''), sign_up = COALESCE($3, sign_up) WHERE id = $4",
+        params![settings.issuer.as_deref(), settings.redirect_url.as_deref(), settings.sign_up, id],
     )
 }
 
@@ -103,5 +107,6 @@ fn read_environment(row: &Row) -> Result<Environment> {
         region: row.get(4)?,
         issuer: row.get(5)?,
         redirect_url: row.get(6)?,
+        sign_up: row.get(7)?,
     })
 }

@@ -130,6 +130,8 @@ words! {
         SessionEnded = "session.ended",
         /// All sessions of a user were ended.
         SessionsEnded = "sessions.ended",
+        /// The operator was given an access token of a user, to try things out.
+        TokenIssued = "token.issued",
         /// A signing key was made, to take another's place.
         SigningKeyRotated = "signing_key.rotated",
         /// A signing key was revoked.

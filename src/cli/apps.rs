@@ -5,7 +5,7 @@ use rlibphonenumber::{PHONE_NUMBER_UTIL, Region};
 use serde_json::json;
 
 use super::Common;
-use crate::apps::{self, AppId, Kind, Settings};
+use crate::apps::{self, AppId, Kind, Settings, SignUp};
 use crate::db::IfMissing;
 use crate::error::Result;
 use crate::tokens::SigningKey;
@@ -30,7 +30,7 @@ pub enum App {
         /// A new name
         #[arg(long)]
         name: Option<String>,
-        /// Change this environment's redirect URL and issuer only
+        /// Change this environment's redirect URL, issuer and sign-up only
         #[arg(long)]
         environment: Option<Kind>,
         #[command(flatten)]
@@ -121,11 +121,15 @@ pub struct Options {
     /// The `iss` of tokens
     #[arg(long, value_name = "TEXT")]
     issuer: Option<String>,
+    /// Whether people may register themselves, by `type=signUp` [default for a new app: closed]
+    #[arg(long)]
+    sign_up: Option<SignUp>,
 }
 
 impl Options {
     fn named(self, name: Option<String>) -> Settings {
-        Settings { name, region: self.region, redirect_url: self.redirect_url, issuer: self.issuer }
+        let Options { region, redirect_url, issuer, sign_up } = self;
+        Settings { name, region, redirect_url, issuer, sign_up }
     }
 }
 

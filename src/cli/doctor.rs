@@ -13,6 +13,7 @@ use crate::clock::Timestamp;
 use crate::db::{IfMissing, Store};
 use crate::error::Result;
 use crate::outbox::{self, Kind, State};
+use crate::signin;
 use crate::users;
 use crate::webhooks;
 
@@ -24,6 +25,7 @@ const SOME_SPACE: u64 = 1024 * MIB;
 const OLD_DAYS: i64 = 7;
 /// A webhook whose oldest message waits for longer is worth knowing.
 const LATE: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
 
 /// One finding.
 #[derive(Debug)]
@@ -77,6 +79,7 @@ pub async fn run(common: &Common) -> Result<ExitCode> {
     findings.push(clock(store.read(users::newest_created_at).await?, now));
     findings.extend(outbox(&store).await?);
     findings.push(webhooks(&store).await?);
+    findings.push(networks(store.read(move |tx| signin::begun(tx, now - DAY)).await?));
     let json: Vec<_> =
         findings.iter().map(|f| json!({"what": f.what, "value": f.value, "state": f.grade.word()})).collect();
     let rows = findings.iter().map(|f| vec![f.grade.word().to_owned(), f.what.clone(), f.value.clone()]).collect();
@@ -140,6 +143,21 @@ fn network(kind: u32) -> Option<&'static str> {
         0x517b | 0xff53_4d42 | 0xfe53_4d42 => Some("SMB"),
         _ => None,
     }
+}
+
+/// Behind a proxy that nobody has named, sign-ins seem to come from nowhere, and the limit for each network does not count.
+fn networks((begun, from_known): (i64, i64)) -> Finding {
+    let unknown = begun - from_known;
+    let (value, grade) = match unknown {
+        0 => (format!("all of {begun} in a day came from a network that is known"), Grade::Good),
+        _ => (
+            format!(
+                "{unknown} of {begun} in a day came from a private address and count for no network; is there a proxy? Name it with --trusted-proxy"
+            ),
+            Grade::Note,
+        ),
+    };
+    Finding { what: "sign-ins".into(), value, grade }
 }
 
 fn last_backup(at: Option<Timestamp>, now: Timestamp) -> Finding {

@@ -28,7 +28,7 @@ impl Token {
             .write(move |tx| {
                 let user = users::any_by_id(tx, id)?;
                 let missing = || Error::operator("there is no such user. `usher user list` shows the newest.");
-                tokens::issue_by_itself(tx, user.ok_or_else(missing)?.id)
+                tokens::issue_by_itself(tx, &user.ok_or_else(missing)?)
             })
             .await?;
         let json = json!({"accessToken": access.access.expose(), "expiresIn": access.expires_in, "userId": id});

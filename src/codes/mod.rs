@@ -23,7 +23,7 @@ use crate::links::Links;
 use crate::secret::{Secret, sha256};
 use crate::sessions::{self, GRACE, Session, SessionId};
 use crate::ticket::Ticket;
-use crate::users;
+use crate::users::{self, Email, UserId};
 
 /// How long a code works: the app's page exchanges it at once.
 pub const LIFETIME: Duration = Duration::from_mins(1);
@@ -56,6 +56,35 @@ pub struct Request {
     pub scope: String,
     /// SHA-256 of a secret that has to come with the code (PKCE, RFC 7636), in base64url.
     pub challenge: Option<String>,
+    /// The person was not asked, for their browser had a session: the code's tokens belong to that.
+    #[serde(default)]
+    pub silent: bool,
+    /// Who has no record yet may register.
+    #[serde(default)]
+    pub sign_up: bool,
+    /// The one user who is to sign in.
+    #[serde(default)]
+    pub sub: Option<UserId>,
+}
+
+/// What an app asks, and for which environment.
+#[derive(Clone)]
+pub struct Asked {
+    /// Known by the redirect URI.
+    pub environment: Environment,
+    /// What for.
+    pub request: Request,
+    /// It wants an answer from the browser's session, and no page (`prompt=none`).
+    pub silent: Option<Silent>,
+}
+
+/// What a session must be like to answer for the person.
+#[derive(Clone)]
+pub struct Silent {
+    /// How many seconds ago the person may have signed in.
+    max_age: Option<u64>,
+    /// Whom the app takes them for, by address.
+    hint: Option<String>,
 }
 
 /// What the app's own page is to be told instead of a code.
@@ -73,16 +102,12 @@ pub trait Parameters {
     fn get(&self, name: &str) -> Option<&str>;
 }
 
-/// Reads what an app asks for, and which environment it is of. The inner error goes to the app's page, for there the
-/// person may be sent.
+/// Reads what an app asks for, and which environment it is of. The complaint goes to the app's page, for there the person
+/// may be sent.
 ///
 /// # Errors
 /// There is no such app, or it has not registered this redirect URI: then the person must not be sent anywhere.
-pub fn ask(
-    tx: &Tx,
-    door: Door,
-    from: &impl Parameters,
-) -> Result<(Environment, Request, std::result::Result<(), Complaint>)> {
+pub fn ask(tx: &Tx, door: Door, from: &impl Parameters) -> Result<(Asked, std::result::Result<(), Complaint>)> {
     let refuse = |code, text: &str| Err(Error::bad_request(code, text));
     let Some(app) = from.get("client_id").and_then(|id| id.parse::<AppId>().ok()) else {
         return refuse("invalid_client", "client_id must be the UUID of an app");
@@ -99,13 +124,24 @@ pub fn ask(
         nonce: text("nonce"),
         scope: scope_of(from.get("scope").unwrap_or_default()),
         challenge: text("code_challenge"),
+        silent: false,
+        // As the official browser client has it, and OpenID Connect's words for the same.
+        sign_up: from.get("type") == Some("signUp") || from.get("prompt") == Some("create"),
+        sub: from.get("sub").and_then(|id| id.parse().ok()),
     };
     let complaint = complaint(door, from, &request);
-    Ok((environment, request, complaint.map_or(Ok(()), Err)))
+    let silent = from.get("prompt").filter(|prompt| *prompt == "none").map(|_| Silent {
+        max_age: from.get("max_age").and_then(|seconds| seconds.parse().ok()),
+        hint: text("login_hint"),
+    });
+    Ok((Asked { environment, request, silent }, complaint.map_or(Ok(()), Err)))
 }
 
 fn complaint(door: Door, from: &impl Parameters, request: &Request) -> Option<Complaint> {
     let say = |error, text| Some(Complaint { error, text });
+    if from.get("sub").is_some() && request.sub.is_none() {
+        return say("invalid_request", "sub must be the UUID of a user");
+    }
     let method = from.get("code_challenge_method");
     if [&request.state, &request.nonce].into_iter().flatten().any(|text| text.len() > LONGEST) {
         return say("invalid_request", "state and nonce have 2048 bytes at the most");
@@ -120,8 +156,11 @@ fn complaint(door: Door, from: &impl Parameters, request: &Request) -> Option<Co
         if from.get("response_type") != Some("code") {
             return say("unsupported_response_type", "response_type must be code");
         }
-        if from.get("prompt").is_some_and(|prompt| prompt.split(' ').any(|word| word == "none")) {
-            return say("login_required", "The person has to sign in");
+        if from.get("prompt").is_some_and(|prompt| prompt != "none" && prompt.split(' ').any(|word| word == "none")) {
+            return say("invalid_request", "prompt=none stands alone");
+        }
+        if from.get("max_age").is_some_and(|age| age.parse::<u64>().is_err()) {
+            return say("invalid_request", "max_age must be a number of seconds");
         }
     }
     None
@@ -146,6 +185,9 @@ impl Request {
             nonce: None,
             scope: scope_of(""),
             challenge: None,
+            silent: false,
+            sign_up: false,
+            sub: None,
         }
     }
 
@@ -171,13 +213,59 @@ impl Request {
 /// The database refuses.
 pub fn issue(tx: &Tx, environment: &Environment, session: SessionId, request: &Request, links: &Links) -> Result<Url> {
     let ticket = Ticket::new(tx.now());
-    let text = serde_json::to_string(request).map_err(Error::internal)?;
-    store::insert(tx, &ticket, session, &text, tx.now() + LIFETIME)?;
+    store::insert(tx, &ticket, session, request, tx.now() + LIFETIME)?;
     let (code, client) = (ticket.text(), environment.app.to_string());
     match request.door {
         // What the official browser client reads from the callback (contract C5, C6).
         Door::Hosted => request.back(&[("code", code.expose()), ("service", "email"), ("client_id", &client)]),
         Door::Standard => request.back(&[("code", code.expose()), ("iss", &links.issuer(environment.kind))]),
+    }
+}
+
+/// The session of this cookie, if it may answer for the person without asking them.
+///
+/// # Errors
+/// The database does not answer.
+pub fn session_of(tx: &Tx, asked: &Asked, cookie: Option<&Secret>) -> Result<Option<Session>> {
+    let found = cookie.map_or(Ok(None), |cookie| sessions::of_browser(tx, cookie))?;
+    let here = found.filter(|(user, _)| user.environment == asked.environment.id);
+    let meant =
+        here.filter(|(user, _)| asked.request.sub.is_none_or(|sub| sub == user.id)).filter(|(user, session)| {
+            asked.silent.as_ref().is_some_and(|silent| {
+                let hinted = silent.hint.as_deref().and_then(Email::new);
+                silent.max_age.is_none_or(|age| tx.now() < session.created_at + Duration::from_secs(age))
+                    && hinted.is_none_or(|hint| hint.key() == user.email.key())
+            })
+        });
+    Ok(meant.map(|(_, session)| session))
+}
+
+/// Answers an app that asks without a page: with a code for the session of this cookie, or that the person has to sign in.
+///
+/// # Errors
+/// The database refuses.
+pub fn answer(tx: &Tx, asked: &Asked, cookie: Option<&Secret>, links: &Links) -> Result<Url> {
+    let Some(session) = session_of(tx, asked, cookie)? else {
+        let said = Complaint { error: "login_required", text: "The person has to sign in" };
+        return said.back(asked, links);
+    };
+    // No refresh token comes of it (OpenID Connect Core 11): the session has one already, and answers again.
+    let request = Request { silent: true, scope: without_offline(&asked.request.scope), ..asked.request.clone() };
+    issue(tx, &asked.environment, session.id, &request, links)
+}
+
+fn without_offline(scope: &str) -> String {
+    scope.split(' ').filter(|word| *word != "offline_access").collect::<Vec<_>>().join(" ")
+}
+
+impl Complaint {
+    /// The app's page, with what is wrong.
+    ///
+    /// # Errors
+    /// The registered address is none.
+    pub fn back(&self, asked: &Asked, links: &Links) -> Result<Url> {
+        let issuer = links.issuer(asked.environment.kind);
+        asked.request.back(&[("error", self.error), ("error_description", self.text), ("iss", &issuer)])
     }
 }
 
@@ -199,22 +287,27 @@ pub struct Exchange {
 /// A code's row.
 pub(super) struct Code {
     pub(super) session: SessionId,
-    pub(super) request: String,
+    pub(super) request: Request,
     pub(super) expires_at: Timestamp,
     pub(super) used_at: Option<Timestamp>,
 }
 
-/// Exchanges a code for the session's first refresh token. `None` if it does not work. A code that comes a second time,
+/// Exchanges a code for its session and that session's first refresh token, unless the person was not asked. `None` if it
+/// does not work. A code that comes a second time,
 /// unless at once, ends the session: somebody else may have it.
 ///
 /// # Errors
 /// The database refuses.
-pub fn exchange(tx: &Tx, ask: &Exchange, request_id: Option<Uuid>) -> Result<Option<(Session, Secret, Request)>> {
+pub fn exchange(
+    tx: &Tx,
+    ask: &Exchange,
+    request_id: Option<Uuid>,
+) -> Result<Option<(Session, Option<Secret>, Request)>> {
     let Some((ticket, code)) = Ticket::read(&ask.code).map_or(Ok(None), |ticket| store::find(tx, ticket))? else {
         return Ok(None);
     };
-    let request: Request = serde_json::from_str(&code.request).map_err(Error::internal)?;
-    let Some(session) = sessions::by_id(tx, code.session)? else { return Ok(None) };
+    let request = code.request;
+    let Some(mut session) = sessions::by_id(tx, code.session)? else { return Ok(None) };
     let user = users::any_by_id(tx, session.user)?.ok_or(Error::UserNotFound)?;
     if apps::by_id(tx, user.environment)?.app != ask.client || !ask.fits(&request) || user.admit().is_err() {
         return Ok(None);
@@ -228,8 +321,12 @@ pub fn exchange(tx: &Tx, ask: &Exchange, request_id: Option<Uuid>) -> Result<Opt
     if tx.now() >= code.expires_at || !store::use_up(tx, &ticket)? {
         return Ok(None);
     }
+    if request.silent {
+        session.scope.clone_from(&request.scope);
+        return Ok(session.works(tx.now()).then_some((session, None, request)));
+    }
     let handed_over = sessions::hand_over(tx, session.id, &request.scope)?;
-    Ok(handed_over.map(|(session, token)| (session, token, request)))
+    Ok(handed_over.map(|(session, token)| (session, Some(token), request)))
 }
 
 impl Exchange {

@@ -17,6 +17,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0012_whose", include_str!("../../migrations/0012_whose.sql")),
     ("0013_admins", include_str!("../../migrations/0013_admins.sql")),
     ("0015_imports", include_str!("../../migrations/0015_imports.sql")),
+    ("0011_sign_in_again", include_str!("../../migrations/0011_sign_in_again.sql")),
 ];
 
 /// The version that this program needs.

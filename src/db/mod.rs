@@ -315,6 +315,7 @@ impl Store {
     }
 }
 
+
 impl Tx<'_> {
     /// The time of this transaction.
     pub fn now(&self) -> Timestamp {

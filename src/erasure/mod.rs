@@ -44,6 +44,8 @@ pub struct Receipt {
 
 /// How many users one run of the chore erases at the most, so that it holds nobody up.
 const AT_ONCE: i64 = 100;
+/// How many are looked at one by one when some together could not be erased.
+const MOST: i64 = 10_000;
 
 /// Erases a user for the app, whether deleted before or not.
 ///
@@ -73,8 +75,9 @@ pub fn again(tx: &Tx, id: UserId) -> Result<Option<Receipt>> {
 pub fn erase(tx: &Tx, origin: Origin, user: &User) -> Result<Receipt> {
     // First, so that whoever is about to note something of the user comes before this, or after.
     users::lock(tx, user.id)?.ok_or(Error::Conflict)?;
+    let sign_ins = signin::forget(tx, user)?;
     let mut counts = store::remove_rows(tx, user.id)?;
-    signin::forget(tx, user)?;
+    counts.insert("sign_ins".into(), i64::try_from(sign_ins).unwrap_or(i64::MAX));
     users::delete_row(tx, user)?;
     counts.insert("users".into(), 1);
     counts.insert("audit".into(), i64::try_from(audit::erase(tx, origin, user)?).unwrap_or(i64::MAX));
@@ -96,10 +99,26 @@ pub fn erase(tx: &Tx, origin: Origin, user: &User) -> Result<Receipt> {
 pub fn erase_expired(tx: &Tx) -> Result<usize> {
     let due = users::deleted_before(tx, tx.now() - RESTORABLE, AT_ONCE)?;
     for id in &due {
-        let user = users::any_by_id(tx, *id)?.ok_or(Error::Conflict)?;
-        erase(tx, Origin::of(Actor::Operator), &user)?;
+        erase_by_time(tx, *id)?;
     }
     Ok(due.len())
+}
+
+/// Who has been deleted for longer than they could be restored.
+///
+/// # Errors
+/// The database does not answer.
+pub fn due(tx: &Tx) -> Result<Vec<UserId>> {
+    users::deleted_before(tx, tx.now() - RESTORABLE, MOST)
+}
+
+/// Erases one of them, who is still there.
+///
+/// # Errors
+/// The database refuses, or the record cannot be read.
+pub fn erase_by_time(tx: &Tx, id: UserId) -> Result<()> {
+    let user = users::any_by_id(tx, id)?.ok_or(Error::Conflict)?;
+    erase(tx, Origin::of(Actor::Operator), &user).map(|_| ())
 }
 
 /// Everything that is held about a person, as JSON.

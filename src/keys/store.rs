@@ -2,7 +2,7 @@
 
 use super::{Access, Key, KeyId, NewKey};
 use crate::apps::EnvironmentId;
-use crate::caller::{Actor, Caller, Scope};
+use crate::caller::{Actor, Caller, Facts, Scope};
 use crate::clock::Timestamp;
 use crate::db::{Row, Tx, params};
 use crate::error::Result;
@@ -92,6 +92,7 @@ fn read(row: &Row) -> Result<Key> {
             test: None,
             actor: Actor::Key(id),
             rights: access.rights(),
+            facts: Facts::ALL,
             region: row.get(9)?,
         },
         created_at: row.get(10)?,

@@ -7,24 +7,26 @@
 
 mod store;
 
-pub use store::{purge, waits};
+pub use store::{begun, purge, purge_strangers, set_aside};
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::apps::{self, Environment, EnvironmentId};
-use crate::audit::{self, Action};
-use crate::caller::{Actor, Origin, Scope};
+use crate::apps::{self, Environment, EnvironmentId, SignUp};
+use crate::audit::{self, Action, Refusal};
+use crate::caller::{Actor, Origin};
 use crate::clock::Timestamp;
 use crate::codes::{self, Request};
 use crate::db::Tx;
 use crate::error::{Error, Result};
+use crate::limits::Limit;
 use crate::links::{Entry, Links, State, at};
 use crate::mail::{self, Letter};
 use crate::network::Network;
 use crate::outbox::Kind;
+use crate::random;
 use crate::secret::Secret;
 use crate::ticket::Ticket;
 use crate::users::{self, Email, User, UserId};
@@ -37,7 +39,7 @@ const TRIES: i64 = 5;
 /// How many mails an address is sent within an hour, and within a day.
 const PER_ADDRESS: [(Duration, i64); 2] = [(HOUR, 5), (Duration::from_hours(24), 20)];
 /// How many sign-ins a network may begin within an hour.
-const PER_NETWORK: i64 = 100;
+const PER_NETWORK: Limit = Limit { what: "network", most: 100, span: HOUR };
 /// How many mails an environment sends within an hour.
 const PER_ENVIRONMENT: i64 = 10_000;
 const HOUR: Duration = Duration::from_hours(1);
@@ -54,6 +56,7 @@ pub(super) struct SignIn {
     pub(super) expires_at: Timestamp,
     pub(super) user: Option<UserId>,
     pub(super) closed_at: Option<Timestamp>,
+    pub(super) void_at: Option<Timestamp>,
 }
 
 /// What was asked for.
@@ -80,9 +83,9 @@ pub fn begin(
     network: Option<Network>,
     earlier: Option<&Secret>,
 ) -> Result<Secret> {
-    let network = network.map(|network| tx.vault().mark("network", &network.bytes()).to_vec());
+    let network = network.map(Network::bytes);
     if let Some(network) = &network
-        && store::begun_by(tx, network, tx.now() - HOUR, PER_NETWORK)? >= PER_NETWORK
+        && !PER_NETWORK.take(tx, network)?
     {
         return Err(Error::TooMany("Too many people are signing in from your network. Try again in an hour."));
     }
@@ -92,6 +95,7 @@ pub fn begin(
     let ticket = Ticket::new(tx.now());
     let asked = Asked { email: email.address().to_owned(), request: request.clone(), language };
     let address = fingerprint(tx, environment, email);
+    let network = network.map(|network| tx.vault().mark("network", &network).to_vec());
     store::insert(tx, &ticket, environment, &address, network, &asked, tx.now() + LIFETIME)?;
     Ok(ticket.text())
 }
@@ -101,34 +105,49 @@ fn fingerprint(tx: &Tx, environment: EnvironmentId, email: &Email) -> Vec<u8> {
     tx.vault().mark("address", format!("{environment}\n{}", email.key()).as_bytes()).to_vec()
 }
 
-/// Decides for sign-ins that wait whether a mail goes out, and writes it. `true` if there may be more.
+/// Some of the sign-ins that wait to be decided, oldest first.
 ///
 /// # Errors
-/// The database refuses.
-pub fn decide(tx: &Tx, links: &Links) -> Result<bool> {
-    let waiting = store::waiting(tx, AT_ONCE)?;
-    for sign_in in &waiting {
+/// The database does not answer.
+pub fn waiting(tx: &Tx) -> Result<Vec<Uuid>> {
+    store::waiting(tx, AT_ONCE)
+}
+
+/// Decides for these sign-ins whether a mail goes out, and writes it.
+///
+/// # Errors
+/// The database refuses, or one of them or its user cannot be read.
+pub fn decide(tx: &Tx, links: &Links, waiting: &[Uuid]) -> Result<()> {
+    for id in waiting {
         // Another server may be at it too.
-        if !store::take(tx, sign_in.id)? {
+        if !store::take(tx, *id)? {
             continue;
         }
-        let Some(user) = welcome(tx, sign_in)? else { continue };
+        let Some(sign_in) = store::by_id(tx, *id)? else { continue };
+        let environment = apps::by_id(tx, sign_in.environment)?;
+        let Some(user) = welcome(tx, &environment, &sign_in)? else { continue };
         store::sent(tx, sign_in.id, user.id)?;
-        let environment = apps::by_id(tx, user.environment)?;
         let link = at(&links.public_url, &["sign-in", "links", link_of(tx, sign_in.id).text().expose()])?;
         let (code, language) = (Some(digits_of(tx, sign_in.id)), Some(sign_in.asked.language));
         let letter = Letter { kind: Kind::SignInMail, link: &link, code, lifetime: LIFETIME, language };
         mail::post(tx, &user, &environment, &letter)?;
     }
-    Ok(i64::try_from(waiting.len()).is_ok_and(|number| number == AT_ONCE))
+    Ok(())
 }
 
-/// The user who is to be sent a mail, if there is one who may be. Sign-ins of one user are decided one after the other.
-fn welcome(tx: &Tx, sign_in: &SignIn) -> Result<Option<User>> {
+/// Who is to be sent a mail, if anybody is: a user, or who may become one. Sign-ins of one user are decided one after the
+/// other.
+fn welcome(tx: &Tx, environment: &Environment, sign_in: &SignIn) -> Result<Option<User>> {
     let Some(email) = Email::new(&sign_in.asked.email) else { return Ok(None) };
-    let scope = Scope { environment: sign_in.environment, tenant: None };
-    let Some(user) = users::by_email_to_change(tx, scope, &email)? else { return Ok(None) };
-    if user.admit().is_err() || sign_in.closed_at.is_some() || tx.now() >= sign_in.expires_at {
+    let Asked { request, .. } = &sign_in.asked;
+    let user = match users::by_address_to_change(tx, environment.id, &email)? {
+        Some(user) if user.admit().is_ok() && request.sub.is_none_or(|sub| sub == user.id) => user,
+        None if request.sign_up && request.sub.is_none() && environment.sign_up == SignUp::Open => {
+            users::stranger(tx, environment.id, UserId(random::ordered_uuid_v4(tx.now())), email)
+        }
+        _ => return Ok(None),
+    };
+    if sign_in.state(tx.now()) != State::Open {
         return Ok(None);
     }
     for (span, most) in PER_ADDRESS {
@@ -184,7 +203,11 @@ fn page(tx: &Tx, sign_in: SignIn) -> Result<Page> {
 /// # Errors
 /// The database does not answer.
 pub fn look(tx: &Tx, link: &Secret, cookie: Option<&Secret>) -> Result<Option<Page>> {
-    here(tx, link, cookie)?.map(|sign_in| page(tx, sign_in)).transpose()
+    let Some(sign_in) = here(tx, link, cookie)? else { return Ok(None) };
+    // Who has the link has had the mail, and may know.
+    let void = sign_in.user().is_none();
+    let page = page(tx, sign_in)?;
+    Ok(Some(if void { Page { state: State::Superseded, ..page } } else { page }))
 }
 
 /// The sign-in that a link and a cookie both belong to.
@@ -235,45 +258,62 @@ pub fn type_digits(
     let typed: String = digits.chars().filter(|c| !c.is_whitespace()).collect();
     let right =
         aws_lc_rs::constant_time::verify_slices_are_equal(typed.as_bytes(), digits_of(tx, sign_in.id).as_bytes());
-    // Without a mail there is nobody who could know the digits.
-    if right.is_err() || sign_in.user.is_none() {
+    // Without a mail there is nobody who could know the digits. What is noted takes as long for every address.
+    if right.is_err() || sign_in.user().is_none() {
+        let refusal = Refusal { user: sign_in.user(), ..Refusal::of(Action::SignedIn, "wrong_code") };
+        audit::refuse(tx, sign_in.environment, None, &refusal)?;
         return Ok(Err(State::Open));
     }
     enter(tx, links, sign_in, request)
 }
 
 fn enter(tx: &Tx, links: &Links, sign_in: SignIn, request: Option<Uuid>) -> Result<std::result::Result<Entry, State>> {
-    let Some(user) = sign_in.user else { return Ok(Err(sign_in.state(tx.now()))) };
+    let Some(user) = sign_in.user() else { return Ok(Err(sign_in.state(tx.now()))) };
     if !store::use_up(tx, sign_in.id)? {
         return Ok(Err(sign_in.state(tx.now())));
     }
-    let user = users::any_by_id(tx, user)?.ok_or(Error::UserNotFound)?;
+    let environment = apps::by_id(tx, sign_in.environment)?;
+    let Some(email) = Email::new(&sign_in.asked.email) else { return Ok(Err(State::Superseded)) };
+    let user = match users::any_by_id(tx, user)? {
+        Some(user) => user,
+        // Somebody may have enrolled them meanwhile.
+        None => match users::by_address_to_change(tx, environment.id, &email)? {
+            Some(user) => user,
+            None => users::register(tx, &environment, user, email.clone(), request)?,
+        },
+    };
     user.admit()?;
-    if Email::new(&sign_in.asked.email).is_none_or(|email| email.key() != user.email.key()) {
+    if email.key() != user.email.key() {
         return Ok(Err(State::Superseded));
     }
     users::prove_mailbox(tx, &user)?;
     audit::note(tx, Origin { request, ..Origin::of(Actor::Person(user.id)) }, Action::SignedIn, &user, &user.person)?;
-    let environment = apps::by_id(tx, user.environment)?;
     let (id, session) = crate::sessions::start(tx, &user)?;
     let app = codes::issue(tx, &environment, id, &sign_in.asked.request, links)?;
     Ok(Ok(Entry { session, app: Some(app), environment }))
 }
 
-/// Removes every sign-in by the user's address, for the address is in it.
+/// Takes the address out of every sign-in by it, and the user, and says out of how many. What is left is as a sign-in by an
+/// address that nobody has, so that no browser learns what has happened.
 ///
 /// # Errors
 /// The database refuses.
-pub fn forget(tx: &Tx, user: &User) -> Result<()> {
-    store::remove_by_address(tx, &fingerprint(tx, user.environment, &user.email))
+pub fn forget(tx: &Tx, user: &User) -> Result<usize> {
+    let of_user = store::of_user(tx, user.id, &fingerprint(tx, user.environment, &user.email))?;
+    for id in &of_user {
+        // What cannot be read cannot be kept without the address either.
+        let asked = store::by_id(tx, *id).ok().flatten().map(|sign_in| Asked { email: String::new(), ..sign_in.asked });
+        store::empty(tx, *id, asked.as_ref())?;
+    }
+    Ok(of_user.len())
 }
 
-/// Ends every sign-in by the user's address.
+/// Makes the mails of every sign-in by the user's address worthless. Their pages stay as they are.
 ///
 /// # Errors
 /// The database refuses.
-pub fn close(tx: &Tx, user: &User) -> Result<()> {
-    store::close_by_address(tx, &fingerprint(tx, user.environment, &user.email))
+pub fn void(tx: &Tx, user: &User) -> Result<()> {
+    store::void_by_address(tx, &fingerprint(tx, user.environment, &user.email))
 }
 
 fn find(tx: &Tx, cookie: &Secret) -> Result<Option<SignIn>> {
@@ -282,6 +322,11 @@ fn find(tx: &Tx, cookie: &Secret) -> Result<Option<SignIn>> {
 }
 
 impl SignIn {
+    /// Whom its mail leads in.
+    fn user(&self) -> Option<UserId> {
+        self.user.filter(|_| self.void_at.is_none())
+    }
+
     fn state(&self, now: Timestamp) -> State {
         match self.closed_at {
             Some(_) => State::Used,

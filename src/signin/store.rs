@@ -16,7 +16,8 @@ use crate::users::UserId;
 
 /// For how long sign-ins are counted, and so kept.
 const KEPT: Duration = Duration::from_hours(25);
-const SIGN_IN: &str = "SELECT id, hash, environment_id, address, request, expires_at, user_id, closed_at FROM sign_ins";
+const SIGN_IN: &str = "SELECT id, hash, environment_id, address, request, expires_at, user_id, closed_at, void_at \
+     FROM sign_ins";
 
 pub(super) fn insert(
     tx: &Tx,
@@ -47,14 +48,14 @@ pub(super) fn by_id(tx: &Tx, id: Uuid) -> Result<Option<SignIn>> {
     tx.query_opt(&format!("{SIGN_IN} WHERE id = $1"), params![id])?.map(|row| read(tx, &row)).transpose()
 }
 
-/// Whether there is something to decide.
-pub fn waits(tx: &Tx) -> Result<bool> {
-    Ok(tx.query_opt("SELECT 1 FROM sign_ins WHERE decided_at IS NULL LIMIT 1", params![])?.is_some())
+pub(super) fn waiting(tx: &Tx, limit: i64) -> Result<Vec<Uuid>> {
+    let sql = "SELECT id FROM sign_ins WHERE decided_at IS NULL ORDER BY created_at, id LIMIT $1";
+    tx.query(sql, params![limit])?.iter().map(|row| row.get(0)).collect()
 }
 
-pub(super) fn waiting(tx: &Tx, limit: i64) -> Result<Vec<SignIn>> {
-    let sql = format!("{SIGN_IN} WHERE decided_at IS NULL ORDER BY created_at, id LIMIT $1");
-    tx.query(&sql, params![limit])?.iter().map(|row| read(tx, row)).collect()
+/// Counts a sign-in as decided: no mail goes out.
+pub fn set_aside(tx: &Tx, id: Uuid) -> Result<()> {
+    take(tx, id).map(|_| ())
 }
 
 /// `true` for the one who decides it.
@@ -77,7 +78,7 @@ pub(super) fn count_try(tx: &Tx, id: Uuid, most: i64) -> Result<bool> {
 /// `true` for the one caller who used it up.
 pub(super) fn use_up(tx: &Tx, id: Uuid) -> Result<bool> {
     let sql = "UPDATE sign_ins SET closed_at = $1 \
-         WHERE id = $2 AND closed_at IS NULL AND expires_at > $1 AND sent_at IS NOT NULL";
+         WHERE id = $2 AND closed_at IS NULL AND void_at IS NULL AND expires_at > $1 AND sent_at IS NOT NULL";
     Ok(tx.execute(sql, params![tx.now(), id])? == 1)
 }
 
@@ -87,19 +88,35 @@ pub(super) fn close(tx: &Tx, id: Uuid, hash: &[u8]) -> Result<()> {
     tx.run(sql, params![tx.now(), id, hash])
 }
 
-pub(super) fn close_by_address(tx: &Tx, address: &[u8]) -> Result<()> {
-    let sql = "UPDATE sign_ins SET closed_at = $1 WHERE address = $2 AND sent_at IS NOT NULL AND closed_at IS NULL";
+pub(super) fn void_by_address(tx: &Tx, address: &[u8]) -> Result<()> {
+    let sql = "UPDATE sign_ins SET void_at = $1 WHERE address = $2 AND sent_at IS NOT NULL AND void_at IS NULL";
     tx.run(sql, params![tx.now(), address])
 }
 
-pub(super) fn remove_by_address(tx: &Tx, address: &[u8]) -> Result<()> {
-    tx.run("DELETE FROM sign_ins WHERE address = $1", params![address])
+/// Every sign-in that names a user or their address.
+pub(super) fn of_user(tx: &Tx, user: UserId, address: &[u8]) -> Result<Vec<Uuid>> {
+    let sql = "SELECT id FROM sign_ins WHERE user_id = $1 UNION SELECT id FROM sign_ins WHERE address = $2";
+    tx.query(sql, params![user, address])?.iter().map(|row| row.get(0)).collect()
 }
 
-/// How many a network has begun since then, up to `most`.
-pub(super) fn begun_by(tx: &Tx, network: &[u8], since: Timestamp, most: i64) -> Result<i64> {
-    let sql = "SELECT COUNT(*) FROM (SELECT 1 FROM sign_ins WHERE network = $1 AND created_at > $2 LIMIT $3) AS found";
-    count(tx.query_opt(sql, params![network, since, most])?)
+/// Leaves of a sign-in that there was one; what was asked, if it is known, without the address. It is decided, for nobody is
+/// to be sent anything.
+pub(super) fn empty(tx: &Tx, id: Uuid, asked: Option<&Asked>) -> Result<()> {
+    let Some(asked) = asked else { return tx.run("DELETE FROM sign_ins WHERE id = $1", params![id]) };
+    let asked = serde_json::to_vec(asked).map_err(Error::internal)?;
+    let sealed = tx.vault().seal(id.as_bytes(), &asked);
+    tx.run(
+        "UPDATE sign_ins SET request = $1, address = $2, user_id = NULL, void_at = $3, \
+         decided_at = COALESCE(decided_at, $3) WHERE id = $4",
+        params![sealed, Vec::<u8>::new(), tx.now(), id],
+    )
+}
+
+/// How many sign-ins were begun since then, and how many of them from a network that is known.
+pub fn begun(tx: &Tx, since: Timestamp) -> Result<(i64, i64)> {
+    let sql = "SELECT COUNT(*), COUNT(network) FROM sign_ins WHERE id >= $1";
+    let row = tx.query_opt(sql, params![random::first_uuid(since)])?;
+    row.map_or(Ok((0, 0)), |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
 pub(super) fn sent_to(tx: &Tx, address: &[u8], since: Timestamp) -> Result<i64> {
@@ -116,6 +133,14 @@ pub(super) fn sent_in(tx: &Tx, environment: EnvironmentId, since: Timestamp, mos
 
 fn count(row: Option<Row>) -> Result<i64> {
     row.map_or(Ok(0), |row| row.get(0))
+}
+
+/// Removes the mails to those who wanted to register and did not: nobody else remembers their address. `false`, for these
+/// are all.
+pub fn purge_strangers(tx: &Tx) -> Result<bool> {
+    let sql = "DELETE FROM outbox WHERE user_id IN (SELECT s.user_id FROM sign_ins s WHERE s.id < $1 \
+         AND s.user_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = s.user_id))";
+    tx.run(sql, params![random::first_uuid(tx.now() - KEPT)]).map(|()| false)
 }
 
 /// Removes what is no longer counted.
@@ -135,5 +160,6 @@ fn read(tx: &Tx, row: &Row) -> Result<SignIn> {
         expires_at: row.get(5)?,
         user: row.get(6)?,
         closed_at: row.get(7)?,
+        void_at: row.get(8)?,
     })
 }

@@ -20,7 +20,8 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::apps::{self, Environment};
-use crate::caller::Caller;
+use crate::audit::{self, Action};
+use crate::caller::{Actor, Caller, Facts, Origin};
 use crate::codes;
 use crate::db::Tx;
 use crate::error::{Error, Result};
@@ -118,28 +119,28 @@ pub fn issue(tx: &Tx, grant: &Grant) -> Result<Tokens> {
     Ok(Tokens { access, id: sign(&key, &about)?, expires_in: ACCESS_LIFETIME.as_secs() })
 }
 
+/// The facts that OpenID Connect has no claims for.
+const OURS: [&str; 6] =
+    ["language", "salutation", "salutationOther", "acceptedNewsletter", "other_gender", "externalId"];
+
 /// The claims of OpenID Connect Core 5.4 that the scopes open.
 pub fn about_user(user: &User, scopes: &[String]) -> Map<String, Value> {
-    let has = |scope: &str| scopes.iter().any(|s| s == scope);
+    let facts = Facts::of(scopes);
     let mut claims = Map::new();
-    for wire in Profile::FIELDS.iter().chain(IDENTITY) {
-        let open = match wire.name {
-            "email" => has("email"),
-            "phone_number" => has("phone"),
-            "language" | "salutation" | "salutationOther" | "acceptedNewsletter" | "other_gender" => false,
-            _ => has("profile"),
-        };
-        if let Some(value) = (wire.show)(&user.person).filter(|value| open && !value.is_null()) {
+    for wire in
+        Profile::FIELDS.iter().chain(IDENTITY).filter(|wire| !OURS.contains(&wire.name) && facts.open(wire.name))
+    {
+        if let Some(value) = (wire.show)(&user.person).filter(|value| !value.is_null()) {
             claims.insert(wire.name.to_owned(), value);
         }
     }
-    if has("email") {
+    if facts.open("email") {
         claims.insert("email_verified".into(), user.email_verified_at.is_some().into());
     }
     if claims.contains_key("phone_number") {
         claims.insert("phone_number_verified".into(), false.into());
     }
-    if has("profile") {
+    if facts.open("updated_at") {
         claims.insert("updated_at".into(), user.updated_at.as_seconds().into());
     }
     claims
@@ -182,7 +183,7 @@ pub fn verify(tx: &Tx, token: &Secret, links: &Links) -> Result<Bearer> {
     let session = sessions::by_id(tx, SessionId(claims.sid))?
         .filter(|session| session.user == user.id && session.works(tx.now()));
     let session = session.ok_or(Error::Unauthenticated { code: "session_ended", message: "The session has ended" })?;
-    let caller = Caller::person(&environment, &user, roles::rights_of(tx, &user)?);
+    let caller = Caller::person(&environment, &user, roles::rights_of(tx, &user)?, Facts::of(&claims.scope));
     Ok(Bearer { caller, session: session.id, scope: claims.scope })
 }
 
@@ -238,9 +239,9 @@ fn read<T: serde::de::DeserializeOwned>(segment: &str) -> Option<T> {
 ///
 /// # Errors
 /// The user is frozen or deleted.
-pub fn issue_by_itself(tx: &Tx, user: UserId) -> Result<Tokens> {
-    let user = users::any_by_id(tx, user)?.ok_or(Error::UserNotFound)?;
-    let (id, _) = sessions::start(tx, &user)?;
+pub fn issue_by_itself(tx: &Tx, user: &User) -> Result<Tokens> {
+    audit::note(tx, Origin::of(Actor::Operator), Action::TokenIssued, user, &user.person)?;
+    let (id, _) = sessions::start(tx, user)?;
     let scope = codes::scope_of("");
     let handed_over = sessions::hand_over(tx, id, &scope)?;
     let (session, _) = handed_over.ok_or_else(|| Error::internal("a session just made does not work"))?;

@@ -24,6 +24,7 @@ const ASSETS: &[(&str, &str)] = &[
     ("htmx.js", include_str!("assets/htmx.min.js")),
     ("dashboard.js", include_str!("assets/dashboard.js")),
     ("icon.svg", include_str!("assets/icon.svg")),
+    ("silent.js", include_str!("assets/silent.js")),
     ("profile.js", include_str!("assets/profile.js")),
 ];
 

@@ -65,14 +65,22 @@ fn message(status: StatusCode, words: &'static Words, title: String, text: Strin
 
 /// Answers with a page. `form_target` is an origin beyond ours to which a form's answer may redirect.
 fn page(template: &impl Template, form_target: Option<&str>) -> Response {
+    under(&form_target.map_or_else(|| POLICY.to_owned(), |origin| format!("{POLICY} {origin}")), template)
+}
+
+/// Answers with a page that an app's page has in a frame.
+fn framed(template: &impl Template, around: &str) -> Response {
+    under(&POLICY.replace("frame-ancestors 'none'", &format!("frame-ancestors {around}")), template)
+}
+
+fn under(policy: &str, template: &impl Template) -> Response {
     let html = match template.render() {
         Ok(html) => html,
         Err(e) => return Error::internal(e).into_response(),
     };
-    let policy = form_target.map_or_else(|| POLICY.to_owned(), |origin| format!("{POLICY} {origin}"));
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CONTENT_SECURITY_POLICY, policy.as_str()),
+        (header::CONTENT_SECURITY_POLICY, policy),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-store"),
     ];

@@ -12,6 +12,7 @@ use super::{Brand, Reader, SESSION, cookies, gone, message, page_in, profile, se
 use crate::api::directory::users::fields;
 use crate::api::{Api, Trail, ascii};
 use crate::apps::{self, AppId, Kind};
+use crate::codes::scope_of;
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::secret::Secret;
@@ -92,8 +93,10 @@ pub async fn show(
     let cookies = which.cookies(&headers)?;
     let found = move |tx: &Tx| {
         for (_, cookie) in &cookies {
-            let Some((user, session)) = sessions::of_browser(tx, cookie)? else { continue };
+            let Some((user, mut session)) = sessions::of_browser(tx, cookie)? else { continue };
             let environment = apps::by_id(tx, user.environment)?;
+            // Our own page, whatever the app may know.
+            session.scope = scope_of("");
             let token = tokens::issue(tx, &Grant { session: &session, nonce: None, standard: None })?.access;
             return Ok(Some((user, environment, token)));
         }

@@ -9,19 +9,21 @@ use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use serde_json::{Value, json};
 
 use super::links::from_our_page;
-use super::{Brand, Reader, cookie, enter, gone, message, page_in, secure, session_cookie};
+use super::{Brand, Reader, cookie, enter, framed, gone, message, page_in, secure, session_cookie};
 use crate::api::body::Form;
 use crate::api::{Api, Peer, Trail, ascii};
 use crate::apps::Environment;
-use crate::codes::{self, Door, Parameters, Request};
+use crate::codes::{self, Asked, Door, Parameters, scope_of};
 use crate::error::{Error, Result};
 use crate::links::State as Worth;
 use crate::network;
 use crate::secret::Secret;
 use crate::sessions;
 use crate::signin::{self, LIFETIME};
+use crate::tokens::{self, Grant};
 use crate::users::Email;
 use crate::words::Words;
 
@@ -58,6 +60,14 @@ struct LinkPage<'a> {
     link: &'a Secret,
 }
 
+/// Nothing to see: what it has to say is for the page around it.
+#[derive(Template)]
+#[template(path = "silent.html")]
+struct SilentPage<'a> {
+    message: Secret,
+    origin: &'a str,
+}
+
 /// `GET /sign-in`, as the official clients send people here.
 pub async fn show(
     State(api): State<Api>,
@@ -67,31 +77,84 @@ pub async fn show(
     headers: HeaderMap,
 ) -> Result<Response> {
     let query = query.unwrap_or_default();
-    let asked = Form::parse(query.as_bytes())?;
-    let Some((environment, _)) = ask(&api, Door::Hosted, &query).await?.ok() else { return Ok(dead_end()) };
-    let leaves = asked.get("logout") == Some("true");
-    let notice = if leaves { words.signed_out_notice() } else { String::new() };
-    let action = format!("/sign-in?{query}");
-    let mut response = first_page(words, &environment, &action, "", notice, String::new());
-    let name = session_cookie(environment.app, environment.kind);
-    if let Some(session) = cookie(&headers, &name).filter(|_| leaves) {
+    let Some(asked) = ask(&api, Door::Hosted, &query).await?.ok() else { return Ok(dead_end()) };
+    let name = session_cookie(asked.environment.app, asked.environment.kind);
+    let session = cookie(&headers, &name);
+    let leaves = Form::parse(query.as_bytes())?.get("logout") == Some("true");
+    let mut response = match &asked.silent {
+        Some(_) if leaves => tell(&asked, &json!({"isAllowed": true, "token": null})),
+        Some(_) => silent(&api, asked, session.clone()).await?,
+        None => {
+            let notice = if leaves { words.signed_out_notice() } else { String::new() };
+            first_page(words, &asked.environment, &format!("/sign-in?{query}"), "", notice, String::new())
+        }
+    };
+    if let Some(session) = session.filter(|_| leaves) {
         api.store.write(move |tx| sessions::sign_out(tx, &session, Some(trail.id()))).await?;
         response.headers_mut().insert(header::SET_COOKIE, ascii(&gone(&name)));
     }
     Ok(response)
 }
 
-/// `GET /authorize` (OpenID Connect Core 3.1.2.1).
-pub async fn authorize(State(api): State<Api>, Reader(words): Reader, RawQuery(query): RawQuery) -> Result<Response> {
-    let query = query.unwrap_or_default();
-    let hint = Form::parse(query.as_bytes())?.get("login_hint").unwrap_or_default().to_owned();
-    match ask(&api, Door::Standard, &query).await? {
-        Ok((environment, _)) => {
-            let action = format!("/authorize?{query}");
-            Ok(first_page(words, &environment, &action, &hint, String::new(), String::new()))
-        }
-        Err(back) => Ok(back),
+/// The silent refresh of the official browser client (contract C6): the app has this in a frame and is told tokens of the
+/// browser's session. The browser sends the cookie along if app and Usher are of one site.
+async fn silent(api: &Api, asked: Asked, cookie: Option<Secret>) -> Result<Response> {
+    let (wanted, nonce) = (asked.clone(), asked.request.nonce.clone());
+    let issue = move |tx: &crate::db::Tx| {
+        let session = codes::session_of(tx, &wanted, cookie.as_ref())?;
+        // The client asks for less than it was given, and goes on with what it was given.
+        let session = session.map(|mut session| {
+            if session.scope.is_empty() {
+                session.scope = scope_of("");
+            }
+            session
+        });
+        session
+            .map(|session| tokens::issue(tx, &Grant { session: &session, nonce: nonce.as_deref(), standard: None }))
+            .transpose()
+    };
+    let token = api.store.read(issue).await?.map(|tokens| {
+        json!({
+            "accessToken": tokens.access.expose(), "idToken": tokens.id.expose(), "expiresIn": tokens.expires_in,
+            "tokenType": "Bearer", "redirectUri": codes::page(&asked.request.redirect_uri), "refreshToken": null,
+        })
+    });
+    Ok(tell(&asked, &json!({ "token": token })))
+}
+
+/// Tells the page that has this one in a frame, and no other.
+fn tell(asked: &Asked, what: &Value) -> Response {
+    let Some(origin) = asked.request.origin() else { return dead_end() };
+    let mut message = json!({"originator": "userdocks"});
+    if let (Some(message), Some(what)) = (message.as_object_mut(), what.as_object()) {
+        message.extend(what.clone());
     }
+    framed(&SilentPage { message: Secret::new(message.to_string()), origin: &origin }, &origin)
+}
+
+/// `GET /authorize` (OpenID Connect Core 3.1.2.1).
+pub async fn authorize(
+    State(api): State<Api>,
+    Reader(words): Reader,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let query = query.unwrap_or_default();
+    let asked = match ask(&api, Door::Standard, &query).await? {
+        Ok(asked) => asked,
+        Err(back) => return Ok(back),
+    };
+    if asked.silent.is_some() {
+        let session = cookie(&headers, &session_cookie(asked.environment.app, asked.environment.kind));
+        let links = api.links.clone();
+        let answer = move |tx: &crate::db::Tx| codes::answer(tx, &asked, session.as_ref(), &links);
+        let back = api.store.write(answer).await?;
+        return Ok(Redirect::to(back.as_str()).into_response());
+    }
+    let form = Form::parse(query.as_bytes())?;
+    let hint = form.get("login_hint").unwrap_or_default();
+    let action = format!("/authorize?{query}");
+    Ok(first_page(words, &asked.environment, &action, hint, String::new(), String::new()))
 }
 
 fn first_page(
@@ -111,14 +174,13 @@ fn dead_end() -> Response {
 }
 
 /// What the app asks for, or the way back to it with what is wrong with that.
-async fn ask(api: &Api, door: Door, query: &str) -> Result<std::result::Result<(Environment, Request), Response>> {
+async fn ask(api: &Api, door: Door, query: &str) -> Result<std::result::Result<Asked, Response>> {
     let text = query.to_owned();
     let asked = api.store.read(move |tx| codes::ask(tx, door, &Form::parse(text.as_bytes())?)).await?;
-    let (environment, request, complaint) = asked;
-    let Err(complaint) = complaint else { return Ok(Ok((environment, request))) };
-    let issuer = api.links.issuer(environment.kind);
-    let back = request.back(&[("error", complaint.error), ("error_description", complaint.text), ("iss", &issuer)])?;
-    Ok(Err(Redirect::to(back.as_str()).into_response()))
+    match asked {
+        (asked, Ok(())) => Ok(Ok(asked)),
+        (asked, Err(complaint)) => Ok(Err(Redirect::to(complaint.back(&asked, &api.links)?.as_str()).into_response())),
+    }
 }
 
 /// `POST /sign-in`
@@ -155,7 +217,7 @@ async fn begin_by(
     form: &Form,
 ) -> Result<Response> {
     from_our_page(headers)?;
-    let (environment, request) = match ask(api, door, query).await? {
+    let Asked { environment, request, .. } = match ask(api, door, query).await? {
         Ok(asked) => asked,
         Err(back) => return Ok(back),
     };

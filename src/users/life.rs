@@ -91,7 +91,7 @@ fn make(tx: &Tx, origin: Origin, mut user: User, status: Status) -> Result<User>
     }
     if status != Status::Active {
         links::supersede(tx, id)?;
-        signin::close(tx, &user)?;
+        signin::void(tx, &user)?;
         sessions::end_all(tx, id)?;
     }
     Ok(user)

@@ -13,27 +13,29 @@ mod store;
 pub use life::{RESTORABLE, delete, freeze, restore, set_status, unfreeze};
 pub(crate) use list::oldest;
 pub use list::{List, Range, Sort, list};
-pub(crate) use store::by_email_to_change;
-pub(crate) use store::{Unique, delete_row, deleted_before, holders, lock};
+pub(crate) use store::{Unique, by_address_to_change, delete_row, deleted_before, holders, lock};
 pub use store::{any_by_id, newest, newest_created_at};
 
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use std::cell::Cell;
+use std::time::Duration;
 
-use crate::apps::EnvironmentId;
-use crate::audit::{self, Action};
-use crate::caller::{Caller, Name, Scope, Target};
+use crate::apps::{Environment, EnvironmentId};
+use crate::audit::{self, Action, Changes};
+use crate::caller::{Actor, Caller, Name, Origin, Scope, Target};
 use crate::clock::Timestamp;
 use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
 use crate::field::{FilledLine, Line, Metadata, Wire, wire};
+use crate::limits::Limit;
 use crate::links::{self, Links};
 use crate::random;
 use crate::roles::{self, Right, RoleId};
 use crate::sessions;
 use crate::signin;
-use crate::tenants::TenantId;
+use crate::tenants::{self, TenantId};
 pub use email::Email;
 pub use health::Health;
 pub use phone::Phone;
@@ -273,6 +275,47 @@ pub fn adopt(tx: &Tx, caller: &Caller, person: Person, standing: Standing) -> Re
     Ok(user)
 }
 
+/// Somebody who has no record yet, as they would be, under the id that they will have.
+pub(crate) fn stranger(tx: &Tx, environment: EnvironmentId, id: UserId, email: Email) -> User {
+    User {
+        id,
+        environment,
+        tenant: None,
+        role: None,
+        person: Person { email: Some(email.clone()), ..Person::default() },
+        email,
+        email_verified_at: None,
+        created_at: tx.now(),
+        updated_at: tx.now(),
+        frozen_at: None,
+        deleted_at: None,
+        version: 1,
+    }
+}
+
+/// Makes a user of somebody who registers themselves and has proven their mailbox, and a tenant that is theirs.
+///
+/// # Errors
+/// As [`create`].
+pub(crate) fn register(
+    tx: &Tx,
+    environment: &Environment,
+    id: UserId,
+    email: Email,
+    request: Option<Uuid>,
+) -> Result<User> {
+    let tenant = tenants::named(tx, environment.id, &id.to_string())?;
+    let user = User { tenant: Some(tenant), ..stranger(tx, environment.id, id, email) };
+    if !store::insert(tx, &user)? {
+        return Err(Error::Conflict);
+    }
+    let origin = Origin { request, ..Origin::of(Actor::Person(id)) };
+    audit::note(tx, origin, Action::UserCreated, &user, &Person::default())?;
+    let given = Changes::of_field("userRoleId", RoleId::MEMBER, RoleId::ADMINISTRATOR);
+    let user = User { role: Some(RoleId::ADMINISTRATOR), ..user };
+    save(tx, user, |tx, user| audit::note_changes(tx, origin, Action::RoleGiven, user, &given))
+}
+
 /// Makes a user and the mail with their link, or neither. Who is not said to be pregnant is not (the create page).
 ///
 /// # Errors
@@ -392,7 +435,7 @@ pub fn update(
     let user = apply(tx, caller, before.clone(), change, Action::UserUpdated)?;
     if !user.email.same_mailbox(&before.email) {
         links::supersede(tx, id)?;
-        signin::close(tx, &before)?;
+        signin::void(tx, &before)?;
         if !caller.is(id) {
             sessions::end_all(tx, id)?;
         }
@@ -401,6 +444,29 @@ pub fn update(
         }
     }
     Ok(user)
+}
+
+/// How often a person may try to take another address or number: each time they learn whether somebody has it.
+const ATTEMPTS: Limit = Limit { what: "identity", most: 20, span: Duration::from_hours(24) };
+
+/// Counts that a person wants an address or a number that they have not got. Who may change others is trusted with what they
+/// learn by it, as keys are.
+///
+/// # Errors
+/// [`Error::TooMany`].
+pub fn count_attempt(tx: &Tx, caller: &Caller, target: Target, change: &Change) -> Result<()> {
+    let Actor::Person(me) = caller.actor else { return Ok(()) };
+    if !matches!(target, Target::Me) && target != Target::Id(me) {
+        return Ok(());
+    }
+    let Some(user) = store::any_by_id(tx, me)? else { return Ok(()) };
+    let other_email = change.set.email.as_ref().is_some_and(|email| email.key() != user.email.key());
+    let phone = user.person.phone.as_ref().map(Phone::key);
+    let other_phone = change.set.phone.as_ref().is_some_and(|other| Some(other.key()) != phone);
+    if (other_email || other_phone) && !ATTEMPTS.take(tx, me.0.as_bytes())? {
+        return Err(Error::TooMany("You have changed your address or number very often. Try again tomorrow."));
+    }
+    Ok(())
 }
 
 /// Notes that the person has proven that the mailbox is theirs. The first time, whatever led in before ends: whoever made
@@ -413,7 +479,7 @@ pub(crate) fn prove_mailbox(tx: &Tx, user: &User) -> Result<()> {
         return Ok(());
     }
     links::supersede(tx, user.id)?;
-    signin::close(tx, user)?;
+    signin::void(tx, user)?;
     sessions::end_all(tx, user.id)?;
     store::mark_email_verified(tx, user.id)
 }

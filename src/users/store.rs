@@ -131,9 +131,15 @@ pub(super) fn deleted_to_change(tx: &Tx, scope: Scope, id: UserId) -> Result<Opt
 }
 
 /// A user that the scope can see, unless deleted, to be changed.
-pub(crate) fn by_email_to_change(tx: &Tx, scope: Scope, email: &Email) -> Result<Option<User>> {
+pub(super) fn by_email_to_change(tx: &Tx, scope: Scope, email: &Email) -> Result<Option<User>> {
     let sql = format!("{USER} WHERE u.environment_id = $1 AND u.email_key = $2{}", tx.for_update());
     Ok(one(tx, &sql, params![scope.environment, email.key()])?.filter(|user| visible(user, scope)))
+}
+
+/// A user by address, deleted or not, to be changed: for who has proven that the mailbox is theirs.
+pub(crate) fn by_address_to_change(tx: &Tx, environment: EnvironmentId, email: &Email) -> Result<Option<User>> {
+    let sql = format!("{USER} WHERE u.environment_id = $1 AND u.email_key = $2{}", tx.for_update());
+    one(tx, &sql, params![environment, email.key()])
 }
 
 /// A user by address, deleted or not: for the operator.
@@ -169,7 +175,8 @@ pub fn newest_created_at(tx: &Tx) -> Result<Option<Timestamp>> {
 
 pub(super) fn mark_email_verified(tx: &Tx, id: UserId) -> Result<()> {
     tx.run(
-        "UPDATE users SET email_verified_at = $1, version = version + 1 WHERE id = $2 AND email_verified_at IS NULL",
+        "UPDATE users SET email_verified_at = $1, updated_at = $1, version = version + 1 \
+         WHERE id = $2 AND email_verified_at IS NULL",
         params![tx.now(), id],
     )
 }

@@ -16,7 +16,7 @@ use crate::program::{Program, call, raw, usher};
 use crate::receiver::Receiver;
 
 /// Every table that is copied.
-const TABLES: [&str; 22] = [
+const TABLES: [&str; 23] = [
     "admins",
     "admin_tickets",
     "apps",
@@ -39,6 +39,7 @@ const TABLES: [&str; 22] = [
     "redirect_uris",
     "codes",
     "sign_ins",
+    "limits",
 ];
 
 /// The file of a name in a folder, as a database.
@@ -157,7 +158,7 @@ impl Source {
         let connect = ["billing", "connect", "--mode", "test", "--stripe-key-file", "stripe-key", "--url", &at];
         run(&[&connect[..], &place[..]].concat());
         std::thread::sleep(std::time::Duration::from_millis(700));
-        let name = json!({"user": {"name": "Jäne"}});
+        let name = json!({"user": {"name": "Jäne", "phone_number": "2025550111"}});
         assert_eq!(server.call_as(token["accessToken"].as_str().unwrap(), "PUT", "/v1/users/me", &name).0, 200);
         stripe.wait_for(1);
         while run(&["billing", "list"])["waiting"] != 0 {

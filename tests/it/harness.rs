@@ -16,12 +16,14 @@ use usher::apps::{self, AppId, Kind, Settings};
 use usher::audit::{self, Action, Entry, Filter, Order};
 use usher::caller::{Actor, Origin};
 use usher::clock::Clock;
+use usher::codes;
 use usher::db::{IfMissing, Location, Store};
 use usher::keys::{self, Access, NewKey};
 use usher::links::Links;
 use usher::mail::{self, Mail};
 use usher::outbox;
 use usher::secret::Secret;
+use usher::sessions;
 use usher::tokens::{self, SigningKey};
 use usher::users::{self, Email, UserId};
 
@@ -243,7 +245,12 @@ impl TestApp {
 
     pub async fn token(&self, id: &str) -> String {
         let id: UserId = id.parse().unwrap();
-        let tokens = self.store().write(move |tx| tokens::issue_by_itself(tx, id)).await;
+        let issue = move |tx: &usher::db::Tx| {
+            let (session, _) = sessions::start(tx, &users::any_by_id(tx, id)?.expect("the user"))?;
+            let (session, _) = sessions::hand_over(tx, session, &codes::scope_of(""))?.expect("a new session");
+            tokens::issue(tx, &tokens::Grant { session: &session, nonce: None, standard: None })
+        };
+        let tokens = self.store().write(issue).await;
         tokens.unwrap().access.expose().to_owned()
     }
 

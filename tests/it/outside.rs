@@ -32,6 +32,11 @@ fn an_app_on_another_origin_signs_a_person_in_with_the_official_clients_calls() 
 }
 
 #[test]
+fn the_official_browser_client_signs_in_refreshes_silently_too_and_signs_out() {
+    node("browser/official.mjs");
+}
+
+#[test]
 fn the_openapi_documents_are_valid_for_a_validator_that_is_not_ours() {
     node("contract/documents.mjs");
 }

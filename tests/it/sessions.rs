@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use serde_json::json;
 use usher::apps::{self, AppId, Kind, Settings};
 use usher::db::Tx;
 use usher::keys::{self, NewKey};
+use usher::secret::sha256;
 use usher::tokens::SigningKey;
 
 use crate::harness::{Answer, Client, TestApp, a_key, jane};
 use crate::signin::{CALLBACK, app_and_jane, code_of, text};
-use crate::tokens::kid;
+use crate::tokens::{claims, kid};
 
 /// Where another app has its page.
 const OTHER: &str = "https://other.example.com/callback";
@@ -132,5 +135,204 @@ async fn the_standard_doors_of_sandbox_and_live_are_two_issuers_with_keys_of_the
         let back: url::Url = app.anyone().get(&path).await.header("location").parse().unwrap();
         let named = back.query_pairs().find(|(name, _)| name == "iss").unwrap().1.into_owned();
         assert_eq!(json!(named), *issuer);
+    }
+}
+
+#[tokio::test]
+async fn with_prompt_none_an_app_gets_a_code_of_the_browsers_session_or_hears_that_there_is_none() {
+    let (app, id) = app_and_jane().await;
+    let entered = app.enter(&app.sign_in_path()).await;
+    let first = app.exchange(&code_of(&entered)).await.ok();
+    let browser = app.browser(&[&entered]);
+    let verifier = "a-verifier-of-at-least-forty-three-characters-0123";
+    let challenge = BASE64URL.encode(sha256(verifier.as_bytes()));
+    let base = format!(
+        "/authorize?client_id={}&redirect_uri={CALLBACK}&state=s2&nonce=n2&scope=openid+email+offline_access&response_type=code\
+         &code_challenge={challenge}&code_challenge_method=S256",
+        app.client_id
+    );
+    let silent = format!("{base}&prompt=none");
+    app.advance(Duration::from_mins(5));
+    let said = |answer: &Answer| {
+        let to: url::Url = answer.header("location").parse().unwrap();
+        to.query_pairs().find(|(name, _)| name == "error").map(|(_, error)| error.into_owned())
+    };
+    let needs = Some("login_required".to_owned());
+    assert_eq!(said(&app.anyone().get(&silent).await), needs);
+    assert_eq!(said(&browser.get(&format!("{silent}&max_age=300")).await), needs);
+    assert_eq!(said(&browser.get(&format!("{silent}&login_hint=john%40doe.com")).await), needs);
+    let wrong = Some("invalid_request".to_owned());
+    assert_eq!(said(&browser.get(&format!("{base}&prompt=none+login")).await), wrong);
+    assert_eq!(said(&browser.get(&format!("{base}&max_age=soon")).await), wrong);
+    assert!(
+        browser.get(&base).await.ok().text.contains("Sign in to Acme Coaching"),
+        "who does not say none gets the page"
+    );
+    app.register(Kind::Live, "https://app.example.com/live").await;
+    let live = silent.replace(CALLBACK, "https://app.example.com/live");
+    assert_eq!(said(&browser.get(&live).await), needs, "a session of the sandbox is none of live");
+
+    let back = browser.get(&format!("{silent}&max_age=301&login_hint=JANE%40doe.com")).await;
+    let form = format!(
+        "grant_type=authorization_code&client_id={}&redirect_uri={CALLBACK}&code={}&code_verifier={verifier}",
+        app.client_id,
+        code_of(&back)
+    );
+    let granted = app.anyone().send("POST", "/oauth/token", form.clone()).await.ok();
+    assert_eq!((&granted.body["scope"], granted.body.get("refresh_token")), (&json!("openid email"), None));
+    let (before, now) = (claims(text(&first, "idToken")), claims(text(&granted, "id_token")));
+    assert_eq!((&now["sub"], &now["nonce"], &now["sid"]), (&json!(id), &json!("n2"), &before["sid"]));
+    assert_eq!(now["auth_time"], before["auth_time"], "nobody has signed in again");
+    assert_eq!(app.anyone().send("POST", "/oauth/token", form).await.status, 400, "once");
+    app.refresh(text(&first, "refreshToken")).await.ok();
+
+    browser.get(&format!("{}&logout=true", app.sign_in_path())).await.ok();
+    assert_eq!(app.as_token(text(&granted, "access_token")).await, 401, "it was of the session that has ended");
+    assert_eq!(said(&browser.get(&silent).await), needs);
+}
+
+#[tokio::test]
+async fn the_official_clients_silent_refresh_is_told_to_its_own_page_and_no_other() {
+    let (app, id) = app_and_jane().await;
+    let entered = app.enter(&app.sign_in_path()).await;
+    app.exchange(&code_of(&entered)).await.ok();
+    let browser = app.browser(&[&entered]);
+    let silent = format!(
+        "/sign-in?grant_type=refreshToken&state=s&nonce=n3&auth_time=1&redirect_uri={CALLBACK}&client_id={}\
+         &scope=openid%20offline_access&prompt=none",
+        app.client_id
+    );
+    let message = |answer: &Answer| {
+        let page = answer.text.replace("&#34;", "\"").replace("&quot;", "\"");
+        let (_, rest) = page.split_once("data-message=\"").unwrap();
+        let (message, rest) = rest.split_once("\" data-origin=\"").unwrap();
+        assert!(rest.starts_with("https://app.example.com\""), "{rest}");
+        let policy = answer.header("content-security-policy");
+        assert!(policy.contains("frame-ancestors https://app.example.com;"), "{policy}");
+        serde_json::from_str::<serde_json::Value>(message).unwrap()
+    };
+    let told = message(&browser.get(&silent).await.ok());
+    assert_eq!((&told["originator"], &told["token"]["redirectUri"]), (&json!("userdocks"), &json!(CALLBACK)));
+    let identity = claims(told["token"]["idToken"].as_str().unwrap());
+    assert_eq!((&identity["nonce"], &identity["sub"]), (&json!("n3"), &json!(id)));
+    let access = told["token"]["accessToken"].as_str().unwrap();
+    assert_eq!(app.as_token(access).await, 200);
+    assert_eq!(message(&app.anyone().get(&silent).await.ok())["token"], json!(null));
+    let elsewhere = silent.replace("callback", "other");
+    assert_eq!(browser.get(&elsewhere).await.status, 400);
+
+    let leave = format!("/sign-in?redirect_uri={CALLBACK}&client_id={}&prompt=none&logout=true", app.client_id);
+    assert_eq!(message(&browser.get(&leave).await.ok())["isAllowed"], true);
+    assert_eq!(app.as_token(access).await, 401);
+}
+
+#[tokio::test]
+async fn a_token_opens_the_facts_that_its_scopes_name_and_changes_nothing_without_the_profile() {
+    let (app, id) = app_and_jane().await;
+    let verifier = "a-verifier-of-at-least-forty-three-characters-0123";
+    let challenge = BASE64URL.encode(sha256(verifier.as_bytes()));
+    let with = async |scope: &str| {
+        let path = format!(
+            "/authorize?client_id={}&redirect_uri={CALLBACK}&scope={scope}&response_type=code&code_challenge={challenge}\
+             &code_challenge_method=S256",
+            app.client_id
+        );
+        let form = format!(
+            "grant_type=authorization_code&client_id={}&redirect_uri={CALLBACK}&code={}&code_verifier={verifier}",
+            app.client_id,
+            code_of(&app.enter(&path).await)
+        );
+        let granted = app.anyone().send("POST", "/oauth/token", form).await.ok();
+        app.anyone().with("Authorization", &format!("Bearer {}", text(&granted, "access_token")))
+    };
+    let facts = async |me: &Client<'_>| {
+        let shown = me.get("/v1/users/me").await.ok().body["data"].clone();
+        assert_eq!(shown["id"], json!(id));
+        ["given_name", "email", "email_verified", "phone_number"].map(|name| !shown[name].is_null())
+    };
+    let bare = with("openid").await;
+    assert_eq!(facts(&bare).await, [false; 4]);
+    for (method, path, body) in [
+        ("PUT", "/v1/users/me", json!({"user": {"nickname": "J"}})),
+        ("PATCH", "/v1/users/me", json!({"user": {"nickname": "J"}})),
+        ("DELETE", "/v1/users/me", json!({})),
+        ("DELETE", "/v1/users/me/sessions", json!({})),
+    ] {
+        let answer = bare.send(method, path, body.to_string()).await;
+        assert_eq!(answer.status, 403, "{method} {path}: {}", answer.text);
+    }
+    app.server().await.put(&format!("/v1/users/{id}"), json!({"user": {"nickname": "Janie"}})).await.ok();
+    let events = bare.get("/v1/users/me/events").await.ok();
+    assert!(!events.text.contains("Janie") && !events.text.contains("jane@doe.com"), "{}", events.text);
+
+    let named = with("openid+profile").await;
+    assert_eq!(facts(&named).await, [true, false, false, false]);
+    let body = json!({"user": {"nickname": "J", "email": "new@doe.com", "phone_number": "2025550199"}});
+    named.put("/v1/users/me", body).await.ok();
+    let user = app.user(&id).await;
+    assert_eq!(user.email.address(), "jane@doe.com", "what the token does not open, it does not change");
+    assert_eq!(facts(&with("openid+profile+email+phone").await).await, [true; 4]);
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_revoked_for_the_app_that_has_it_and_no_other() {
+    let (app, _) = app_and_jane().await;
+    let other = app.another_app().await;
+    let tokens = app.exchange(&app.code().await).await.ok();
+    let token = text(&tokens, "refreshToken");
+    let revoke =
+        async |client: &str| app.anyone().send("POST", "/oauth/revoke", format!("token={token}{client}")).await;
+    let missing = revoke("").await;
+    assert_eq!((missing.status, &missing.body["error"]), (400, &json!("invalid_client")));
+    let foreign = revoke(&format!("&client_id={other}")).await;
+    assert_eq!((foreign.status, &foreign.body["error"]), (400, &json!("invalid_grant")));
+    assert_eq!(app.as_token(text(&tokens, "accessToken")).await, 200);
+    revoke(&format!("&client_id={}", app.client_id)).await.ok();
+    assert_eq!(app.as_token(text(&tokens, "accessToken")).await, 401);
+}
+
+#[tokio::test]
+async fn a_code_and_what_was_asked_with_it_are_sealed_and_go_when_the_person_is_erased() {
+    let (app, id) = app_and_jane().await;
+    let path = format!("{}&nonce=canary-nonce", app.sign_in_path().replace("s1", "canary-state"));
+    let code = code_of(&app.enter(&path).await);
+    let rows = app.store().read(|tx| tx.query("SELECT request FROM codes", &[])).await.unwrap();
+    let sealed: String = rows[0].get(0).unwrap();
+    let opened = base64::prelude::BASE64_STANDARD.decode(&sealed).unwrap();
+    assert!(!String::from_utf8_lossy(&opened).contains("canary"));
+    let body = app.exchange_body(&code);
+    app.anyone().post("/v1/tokens", body).await.ok();
+    let receipt = app.server().await.send("POST", &format!("/v1/users/{id}/erase"), "").await.ok();
+    assert_eq!((&receipt.body["data"]["counts"]["codes"], app.count("codes").await), (&json!(1), 0));
+}
+
+#[tokio::test]
+async fn who_takes_a_token_of_somebody_for_a_try_stands_in_the_trail() {
+    let (app, id) = app_and_jane().await;
+    let user: usher::users::UserId = id.parse().unwrap();
+    let issue = move |tx: &Tx| usher::tokens::issue_by_itself(tx, &usher::users::any_by_id(tx, user)?.unwrap());
+    app.store().write(issue).await.unwrap();
+    let trail = app.store().read(move |tx| usher::audit::of_user(tx, user)).await.unwrap();
+    let entry = trail.iter().find(|entry| entry.action.as_str() == "token.issued").expect("an entry");
+    assert_eq!(entry.actor, Some(usher::caller::Actor::Operator));
+}
+
+#[tokio::test]
+async fn what_has_expired_is_removed_some_at_a_time_until_nothing_is_left() {
+    let (app, _) = app_and_jane().await;
+    for _ in 0..3 {
+        app.code().await;
+    }
+    let many = "INSERT INTO limits (mark, since, used) SELECT id, 0, 1 FROM some";
+    let ids: Vec<String> = (0..2500).map(|n| format!("({n})")).collect();
+    let hex = if crate::cluster::on_postgres() { "decode(lpad(n::text, 8, '0'), 'hex')" } else { "CAST(n AS BLOB)" };
+    let many = many
+        .replace("id", hex)
+        .replace("some", &format!("(SELECT column1 AS n FROM (VALUES {}) AS v) AS w", ids.join(",")));
+    app.tamper(&many);
+    app.advance(Duration::from_hours(24 * 31));
+    usher::app::purge(app.store()).await;
+    for table in ["limits", "codes", "sessions", "sign_ins"] {
+        assert_eq!(app.count(table).await, 0, "{table}");
     }
 }

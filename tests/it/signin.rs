@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use usher::apps::{self, Kind};
+use usher::apps::{self, Kind, Settings, SignUp};
 use usher::users::{self, Status, UserId};
 
 use crate::harness::{Answer, But, Client, TestApp, jane, john};
@@ -386,4 +386,224 @@ async fn the_official_clients_logout_ends_the_browsers_session_and_what_the_app_
     assert!(left.text.contains("You are signed out") && left.header("set-cookie").contains("Max-Age=0"));
     assert_eq!(app.as_token(access).await, 401);
     assert_eq!(app.refresh(text(&tokens, "refreshToken")).await.status, 400);
+}
+
+#[tokio::test]
+async fn a_begun_sign_in_looks_the_same_whatever_becomes_of_who_has_the_address() {
+    for what in ["nothing", "activated", "frozen", "deleted", "erased", "moved"] {
+        let (app, id) = app_and_jane().await;
+        let enrolled = app.newest_link().await;
+        let (browser, _) = app.begin("jane@doe.com").await;
+        let (nobodys, _) = app.begin("nobody@doe.com").await;
+        let (link, digits) = app.newest_mail().await;
+        let user: UserId = id.parse().unwrap();
+        let server = app.server().await;
+        match what {
+            "activated" => assert_eq!(app.anyone().send("POST", &enrolled, "").await.status, 303),
+            "frozen" => app.store().write(move |tx| users::set_status(tx, user, Status::Frozen)).await.unwrap(),
+            "deleted" => app.store().write(move |tx| users::set_status(tx, user, Status::Deleted)).await.unwrap(),
+            "erased" => _ = server.send("POST", &format!("/v1/users/{id}/erase"), "").await.ok(),
+            "moved" => _ = server.put(&format!("/v1/users/{id}"), json!({"user": {"email": "j@roe.com"}})).await.ok(),
+            _ => {}
+        }
+        let look = async |browser: &Client<'_>| {
+            let page = browser.get("/sign-in/code").await;
+            let wrong =
+                browser.send("POST", "/sign-in/code", format!("code={}", if digits == "1" { 2 } else { 1 })).await;
+            let again = browser.get("/sign-in/code").await;
+            [page, wrong, again].map(|answer| (answer.status, answer.text))
+        };
+        assert_eq!(look(&browser).await, look(&nobodys).await, "{what}");
+        let right = browser.send("POST", "/sign-in/code", format!("code={digits}")).await;
+        if what == "nothing" {
+            assert_eq!(right.status, 303);
+            continue;
+        }
+        let guess = nobodys.send("POST", "/sign-in/code", format!("code={digits}")).await;
+        assert_eq!((right.status, &right.text), (guess.status, &guess.text), "{what}");
+        for answer in [browser.get(&link).await, browser.send("POST", &link, "").await] {
+            assert_eq!(answer.status, 410, "{what}: who has the mail may know");
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_1000_at_once_from_one_network_on_two_servers_a_hundred_begin() {
+    let (app, _) = app_and_jane().await;
+    let other = usher::app::App::new(app.another_store().await, app.app.api().links.clone(), None);
+    let path = app.sign_in_path();
+    let begin = |n: usize| {
+        let server = if n.is_multiple_of(2) { app.app.server().clone() } else { other.server().clone() };
+        let request = axum::http::Request::builder().method("POST").uri(&path);
+        let request = request.extension(usher::api::Peer("203.0.113.9".parse().unwrap()));
+        let request = request.body(axum::body::Body::from(format!("email=n{n}%40doe.com"))).unwrap();
+        async move { server.call(request).await.status().as_u16() }
+    };
+    let statuses = futures_util::future::join_all((0..1000).map(begin)).await;
+    let of = |wanted: u16| statuses.iter().filter(|status| **status == wanted).count();
+    assert_eq!((of(303), of(429)), (100, 900));
+}
+
+#[tokio::test]
+async fn wrong_digits_stand_in_the_trail_of_whom_they_were_for() {
+    let (app, id) = app_and_jane().await;
+    let (browser, _) = app.begin("jane@doe.com").await;
+    app.newest_mail().await;
+    for _ in 0..7 {
+        browser.send("POST", "/sign-in/code", "code=x").await;
+    }
+    let (nobodys, _) = app.begin("nobody@doe.com").await;
+    app.mails().await;
+    nobodys.send("POST", "/sign-in/code", "code=x").await;
+    let user: UserId = id.parse().unwrap();
+    let trail = app.store().read(move |tx| usher::audit::of_user(tx, user)).await.unwrap();
+    assert_eq!(trail.iter().filter(|entry| entry.result == "wrong_code").count(), 5);
+    assert_eq!(app.count("audit WHERE result = 'wrong_code'").await, 6);
+}
+
+#[tokio::test]
+async fn proving_a_mailbox_is_a_change_of_the_record() {
+    let (app, id) = app_and_jane().await;
+    let before = app.user(&id).await;
+    assert_eq!(app.anyone().send("POST", &app.newest_link().await, "").await.status, 303);
+    let after = app.user(&id).await;
+    assert!(after.updated_at > before.updated_at && after.version > before.version);
+}
+
+#[tokio::test]
+async fn a_person_tries_twenty_addresses_and_numbers_a_day_and_learns_of_no_more() {
+    let (app, id) = app_and_jane().await;
+    app.partner("acme").await.post("/users/create", john()).await.ok();
+    let me = app.person(&id).await;
+    let dry = "/v1/users/me?dry_run=true";
+    let mut seen = Vec::new();
+    for n in 0..15_u32 {
+        let email = if n.is_multiple_of(2) { "john@doe.com".to_owned() } else { format!("n{n}@doe.com") };
+        seen.push(me.put(dry, json!({"user": {"email": email}})).await.status);
+    }
+    for n in 0..10 {
+        let body = json!({"user": {"phone_number": format!("20255501{n:02}")}}).to_string();
+        seen.push(me.send("PATCH", dry, body).await.status);
+    }
+    assert_eq!(seen[..20].iter().filter(|status| **status == 429).count(), 0, "{seen:?}");
+    assert_eq!(seen[20..], [429; 5]);
+    me.put("/v1/users/me", json!({"user": {"email": "JANE@doe.com", "nickname": "J"}})).await.ok();
+    let spare = app.server().await;
+    spare.put(&format!("/v1/users/{id}?dry_run=true"), json!({"user": {"email": "n1@doe.com"}})).await.ok();
+    app.advance(Duration::from_hours(24));
+    let me = app.person(&id).await;
+    assert_eq!(me.put(dry, json!({"user": {"email": "john@doe.com"}})).await.status, 400);
+}
+
+#[tokio::test]
+async fn a_sign_in_that_cannot_be_read_keeps_nobody_elses_mail() {
+    let (app, _) = app_and_jane().await;
+    app.begin("john@doe.com").await;
+    app.tamper("UPDATE sign_ins SET request = hash");
+    app.advance(Duration::from_secs(1));
+    app.begin("jane@doe.com").await;
+    let (link, _) = app.newest_mail().await;
+    assert!(link.starts_with("/sign-in/links/"), "{link}");
+    assert_eq!(app.count("sign_ins WHERE decided_at IS NULL").await, 0);
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_keeps_nobody_elses_erasure_or_mail() {
+    let (app, id) = app_and_jane().await;
+    let other = app.partner("acme").await.post("/users/create", john()).await.ok().id().to_owned();
+    app.advance(Duration::from_secs(1));
+    app.begin("jane@doe.com").await;
+    app.begin("john@doe.com").await;
+    let nothing = if crate::cluster::on_postgres() { "'\\x00'::bytea" } else { "x'00'" };
+    app.tamper(&format!("UPDATE users SET health = {nothing} WHERE email = 'jane@doe.com'"));
+    let before = app.store().read(|tx| usher::outbox::newest_mails(tx, 1000)).await.unwrap().len();
+    usher::app::decide(app.app.api()).await.unwrap();
+    assert_eq!(app.store().read(|tx| usher::outbox::newest_mails(tx, 1000)).await.unwrap().len(), before + 1);
+
+    app.tamper("UPDATE users SET deleted_at = 1");
+    usher::app::erase_expired(app.app.api()).await;
+    assert_eq!(app.count("users").await, 1, "John is gone");
+    let left = app.store().read(|tx| tx.query("SELECT id FROM users", &[])).await.unwrap();
+    assert_eq!(left[0].get::<uuid::Uuid>(0).unwrap().to_string(), id);
+    assert_ne!(other, id);
+}
+
+impl TestApp {
+    async fn open_to_all(&self) {
+        let (client, settings) = (self.client_id, Settings { sign_up: Some(SignUp::Open), ..Settings::default() });
+        let open = move |tx: &usher::db::Tx| apps::update(tx, client, Some(Kind::Sandbox), &settings);
+        self.store().write(open).await.unwrap();
+    }
+
+    async fn begin_at(&self, path: &str, email: &str) -> (Client<'_>, Answer) {
+        self.advance(Duration::from_secs(1));
+        let answer = self.anyone().send("POST", path, format!("email={email}")).await;
+        let cookie = answer.header("set-cookie").split(';').next().unwrap().to_owned();
+        (self.anyone().with("Cookie", &cookie), answer)
+    }
+}
+
+#[tokio::test]
+async fn who_signs_up_becomes_a_user_with_a_tenant_of_their_own_where_that_is_open() {
+    let (app, jane) = app_and_jane().await;
+    let (sign_in, sign_up) = (app.sign_in_path(), app.sign_in_path().replace("signIn", "signUp"));
+    let mails = app.mails().await.len();
+    let (_, closed) = app.begin_at(&sign_up, "new@doe.com").await;
+    assert_eq!((closed.status, app.mails().await.len()), (303, mails), "somebody has to enrol them");
+    app.open_to_all().await;
+    app.begin_at(&sign_in, "new@doe.com").await;
+    assert_eq!(app.mails().await.len(), mails, "who only signs in is no user yet");
+
+    let (browser, _) = app.begin_at(&sign_up, "New@doe.com").await;
+    assert_eq!(app.count("users").await, 1, "nobody is a user who has not proven the mailbox");
+    let (_, digits) = app.newest_mail().await;
+    let wrong = browser.send("POST", "/sign-in/code", "code=x").await;
+    assert_eq!(wrong.status, 400);
+    let code = code_of(&browser.send("POST", "/sign-in/code", format!("code={digits}")).await);
+    let tokens = app.exchange(&code).await.ok();
+    let me = app.anyone().with("Authorization", &format!("Bearer {}", text(&tokens, "accessToken")));
+    let shown = me.get("/v1/users/me").await.ok().body["data"].clone();
+    assert_eq!((&shown["email"], &shown["email_verified"]), (&json!("New@doe.com"), &json!(true)));
+    let tenant = me.get("/v1/tenants/me").await.ok().body["data"].clone();
+    assert_eq!((&tenant["id"], tenant["users"].as_array().unwrap().len()), (&shown["tenantId"], 1));
+    me.put("/v1/tenants/me", json!({"tenant": {"name": "Mine"}})).await.ok();
+    assert_eq!(app.count("users").await, 2);
+
+    let (browser, _) = app.begin_at(&sign_up, "jane@doe.com").await;
+    let (link, _) = app.newest_mail().await;
+    let tokens = app.exchange(&code_of(&browser.send("POST", &link, "").await)).await.ok();
+    assert_eq!(crate::tokens::claims(text(&tokens, "idToken"))["sub"], json!(jane), "who is a user signs in");
+
+    let (browser, _) = app.begin_at(&sign_up, "john@doe.com").await;
+    let (link, _) = app.newest_mail().await;
+    let enrolled = app.partner("acme").await.post("/users/create", john()).await.ok().id().to_owned();
+    let tokens = app.exchange(&code_of(&browser.send("POST", &link, "").await)).await.ok();
+    assert_eq!(crate::tokens::claims(text(&tokens, "idToken"))["sub"], json!(enrolled), "enrolled meanwhile");
+}
+
+#[tokio::test]
+async fn of_who_wanted_to_sign_up_and_did_not_nothing_is_left_after_a_day() {
+    let (app, _) = app_and_jane().await;
+    app.open_to_all().await;
+    let before = app.mails().await.len();
+    app.begin_at(&app.sign_in_path().replace("signIn", "signUp"), "new@doe.com").await;
+    assert_eq!(app.mails().await.len(), before + 1);
+    app.advance(Duration::from_hours(26));
+    usher::app::purge(app.store()).await;
+    assert_eq!((app.mails().await.len(), app.count("sign_ins").await), (before, 0));
+}
+
+#[tokio::test]
+async fn with_sub_nobody_but_that_user_signs_in() {
+    let (app, jane) = app_and_jane().await;
+    let other = app.partner("acme").await.post("/users/create", john()).await.ok().id().to_owned();
+    let mails = app.mails().await.len();
+    let path = app.sign_in_path();
+    let (_, refused) = app.begin_at(&format!("{path}&sub={other}"), "jane@doe.com").await;
+    let (_, unknown) = app.begin_at(&format!("{path}&sub={other}"), "nobody@doe.com").await;
+    assert_eq!((refused.status, unknown.status, app.mails().await.len()), (303, 303, mails));
+    app.begin_at(&format!("{path}&sub={jane}"), "jane@doe.com").await;
+    assert_eq!(app.mails().await.len(), mails + 1);
+    let malformed = app.anyone().get(&format!("{path}&sub=jane")).await;
+    assert_eq!(malformed.status, 400);
 }

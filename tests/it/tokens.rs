@@ -22,7 +22,8 @@ pub fn kid(token: &str) -> String {
     serde_json::from_slice::<Value>(&header).unwrap()["kid"].as_str().unwrap().to_owned()
 }
 
-fn claims(token: &str) -> Value {
+/// The claims of a token.
+pub fn claims(token: &str) -> Value {
     serde_json::from_slice(&BASE64URL.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
 }
 
@@ -451,7 +452,7 @@ async fn the_standard_door_wants_pkce_and_says_what_is_wrong_where_rfc_6749_has_
     let gone = format!("token={}&client_id={client}", text(&next, "refresh_token"));
     app.anyone().send("POST", "/oauth/revoke", gone).await.ok();
     assert_eq!(app.as_token(access).await, 401);
-    app.anyone().send("POST", "/oauth/revoke", "token=nonsense").await.ok();
+    app.anyone().send("POST", "/oauth/revoke", format!("token=nonsense&client_id={client}")).await.ok();
 }
 
 #[tokio::test]

@@ -144,9 +144,10 @@ pub async fn update(
     let context = caller.context(api.store.clock().now());
     let (change, test) = read(&body, besides.test.as_deref(), &caller, &context)?;
     let caller = Caller { test, ..caller };
-    let links = api.links.clone();
+    let (links, change) = (api.links.clone(), Change::from(change));
+    attempt(&api, caller, target, &change).await?;
     let update = move |tx: &Tx, caller: &Caller, if_match: &IfMatch| {
-        users::update(tx, caller, target, change.clone().into(), if_match, &links)
+        users::update(tx, caller, target, change.clone(), if_match, &links)
     };
     on_user(&api, guard, caller, body, ("User updated", nothing), update).await
 }
@@ -181,6 +182,16 @@ pub async fn post(
     on_user(&api, guard, caller, body, ("User invited", nothing), invite).await
 }
 
+/// Counts that a person wants another address or number of their own, whatever comes of it: in a transaction of its own, for
+/// that of the change may be rolled back.
+async fn attempt(api: &Api, caller: Caller, target: Target, change: &Change) -> Result<()> {
+    if caller.is_the_app() {
+        return Ok(());
+    }
+    let change = change.clone();
+    api.store.write(move |tx| users::count_attempt(tx, &caller, target, &change)).await
+}
+
 /// Changes a user by a JSON Merge Patch (RFC 7396) of the user object: null takes a value away.
 pub async fn patch(
     State(api): State<Api>,
@@ -191,6 +202,7 @@ pub async fn patch(
 ) -> Result<Response> {
     let (target, caller): (Target, Caller) = (target.parse()?, app.caller);
     let change = read_patch(&body, &caller, &caller.context(api.store.clock().now()))?;
+    attempt(&api, caller, target, &change).await?;
     let links = api.links.clone();
     let patch = move |tx: &Tx, caller: &Caller, if_match: &IfMatch| {
         users::update(tx, caller, target, change.clone(), if_match, &links)
@@ -263,7 +275,14 @@ pub async fn events(
         Ok((entries, next.map(|next| next.seal(tx, &list))))
     };
     let (entries, next) = api.store.read(page).await?;
-    Ok(reply(&done("Events", &items("event", entries.iter().map(Entry::show).collect(), next))))
+    let show = |entry: &Entry| {
+        let mut shown = entry.show();
+        if let Some(fields) = shown["changes"]["fields"].as_object_mut() {
+            fields.retain(|name, _| caller.facts.open(name));
+        }
+        shown
+    };
+    Ok(reply(&done("Events", &items("event", entries.iter().map(show).collect(), next))))
 }
 
 /// Gives a user a role: `{"userRoleId": …}`.
@@ -333,27 +352,32 @@ pub fn fields() -> impl Iterator<Item = &'static Wire<Person>> {
     Profile::FIELDS.iter().chain(IDENTITY)
 }
 
-/// What of them this caller may set: what the app calls a person, no person says. With the app's metadata, if wanted.
+/// What of them this caller may set: what their token opens, and what the app calls a person, no person says. With the app's
+/// metadata, if wanted.
 fn settable(caller: &Caller, with_metadata: bool) -> impl Iterator<Item = &'static Wire<Person>> {
     let of_the_app = caller.is_the_app();
     let metadata = with_metadata && caller.rights.has(Right::Metadata);
-    let fields = fields().filter(move |wire| of_the_app || wire.name != "externalId");
+    let facts = caller.facts;
+    let fields = fields().filter(move |wire| facts.open(wire.name) && (of_the_app || wire.name != "externalId"));
     fields.chain(METADATA.iter().filter(move |_| metadata))
 }
 
 /// What the documented user object has besides and Usher does not know: always null.
 pub const UNKNOWN: [&str; 3] = ["acceptedNewsletterDate", "lastAskedNewsletterSignUp", "mailchimpMemberId"];
 
-/// The user object (contract A8). Every documented key is there, as null where nothing is known; nothing of health is.
+/// The user object (contract A8). Every documented key is there, as null where nothing is known, or the caller's token does
+/// not open it; nothing of health is.
 pub(super) fn show(caller: &Caller, user: &User) -> Value {
     let mut shown = json!({"kind": "user", "id": user.id, "appId": caller.app});
     for wire in fields() {
-        shown[wire.name] = (wire.show)(&user.person).unwrap_or_default();
+        let fact = (wire.show)(&user.person).filter(|_| caller.facts.open(wire.name));
+        shown[wire.name] = fact.unwrap_or_default();
     }
     for name in UNKNOWN {
         shown[name] = Value::Null;
     }
-    shown["email_verified"] = user.email_verified_at.is_some().into();
+    let verified = caller.facts.open("email_verified").then_some(user.email_verified_at.is_some());
+    shown["email_verified"] = json!(verified);
     shown["phone_number_verified"] = false.into();
     shown["freezed"] = user.frozen_at.is_some().into();
     shown["deleted"] = (user.status() == Status::Deleted).into();

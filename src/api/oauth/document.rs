@@ -26,10 +26,10 @@ pub fn document() -> Value {
     exchanged["properties"]["expiresIn"] = json!({"type": "integer", "description": "Seconds."});
     exchanged["properties"]["tokenType"] = json!({"const": "Bearer"});
     let mut granted = object(
-        &["access_token", "token_type", "expires_in", "refresh_token", "id_token", "scope"],
+        &["access_token", "token_type", "expires_in", "id_token", "scope"],
         &[
             ("access_token", "JWT for the APIs."),
-            ("refresh_token", "For the next tokens; works once."),
+            ("refresh_token", "For the next tokens; works once. Not there after prompt=none."),
             ("id_token", "JWT that says who has signed in."),
             ("scope", "What the app may know, words with spaces between."),
         ],
@@ -64,7 +64,7 @@ pub fn document() -> Value {
                     ("refresh_token", "The newest refresh token."),
                 ]),
                 "Granted": granted,
-                "Revoke": object(&["token"], &[("token", "The refresh token."), client]),
+                "Revoke": object(&["token", "client_id"], &[("token", "The refresh token."), client]),
                 "Nothing": {"type": "object"},
                 "Claims": {
                     "type": "object", "required": ["sub"],

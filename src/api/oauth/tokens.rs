@@ -40,7 +40,7 @@ pub async fn official(
         "expiresIn": tokens.expires_in,
         "tokenType": "Bearer",
         "redirectUri": redirect_uri,
-        "refreshToken": refresh.expose(),
+        "refreshToken": refresh.as_ref().map(Secret::expose),
     })))
 }
 
@@ -50,21 +50,25 @@ pub async fn standard(State(api): State<Api>, Extension(trail): Extension<Trail>
     let (session, refresh, nonce) = grant(&api, ask, &trail).await?;
     let scope = session.scope.clone();
     let tokens = issue(&api, session, nonce, Door::Standard).await?;
-    Ok(reply(&json!({
+    let mut granted = json!({
         "access_token": tokens.access.expose(),
         "token_type": "Bearer",
         "expires_in": tokens.expires_in,
-        "refresh_token": refresh.expose(),
         "id_token": tokens.id.expose(),
         "scope": scope,
-    })))
+    });
+    if let Some(refresh) = refresh {
+        granted["refresh_token"] = refresh.expose().into();
+    }
+    Ok(reply(&granted))
 }
 
-/// `POST /oauth/revoke` (RFC 7009): ends the session of a refresh token. What is no token of ours is not there any more.
+/// `POST /oauth/revoke` (RFC 7009): ends the session of a refresh token, for the app that it was given to. What is no token
+/// of ours is not there any more.
 pub async fn revoke(State(api): State<Api>, Extension(trail): Extension<Trail>, form: Form) -> Result<Response> {
     let token = form.get("token").ok_or_else(|| Error::bad_request("invalid_request", "token is required"))?;
-    let (token, request) = (Secret::new(token), trail.id());
-    let end = move |tx: &Tx| match sessions::of_refresh_token(tx, &token)? {
+    let (token, client, request) = (Secret::new(token), client(&form)?, trail.id());
+    let end = move |tx: &Tx| match sessions::of_refresh_token(tx, client, &token)? {
         Some(session) => {
             sessions::end(tx, &session, Origin { request: Some(request), ..Origin::of(Actor::Person(session.user)) })
         }
@@ -72,6 +76,11 @@ pub async fn revoke(State(api): State<Api>, Extension(trail): Extension<Trail>, 
     };
     api.store.write(end).await?;
     Ok(reply(&json!({})))
+}
+
+fn client(from: &impl Parameters) -> Result<AppId> {
+    let client = from.get("client_id").and_then(|id| id.parse().ok());
+    client.ok_or_else(|| Error::bad_request("invalid_client", "client_id must be the UUID of an app"))
 }
 
 /// What an app has to exchange.
@@ -83,9 +92,7 @@ enum Ask {
 impl Ask {
     fn read(door: Door, from: &impl Parameters, grant_type: Option<&str>) -> Result<Ask> {
         let refuse = |code, text: &str| Err(Error::bad_request(code, text));
-        let Some(client) = from.get("client_id").and_then(|id| id.parse().ok()) else {
-            return refuse("invalid_client", "client_id must be the UUID of an app");
-        };
+        let client = client(from)?;
         let secret = |name| from.get(name).map(Secret::new);
         let (code, refresh) = match grant_type {
             None => (secret("code"), secret("refresh_token")),
@@ -107,8 +114,8 @@ impl Ask {
     }
 }
 
-/// The session, its next refresh token, and the nonce that came with the request for the code.
-async fn grant(api: &Api, ask: Ask, trail: &Trail) -> Result<(Session, Secret, Option<String>)> {
+/// The session, its next refresh token if it has one, and the nonce that came with the request for the code.
+async fn grant(api: &Api, ask: Ask, trail: &Trail) -> Result<(Session, Option<Secret>, Option<String>)> {
     let request = Some(trail.id());
     let granted = match ask {
         Ask::Code(exchange) => {
@@ -117,7 +124,7 @@ async fn grant(api: &Api, ask: Ask, trail: &Trail) -> Result<(Session, Secret, O
         }
         Ask::Refresh(client, token) => {
             let refreshed = api.store.write(move |tx| sessions::refresh(tx, client, &token, request)).await?;
-            refreshed.map(|(session, token)| (session, token, None))
+            refreshed.map(|(session, token)| (session, Some(token), None))
         }
     };
     granted.ok_or_else(|| {
