@@ -167,7 +167,7 @@ impl Surface {
             Surface::Partner
         } else if starts(&["/admin"]) {
             Surface::Admin
-        } else if starts(&["/links", "/sign-in", "/authorize", "/profile", "/sign-out", "/assets", "/theme"])
+        } else if starts(&["/links", "/sign-in", "/authorize", "/profile", "/sign-out", "/assets", "/theme", "/docs"])
             || path == "/"
         {
             Surface::Pages

@@ -94,6 +94,11 @@ pub fn routes() -> Vec<Route> {
         route(Pages,     "POST", "/links/{link}/renew",          "renewLink",        "Send a new link to the address on record",               post(ui::links::renew)),
         route(Pages,     "GET",  "/profile",                     "showProfile",      "The signed-in person's profile",                         get(ui::profile::show)),
         route(Pages,     "POST", "/sign-out",                    "signOut",          "End the session",                                        post(ui::profile::sign_out)),
+        route(Pages,     "GET",  "/docs",                        "showDocs",         "The documentation",                                      get(ui::docs::home)),
+        route(Pages,     "GET",  "/docs/search",                 "searchDocs",       "Search the documentation",                               get(ui::docs::find)),
+        route(Pages,     "GET",  "/docs/{*page}",                "showDocsPage",     "A page of it; with `.md`, as Markdown",                  get(ui::docs::show)),
+        route(Pages,     "GET",  "/llms.txt",                    "listDocs",         "Its pages, for programs that read",                      get(ui::docs::llms)),
+        route(Pages,     "GET",  "/llms-full.txt",               "readDocs",         "All of it in one text",                                  get(ui::docs::llms_full)),
         route(Pages,     "GET",  "/assets/{file}",               "asset",            "Style sheet and script of the pages",                    get(ui::assets::get)),
 
         route(Pages,     "POST", "/theme",                       "chooseTheme",      "Light, dark, or as the system has it",                   post(ui::theme::choose)),

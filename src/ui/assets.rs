@@ -23,6 +23,8 @@ const ASSETS: &[(&str, &str)] = &[
     ),
     ("htmx.js", include_str!("assets/htmx.min.js")),
     ("dashboard.js", include_str!("assets/dashboard.js")),
+    ("docs.css", include_str!("assets/docs.css")),
+    ("docs.js", include_str!("assets/docs.js")),
     ("icon.svg", include_str!("assets/icon.svg")),
     ("silent.js", include_str!("assets/silent.js")),
     ("profile.js", include_str!("assets/profile.js")),

@@ -1,10 +1,11 @@
-//! The pages that people see in a browser: link, profile, errors. Server-rendered, one style sheet, in the language
-//! of whoever reads them.
+//! The pages that people see in a browser: link, profile, errors, in the language of whoever reads them; the dashboard and the
+//! documentation. Server-rendered.
 //!
 //! Pages know requests and concepts; like `api` they must not know SQL.
 
 pub mod admin;
 pub mod assets;
+pub mod docs;
 pub mod links;
 pub mod profile;
 mod reader;

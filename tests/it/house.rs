@@ -128,6 +128,7 @@ async fn the_public_routes_are_these_and_no_others() {
             .replace("{tenantId}", "me")
             .replace("{accessStatus}", "0")
             .replace("{link}", "x")
+            .replace("{*page}", "errors")
             .replace("{file}", "usher.css")
             .replace("{date}", "2023-10-04.json");
         let status = app.anyone().send(route.method, &path, "{}").await.status;
@@ -153,6 +154,11 @@ async fn the_public_routes_are_these_and_no_others() {
             "POST /links/{link}/renew",
             "GET /profile",
             "POST /sign-out",
+            "GET /docs",
+            "GET /docs/search",
+            "GET /docs/{*page}",
+            "GET /llms.txt",
+            "GET /llms-full.txt",
             "GET /assets/{file}",
             "POST /theme",
             "GET /admin/sign-in",

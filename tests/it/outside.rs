@@ -47,6 +47,11 @@ fn a_person_follows_their_link_in_a_browser_and_changes_their_profile() {
 }
 
 #[test]
+fn the_documentation_is_read_searched_and_tried_in_a_browser() {
+    node("browser/docs.mjs");
+}
+
+#[test]
 fn a_link_ends_at_the_apps_own_page_in_a_browser() {
     node("browser/redirect.mjs");
 }

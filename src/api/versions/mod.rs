@@ -20,6 +20,8 @@ pub struct Version {
     pub date: &'static str,
     /// What changed, for those who call the date before.
     pub note: &'static str,
+    /// Who has to do something before they move to it, and what.
+    pub affects: &'static str,
     /// Takes the shapes back to what they were before this date.
     before: fn(&mut Shapes),
     /// Takes an event that webhooks tell of back in the same way; `false` if there was no such event.

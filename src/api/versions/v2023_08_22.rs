@@ -7,6 +7,8 @@ pub(super) const VERSION: Version = Version {
     note: "Creating a user takes sex, the programme's fields and the doctor; pregnant is optional. Updating a user \
            changes diabetes, glp1drugs, doctorFullname, medicalClearanceDescription and metadata, and no longer \
            firstname, lastname, phonenumber, dateOfBirth, gender, height, weight and pregnant.",
+    affects: "Whoever creates users with gender alone may go on; whoever updates names, phone numbers, days of birth or \
+              measures has to do that over the directory API. Webhooks begin to tell of subscriptions.",
     before: |shapes: &mut Shapes| {
         shapes.create.replace(&[
             "email",

@@ -4,7 +4,7 @@
 ///
 /// # Panics
 /// There is no such icon, which a test of any page sees.
-pub(super) fn icon(name: &str) -> String {
+pub(in crate::ui) fn icon(name: &str) -> String {
     let found = ICONS.iter().find(|(given, _)| *given == name);
     let paths = found.unwrap_or_else(|| panic!("there is no icon {name}")).1;
     format!(

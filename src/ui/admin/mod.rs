@@ -6,7 +6,7 @@
 
 pub mod access;
 pub mod home;
-mod icons;
+pub(super) mod icons;
 pub mod sign_in;
 mod words;
 

@@ -1,0 +1,218 @@
+//! The documentation at `/docs`: every page is there, every link leads somewhere, every error code is explained.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::harness::TestApp;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// The values of an attribute.
+fn values<'a>(html: &'a str, attribute: &str) -> Vec<&'a str> {
+    let begin = format!(" {attribute}=\"");
+    html.split(&begin).skip(1).map(|rest| rest.split('"').next().unwrap()).collect()
+}
+
+/// Every page that can be reached from the first one by following links, with its HTML.
+async fn pages(app: &TestApp) -> BTreeMap<String, String> {
+    let mut pages = BTreeMap::new();
+    let mut waiting = vec!["/docs".to_owned()];
+    while let Some(address) = waiting.pop() {
+        if pages.contains_key(&address) {
+            continue;
+        }
+        let answer = app.anyone().get(&address).await;
+        assert_eq!(answer.status, 200, "{address}");
+        assert_eq!(answer.header("content-type"), "text/html; charset=utf-8", "{address}");
+        for to in values(&answer.text, "href") {
+            let path = to.split('#').next().unwrap();
+            let is_page = path == "/docs" || path.starts_with("/docs/");
+            if is_page && path.strip_suffix(".md").is_none() && !pages.contains_key(path) {
+                waiting.push(path.to_owned());
+            }
+        }
+        pages.insert(address, answer.text);
+    }
+    pages
+}
+
+#[tokio::test]
+async fn every_link_of_every_page_leads_to_something_that_is_there() {
+    let app = TestApp::new().await;
+    let pages = pages(&app).await;
+    let mut elsewhere = BTreeSet::new();
+    for (address, html) in &pages {
+        for to in values(html, "href") {
+            if to.starts_with("https://") {
+                continue;
+            }
+            let (path, anchor) = to.split_once('#').unwrap_or((to, ""));
+            let path = if path.is_empty() { address } else { path };
+            match pages.get(path) {
+                Some(there) if anchor.is_empty() || values(there, "id").contains(&anchor) => {}
+                Some(_) => panic!("{address} links to {to}, and there is no such heading"),
+                None => _ = elsewhere.insert(path.to_owned()),
+            }
+        }
+    }
+    for address in elsewhere {
+        assert_eq!(app.anyone().get(&address).await.status, 200, "{address}");
+    }
+}
+
+#[tokio::test]
+async fn every_page_is_reached_and_is_there_as_markdown_and_in_the_lists() {
+    let app = TestApp::new().await;
+    let pages = pages(&app).await;
+    let list = app.anyone().get("/llms.txt").await.ok().text;
+    let listed: BTreeSet<String> = list
+        .lines()
+        .filter_map(|line| line.strip_prefix("- [")?.split("](https://users.example.com").nth(1)?.split(')').next())
+        .map(|address| address.strip_suffix(".md").unwrap().replace("/docs/readme", "/docs"))
+        .collect();
+    assert_eq!(listed, pages.keys().cloned().collect::<BTreeSet<String>>(), "what is listed is what is reached");
+    assert!(listed.len() > 60, "{}", listed.len());
+    let whole = app.anyone().get("/llms-full.txt").await.ok().text;
+    for (address, html) in &pages {
+        let markdown = values(html, "href").into_iter().find(|to| to.strip_suffix(".md").is_some()).unwrap();
+        let answer = app.anyone().get(markdown).await.ok();
+        assert_eq!(answer.header("content-type"), "text/markdown; charset=utf-8", "{address}");
+        assert!(answer.text.starts_with("# ") && whole.contains(answer.text.trim_end()), "{address}");
+    }
+    for file in markdown_files() {
+        let text = app.anyone().get(&format!("/docs/{}", file.file_name().unwrap().to_str().unwrap())).await.ok().text;
+        assert_eq!(text, read(&file), "{} is a page", file.display());
+    }
+    assert_eq!(app.anyone().get("/docs/nothing").await.status, 404);
+    assert_eq!(app.anyone().get("/docs/nothing.md").await.status, 404);
+}
+
+/// The files of `docs/`.
+fn markdown_files() -> Vec<PathBuf> {
+    let files = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|file| file.extension().is_some_and(|extension| extension == "md")).collect()
+}
+
+/// Links that the pages of a code host have and `/docs` has not: other files of the repository.
+#[test]
+fn every_file_that_a_text_names_is_in_the_repository() {
+    let mut links = 0;
+    for file in markdown_files().into_iter().chain([root().join("README.md"), root().join("CHANGELOG.md")]) {
+        for to in read(&file).split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            let path = to.split('#').next().unwrap();
+            if path.is_empty() || path.contains("://") || path.starts_with('/') {
+                continue;
+            }
+            links += 1;
+            assert!(file.with_file_name(path).exists(), "{} links to {to}", file.display());
+        }
+    }
+    assert!(links > 50, "{links}");
+}
+
+#[tokio::test]
+async fn a_page_has_nothing_inline_and_says_so() {
+    let app = TestApp::new().await;
+    for (address, html) in pages(&app).await {
+        for never in ["<style", " style=\"", " onclick=", "javascript:", "<script>"] {
+            assert!(!html.contains(never), "{address} has {never}");
+        }
+        let sources = [values(&html, "src"), values(&html, "action")].concat();
+        assert!(sources.iter().all(|to| to.starts_with('/')), "{address}: {sources:?}");
+    }
+    let answer = app.anyone().get("/docs").await.ok();
+    assert!(answer.header("content-security-policy").contains("script-src 'self'"));
+}
+
+#[tokio::test]
+async fn the_search_finds_titles_headings_and_words_and_shows_what_was_typed_as_text() {
+    let app = TestApp::new().await;
+    let first = async |query: &str| {
+        let html = app.anyone().get(&format!("/docs/search?q={query}")).await.ok().text;
+        html.split("<ol class=\"hits\">").nth(1).map(|hits| values(hits, "href")[0].to_owned())
+    };
+    assert_eq!(first("email_taken").await.as_deref(), Some("/docs/errors#email_taken"));
+    assert_eq!(first("quick+start").await.as_deref(), Some("/docs/quick-start"));
+    assert_eq!(first("restore+deleted+user").await.as_deref(), Some("/docs/reference/directory/restoreUser"));
+    assert_eq!(first("xyzzy").await, None);
+    let html = app.anyone().get("/docs/search?q=%3Cscript%3Ealert(1)%3C/script%3E").await.ok().text;
+    assert!(!html.contains("<script>alert"), "{html}");
+    assert!(app.anyone().get("/docs/search").await.ok().text.contains("Type one or more words"));
+}
+
+#[test]
+fn every_error_code_of_the_source_is_explained_and_no_other() {
+    let explained: BTreeSet<String> =
+        read("docs/errors.md").lines().filter_map(|line| line.strip_prefix("### ")).map(str::to_owned).collect();
+    let said = error_codes();
+    assert!(said.len() > 60, "{}", said.len());
+    assert_eq!(said, explained);
+}
+
+#[test]
+fn every_error_says_its_status_and_what_to_do() {
+    let text = read("docs/errors.md");
+    for entry in text.split("\n### ").skip(1) {
+        let (code, rest) = entry.split_once('\n').unwrap();
+        let status: String = rest.trim_start().trim_start_matches('`').chars().take(3).collect();
+        assert!(status.parse::<u16>().is_ok_and(|status| (400..600).contains(&status)), "{code} names no status");
+        assert!(rest.contains("**Do:** "), "{code} does not say what to do");
+    }
+}
+
+/// The codes that the source makes errors with.
+fn error_codes() -> BTreeSet<String> {
+    let mut codes = BTreeSet::new();
+    let mut folders = vec![root().join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+            } else if entry.path().extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(entry.path()).unwrap();
+                let code = text.split("#[cfg(test)]").next().unwrap();
+                codes.extend(named_in(code));
+                if entry.path().ends_with("src/error.rs") {
+                    let table = code.split("pub fn code(&self)").nth(1).unwrap().split("\n    }").next().unwrap();
+                    codes.extend(table.split("=> \"").skip(1).map(first_text));
+                }
+            }
+        }
+    }
+    codes
+}
+
+/// Those of one file: `bad_request("code", …)`, or a helper of that form, and `{ code: "code", message … }`.
+fn named_in(source: &str) -> Vec<String> {
+    let mut codes = Vec::new();
+    for call in ["bad_request(", "refuse(", "refused("] {
+        for rest in source.split(call).skip(1) {
+            let Some(text) = rest.trim_start().strip_prefix('"') else { continue };
+            let (code, after) = text.split_once('"').unwrap();
+            // Of a field error the code is the second argument, one word in small letters.
+            let next = after.trim_start_matches(',').trim_start();
+            let is_sentence = next.strip_prefix('"').is_none_or(|text| first_text(text).contains(' '));
+            if after.starts_with(',') && is_sentence && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
+                codes.push(code.to_owned());
+            }
+        }
+    }
+    for rest in source.split("code: \"").skip(1) {
+        let (code, after) = rest.split_once('"').unwrap();
+        let is_of_a_field = ["required", "type", "format", "range", "enum", "too_long"].contains(&code);
+        if after.trim_start_matches(',').trim_start().starts_with("message") && !is_of_a_field {
+            codes.push(code.to_owned());
+        }
+    }
+    codes
+}
+
+fn first_text(rest: &str) -> String {
+    rest.split('"').next().unwrap().to_owned()
+}
