@@ -46,6 +46,12 @@ pub fn first_uuid(at: Timestamp) -> Uuid {
     Builder::from_unix_timestamp_millis(u64::try_from(at.0).unwrap_or(0), &[0; 10]).into_uuid()
 }
 
+/// The time with which a UUID of version 7, or one labelled as version 4, begins.
+pub fn time_of(id: Uuid) -> Timestamp {
+    let millis = id.as_u128() >> 80;
+    Timestamp(i64::try_from(millis).unwrap_or(i64::MAX))
+}
+
 /// The same labelled as version 4, where another version is refused. With 74 random bits it is as unique; that it sorts by
 /// time keeps what is new together in every index of a large table.
 pub fn ordered_uuid_v4(now: Timestamp) -> Uuid {

@@ -4,7 +4,7 @@
 
 mod store;
 
-pub use store::{backlog, newest, newest_in};
+pub use store::{backlog, newest, newest_in, of_user, states_since, waiting};
 pub mod worker;
 
 use std::time::Duration;

@@ -9,7 +9,7 @@ pub mod sign;
 mod store;
 
 pub use endpoint::{Address, Change, Endpoint, New};
-pub use store::{attempts, deliveries, due, list, purge, waiting};
+pub use store::{attempts, deliveries, due, list, of_moment, purge, waiting};
 
 use std::time::Duration;
 

@@ -345,7 +345,7 @@ fn settable(caller: &Caller, with_metadata: bool) -> impl Iterator<Item = &'stat
 pub const UNKNOWN: [&str; 3] = ["acceptedNewsletterDate", "lastAskedNewsletterSignUp", "mailchimpMemberId"];
 
 /// The user object (contract A8). Every documented key is there, as null where nothing is known; nothing of health is.
-pub(super) fn show(caller: &Caller, user: &User) -> Value {
+pub fn show(caller: &Caller, user: &User) -> Value {
     let mut shown = json!({"kind": "user", "id": user.id, "appId": caller.app});
     for wire in fields() {
         shown[wire.name] = (wire.show)(&user.person).unwrap_or_default();
