@@ -27,6 +27,7 @@ use crate::codes;
 use crate::db::{Store, Tx};
 use crate::erasure;
 use crate::error::{Error, Result};
+use crate::glance::Glances;
 use crate::idempotency;
 use crate::keys;
 use crate::limits;
@@ -89,6 +90,7 @@ impl App {
             key_use: keys::KeyUse::default(),
             refusals: Tally::default(),
             admin_asks: admins::Asks::default(),
+            glances: Glances::default(),
             sends_mail: smtp.is_some(),
             proxies,
             metrics: crate::api::metrics::Metrics::default(),

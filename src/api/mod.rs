@@ -38,6 +38,7 @@ use crate::caller::Caller;
 use crate::clock::{Stopwatch, Timestamp};
 use crate::db::Store;
 use crate::error::Error;
+use crate::glance::Glances;
 use crate::keys::{KeyCache, KeyId, KeyUse};
 use crate::links::Links;
 use crate::network::Network;
@@ -65,6 +66,8 @@ pub struct Services {
     pub refusals: Tally,
     /// Who has asked for a link to the dashboard, until it is decided.
     pub admin_asks: Asks,
+    /// The numbers of the dashboard's first pages, for a minute.
+    pub glances: Glances,
     /// Whether there is a mail server.
     pub sends_mail: bool,
     /// The proxies whose word about a client's address counts.

@@ -5,7 +5,7 @@ pub mod chain;
 mod store;
 pub mod tally;
 
-pub use store::{Call, Filter, Order, Outcome, before, dates_called, find, of_user};
+pub use store::{Call, Filter, Order, Outcome, before, dates_called, find, of_request_id, of_user, results_since};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -267,6 +267,11 @@ pub fn note_changes(tx: &Tx, origin: Origin, action: Action, user: &User, change
 }
 
 impl Changes {
+    /// No fact changed.
+    pub fn none() -> Changes {
+        Changes(json!({"fields": {}, "health": []}))
+    }
+
     /// The change of one field.
     pub fn of_field(name: &str, before: impl Serialize, after: impl Serialize) -> Changes {
         Changes(json!({"fields": {name: [before, after]}, "health": []}))

@@ -1,5 +1,7 @@
 //! The SQL of the audit trail. Entries are added, and never changed but by [`super::erase`].
 
+use std::time::Duration;
+
 use serde_json::json;
 use uuid::Uuid;
 
@@ -14,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::field::restore;
 use crate::keys::KeyId;
 use crate::place::Place;
+use crate::random;
 use crate::secret::sha256;
 use crate::users::UserId;
 
@@ -113,6 +116,25 @@ pub fn before(tx: &Tx, user: UserId, place: Option<Place>, limit: i64) -> Result
         }
     };
     rows?.iter().map(|row| read(tx, row)).collect()
+}
+
+/// For how long after it began a request may leave entries.
+const REQUEST: Duration = Duration::from_mins(2);
+
+/// What one request left in an environment. Its id begins with its time, by which the entries are found.
+pub fn of_request_id(tx: &Tx, environment: EnvironmentId, request: Uuid) -> Result<Vec<Entry>> {
+    let began = random::time_of(request);
+    let sql = format!("SELECT {COLUMNS} FROM audit WHERE id >= $1 AND id < $2 AND request_id = $3 ORDER BY id");
+    let span = params![EntryId::first(began), EntryId::first(began + REQUEST), request];
+    let found: Vec<Entry> = tx.query(&sql, span)?.iter().map(|row| read(tx, row)).collect::<Result<_>>()?;
+    Ok(found.into_iter().filter(|entry| entry.environment == environment).collect())
+}
+
+/// How often which result stands in an environment's entries since then.
+pub fn results_since(tx: &Tx, environment: EnvironmentId, since: Timestamp) -> Result<Vec<(String, i64)>> {
+    let sql = "SELECT result, COUNT(*) FROM audit WHERE id >= $1 AND environment_id = $2 GROUP BY result";
+    let rows = tx.query(sql, params![EntryId::first(since), environment])?;
+    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
 }
 
 pub(super) fn count_refused(tx: &Tx, user: UserId, since: Timestamp) -> Result<i64> {

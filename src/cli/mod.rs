@@ -11,6 +11,7 @@ mod billing;
 mod copy;
 mod doctor;
 mod documents;
+mod explain;
 mod exports;
 mod imports;
 mod keys;
@@ -94,6 +95,8 @@ enum Command {
     Import(imports::Imports),
     /// Write users to a file that `usher import` reads
     Export(exports::Export),
+    /// Tell the whole story of one person: changes, mails, sign-ins, webhooks
+    Explain(explain::Explain),
     /// Roles: what people may do to others of their tenant
     #[command(subcommand)]
     Role(roles::Role),
@@ -174,6 +177,7 @@ async fn run(Cli { common, command }: Cli) -> Result<ExitCode> {
         Command::User(user) => user.run(&common).await?,
         Command::Import(import) => import.run(&common).await?,
         Command::Export(export) => export.run(&common).await?,
+        Command::Explain(explain) => explain.run(&common).await?,
         Command::Role(role) => role.run(&common).await?,
         Command::Mail(mail) => mail.run(&common).await?,
         Command::Webhook(webhook) => webhook.run(&common).await?,

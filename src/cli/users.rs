@@ -1,18 +1,22 @@
 //! `usher user`
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Subcommand;
 use jiff::civil::Date;
 use serde_json::{Value, json};
+use url::Url;
 
 use super::{Common, Place, or_dash, print};
 use crate::apps::{self, Environment, Kind};
 use crate::audit;
 use crate::caller::{Actor, Caller, Origin, Target};
+use crate::config::span;
 use crate::db::{IfMissing, Store, Tx};
 use crate::erasure::{self, Receipt};
 use crate::error::{Error, Result};
+use crate::links::{self, Links};
 use crate::roles;
 use crate::subscriptions;
 use crate::users::{self, IfMatch, Status, UserId};
@@ -35,6 +39,18 @@ pub enum User {
         /// How many at the most
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
         limit: i64,
+    },
+    /// Send a user a new link; those before it end
+    #[command(after_help = "Example:\n  usher user send-link jane@doe.com --public-url https://users.example.com")]
+    SendLink {
+        #[command(flatten)]
+        named: Named,
+        /// Where people reach the server
+        #[arg(long, value_name = "URL", env = "USHER_PUBLIC_URL", default_value = "http://127.0.0.1:8080")]
+        public_url: Url,
+        /// How long the link works
+        #[arg(long, value_name = "SPAN", env = "USHER_LINK_LIFETIME", default_value = "24h", value_parser = span)]
+        link_lifetime: Duration,
     },
     /// Keep a user from signing in; their tokens, sessions and links stop working
     #[command(after_help = "Example:\n  usher user freeze jane@doe.com")]
@@ -115,6 +131,16 @@ impl User {
                 };
                 let head = ["ID", "EMAIL", "ENVIRONMENT", "STATUS", "EMAIL VERIFIED", "CREATED"];
                 common.show(&json!(json), &head, users.iter().map(row).collect(), "There are no users.");
+                return Ok(());
+            }
+            User::SendLink { named, public_url, link_lifetime } => {
+                let links = Links { public_url, lifetime: link_lifetime };
+                let send = move |tx: &Tx| {
+                    let (user, environment) = the_one(tx, &named.user, &named.place)?;
+                    links::resend(tx, &links, &Caller::operator(&environment), user.id).map(|()| user.id)
+                };
+                let id = store.write(send).await?;
+                common.say(&json!({"id": id, "sent": true}), "A mail with a new link is in the outbox.");
                 return Ok(());
             }
             User::Role { named, role } => {

@@ -93,6 +93,11 @@ impl<W: Write> Writer<W> {
         Ok(Writer::Csv(Box::new(writer), columns))
     }
 
+    /// Goes on with a file of CSV that has its head already.
+    pub fn csv_rows(into: W, health: bool) -> Writer<W> {
+        Writer::Csv(Box::new(csv::Writer::from_writer(into)), columns(health))
+    }
+
     /// Adds a row.
     ///
     /// # Errors

@@ -10,18 +10,19 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::apps::{self, Environment};
-use crate::audit::{self, Action};
-use crate::caller::{Actor, Origin};
+use crate::audit::{self, Action, Changes};
+use crate::caller::{Actor, Caller, Origin, Target};
 use crate::clock::Timestamp;
 use crate::codes::{self, Request};
 use crate::db::{Tx, words};
 use crate::error::{Error, Result};
 use crate::mail::{self, Letter};
 use crate::outbox::{self, Job, Kind};
+use crate::roles::Right;
 use crate::secret::Secret;
 use crate::sessions;
 use crate::ticket::Ticket;
-use crate::users::{self, User, UserId};
+use crate::users::{self, IfMatch, User, UserId};
 use crate::words::Language;
 
 /// How many links one person is sent within an hour at the most.
@@ -134,6 +135,21 @@ pub fn send_again(tx: &Tx, mail: &Job) -> Result<()> {
     supersede(tx, user.id)?;
     audit::record(tx, user.environment, Origin::of(Actor::Operator), Action::LinkSent, mail.id.0)?;
     send(tx, &links, &user)
+}
+
+/// Sends a user a new link, at the wish of somebody who may invite people. Those before it end.
+///
+/// # Errors
+/// There is no such user, they may not sign in, or were sent several in the last hour.
+pub fn resend(tx: &Tx, links: &Links, caller: &Caller, id: UserId) -> Result<()> {
+    let user = users::to_change(tx, caller, Target::Id(id), Right::InviteUsers, &IfMatch::Anything)?;
+    user.admit()?;
+    if !may_send(tx, user.id)? {
+        return Err(Error::TooMany("Several links were sent to this person within the last hour"));
+    }
+    supersede(tx, user.id)?;
+    audit::note_changes(tx, caller.origin(), Action::LinkSent, &user, &Changes::none())?;
+    send(tx, links, &user)
 }
 
 /// Whether the user was sent fewer links in the last hour than they may be.

@@ -4,7 +4,7 @@
 
 mod store;
 
-pub use store::{backlog, newest, troubled};
+pub use store::{backlog, newest, newest_in, of_user, states_since, troubled, waiting};
 pub mod worker;
 
 use std::time::Duration;

@@ -120,6 +120,27 @@ pub fn newest(tx: &Tx, kind: Kind, limit: i64) -> Result<Vec<Job>> {
     tx.query(&sql, params![kind, limit])?.iter().map(|row| read(tx, row)).collect()
 }
 
+/// The newest jobs about a user that are mails, newest first.
+pub fn of_user(tx: &Tx, user: UserId, limit: i64) -> Result<Vec<Job>> {
+    let sql = format!("{JOB} WHERE user_id = $1 AND kind <> $2 ORDER BY created_at DESC, id LIMIT $3");
+    tx.query(&sql, params![user, Kind::BillingSync, limit])?.iter().map(|row| read(tx, row)).collect()
+}
+
+/// How many mails of an environment that were written since then are in which state.
+pub fn states_since(tx: &Tx, environment: EnvironmentId, since: Timestamp) -> Result<Vec<(State, i64)>> {
+    let sql = "SELECT state, COUNT(*) FROM outbox WHERE created_at >= $1 AND environment_id = $2 AND kind <> $3 GROUP BY state";
+    let rows = tx.query(sql, params![since, environment, Kind::BillingSync])?;
+    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
+/// How many jobs of a kind and an environment wait, and since when the oldest does.
+pub fn waiting(tx: &Tx, environment: EnvironmentId, kind: Kind) -> Result<(i64, Option<Timestamp>)> {
+    let sql =
+        "SELECT COUNT(*), MIN(created_at) FROM outbox WHERE kind = $1 AND due_at IS NOT NULL AND environment_id = $2";
+    let row = tx.query_opt(sql, params![kind, environment])?;
+    row.map_or(Ok((0, None)), |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
 /// How many jobs of a kind are in a state, and since when the oldest waits.
 pub fn backlog(tx: &Tx, kind: Kind, state: State) -> Result<(i64, Option<Timestamp>)> {
     let sql = "SELECT COUNT(*), MIN(created_at) FROM outbox WHERE kind = $1 AND state = $2";

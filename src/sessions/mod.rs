@@ -6,7 +6,7 @@
 
 mod store;
 
-pub use store::{end_all, purge, sign_ins};
+pub use store::{begun_by_day, end_all, newest_of_user, purge, sign_ins};
 
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::{LIFETIME, Session, SessionId};
+use crate::apps::EnvironmentId;
 use crate::caller::Scope;
 use crate::clock::Timestamp;
 use crate::db::{Purge, Row, Tx, params};
@@ -94,6 +95,20 @@ pub fn sign_ins(tx: &Tx, scope: Scope, from: Timestamp, to: Timestamp, limit: i6
             return Ok(found);
         }
     }
+}
+
+/// How many sessions of an environment's users have begun since then, by the day since 1970.
+pub fn begun_by_day(tx: &Tx, environment: EnvironmentId, since: Timestamp) -> Result<Vec<(i64, i64)>> {
+    let sql = "SELECT s.created_at / 86400000, COUNT(*) FROM sessions s JOIN users u ON u.id = s.user_id \
+         WHERE s.id >= $1 AND u.environment_id = $2 GROUP BY s.created_at / 86400000";
+    let rows = tx.query(sql, params![random::first_uuid(since), environment])?;
+    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
+/// The newest sessions of a user, whether they work or not.
+pub fn newest_of_user(tx: &Tx, user: UserId, limit: i64) -> Result<Vec<Session>> {
+    let sql = format!("{SESSION} WHERE user_id = $1 ORDER BY id DESC LIMIT $2");
+    tx.query(&sql, params![user, limit])?.iter().map(read).collect()
 }
 
 /// Ends every session of a user.

@@ -105,6 +105,14 @@ impl List {
         other == Range::default()
     }
 
+    /// Whether the list's tenant, status and time let a user through whom something else has found.
+    pub fn wants(&self, user: &User) -> bool {
+        self.tenant.is_none_or(|tenant| user.tenant == Some(tenant))
+            && self.status.is_none_or(|status| user.status() == status)
+            && self.created.from.is_none_or(|from| user.created_at >= from)
+            && self.created.to.is_none_or(|to| user.created_at < to)
+    }
+
     /// Everything that makes this list another one than others, with nothing personal in it.
     fn name(&self, scope: Scope) -> String {
         let personal = format!(

@@ -164,6 +164,13 @@ pub fn newest(tx: &Tx, environment: EnvironmentId, limit: i64) -> Result<Vec<Use
     rows.iter().map(|row| read(tx, row)).collect()
 }
 
+/// How many users of an environment were made since then, by the day since 1970.
+pub fn made_by_day(tx: &Tx, environment: EnvironmentId, since: Timestamp) -> Result<Vec<(i64, i64)>> {
+    let sql = "SELECT created_at / 86400000, COUNT(*) FROM users \
+         WHERE environment_id = $1 AND created_at >= $2 GROUP BY created_at / 86400000";
+    tx.query(sql, params![environment, since])?.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
 /// When the newest user was made, by the clock of then.
 pub fn newest_created_at(tx: &Tx) -> Result<Option<Timestamp>> {
     // One look into the index for each environment, where a plain MAX would read every user.
@@ -171,6 +178,60 @@ pub fn newest_created_at(tx: &Tx) -> Result<Option<Timestamp>> {
     let times: Vec<Option<Timestamp>> =
         tx.query(sql, params![])?.iter().map(|row| row.get(0)).collect::<Result<_>>()?;
     Ok(times.into_iter().flatten().max())
+}
+
+/// Users whose address begins so, deleted or not, in the order of addresses.
+pub(super) fn with_address_like(tx: &Tx, environment: EnvironmentId, beginning: &str, limit: i64) -> Result<Vec<User>> {
+    // Where it ends is not asked of the index: which text is the last with a beginning depends on the collation.
+    let sql = format!("{USER} WHERE u.environment_id = $1 AND u.email_key >= $2 ORDER BY u.email_key LIMIT $3");
+    let rows = tx.query(&sql, params![environment, beginning, limit])?;
+    let alike = |row: &&Row| row.get::<String>(4).is_ok_and(|key| key.starts_with(beginning));
+    rows.iter().filter(alike).map(|row| read(tx, row)).collect()
+}
+
+/// A user by number, deleted or not.
+pub(super) fn any_by_phone(tx: &Tx, environment: EnvironmentId, phone: &Phone) -> Result<Option<User>> {
+    one(tx, &format!("{USER} WHERE u.environment_id = $1 AND u.phone_key = $2"), params![environment, phone.key()])
+}
+
+/// A user by the app's own name, deleted or not.
+pub(super) fn any_by_external_id(tx: &Tx, environment: EnvironmentId, id: &str) -> Result<Option<User>> {
+    one(tx, &format!("{USER} WHERE u.environment_id = $1 AND u.external_id = $2"), params![environment, id])
+}
+
+/// Users whose name has all these words, deleted or not, newest first: of the next `at_once` from `place` on, and at most
+/// `most` of them. The place where that ended, if there are more.
+pub(super) fn named(
+    tx: &Tx,
+    environment: EnvironmentId,
+    words: &[String],
+    place: Option<Place>,
+    at_once: i64,
+    most: usize,
+) -> Result<(Vec<User>, Option<Place>)> {
+    let all = "SELECT u.id, u.created_at, u.profile FROM users u WHERE u.environment_id = $1";
+    let order = "ORDER BY u.created_at DESC, u.id DESC";
+    let rows = match place {
+        None => tx.query(&format!("{all} {order} LIMIT $2"), params![environment, at_once])?,
+        Some(Place { at, id }) => {
+            let sql = format!("{all} AND (u.created_at, u.id) < ($2, $3) {order} LIMIT $4");
+            tx.query(&sql, params![environment, at, id, at_once])?
+        }
+    };
+    let (mut found, mut last) = (Vec::new(), None);
+    for row in &rows {
+        let profile = row.get::<String>(2)?.to_lowercase();
+        // Most are no candidates, which is seen without reading the JSON.
+        if words.iter().all(|word| profile.contains(word.as_str())) {
+            found.extend(any_by_id(tx, row.get(0)?)?.filter(|user| super::search::fits(user, words)));
+        }
+        last = Some(Place { at: row.get(1)?, id: row.get(0)? });
+        if found.len() == most {
+            return Ok((found, last));
+        }
+    }
+    let more = i64::try_from(rows.len()).is_ok_and(|read| read == at_once);
+    Ok((found, last.filter(|_| more)))
 }
 
 pub(super) fn mark_email_verified(tx: &Tx, id: UserId) -> Result<()> {
@@ -281,7 +342,7 @@ fn visible(user: &User, scope: Scope) -> bool {
     user.deleted_at.is_none() && within(user, scope)
 }
 
-fn within(user: &User, scope: Scope) -> bool {
+pub(super) fn within(user: &User, scope: Scope) -> bool {
     user.environment == scope.environment && scope.tenant.is_none_or(|tenant| user.tenant == Some(tenant))
 }
 

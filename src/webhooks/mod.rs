@@ -10,7 +10,7 @@ mod store;
 mod tries;
 
 pub use endpoint::{Address, Change, Endpoint, New};
-pub use store::{attempts, deliveries, due, list, waiting};
+pub use store::{attempts, deliveries, due, list, of_moment, waiting};
 pub use tries::{Job, Outcome, lease, settle};
 
 use std::time::Duration;

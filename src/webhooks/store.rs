@@ -287,6 +287,15 @@ pub(super) fn note_attempt(
     )
 }
 
+/// What an endpoint was to be told of what happened at one time.
+///
+/// # Errors
+/// The database does not answer.
+pub fn of_moment(tx: &Tx, endpoint: EndpointId, at: Timestamp) -> Result<Vec<Delivery>> {
+    let sql = format!("{DELIVERY} WHERE endpoint_id = $1 AND created_at = $2 ORDER BY id");
+    tx.query(&sql, params![endpoint, at])?.iter().map(read).collect()
+}
+
 /// The newest deliveries to an endpoint, newest first.
 ///
 /// # Errors

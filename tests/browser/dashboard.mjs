@@ -43,3 +43,98 @@ test("home, with nobody and with somebody", () =>
     await page.goto(base);
     await inspect(page, "home");
   }));
+
+test("a person is found, frozen, revealed and erased, and every page of theirs can be read by everybody", () =>
+  browse(
+    async (page) => {
+      await signIn(page, "ann@clinic.example", "owner");
+      await enrol({ clientId, key }, { email: "mary@doe.com", phonenumber: "2025550188", firstname: "Mary", lastname: "Sue" });
+      await enrol({ clientId, key }, { email: "li@doe.com", phonenumber: "2025550189", firstname: "Li", lastname: "Wei" });
+
+      await page.goto(`${base}/users`);
+      await heading(page, "Users");
+      await inspect(page, "users");
+      // Typing searches by itself, and the address says what is shown.
+      await page.locator("#q").pressSequentially("mar", { delay: 30 });
+      await page.waitForURL(`${base}/users?*q=mar*`);
+      await page.getByText("li@doe.com").waitFor({ state: "detached" });
+      await page.getByText("mary@doe.com").waitFor();
+      await page.locator("#q").fill("nobody at all");
+      await page.getByText("Nobody fits").waitFor();
+      await inspect(page, "users-none");
+
+      // The box at the top, by the keyboard alone.
+      await page.goto(base);
+      await page.keyboard.press("/");
+      await page.keyboard.type("mary@doe.com");
+      await page.keyboard.press("Enter");
+      await page.waitForURL(`${base}/users/*`);
+      await page.getByText("not verified").waitFor();
+      await inspect(page, "user");
+      await button(page, "Send a link").click();
+      await page.getByRole("status").filter({ hasText: "new link" }).waitFor();
+      await button(page, "Freeze").click();
+      await page.getByRole("status").filter({ hasText: "Frozen" }).waitFor();
+      assert.equal(usher("user", "show", "mary@doe.com").status, "frozen");
+      await inspect(page, "user-frozen");
+      await button(page, "Unfreeze").click();
+      await page.getByRole("status").filter({ hasText: "Unfrozen" }).waitFor();
+
+      await page.getByRole("link", { name: "Health" }).click();
+      await page.getByText("height").waitFor();
+      assert.equal(await page.getByText("5ft 6in").count(), 0);
+      await inspect(page, "user-health");
+      await page.getByLabel("Why do you need to see it?").fill("She asked what we know of her");
+      await button(page, "Reveal").click();
+      await page.getByText("5ft 6in").waitFor();
+      await inspect(page, "user-health-shown");
+      for (const [tab, name] of [["subscription", "Subscription"], ["mail", "Mail"], ["sessions", "Sessions"], ["events", "Events"], ["story", "The whole story"], ["json", "JSON"]]) {
+        await page.getByRole("navigation", { name: "About the user" }).getByRole("link", { name, exact: true }).click();
+        await page.waitForURL(`**/${tab}`);
+        await inspect(page, `user-${tab}`);
+      }
+
+      await page.getByRole("link", { name: "Profile" }).click();
+      const erase = button(page, "Erase for good");
+      assert.ok(await erase.isDisabled(), "nothing is typed yet");
+      await page.locator("#confirm-erase").fill("mary@doe.com");
+      await erase.click();
+      await page.getByRole("status").filter({ hasText: "Erased." }).waitFor();
+      await page.goto(base);
+      await inspect(page, "home");
+      await page.getByText("The charts as a table").click();
+      await inspect(page, "home-table");
+    },
+  ));
+
+test("the live environment looks like itself, and a theme is remembered", () =>
+  browse(async (page) => {
+    await signIn(page, "ann@clinic.example", "owner");
+    await page.goto(base);
+    await page.locator("details.switch summary").click();
+    await inspect(page, "switch");
+    await page.getByRole("link", { name: /live/ }).click();
+    await page.waitForURL(`${server}/admin/${clientId}/live`);
+    assert.equal(await page.getByText("Nothing here is about a real person").count(), 0);
+    await inspect(page, "home-live");
+    await button(page, "Dark").click();
+    await page.waitForURL(`${server}/admin/${clientId}/live`);
+    assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), "dark");
+    await button(page, "Sign out").click();
+    await heading(page, "Sign in to the dashboard");
+  }));
+
+test("without JavaScript the dashboard works", () =>
+  browse(
+    async (page) => {
+      await signIn(page, "ann@clinic.example", "owner");
+      await page.goto(`${base}/users`);
+      await page.locator("#q").fill("jane");
+      await button(page, "Show").click();
+      await page.getByRole("link", { name: "jane doe" }).click();
+      await button(page, "Freeze").click();
+      await page.getByRole("status").filter({ hasText: "Frozen" }).waitFor();
+      await button(page, "Unfreeze").click();
+    },
+    { javaScript: false },
+  ));

@@ -79,7 +79,7 @@ async fn the_set_up_address_makes_the_first_administrator_who_signs_in_by_a_link
     let home = ann.get("/admin").await;
     assert_eq!(home.status, 303);
     let page = ann.get(home.header("location")).await.ok();
-    assert!(page.text.contains("Newest users") && page.text.contains(ANN) && page.text.contains("Owner"));
+    assert!(page.text.contains("Needs attention") && page.text.contains(ANN) && page.text.contains("Owner"));
 
     assert_eq!(post(&app, &link, "").await.status, 410, "a link works once");
     assert_eq!(post(&app, &address, "email=eve@evil.example").await.status, 410, "so does the set-up address");
@@ -212,6 +212,20 @@ const POLICY: &[(&str, Option<Role>)] = &[
     ("followAdminLink", None),
     ("enterDashboard", Some(Role::ReadOnly)),
     ("showHome", Some(Role::ReadOnly)),
+    ("find", Some(Role::ReadOnly)),
+    ("showUsers", Some(Role::ReadOnly)),
+    ("exportUsers", Some(Role::Support)),
+    ("showUser", Some(Role::ReadOnly)),
+    ("showUserTab", Some(Role::ReadOnly)),
+    ("revealHealth", Some(Role::Owner)),
+    ("sendUserLink", Some(Role::Support)),
+    ("freezeUser", Some(Role::Support)),
+    ("unfreezeUser", Some(Role::Support)),
+    ("restoreUserHere", Some(Role::Support)),
+    ("endUserSession", Some(Role::Support)),
+    ("endUserSessions", Some(Role::Support)),
+    ("deleteUserHere", Some(Role::Support)),
+    ("eraseUserHere", Some(Role::Owner)),
     // The last one: it ends the sessions that the others need.
     ("adminSignOut", Some(Role::ReadOnly)),
 ];
@@ -241,6 +255,7 @@ async fn every_route_of_the_dashboard_answers_every_role_as_the_table_says() {
             .replace("{appId}", &app.client_id.to_string())
             .replace("{environment}", "sandbox")
             .replace("{userId}", &id)
+            .replace("{tab}", "events")
             .replace("{link}", "x");
         let least = POLICY[row(route.operation).unwrap()].1;
         let anyone = app.anyone().send(route.method, &path, "").await.status;

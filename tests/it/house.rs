@@ -72,6 +72,8 @@ const CONCEPTS: &[&str] = &[
     "erasure",
     "place.rs",
     "words",
+    "story.rs",
+    "glance.rs",
 ];
 
 fn is_concept(name: &str) -> bool {

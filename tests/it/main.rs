@@ -27,6 +27,7 @@ mod cli;
 mod copy;
 mod crash;
 mod crowd;
+mod dashboard;
 mod directory;
 mod docs;
 mod documents;

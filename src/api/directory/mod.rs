@@ -2,7 +2,7 @@
 
 pub mod analytics;
 pub mod apps;
-mod query;
+pub mod query;
 pub mod sessions;
 pub mod tenants;
 pub mod users;

@@ -367,7 +367,7 @@ pub const UNKNOWN: [&str; 3] = ["acceptedNewsletterDate", "lastAskedNewsletterSi
 
 /// The user object (contract A8). Every documented key is there, as null where nothing is known, or the caller's token does
 /// not open it; nothing of health is.
-pub(super) fn show(caller: &Caller, user: &User) -> Value {
+pub fn show(caller: &Caller, user: &User) -> Value {
     let mut shown = json!({"kind": "user", "id": user.id, "appId": caller.app});
     for wire in fields() {
         let fact = (wire.show)(&user.person).filter(|_| caller.facts.open(wire.name));

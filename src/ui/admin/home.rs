@@ -1,4 +1,6 @@
-//! The first page of an environment.
+//! The first page of an environment: how it does, and what needs attention.
+
+use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::State;
@@ -6,23 +8,112 @@ use axum::response::Response;
 
 use super::Frame;
 use super::access::{ReadOnly, Within};
+use super::chart::bars;
+use super::users::called;
+use super::words::{ago, grouped};
+use crate::admins::Role;
 use crate::api::Api;
+use crate::api::versions::ApiDate;
+use crate::apps::Kind;
 use crate::clock::Timestamp;
+use crate::db::Tx;
 use crate::error::Result;
+use crate::glance::{self, Glance};
+use crate::outbox::State as Mail;
 use crate::ui::page;
 use crate::users::{self, User};
+
+/// Mail that waits for longer needs attention.
+const LATE: i64 = 10 * 60_000;
+/// How many of the newest users are shown.
+const NEWEST: i64 = 8;
+
+fn sum(days: &[(Timestamp, i64)]) -> String {
+    grouped(days.iter().map(|(_, count)| count).sum())
+}
 
 #[derive(Template)]
 #[template(path = "admin/home.html")]
 struct HomePage<'a> {
     frame: &'a Frame,
+    glance: Arc<Glance>,
     newest: Vec<User>,
+    /// What needs attention: how bad, and a sentence.
+    attention: Vec<(&'static str, String)>,
     now: Timestamp,
 }
 
 /// `GET /admin/{appId}/{environment}`
 pub async fn show(State(api): State<Api>, here: Within<ReadOnly>) -> Result<Response> {
-    let environment = here.environment.id;
-    let newest = api.store.read(move |tx| users::newest(tx, environment, 10)).await?;
-    Ok(page(&HomePage { frame: &here.frame, newest, now: api.store.clock().now() }, None))
+    let (environment, now) = (here.environment.clone(), api.store.clock().now());
+    let glance = if let Some(glance) = api.glances.find(environment.id, now) {
+        glance
+    } else {
+        let place = environment.clone();
+        let read = move |tx: &Tx| glance::of(tx, &place, ApiDate::NEWEST.as_str());
+        api.glances.note(environment.id, api.store.scan(read).await?)
+    };
+    let place = environment.id;
+    let newest = api.store.read(move |tx| users::newest(tx, place, NEWEST)).await?;
+    let stuck = environment.kind == Kind::Live && !api.sends_mail;
+    let attention = attention(&glance, stuck, here.frame.may(Role::Owner), now);
+    Ok(page(&HomePage { frame: &here.frame, glance, newest, attention, now }, None))
+}
+
+fn attention(glance: &Glance, stuck: bool, sees_keys: bool, now: Timestamp) -> Vec<(&'static str, String)> {
+    let mut all = Vec::new();
+    let (waiting, oldest) = glance.waiting;
+    if stuck && waiting > 0 {
+        all.push(("fault", format!("{} mails wait, for no mail server is set up (--smtp-url).", grouped(waiting))));
+    } else if let Some(at) = oldest.filter(|at| at.0 + LATE < now.0) {
+        all.push(("warn", format!("{} mails wait, the oldest since {}.", grouped(waiting), ago(&at, &now))));
+    }
+    if let Some((_, failed)) = glance.mails.iter().find(|(state, _)| *state == Mail::Failed) {
+        all.push(("fault", format!("{} mails were given up in the last 24 hours.", grouped(*failed))));
+    }
+    for webhook in &glance.disabled_webhooks {
+        all.push(("fault", format!("The webhook “{}” is switched off.", webhook.name)));
+    }
+    for key in glance.ending_keys.iter().filter(|_| sees_keys) {
+        let at = key.expires_at.map_or_else(String::new, |at| ago(&at, &now));
+        all.push(("warn", format!("The key “{}” ends {at}.", key.name)));
+    }
+    for key in glance.old_keys.iter().filter(|_| sees_keys) {
+        let date = key.api_version.as_deref().unwrap_or_default();
+        all.push(("info", format!("The key “{}” calls the partner API as it was on {date}.", key.name)));
+    }
+    all
+}
+
+impl HomePage<'_> {
+    fn waiting(&self) -> String {
+        grouped(self.glance.waiting.0)
+    }
+
+    fn done(&self) -> String {
+        grouped(self.glance.done)
+    }
+
+    fn enrolments(&self) -> String {
+        bars("enrolments-chart", "Enrolments", &self.glance.enrolments)
+    }
+
+    fn sign_ins(&self) -> String {
+        bars("sign-ins-chart", "Sign-ins", &self.glance.sign_ins)
+    }
+
+    fn refused(&self) -> i64 {
+        self.glance.refused.iter().map(|(_, count)| count).sum()
+    }
+
+    /// Which part of what was asked for in the last hour was refused, in percent.
+    #[expect(clippy::cast_precision_loss, reason = "one place after the point is shown")]
+    fn error_rate(&self) -> String {
+        let (refused, all) = (self.refused(), self.refused() + self.glance.done);
+        if all == 0 { "–".to_owned() } else { format!("{:.1} %", refused as f64 * 100.0 / all as f64) }
+    }
+
+    fn mails(&self, state: &Mail) -> String {
+        grouped(self.glance.mails.iter().find(|(one, _)| one == state).map_or(0, |(_, count)| *count))
+    }
 }

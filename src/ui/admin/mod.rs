@@ -5,9 +5,12 @@
 //! place in the sidebar is a line in [`SECTIONS`].
 
 pub mod access;
+mod chart;
 pub mod home;
 pub(super) mod icons;
 pub mod sign_in;
+pub mod user;
+pub mod users;
 mod words;
 
 use askama::Template;
@@ -22,7 +25,8 @@ use crate::apps::{Environment, Kind};
 use crate::error::{Error, Result};
 
 /// The sections of the sidebar: path below the environment, words, icon, and the role that it needs.
-const SECTIONS: &[(&str, &str, &str, Role)] = &[("", "Home", "home", Role::ReadOnly)];
+const SECTIONS: &[(&str, &str, &str, Role)] =
+    &[("", "Home", "home", Role::ReadOnly), ("users", "Users", "users", Role::ReadOnly)];
 
 /// What surrounds every page: who looks at it, and where.
 pub struct Frame {

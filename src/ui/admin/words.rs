@@ -26,6 +26,19 @@ fn in_future(seconds: i64) -> String {
     }
 }
 
+/// A number with a thin space between thousands.
+pub(super) fn grouped(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push('\u{202f}');
+        }
+        text.push(digit);
+    }
+    if number < 0 { format!("−{text}") } else { text }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,5 +50,13 @@ mod tests {
         assert_eq!([0, 59, 60, 7200].map(said), ["just now", "just now", "1 min ago", "2 h ago"]);
         assert_eq!([86_400, 200_000, 3_000_000].map(said), ["yesterday", "2 days ago", "2026-10-17"]);
         assert_eq!([-30, -600, -7200, -400_000].map(said), ["in a moment", "in 10 min", "in 2 h", "in 4 days"]);
+    }
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        assert_eq!(
+            [0, 999, 1000, 1_234_567, -4321].map(grouped),
+            ["0", "999", "1\u{202f}000", "1\u{202f}234\u{202f}567", "−4\u{202f}321"]
+        );
     }
 }

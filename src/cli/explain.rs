@@ -1,0 +1,39 @@
+//! `usher explain`
+
+use serde_json::json;
+
+use super::users::the_one;
+use super::{Common, Place};
+use crate::db::{IfMissing, Tx};
+use crate::error::Result;
+use crate::story::{self, Event};
+
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  usher explain jane@doe.com --environment live")]
+pub struct Explain {
+    /// E-mail address or id
+    user: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Explain {
+    pub async fn run(self, common: &Common) -> Result<()> {
+        let store = common.open(IfMissing::Refuse).await?;
+        let tell = move |tx: &Tx| story::of(tx, &the_one(tx, &self.user, &self.place)?.0);
+        let events = store.scan(tell).await?;
+        let row = |event: &Event| {
+            vec![
+                event.at.to_string(),
+                event.kind.as_str().to_owned(),
+                event.what.clone(),
+                event.who.clone(),
+                event.result.clone(),
+                event.detail.clone(),
+            ]
+        };
+        let head = ["TIME", "KIND", "WHAT", "WHO", "RESULT", "DETAIL"];
+        common.show(&json!(events), &head, events.iter().map(row).collect(), "Nothing happened to them yet.");
+        Ok(())
+    }
+}

@@ -1,0 +1,118 @@
+//! How an environment does, at a glance: the numbers of the dashboard's first page.
+//!
+//! Every one is read from a range of an index that ends now. They are remembered for a hundred times as long as reading them
+//! took, a minute at the most: a page that many people leave open costs a busy database next to nothing, and a small
+//! installation is shown what is.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::apps::{Environment, EnvironmentId};
+use crate::audit;
+use crate::clock::{Stopwatch, Timestamp};
+use crate::db::Tx;
+use crate::error::Result;
+use crate::keys::{self, Key};
+use crate::outbox::{self, Kind, State};
+use crate::sessions;
+use crate::users;
+use crate::webhooks::{self, Endpoint};
+
+/// How many days the charts show.
+pub const DAYS: i64 = 30;
+const DAY: i64 = 86_400_000;
+/// How long numbers are remembered at the most, and for how many times what it took to read them.
+const FRESH: Duration = Duration::from_mins(1);
+const WORTH: u32 = 100;
+/// Keys that end within this time need attention.
+const SOON: Duration = Duration::from_hours(7 * 24);
+
+/// The numbers of one environment.
+pub struct Glance {
+    /// Until when they are remembered.
+    fresh_until: Timestamp,
+    /// Users made, by day, the last one today.
+    pub enrolments: Vec<(Timestamp, i64)>,
+    /// Sessions begun, by day.
+    pub sign_ins: Vec<(Timestamp, i64)>,
+    /// Mails of the last 24 hours, by state.
+    pub mails: Vec<(State, i64)>,
+    /// Mails that wait, and since when the oldest does.
+    pub waiting: (i64, Option<Timestamp>),
+    /// What was done in the last hour.
+    pub done: i64,
+    /// What was refused in the last hour, by the code of the error, the most frequent first.
+    pub refused: Vec<(String, i64)>,
+    /// Keys in use that call an older date of the partner API than the newest.
+    pub old_keys: Vec<Key>,
+    /// Keys that end soon.
+    pub ending_keys: Vec<Key>,
+    /// Webhooks that are switched off because they failed for long.
+    pub disabled_webhooks: Vec<Endpoint>,
+}
+
+/// Reads the numbers of an environment.
+///
+/// # Errors
+/// The database does not answer.
+pub fn of(tx: &Tx, environment: &Environment, newest_date: &str) -> Result<Glance> {
+    let (now, watch) = (tx.now(), Stopwatch::start());
+    let today = now.0.div_euclid(DAY);
+    let first = Timestamp((today - DAYS + 1) * DAY);
+    let every_day = |counted: Vec<(i64, i64)>| -> Vec<(Timestamp, i64)> {
+        let counted: HashMap<i64, i64> = counted.into_iter().collect();
+        (today - DAYS + 1..=today)
+            .map(|day| (Timestamp(day * DAY), counted.get(&day).copied().unwrap_or_default()))
+            .collect()
+    };
+    let keys = keys::list(tx)?;
+    let keys = keys.into_iter().filter(|key| key.caller.scope.environment == environment.id && key.works(now));
+    let keys: Vec<Key> = keys.collect();
+    let is_used = |key: &Key| key.last_used_at.is_some_and(|at| at >= first);
+    let is_old = |key: &Key| key.api_version.as_deref().is_some_and(|date| date != newest_date);
+    let ends = |key: &Key| key.expires_at.is_some_and(|at| at < now + SOON);
+    let mut results = audit::results_since(tx, environment.id, now - Duration::from_hours(1))?;
+    let done = results.iter().find(|(result, _)| result == "done").map_or(0, |(_, count)| *count);
+    results.retain(|(result, _)| result != "done");
+    results.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let mut waiting = (0, None);
+    for kind in Kind::MAILS {
+        let (count, oldest) = outbox::waiting(tx, environment.id, *kind)?;
+        waiting = (waiting.0 + count, [waiting.1, oldest].into_iter().flatten().min());
+    }
+    let endpoints = webhooks::list(tx, Some(environment.id))?;
+    let mut glance = Glance {
+        fresh_until: now,
+        enrolments: every_day(users::made_by_day(tx, environment.id, first)?),
+        sign_ins: every_day(sessions::begun_by_day(tx, environment.id, first)?),
+        mails: outbox::states_since(tx, environment.id, now - Duration::from_hours(24))?,
+        waiting,
+        done,
+        refused: results,
+        old_keys: keys.iter().filter(|key| is_old(key) && is_used(key)).cloned().collect(),
+        ending_keys: keys.iter().filter(|key| ends(key)).cloned().collect(),
+        disabled_webhooks: endpoints.into_iter().filter(|endpoint| endpoint.disabled_at.is_some()).collect(),
+    };
+    glance.fresh_until = now + (watch.elapsed() * WORTH).min(FRESH);
+    Ok(glance)
+}
+
+/// The numbers that were read a moment ago.
+#[derive(Default)]
+pub struct Glances(Mutex<HashMap<EnvironmentId, Arc<Glance>>>);
+
+impl Glances {
+    /// Those of an environment, if they are fresh.
+    pub fn find(&self, environment: EnvironmentId, now: Timestamp) -> Option<Arc<Glance>> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&environment).filter(|glance| now < glance.fresh_until).cloned()
+    }
+
+    /// Remembers some.
+    pub fn note(&self, environment: EnvironmentId, glance: Glance) -> Arc<Glance> {
+        let glance = Arc::new(glance);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(environment, Arc::clone(&glance));
+        glance
+    }
+}

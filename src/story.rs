@@ -1,0 +1,149 @@
+//! The whole story of one person: what was done, mailed, told to webhooks, and every sign-in, in the order of time.
+//!
+//! Reads what the other concepts keep, and keeps nothing. Of health there is no more in it than in the audit trail: which
+//! facts changed.
+
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::admins;
+use crate::audit::{self, Entry};
+use crate::caller::Actor;
+use crate::clock::Timestamp;
+use crate::db::{Tx, words};
+use crate::error::Result;
+use crate::outbox;
+use crate::sessions;
+use crate::users::User;
+use crate::webhooks;
+
+/// How much of each kind is told, the newest.
+const MOST: i64 = 200;
+/// For how many changes, the newest, what webhooks were told of them is looked up.
+const TOLD: usize = 50;
+
+words! {
+    /// What kind of thing happened.
+    pub enum Kind {
+        /// Something was done, or refused.
+        Change = "change",
+        /// A mail.
+        Mail = "mail",
+        /// A session began.
+        Session = "session",
+        /// A message to a webhook.
+        Webhook = "webhook",
+    }
+}
+
+/// One thing that happened.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// What kind of thing.
+    pub kind: Kind,
+    /// What, in a word: `user.created`, `enrolment`.
+    pub what: String,
+    /// By whom, or to whom.
+    pub who: String,
+    /// How it ended: `done`, `sent`, or the code of an error.
+    pub result: String,
+    /// What else is to be said: the fields that changed, the other side's words.
+    pub detail: String,
+    /// The request that did it.
+    pub request: Option<Uuid>,
+}
+
+/// The story of a user, the newest first.
+///
+/// # Errors
+/// The database does not answer.
+pub fn of(tx: &Tx, user: &User) -> Result<Vec<Event>> {
+    let entries = audit::before(tx, user.id, None, MOST)?;
+    let mut story = entries.iter().map(|entry| change(tx, entry)).collect::<Result<Vec<_>>>()?;
+    story.extend(outbox::of_user(tx, user.id, MOST)?.iter().map(mail));
+    story.extend(sessions::newest_of_user(tx, user.id, MOST)?.iter().map(|session| Event {
+        at: session.created_at,
+        kind: Kind::Session,
+        what: "signed in".into(),
+        who: "the person".into(),
+        result: if session.works(tx.now()) { "open" } else { "ended" }.into(),
+        detail: session.scope.clone(),
+        request: None,
+    }));
+    for endpoint in webhooks::list(tx, Some(user.environment))? {
+        for entry in entries.iter().filter(|entry| entry.is_done()).take(TOLD) {
+            // What is announced bears the time of its cause, by which the deliveries of an endpoint are found.
+            for delivery in webhooks::of_moment(tx, endpoint.id, entry.created_at)? {
+                if delivery.user == Some(user.id) {
+                    story.push(Event {
+                        at: delivery.created_at,
+                        kind: Kind::Webhook,
+                        what: delivery.kind.as_str().into(),
+                        who: endpoint.name.clone(),
+                        result: delivery.state.as_str().into(),
+                        detail: delivery.failure.unwrap_or_default(),
+                        request: None,
+                    });
+                }
+            }
+        }
+    }
+    story.sort_by_key(|event| std::cmp::Reverse(event.at));
+    Ok(story)
+}
+
+/// What was done to a user and refused about them, the newest first.
+///
+/// # Errors
+/// The database does not answer.
+pub fn changes(tx: &Tx, user: &User) -> Result<Vec<Event>> {
+    audit::before(tx, user.id, None, MOST)?.iter().map(|entry| change(tx, entry)).collect()
+}
+
+fn change(tx: &Tx, entry: &Entry) -> Result<Event> {
+    let names = |value: &Value| match value {
+        Value::Object(fields) => fields.keys().cloned().collect::<Vec<_>>(),
+        Value::Array(names) => names.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    };
+    let changed = [names(&entry.changes.0["fields"]), names(&entry.changes.0["health"])].concat();
+    Ok(Event {
+        at: entry.created_at,
+        kind: Kind::Change,
+        what: entry.operation.clone().unwrap_or_else(|| entry.action.as_str().to_owned()),
+        who: who(tx, entry.actor)?,
+        result: entry.result.clone(),
+        detail: changed.join(", "),
+        request: entry.request,
+    })
+}
+
+/// Who it was, as people call them.
+///
+/// # Errors
+/// The database does not answer.
+pub fn who(tx: &Tx, actor: Option<Actor>) -> Result<String> {
+    Ok(match actor {
+        Some(Actor::Key(id)) => format!("key {id}"),
+        Some(Actor::Person(_)) => "the person".into(),
+        Some(Actor::Admin(id)) => admins::by_id(tx, id)?.map_or_else(|| format!("admin {id}"), |admin| admin.email),
+        Some(Actor::Operator) => "the operator".into(),
+        None => "unknown".into(),
+    })
+}
+
+fn mail(job: &outbox::Job) -> Event {
+    Event {
+        at: job.created_at,
+        kind: Kind::Mail,
+        what: job.kind.as_str().into(),
+        who: job.payload.as_ref().and_then(|payload| payload.text("to")).unwrap_or_default().to_owned(),
+        result: job.state.as_str().into(),
+        detail: job.failure.clone().unwrap_or_default(),
+        request: None,
+    }
+}
