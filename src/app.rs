@@ -88,6 +88,7 @@ impl App {
             admin_asks: admins::Asks::default(),
             sends_mail: smtp.is_some(),
             proxies,
+            requests: crate::api::requests::Requests::default(),
             metrics: crate::api::metrics::Metrics::default(),
             closing: false.into(),
         });

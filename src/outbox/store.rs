@@ -88,6 +88,29 @@ pub(super) fn by_id(tx: &Tx, id: JobId) -> Result<Option<Job>> {
     tx.query_opt(&format!("{JOB} WHERE id = $1"), params![id])?.map(|row| read(tx, &row)).transpose()
 }
 
+pub(super) fn by_id_in(tx: &Tx, environment: EnvironmentId, id: JobId) -> Result<Option<Job>> {
+    let sql = format!("{JOB} WHERE id = $1 AND environment_id = $2");
+    tx.query_opt(&sql, params![id, environment])?.map(|row| read(tx, &row)).transpose()
+}
+
+/// The newest mails of an environment, newest first: in one state or in any, from before this time.
+pub fn mails_of(
+    tx: &Tx,
+    environment: EnvironmentId,
+    state: Option<State>,
+    before: Timestamp,
+    limit: i64,
+) -> Result<Vec<Job>> {
+    let kinds: Vec<String> = Kind::MAILS.iter().map(|kind| format!("'{}'", kind.as_str())).collect();
+    let mails = format!("{JOB} WHERE environment_id = $1 AND created_at < $2 AND kind IN ({})", kinds.join(", "));
+    let order = "ORDER BY created_at DESC, id DESC LIMIT $3";
+    let rows = match state {
+        None => tx.query(&format!("{mails} {order}"), params![environment, before, limit]),
+        Some(state) => tx.query(&format!("{mails} AND state = $4 {order}"), params![environment, before, limit, state]),
+    };
+    rows?.iter().map(|row| read(tx, row)).collect()
+}
+
 /// The newest jobs of a kind in a state, newest first.
 pub fn newest_in(tx: &Tx, kind: Kind, state: State, limit: i64) -> Result<Vec<Job>> {
     let sql = format!("{JOB} WHERE kind = $1 AND state = $2 ORDER BY created_at DESC, id LIMIT $3");
