@@ -103,10 +103,10 @@ pub fn mails_of(
 ) -> Result<Vec<Job>> {
     let kinds: Vec<String> = Kind::MAILS.iter().map(|kind| format!("'{}'", kind.as_str())).collect();
     let mails = format!("{JOB} WHERE environment_id = $1 AND created_at < $2 AND kind IN ({})", kinds.join(", "));
-    let order = "ORDER BY created_at DESC, id DESC LIMIT $3";
+    let order = "ORDER BY created_at DESC, id DESC LIMIT";
     let rows = match state {
-        None => tx.query(&format!("{mails} {order}"), params![environment, before, limit]),
-        Some(state) => tx.query(&format!("{mails} AND state = $4 {order}"), params![environment, before, limit, state]),
+        None => tx.query(&format!("{mails} {order} $3"), params![environment, before, limit]),
+        Some(state) => tx.query(&format!("{mails} AND state = $3 {order} $4"), params![environment, before, state, limit]),
     };
     rows?.iter().map(|row| read(tx, row)).collect()
 }

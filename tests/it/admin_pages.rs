@@ -78,7 +78,7 @@ async fn an_owner_makes_a_key_that_is_shown_once_and_replaces_moves_and_revokes_
     }
     app.advance(DAY);
     tokio::time::sleep(Duration::from_millis(600)).await;
-    assert_eq!(partner.post("/users/retrieve", ask.clone()).await.status, 401, "the overlap is over");
+    assert_eq!(partner.post("/users/retrieve", ask.clone()).await.status, 403, "the overlap is over");
     successor.post("/users/retrieve", ask.clone()).await.ok();
     let owner = app.admin(Role::Owner).await;
     assert_eq!(press(&owner, &format!("{page}/rotate"), "overlap=24h").await.status, 409, "it has ended");
@@ -91,7 +91,7 @@ async fn an_owner_makes_a_key_that_is_shown_once_and_replaces_moves_and_revokes_
     assert_eq!(press(&owner, &format!("{page}/revoke"), "words=yes").await.status, 400, "it has to be meant");
     assert_eq!(press(&owner, &format!("{page}/revoke"), "words=revoke").await.status, 303);
     tokio::time::sleep(Duration::from_millis(600)).await;
-    assert_eq!(successor.post("/users/retrieve", ask).await.status, 401);
+    assert_eq!(successor.post("/users/retrieve", ask).await.status, 403);
 
     use Action::{KeyCreated, KeyRevoked, KeyUpdated};
     assert_eq!(done_by_admins(&app).await, [KeyCreated, KeyUpdated, KeyUpdated, KeyCreated, KeyRevoked]);
@@ -153,7 +153,7 @@ async fn the_audit_trail_is_filtered_shown_with_before_and_after_verified_and_ex
     let app = TestApp::new().await;
     let acme = app.partner("acme").await;
     let id = acme.post("/users/create", jane()).await.ok().id().to_owned();
-    acme.post("/users/update", json!({"email": "jane@doe.com", "nickname": "Janie", "diabetes": 3})).await.ok();
+    acme.post("/users/update", json!({"email": "jane@doe.com", "firstname": "Janie", "diabetes": 3})).await.ok();
     acme.post("/users/create", jane()).await;
     let (owner, reader) = (app.admin(Role::Owner).await, app.admin(Role::ReadOnly).await);
 
@@ -185,7 +185,7 @@ async fn the_audit_trail_is_filtered_shown_with_before_and_after_verified_and_ex
     let exported = press(&owner, &at(&app, &format!("audit/export?user={id}")), "").await.ok();
     let lines: Vec<Value> = exported.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(lines.len() >= 2 && lines.iter().all(|line| line["userId"] == json!(id)));
-    assert!(lines.iter().any(|line| line["changes"]["fields"]["nickname"][1] == "Janie"));
+    assert!(lines.iter().any(|line| line["changes"]["fields"]["given_name"][1] == "Janie"));
     assert_eq!(done_by_admins(&app).await, [Action::AuditExported]);
 
     let verified = press(&owner, &at(&app, "audit/verify"), "").await.ok();
