@@ -93,6 +93,7 @@ impl App {
             glances: Glances::default(),
             sends_mail: smtp.is_some(),
             proxies,
+            requests: crate::api::requests::Requests::default(),
             metrics: crate::api::metrics::Metrics::default(),
             closing: false.into(),
         });

@@ -11,6 +11,7 @@ pub mod oauth;
 pub mod openapi;
 pub mod partner;
 mod refusals;
+pub mod requests;
 pub mod routes;
 pub mod service;
 pub mod versions;
@@ -33,6 +34,7 @@ use tower::ServiceExt;
 use uuid::Uuid;
 
 use crate::admins::{AdminId, Asks};
+use crate::apps::EnvironmentId;
 use crate::audit::tally::Tally;
 use crate::caller::Caller;
 use crate::clock::{Stopwatch, Timestamp};
@@ -72,6 +74,8 @@ pub struct Services {
     pub sends_mail: bool,
     /// The proxies whose word about a client's address counts.
     pub proxies: Vec<Network>,
+    /// The newest requests.
+    pub requests: requests::Requests,
     /// The counters.
     pub metrics: metrics::Metrics,
     /// Whether the server is on its way out.
@@ -126,6 +130,14 @@ impl Trail {
 
     fn note_asker(&self, asker: Asker) {
         let _ = self.0.asker.set(asker);
+    }
+
+    /// The environment of whoever asks, if they have proved who they are.
+    fn environment(&self) -> Option<EnvironmentId> {
+        match self.0.asker.get()? {
+            Asker::Caller(caller) | Asker::Ended(caller) => Some(caller.scope.environment),
+            Asker::Admin(_) => None,
+        }
     }
 
     /// An administrator asks.
@@ -255,7 +267,25 @@ async fn edge(State(api): State<Api>, path: Option<MatchedPath>, mut request: Re
 
     let (status, took) = (response.status().as_u16(), watch.elapsed());
     api.metrics.note(method, &route, status, took);
-    let key = trail.0.key.get().map(ToString::to_string);
+    let key = trail.0.key.get().copied();
+    let code = error.as_ref().map(Error::code);
+    let request = requests::Request {
+        id: trail.id(),
+        at: api.store.clock().now(),
+        method,
+        route: route.clone(),
+        status,
+        code,
+        key,
+        environment: trail.environment(),
+        date: trail.0.date.get().map(|date| date.as_str()),
+        took,
+    };
+    // The dashboard would push out what is looked for in it, and so would whoever asks all day whether the server lives.
+    if !matches!(surface, Surface::Admin | Surface::Service) && !request.route.starts_with("/assets") {
+        api.requests.note(request);
+    }
+    let key = key.map(|key| key.to_string());
     tracing::info!(
         method,
         route,
@@ -263,7 +293,7 @@ async fn edge(State(api): State<Api>, path: Option<MatchedPath>, mut request: Re
         request_id,
         key,
         micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-        code = error.as_ref().map(Error::code),
+        code,
         "request"
     );
     if let Some(what) = error.as_ref().and_then(Error::for_log) {
@@ -295,7 +325,7 @@ fn render(error: &Error, surface: Surface, language: Language, request_id: &str,
         Surface::Extended => (error.status(), reply(&directory::render(error))),
         Surface::OAuth => (oauth::status(error), reply(&oauth::render(error))),
         Surface::Pages => (error.status(), ui::error_page(error, language, request_id)),
-        Surface::Admin => (error.status(), ui::admin::error_page(error, request_id)),
+        Surface::Admin => (ui::admin::status(error), ui::admin::error_page(error, request_id)),
         Surface::Service => (error.status(), reply(&partner::render(error, request_id))),
     };
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -129,7 +129,7 @@ pub fn create(tx: &Tx, settings: &Settings, signing_keys: &[SigningKey; 2]) -> R
         store::insert_environment(tx, environment, app.id, kind, settings)?;
         crate::tokens::insert_signing_key(tx, environment, signing_key, tx.now())?;
         let made = by_id(tx, environment)?;
-        note(tx, Action::AppCreated, &made, &Changes::between(&Value::Null, &made.show()))?;
+        note(tx, Origin::of(Actor::Operator), Action::AppCreated, &made, &Changes::between(&Value::Null, &made.show()))?;
     }
     Ok(app)
 }
@@ -146,7 +146,7 @@ pub fn update(tx: &Tx, id: AppId, kind: Option<Kind>, settings: &Settings) -> Re
     for before in before {
         store::update_environment(tx, before.id, settings)?;
         let after = environment(tx, id, before.kind)?;
-        note(tx, Action::AppUpdated, &after, &Changes::between(&before.show(), &after.show()))?;
+        note(tx, Origin::of(Actor::Operator), Action::AppUpdated, &after, &Changes::between(&before.show(), &after.show()))?;
     }
     Ok(())
 }
@@ -165,10 +165,10 @@ pub fn environment(tx: &Tx, app: AppId, kind: Kind) -> Result<Environment> {
 ///
 /// # Errors
 /// It is no address, or the app has it already.
-pub fn add_redirect_uri(tx: &Tx, environment: &Environment, uri: &str) -> Result<()> {
+pub fn add_redirect_uri(tx: &Tx, origin: Origin, environment: &Environment, uri: &str) -> Result<()> {
     check_address(uri)?;
     if store::insert_redirect_uri(tx, environment, uri)? {
-        return note(tx, Action::AppUpdated, environment, &Changes::of_field("redirectUri", Value::Null, uri));
+        return note(tx, origin, Action::AppUpdated, environment, &Changes::of_field("redirectUri", Value::Null, uri));
     }
     Err(Error::operator("the app has this redirect URI already, maybe in its other environment."))
 }
@@ -177,16 +177,15 @@ pub fn add_redirect_uri(tx: &Tx, environment: &Environment, uri: &str) -> Result
 ///
 /// # Errors
 /// The environment does not have it.
-pub fn remove_redirect_uri(tx: &Tx, environment: &Environment, uri: &str) -> Result<()> {
+pub fn remove_redirect_uri(tx: &Tx, origin: Origin, environment: &Environment, uri: &str) -> Result<()> {
     match store::remove_redirect_uri(tx, environment.id, uri)? {
         0 => Err(Error::operator("the environment has no such redirect URI. `usher app redirect list` shows them.")),
-        _ => note(tx, Action::AppUpdated, environment, &Changes::of_field("redirectUri", uri, Value::Null)),
+        _ => note(tx, origin, Action::AppUpdated, environment, &Changes::of_field("redirectUri", uri, Value::Null)),
     }
 }
 
-fn note(tx: &Tx, action: Action, environment: &Environment, changes: &Changes) -> Result<()> {
-    let operator = Origin::of(Actor::Operator);
-    audit::record_changes(tx, environment.id, operator, action, environment.app.0, changes)
+fn note(tx: &Tx, origin: Origin, action: Action, environment: &Environment, changes: &Changes) -> Result<()> {
+    audit::record_changes(tx, environment.id, origin, action, environment.app.0, changes)
 }
 
 fn check_address(text: &str) -> Result<()> {

@@ -5,13 +5,15 @@ pub mod chain;
 mod store;
 pub mod tally;
 
-pub use store::{Call, Filter, Order, Outcome, before, dates_called, find, of_request_id, of_user, results_since};
+pub use store::{
+    Call, Filter, Order, Outcome, before, dates_called, entry, find, of_request_id, of_user, results_since,
+};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::apps::EnvironmentId;
+use crate::apps::{Environment, EnvironmentId};
 use crate::billing;
 use crate::caller::{Actor, Caller, Origin};
 use crate::clock::Timestamp;
@@ -154,6 +156,8 @@ words! {
         ImportUndone = "import.undone",
         /// Users were written to a file.
         UsersExported = "users.exported",
+        /// Entries of the audit trail were exported by the dashboard.
+        AuditExported = "audit.exported",
     }
 }
 
@@ -215,16 +219,43 @@ impl Entry {
         self.result == DONE
     }
 
-    /// The entry as people read it: of health facts, only which ones changed.
-    pub fn show(&self) -> Value {
-        let (kind, id) = match self.actor {
+    /// What kind of actor it was, and which one.
+    pub fn by(&self) -> (ActorKind, Option<Uuid>) {
+        match self.actor {
             Some(Actor::Key(id)) => (ActorKind::Key, Some(id.0)),
             Some(Actor::Person(id)) => (ActorKind::Person, Some(id.0)),
             Some(Actor::Admin(id)) => (ActorKind::Admin, Some(id.0)),
             Some(Actor::Operator) => (ActorKind::Operator, None),
             Some(Actor::Usher) => (ActorKind::Usher, None),
             None => (ActorKind::Unknown, None),
-        };
+        }
+    }
+
+    /// The entry as it is exported, with the environment it is of.
+    pub fn export(&self, place: Option<&Environment>) -> Value {
+        let (actor, actor_id) = self.by();
+        json!({
+            "id": self.id,
+            "time": self.created_at,
+            "clientId": place.map(|place| place.app),
+            "environment": place.map(|place| place.kind),
+            "action": self.action,
+            "operation": self.operation,
+            "actor": actor,
+            "actorId": actor_id,
+            "userId": self.user,
+            "target": self.target,
+            "result": self.result,
+            "times": self.times,
+            "requestId": self.request,
+            "apiVersion": self.date,
+            "changes": self.changes.0,
+        })
+    }
+
+    /// The entry as people read it: of health facts, only which ones changed.
+    pub fn show(&self) -> Value {
+        let (kind, id) = self.by();
         json!({
             "id": self.id,
             "action": self.action,

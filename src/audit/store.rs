@@ -177,6 +177,8 @@ pub struct Filter {
 pub enum Order {
     /// The newest first.
     NewestFirst,
+    /// The newest first, before this one.
+    Before(EntryId),
     /// The oldest first, after this one.
     After(Option<EntryId>),
 }
@@ -217,6 +219,9 @@ pub fn find(tx: &Tx, filter: &Filter, order: Order, limit: i64) -> Result<Vec<En
     if let Order::After(Some(last)) = order {
         demand("id >", last.into());
     }
+    if let Order::Before(next) = order {
+        demand("id <", next.into());
+    }
     if !filter.environments.is_empty() {
         let places: Vec<String> =
             (1..=filter.environments.len()).map(|place| format!("${}", values.len() + place)).collect();
@@ -226,7 +231,7 @@ pub fn find(tx: &Tx, filter: &Filter, order: Order, limit: i64) -> Result<Vec<En
     if conditions.is_empty() {
         conditions.push("1 = 1".to_owned());
     }
-    let direction = if order == Order::NewestFirst { "DESC" } else { "ASC" };
+    let direction = if matches!(order, Order::After(_)) { "ASC" } else { "DESC" };
     values.push(limit.into());
     let sql = format!(
         "SELECT {COLUMNS} FROM audit WHERE {} ORDER BY id {direction} LIMIT ${}",
@@ -234,6 +239,16 @@ pub fn find(tx: &Tx, filter: &Filter, order: Order, limit: i64) -> Result<Vec<En
         values.len()
     );
     tx.query(&sql, &values)?.iter().map(|row| read(tx, row)).collect()
+}
+
+/// An entry of an environment.
+///
+/// # Errors
+/// It has no such entry.
+pub fn entry(tx: &Tx, environment: EnvironmentId, id: EntryId) -> Result<Entry> {
+    let sql = format!("SELECT {COLUMNS} FROM audit WHERE id = $1 AND environment_id = $2");
+    let row = tx.query_opt(&sql, params![id, environment])?.ok_or(Error::NotFound("There is no such entry"))?;
+    read(tx, &row)
 }
 
 /// The requests of one key by one API date.

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::Common;
 use crate::apps::{self, AppId, Kind, Settings, SignUp};
+use crate::caller::{Actor, Origin};
 use crate::db::IfMissing;
 use crate::error::Result;
 use crate::tokens::SigningKey;
@@ -85,14 +86,24 @@ impl Redirect {
             Redirect::Add(At { client_id, uri, environment }) => {
                 let shown = uri.clone();
                 let add = move |tx: &crate::db::Tx| {
-                    apps::add_redirect_uri(tx, &apps::environment(tx, client_id, environment)?, &uri)
+                    apps::add_redirect_uri(
+                        tx,
+                        Origin::of(Actor::Operator),
+                        &apps::environment(tx, client_id, environment)?,
+                        &uri,
+                    )
                 };
                 store.write(add).await?;
                 common.say(&json!({"redirectUri": shown}), "Added.");
             }
             Redirect::Remove(At { client_id, uri, environment }) => {
                 let remove = move |tx: &crate::db::Tx| {
-                    apps::remove_redirect_uri(tx, &apps::environment(tx, client_id, environment)?, &uri)
+                    apps::remove_redirect_uri(
+                        tx,
+                        Origin::of(Actor::Operator),
+                        &apps::environment(tx, client_id, environment)?,
+                        &uri,
+                    )
                 };
                 store.write(remove).await?;
                 common.say(&json!({"removed": true}), "Removed.");

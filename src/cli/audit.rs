@@ -15,7 +15,6 @@ use super::{Common, Place, or_dash, print};
 use crate::apps::{Environment, EnvironmentId};
 use crate::audit::chain::{self, Anchor, Progress};
 use crate::audit::{self, Action, Entry, Filter, Order, Outcome};
-use crate::caller::Actor;
 use crate::clock::Timestamp;
 use crate::db::{IfMissing, Store, Tx};
 use crate::error::{Error, Result};
@@ -99,7 +98,8 @@ impl Audit {
             Audit::List { wanted, limit } => {
                 let (filter, places) = wanted.read(&store).await?;
                 let entries = store.scan(move |tx| audit::find(tx, &filter, Order::NewestFirst, limit)).await?;
-                let json: Vec<Value> = entries.iter().map(|entry| to_json(entry, &places)).collect();
+                let json: Vec<Value> =
+                    entries.iter().map(|entry| entry.export(places.get(&entry.environment))).collect();
                 let head = ["TIME", "ENVIRONMENT", "ACTION", "BY", "ABOUT", "RESULT", "REQUEST"];
                 let rows = entries.iter().map(|entry| to_row(entry, &places)).collect();
                 common.show(&json!(json), &head, rows, "There are no such entries.");
@@ -222,7 +222,7 @@ async fn export(
         let wanted = filter.clone();
         let page = store.scan(move |tx| audit::find(tx, &wanted, Order::After(last), PAGE)).await?;
         for entry in &page {
-            match writeln!(writer, "{}", to_json(entry, places)) {
+            match writeln!(writer, "{}", entry.export(places.get(&entry.environment))) {
                 // A reader that has gone away (`usher … | head`) is no failure.
                 Err(e) if out.is_none() && e.kind() == std::io::ErrorKind::BrokenPipe => return Ok(count),
                 written => written.map_err(fail)?,
@@ -240,41 +240,9 @@ async fn export(
     Ok(count)
 }
 
-fn by(entry: &Entry) -> (&'static str, Option<String>) {
-    match entry.actor {
-        Some(Actor::Key(id)) => ("key", Some(id.to_string())),
-        Some(Actor::Person(id)) => ("person", Some(id.to_string())),
-        Some(Actor::Admin(id)) => ("admin", Some(id.to_string())),
-        Some(Actor::Operator) => ("operator", None),
-        Some(Actor::Usher) => ("usher", None),
-        None => ("unknown", None),
-    }
-}
-
-fn to_json(entry: &Entry, places: &HashMap<EnvironmentId, Environment>) -> Value {
-    let place = places.get(&entry.environment);
-    let (actor, actor_id) = by(entry);
-    json!({
-        "id": entry.id,
-        "time": entry.created_at,
-        "clientId": place.map(|place| place.app),
-        "environment": place.map(|place| place.kind),
-        "action": entry.action,
-        "operation": entry.operation,
-        "actor": actor,
-        "actorId": actor_id,
-        "userId": entry.user,
-        "target": entry.target,
-        "result": entry.result,
-        "times": entry.times,
-        "requestId": entry.request,
-        "apiVersion": entry.date,
-        "changes": entry.changes.0,
-    })
-}
-
 fn to_row(entry: &Entry, places: &HashMap<EnvironmentId, Environment>) -> Vec<String> {
-    let (actor, id) = by(entry);
+    let (actor, id) = entry.by();
+    let actor = actor.as_str();
     let times = if entry.times == 1 { String::new() } else { format!(" ({} times)", entry.times) };
     vec![
         entry.created_at.to_string(),

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{Common, or_dash};
 use crate::api::versions::ApiDate;
 use crate::apps::{self, AppId, Kind};
+use crate::caller::{Actor, Origin};
 use crate::config::span;
 use crate::db::IfMissing;
 use crate::error::Result;
@@ -56,6 +57,15 @@ pub enum Key {
     /// List the keys, without the keys themselves
     #[command(after_help = "Example:\n  usher key list --json")]
     List,
+    /// Make a key that takes another's place; the one before works on for a while
+    #[command(after_help = "Example:\n  usher key rotate 4d5f3c1e-6f0b-4c8e-9f57-0a8f6d1c2b3a --overlap 7d")]
+    Rotate {
+        /// The key's id
+        id: KeyId,
+        /// How long the one before works on
+        #[arg(long, value_name = "SPAN", default_value = "24h", value_parser = span)]
+        overlap: Duration,
+    },
     /// Make a key stop working, at once and for good
     #[command(after_help = "Example:\n  usher key revoke 4d5f3c1e-6f0b-4c8e-9f57-0a8f6d1c2b3a")]
     Revoke {
@@ -71,11 +81,13 @@ pub(super) fn date(text: &str) -> std::result::Result<String, String> {
 impl Key {
     pub async fn run(self, common: &Common) -> Result<()> {
         let store = common.open(IfMissing::Refuse).await?;
+        let operator = Origin::of(Actor::Operator);
         match self {
             Key::Create { app, environment, access, tenant, api_version, expires, name } => {
                 let new = NewKey { name, access, tenant, api_version, expires_in: expires };
-                let (key, secret) =
-                    store.write(move |tx| keys::create(tx, &apps::environment(tx, app, environment)?, &new)).await?;
+                let (key, secret) = store
+                    .write(move |tx| keys::create(tx, operator, &apps::environment(tx, app, environment)?, &new))
+                    .await?;
                 let json = json!({
                     "id": key.id, "key": secret.expose(), "clientId": app, "environment": environment,
                     "access": access, "tenant": key.tenant, "apiVersion": key.api_version,
@@ -85,17 +97,19 @@ impl Key {
                     &format!("{}\nThis is the only time it is shown. Its id is {}.", secret.expose(), key.id),
                 );
             }
+            Key::Rotate { id, overlap } => {
+                let (key, secret) = store.write(move |tx| keys::rotate(tx, operator, id, overlap)).await?;
+                common.say(
+                    &json!({"id": key.id, "key": secret.expose(), "replaces": id}),
+                    &format!("{}\nThis is the only time it is shown. Its id is {}.", secret.expose(), key.id),
+                );
+            }
             Key::List => {
                 let keys = store.read(keys::list).await?;
                 let now = store.clock().now();
-                let state = |key: &keys::Key| match (key.revoked_at, key.works(now)) {
-                    (Some(_), _) => "revoked",
-                    (None, true) => "works",
-                    (None, false) => "expired",
-                };
                 let json = keys.iter().map(|key| json!({
                     "id": key.id, "name": key.name, "clientId": key.caller.app, "environment": key.caller.kind,
-                    "access": key.access, "tenant": key.tenant, "apiVersion": key.api_version, "state": state(key),
+                    "access": key.access, "tenant": key.tenant, "apiVersion": key.api_version, "state": key.state(now),
                     "createdAt": key.created_at, "expiresAt": key.expires_at, "revokedAt": key.revoked_at,
                     "lastUsedAt": key.last_used_at,
                 })).collect();
@@ -109,7 +123,7 @@ impl Key {
                             key.access.as_str().into(),
                             or_dash(key.tenant.as_ref()),
                             or_dash(key.api_version.as_ref()),
-                            state(key).into(),
+                            key.state(now).into(),
                             or_dash(key.last_used_at),
                         ]
                     })
@@ -119,11 +133,11 @@ impl Key {
             }
             Key::Update { id, api_version } => {
                 let json = json!({"id": id, "apiVersion": api_version});
-                store.write(move |tx| keys::move_to(tx, id, &api_version)).await?;
+                store.write(move |tx| keys::move_to(tx, operator, id, &api_version)).await?;
                 common.say(&json, "Changed.");
             }
             Key::Revoke { id } => {
-                store.write(move |tx| keys::revoke(tx, id)).await?;
+                store.write(move |tx| keys::revoke(tx, operator, id)).await?;
                 common.say(&json!({"id": id, "state": "revoked"}), "Revoked.");
             }
         }

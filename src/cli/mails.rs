@@ -4,6 +4,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{Common, or_dash};
+use crate::caller::{Actor, Origin};
 use crate::db::IfMissing;
 use crate::error::{Error, Result};
 use crate::links;
@@ -81,7 +82,9 @@ impl Mail {
                 common.say(&json, &words);
             }
             Mail::Retry { id } => {
-                store.write(move |tx| links::send_again(tx, &outbox::get(tx, id)?)).await?;
+                store
+                    .write(move |tx| links::send_again(tx, Origin::of(Actor::Operator), &outbox::get(tx, id)?))
+                    .await?;
                 common.say(&json!({"id": id, "sentAgain": true}), "A new mail with a new link is queued.");
             }
         }

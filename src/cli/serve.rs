@@ -13,6 +13,7 @@ use super::{Common, print, program};
 use crate::admins;
 use crate::app::{self, App};
 use crate::apps::{self, Kind, Settings};
+use crate::caller::{Actor, Origin};
 use crate::config::{secret, span};
 use crate::db::{IfMissing, Store};
 use crate::error::{Error, Result};
@@ -174,7 +175,8 @@ async fn first_start(store: &Store, links: &Links) -> Result<Option<FirstStart>>
                 api_version: None,
                 expires_in: None,
             };
-            let (_, key) = keys::create(tx, &apps::environment(tx, app.id, Kind::Sandbox)?, &new)?;
+            let (_, key) =
+                keys::create(tx, Origin::of(Actor::Operator), &apps::environment(tx, app.id, Kind::Sandbox)?, &new)?;
             Ok(Some(FirstStart { client_id: app.id.to_string(), key, setup: admins::set_up(tx, &links)? }))
         })
         .await

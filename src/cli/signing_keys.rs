@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{Common, or_dash};
 use crate::apps::{self, AppId, Kind};
+use crate::caller::{Actor, Origin};
 use crate::config::span;
 use crate::db::IfMissing;
 use crate::error::Result;
@@ -73,7 +74,13 @@ impl SigningKeys {
                 let key = SigningKey::generate()?;
                 let (id, after) = (key.id().to_owned(), if now { Duration::ZERO } else { after });
                 let rotate = move |tx: &crate::db::Tx| {
-                    signing::rotate(tx, apps::environment(tx, client_id, environment)?.id, &key, after)
+                    signing::rotate(
+                        tx,
+                        Origin::of(Actor::Operator),
+                        apps::environment(tx, client_id, environment)?.id,
+                        &key,
+                        after,
+                    )
                 };
                 store.write(rotate).await?;
                 common.say(&json!({ "id": id }), &format!("The key {id} signs in {} s.", after.as_secs()));

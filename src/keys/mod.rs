@@ -5,7 +5,7 @@
 
 mod store;
 
-pub use store::{list, note_use};
+pub use store::{list, note_use, of_environment};
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::apps::{Environment, Kind};
+use crate::apps::{self, Environment, EnvironmentId, Kind};
 use crate::audit::{self, Action, Changes};
-use crate::caller::{Actor, Caller, Origin};
+use crate::caller::{Caller, Origin};
 use crate::clock::{Stopwatch, Timestamp};
 use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
@@ -32,6 +32,8 @@ id_type!(
 const RANDOM: usize = 32;
 /// How many characters its checksum has.
 const CHECKSUM: usize = 6;
+/// The longest name.
+const LONGEST_NAME: usize = 256;
 
 words! {
     /// What a key may do.
@@ -92,6 +94,21 @@ impl Key {
     pub fn works(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|at| now < at)
     }
+
+    /// How long it was to work when it was made.
+    fn lifetime(&self) -> Option<Duration> {
+        let millis = self.expires_at?.0 - self.created_at.0;
+        Some(Duration::from_millis(u64::try_from(millis).unwrap_or_default()))
+    }
+
+    /// How it stands at `now`, in one word.
+    pub fn state(&self, now: Timestamp) -> &'static str {
+        match (self.revoked_at, self.works(now)) {
+            (Some(_), _) => "revoked",
+            (None, true) => "works",
+            (None, false) => "expired",
+        }
+    }
 }
 
 /// What a new key is to be.
@@ -112,15 +129,54 @@ pub struct NewKey {
 /// Makes a key and returns it with its row: the only time it is seen.
 ///
 /// # Errors
-/// There is no such app.
-pub fn create(tx: &Tx, environment: &Environment, new: &NewKey) -> Result<(Key, Secret)> {
+/// The name is more than one line, or very long.
+pub fn create(tx: &Tx, origin: Origin, environment: &Environment, new: &NewKey) -> Result<(Key, Secret)> {
+    if new.name.chars().count() > LONGEST_NAME || new.name.chars().any(char::is_control) {
+        return Err(Error::bad_request("malformed_name", "A key's name is one line of at most 256 characters"));
+    }
     let key = mint(environment.kind, new.access);
     let tenant = new.tenant.as_deref().map(|name| crate::tenants::named(tx, environment.id, name)).transpose()?;
     let id = KeyId::random();
     store::insert(tx, id, environment.id, tenant, new, &key)?;
     let row = store::by_id(tx, id)?.ok_or_else(|| Error::internal("a key just made is not there"))?;
-    note(tx, Origin::of(Actor::Operator), Action::KeyCreated, &row, &Changes::between(&Value::Null, &row.show()))?;
+    note(tx, origin, Action::KeyCreated, &row, &Changes::between(&Value::Null, &row.show()))?;
     Ok((row, key))
+}
+
+/// Makes a key that takes another's place: what it may do is the same, and it works as long as that one was to. The one
+/// before stops after `overlap`, in which its holder can change over.
+///
+/// # Errors
+/// There is no such key, or it does not work any more.
+pub fn rotate(tx: &Tx, origin: Origin, id: KeyId, overlap: Duration) -> Result<(Key, Secret)> {
+    let before = store::by_id(tx, id)?.ok_or_else(|| unknown(id))?;
+    if !before.works(tx.now()) {
+        return Err(Error::NotNow { code: "key_ended", message: "This key does not work any more; make a new one" });
+    }
+    let ends = tx.now() + overlap;
+    if before.expires_at.is_none_or(|at| ends < at) {
+        store::expire(tx, id, ends)?;
+        let changes = Changes::of_field("expiresAt", before.expires_at, ends);
+        note(tx, origin, Action::KeyUpdated, &before, &changes)?;
+    }
+    let environment = apps::by_id(tx, before.caller.scope.environment)?;
+    let new = NewKey {
+        expires_in: before.lifetime(),
+        name: before.name,
+        access: before.access,
+        tenant: before.tenant,
+        api_version: before.api_version,
+    };
+    create(tx, origin, &environment, &new)
+}
+
+/// A key of an environment.
+///
+/// # Errors
+/// It has no such key.
+pub fn get(tx: &Tx, environment: EnvironmentId, id: KeyId) -> Result<Key> {
+    let key = store::by_id(tx, id)?.filter(|key| key.caller.scope.environment == environment);
+    key.ok_or(Error::NotFound("There is no such key"))
 }
 
 /// The row of a presented key, whether it still works or not; `None` for one that was never made.
@@ -148,28 +204,28 @@ pub fn pin(tx: &Tx, caller: &Caller, id: KeyId, date: &str) -> Result<bool> {
 ///
 /// # Errors
 /// There is no such key.
-pub fn move_to(tx: &Tx, id: KeyId, date: &str) -> Result<()> {
+pub fn move_to(tx: &Tx, origin: Origin, id: KeyId, date: &str) -> Result<()> {
     let key = store::by_id(tx, id)?.ok_or_else(|| unknown(id))?;
     if key.api_version.as_deref() == Some(date) {
         return Ok(());
     }
     store::move_to(tx, id, date)?;
     let changes = Changes::of_field("apiVersion", &key.api_version, date);
-    note(tx, Origin::of(Actor::Operator), Action::KeyUpdated, &key, &changes)
+    note(tx, origin, Action::KeyUpdated, &key, &changes)
 }
 
 /// Makes a key stop working.
 ///
 /// # Errors
 /// There is no such key.
-pub fn revoke(tx: &Tx, id: KeyId) -> Result<()> {
+pub fn revoke(tx: &Tx, origin: Origin, id: KeyId) -> Result<()> {
     let key = store::by_id(tx, id)?.ok_or_else(|| unknown(id))?;
     if key.revoked_at.is_some() {
         return Ok(());
     }
     store::revoke(tx, id)?;
     let changes = Changes::of_field("revokedAt", Value::Null, tx.now());
-    note(tx, Origin::of(Actor::Operator), Action::KeyRevoked, &key, &changes)
+    note(tx, origin, Action::KeyRevoked, &key, &changes)
 }
 
 fn note(tx: &Tx, origin: Origin, action: Action, key: &Key, changes: &Changes) -> Result<()> {

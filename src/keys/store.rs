@@ -53,6 +53,12 @@ pub fn list(tx: &Tx) -> Result<Vec<Key>> {
     tx.query(&format!("{KEY} ORDER BY k.created_at, k.id"), params![])?.iter().map(read).collect()
 }
 
+/// The keys of an environment, newest first.
+pub fn of_environment(tx: &Tx, environment: EnvironmentId) -> Result<Vec<Key>> {
+    let sql = format!("{KEY} WHERE k.environment_id = $1 ORDER BY k.created_at DESC, k.id");
+    tx.query(&sql, params![environment])?.iter().map(read).collect()
+}
+
 /// `false` if it is pinned already.
 pub(super) fn pin(tx: &Tx, id: KeyId, date: &str) -> Result<bool> {
     let sql = "UPDATE keys SET api_version = $1 WHERE id = $2 AND api_version IS NULL";
@@ -61,6 +67,10 @@ pub(super) fn pin(tx: &Tx, id: KeyId, date: &str) -> Result<bool> {
 
 pub(super) fn move_to(tx: &Tx, id: KeyId, date: &str) -> Result<()> {
     tx.run("UPDATE keys SET api_version = $1 WHERE id = $2", params![date, id])
+}
+
+pub(super) fn expire(tx: &Tx, id: KeyId, at: Timestamp) -> Result<()> {
+    tx.run("UPDATE keys SET expires_at = $1 WHERE id = $2", params![at, id])
 }
 
 pub(super) fn revoke(tx: &Tx, id: KeyId) -> Result<()> {

@@ -117,8 +117,8 @@ pub fn send(tx: &Tx, links: &Links, user: &User) -> Result<()> {
 ///
 /// # Errors
 /// The mail was not given up, or is damaged, or the person may not sign in.
-pub fn send_again(tx: &Tx, mail: &Job) -> Result<()> {
-    let refuse = |why| Err(Error::operator(why));
+pub fn send_again(tx: &Tx, origin: Origin, mail: &Job) -> Result<()> {
+    let refuse = |message| Err(Error::NotNow { code: "not_sent_again", message });
     if mail.state != outbox::State::Failed {
         return refuse("only a failed mail can be sent again; `usher mail list` shows the states.");
     }
@@ -133,7 +133,7 @@ pub fn send_again(tx: &Tx, mail: &Job) -> Result<()> {
     let user = users::any_by_id(tx, mail.user)?.ok_or(Error::UserNotFound)?;
     user.admit()?;
     supersede(tx, user.id)?;
-    audit::record(tx, user.environment, Origin::of(Actor::Operator), Action::LinkSent, mail.id.0)?;
+    audit::record(tx, user.environment, origin, Action::LinkSent, mail.id.0)?;
     send(tx, &links, &user)
 }
 

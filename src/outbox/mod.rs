@@ -4,7 +4,7 @@
 
 mod store;
 
-pub use store::{backlog, newest, newest_in, of_user, states_since, troubled, waiting};
+pub use store::{backlog, mails_of, newest, of_user, states_since, troubled, waiting};
 pub mod worker;
 
 use std::time::Duration;
@@ -256,6 +256,15 @@ pub fn newest_mails(tx: &Tx, limit: i64) -> Result<Vec<Job>> {
 pub fn get(tx: &Tx, id: JobId) -> Result<Job> {
     store::by_id(tx, id)?
         .ok_or_else(|| Error::operator(format!("there is no mail {id}. `usher mail list` shows those that exist.")))
+}
+
+/// A mail of an environment.
+///
+/// # Errors
+/// It has no such mail.
+pub fn mail_of(tx: &Tx, environment: EnvironmentId, id: JobId) -> Result<Job> {
+    let job = store::by_id_in(tx, environment, id)?.filter(|job| Kind::MAILS.contains(&job.kind));
+    job.ok_or(Error::NotFound("There is no such mail"))
 }
 
 /// The pause after that many tries: the first one, doubled each time up to an hour, give or take a fifth so that failures do

@@ -114,6 +114,29 @@ pub fn troubled(tx: &Tx, kind: Kind, limit: i64) -> Result<Vec<Job>> {
     Ok(jobs)
 }
 
+pub(super) fn by_id_in(tx: &Tx, environment: EnvironmentId, id: JobId) -> Result<Option<Job>> {
+    let sql = format!("{JOB} WHERE id = $1 AND environment_id = $2");
+    tx.query_opt(&sql, params![id, environment])?.map(|row| read(tx, &row)).transpose()
+}
+
+/// The newest mails of an environment, newest first: in one state or in any, from before this time.
+pub fn mails_of(
+    tx: &Tx,
+    environment: EnvironmentId,
+    state: Option<State>,
+    before: Timestamp,
+    limit: i64,
+) -> Result<Vec<Job>> {
+    let kinds: Vec<String> = Kind::MAILS.iter().map(|kind| format!("'{}'", kind.as_str())).collect();
+    let mails = format!("{JOB} WHERE environment_id = $1 AND created_at < $2 AND kind IN ({})", kinds.join(", "));
+    let order = "ORDER BY created_at DESC, id DESC LIMIT";
+    let rows = match state {
+        None => tx.query(&format!("{mails} {order} $3"), params![environment, before, limit]),
+        Some(state) => tx.query(&format!("{mails} AND state = $3 {order} $4"), params![environment, before, state, limit]),
+    };
+    rows?.iter().map(|row| read(tx, row)).collect()
+}
+
 /// The newest jobs of a kind, newest first.
 pub fn newest(tx: &Tx, kind: Kind, limit: i64) -> Result<Vec<Job>> {
     let sql = format!("{JOB} WHERE kind = $1 ORDER BY created_at DESC, id LIMIT $2");

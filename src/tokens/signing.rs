@@ -131,10 +131,10 @@ pub struct Listed {
 ///
 /// # Errors
 /// The database refuses.
-pub fn rotate(tx: &Tx, environment: EnvironmentId, key: &SigningKey, after: Duration) -> Result<()> {
+pub fn rotate(tx: &Tx, origin: Origin, environment: EnvironmentId, key: &SigningKey, after: Duration) -> Result<()> {
     let active_at = tx.now() + after;
     store::retire_all(tx, environment, active_at + OVERLAP)?;
-    audit::record(tx, environment, Origin::of(Actor::Operator), Action::SigningKeyRotated, environment.0)?;
+    audit::record(tx, environment, origin, Action::SigningKeyRotated, environment.0)?;
     store::insert_signing_key(tx, environment, key, active_at)
 }
 
@@ -147,7 +147,7 @@ pub fn revoke(tx: &Tx, id: &str, next: &SigningKey) -> Result<()> {
         Error::operator(format!("there is no signing key {id}. `usher signing-key list` shows those that exist."))
     })?;
     audit::record(tx, environment, Origin::of(Actor::Operator), Action::SigningKeyRevoked, environment.0)?;
-    rotate(tx, environment, next, Duration::ZERO)
+    rotate(tx, Origin::of(Actor::Operator), environment, next, Duration::ZERO)
 }
 
 #[cfg(test)]

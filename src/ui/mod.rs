@@ -27,7 +27,7 @@ use crate::words::{Language, Words};
 
 /// What a page may load and where its forms may lead.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; \
-     base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
+     frame-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
 
 /// For which app a page speaks.
 #[derive(Clone, Copy, Default)]

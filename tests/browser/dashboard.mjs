@@ -138,3 +138,68 @@ test("without JavaScript the dashboard works", () =>
     },
     { javaScript: false },
   ));
+
+test("keys, mail, webhooks, requests, the audit trail and settings are seen and used", () =>
+  browse(async (page) => {
+    await signIn(page, "ann@clinic.example", "owner");
+    const visit = async (path, name, title) => {
+      await page.goto(`${base}/${path}`);
+      await heading(page, title);
+      await inspect(page, name);
+    };
+    await visit("keys", "keys", "Keys");
+    await page.getByLabel("Name").fill("Clinic North");
+    await button(page, "Make the key").click();
+    await heading(page, "Here is the key");
+    assert.match(await page.locator(".code code").first().textContent(), /^usher_sandbox_w_/);
+    await inspect(page, "key-made");
+    await page.getByRole("link", { name: "I have copied it" }).click();
+    await page.getByRole("link", { name: "Clinic North" }).click();
+    await heading(page, "Clinic North");
+    await inspect(page, "key");
+    assert.ok(await button(page, "Revoke the key").isDisabled());
+    await page.getByLabel("Type revoke to confirm").fill("revoke");
+    await button(page, "Revoke the key").click();
+    await page.getByText("It stops working within a second.").waitFor();
+
+    await visit("mails", "mails", "Mail");
+    await page.locator("tbody .row-link").first().click();
+    await page.getByRole("heading", { name: "How it looks" }).waitFor();
+    await page.frameLocator("iframe.preview").getByRole("link").first().waitFor();
+    await inspect(page, "mail");
+    for (const view of ["Dark", "Phone", "Plain text"]) {
+      await page.getByRole("link", { name: view, exact: true }).click();
+      await page.locator("iframe.preview, pre.block").waitFor();
+    }
+
+    await visit("webhooks", "webhooks-empty", "Webhooks");
+    await page.getByLabel("Address").fill("https://hooks.example.com/usher");
+    await button(page, "Make the webhook").click();
+    await heading(page, "Here is the secret");
+    await inspect(page, "webhook-secret");
+    await page.getByRole("link", { name: "I have copied it" }).click();
+    await button(page, "Send a test").click();
+    await page.getByText("A test is on its way.").waitFor();
+    await inspect(page, "webhook");
+    await button(page, "Disable").click();
+    await page.getByText("Nothing is sent: by hand.").waitFor();
+
+    await visit("requests", "requests", "Requests");
+    await page.getByRole("link", { name: "Follow live" }).click();
+    await page.waitForResponse((response) => response.url().includes("live=1") && response.request().headers()["hx-request"]);
+
+    await visit("audit", "audit", "Audit trail");
+    await page.locator("tbody .row-link").first().click();
+    await page.getByRole("heading", { name: "What changed" }).waitFor();
+    await inspect(page, "audit-entry");
+    await page.goto(`${base}/audit`);
+    await button(page, "Verify the chain").click();
+    await page.getByText("is as it was written").waitFor();
+    await inspect(page, "audit-verified");
+
+    await visit("settings", "settings", "Settings");
+    await page.getByLabel("Another address").fill("https://app.example.com/back");
+    await button(page, "Add it").click();
+    await page.getByText("Added.").waitFor();
+    await inspect(page, "settings-added");
+  }));

@@ -226,6 +226,35 @@ const POLICY: &[(&str, Option<Role>)] = &[
     ("endUserSessions", Some(Role::Support)),
     ("deleteUserHere", Some(Role::Support)),
     ("eraseUserHere", Some(Role::Owner)),
+    ("showMails", Some(Role::ReadOnly)),
+    ("showMail", Some(Role::ReadOnly)),
+    ("showMailHtml", Some(Role::Support)),
+    ("retryMail", Some(Role::Support)),
+    ("showKeys", Some(Role::Owner)),
+    ("makeKey", Some(Role::Owner)),
+    ("showKey", Some(Role::Owner)),
+    ("rotateKey", Some(Role::Owner)),
+    ("moveKey", Some(Role::Owner)),
+    ("revokeKey", Some(Role::Owner)),
+    ("showAudit", Some(Role::ReadOnly)),
+    ("showEntry", Some(Role::ReadOnly)),
+    ("verifyAudit", Some(Role::Owner)),
+    ("exportAudit", Some(Role::Owner)),
+    ("showWebhooks", Some(Role::Owner)),
+    ("makeWebhook", Some(Role::Owner)),
+    ("showWebhook", Some(Role::Owner)),
+    ("showDelivery", Some(Role::Owner)),
+    ("testWebhookHere", Some(Role::Owner)),
+    ("replayWebhookHere", Some(Role::Owner)),
+    ("rotateWebhookHere", Some(Role::Owner)),
+    ("enableWebhook", Some(Role::Owner)),
+    ("disableWebhook", Some(Role::Owner)),
+    ("removeWebhookHere", Some(Role::Owner)),
+    ("showRequests", Some(Role::ReadOnly)),
+    ("showSettings", Some(Role::Owner)),
+    ("addRedirectUri", Some(Role::Owner)),
+    ("removeRedirectUri", Some(Role::Owner)),
+    ("rotateSigningKey", Some(Role::Owner)),
     // The last one: it ends the sessions that the others need.
     ("adminSignOut", Some(Role::ReadOnly)),
 ];
@@ -245,6 +274,7 @@ async fn every_route_of_the_dashboard_answers_every_role_as_the_table_says() {
     }
     assert_eq!(routes.len(), POLICY.len(), "every row has a route");
     routes.sort_by_key(|route| row(route.operation));
+    let nothing = uuid::Uuid::nil().to_string();
     let mut roles = Vec::new();
     for role in Role::ALL {
         roles.push((*role, app.admin(*role).await));
@@ -256,6 +286,11 @@ async fn every_route_of_the_dashboard_answers_every_role_as_the_table_says() {
             .replace("{environment}", "sandbox")
             .replace("{userId}", &id)
             .replace("{tab}", "events")
+            .replace("{keyId}", &nothing)
+            .replace("{mailId}", &nothing)
+            .replace("{webhookId}", &nothing)
+            .replace("{deliveryId}", &nothing)
+            .replace("{entryId}", &nothing)
             .replace("{link}", "x");
         let least = POLICY[row(route.operation).unwrap()].1;
         let anyone = app.anyone().send(route.method, &path, "").await.status;
@@ -289,7 +324,9 @@ async fn pages_of_the_dashboard_are_private_and_load_nothing_from_elsewhere() {
     let app = TestApp::new().await;
     let owner = app.admin(Role::Owner).await;
     let home = format!("/admin/{}/sandbox", app.client_id);
-    for path in [home.as_str(), "/admin/sign-in", "/admin/nowhere"] {
+    let pages = ["keys", "mails", "audit", "webhooks", "requests"].map(|page| format!("{home}/{page}"));
+    for path in [home.as_str(), "/admin/sign-in", "/admin/nowhere"].into_iter().chain(pages.iter().map(String::as_str))
+    {
         let page = owner.get(path).await;
         assert_eq!(
             (page.header("referrer-policy"), page.header("cache-control")),

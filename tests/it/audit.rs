@@ -247,7 +247,10 @@ async fn attempts_of_callers_whom_nobody_knows_are_counted_by_kind_and_leave_no_
     let app = TestApp::new().await;
     let acme = app.partner("acme").await;
     let (key, secret) = app.new_key(Kind::Sandbox, a_key()).await;
-    app.store().write(move |tx| usher::keys::revoke(tx, key.id)).await.unwrap();
+    app.store()
+        .write(move |tx| usher::keys::revoke(tx, usher::caller::Origin::of(usher::caller::Actor::Operator), key.id))
+        .await
+        .unwrap();
     let revoked = app.anyone().with("Authorization", &format!("Bearer {secret}"));
     let before = app.count("audit").await;
     for _ in 0..300 {

@@ -263,7 +263,10 @@ async fn what_a_key_may_do_comes_from_its_row_and_never_from_a_header() {
     let (server, reader) = (app.server().await, app.server_in(Kind::Sandbox, Access::Read).await);
     let write = app.key(Kind::Sandbox, Access::Write).await;
     let (revoked, revoked_key) = app.new_key(Kind::Sandbox, a_key()).await;
-    app.store().write(move |tx| usher::keys::revoke(tx, revoked.id)).await.unwrap();
+    app.store()
+        .write(move |tx| usher::keys::revoke(tx, usher::caller::Origin::of(usher::caller::Actor::Operator), revoked.id))
+        .await
+        .unwrap();
     let token = app.token(&id).await;
     for (client, status) in [
         (app.anyone(), 401),

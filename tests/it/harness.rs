@@ -184,7 +184,10 @@ impl TestApp {
 
     pub async fn new_key(&self, kind: Kind, new: NewKey) -> (keys::Key, String) {
         let app = self.client_id;
-        let made = self.store().write(move |tx| keys::create(tx, &apps::environment(tx, app, kind)?, &new)).await;
+        let made = self
+            .store()
+            .write(move |tx| keys::create(tx, Origin::of(Actor::Operator), &apps::environment(tx, app, kind)?, &new))
+            .await;
         let (key, secret) = made.unwrap();
         (key, secret.expose().to_owned())
     }

@@ -18,6 +18,7 @@ mod receiver;
 mod tables;
 mod world;
 
+mod admin_pages;
 mod admins;
 mod audit;
 mod backup;

@@ -258,7 +258,10 @@ async fn who_has_no_working_key_is_403_before_the_body_is_looked_at() {
     let (short, short_key) =
         app.new_key(Kind::Sandbox, NewKey { expires_in: Some(std::time::Duration::from_hours(1)), ..a_key() }).await;
     let (revoked, revoked_key) = app.new_key(Kind::Sandbox, a_key()).await;
-    app.store().write(move |tx| usher::keys::revoke(tx, revoked.id)).await.unwrap();
+    app.store()
+        .write(move |tx| usher::keys::revoke(tx, usher::caller::Origin::of(usher::caller::Actor::Operator), revoked.id))
+        .await
+        .unwrap();
     let anyone = app.anyone();
     let bearer = |key: &str| anyone.with("Authorization", &format!("Bearer {key}"));
     bearer(&short_key).post("/users/create", jane()).await.ok();

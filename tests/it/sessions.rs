@@ -32,9 +32,9 @@ impl TestApp {
         let make = move |tx: &Tx| {
             let app = apps::create(tx, &settings, &pairs)?.id;
             let sandbox = apps::environment(tx, app, Kind::Sandbox)?;
-            apps::add_redirect_uri(tx, &sandbox, OTHER)?;
+            apps::add_redirect_uri(tx, usher::caller::Origin::of(usher::caller::Actor::Operator), &sandbox, OTHER)?;
             let new = NewKey { tenant: Some("other".into()), ..a_key() };
-            Ok((app, keys::create(tx, &sandbox, &new)?.1))
+            Ok((app, keys::create(tx, usher::caller::Origin::of(usher::caller::Actor::Operator), &sandbox, &new)?.1))
         };
         let (app, key) = self.store().write(make).await.unwrap();
         let partner = self.anyone().with("Authorization", &format!("Bearer {}", key.expose()));

@@ -22,7 +22,14 @@ pub async fn app_and_jane() -> (TestApp, String) {
 impl TestApp {
     pub async fn register(&self, kind: Kind, uri: &'static str) {
         let id = self.client_id;
-        let add = move |tx: &usher::db::Tx| apps::add_redirect_uri(tx, &apps::environment(tx, id, kind)?, uri);
+        let add = move |tx: &usher::db::Tx| {
+            apps::add_redirect_uri(
+                tx,
+                usher::caller::Origin::of(usher::caller::Actor::Operator),
+                &apps::environment(tx, id, kind)?,
+                uri,
+            )
+        };
         self.store().write(add).await.unwrap();
     }
 

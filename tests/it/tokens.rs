@@ -336,7 +336,13 @@ async fn a_signing_key_rotates_without_a_refusal_and_a_revoked_one_is_dead_at_on
     let next = SigningKey::generate().unwrap();
     let next_id = next.id().to_owned();
     let rotate = move |tx: &Tx| {
-        signing::rotate(tx, apps::environment(tx, client, Kind::Sandbox)?.id, &next, Duration::from_mins(10))
+        signing::rotate(
+            tx,
+            usher::caller::Origin::of(usher::caller::Actor::Operator),
+            apps::environment(tx, client, Kind::Sandbox)?.id,
+            &next,
+            Duration::from_mins(10),
+        )
     };
     app.store().write(rotate).await.unwrap();
     assert_eq!(key_set().await.len(), 2, "the new key is shown before it signs");
@@ -367,7 +373,15 @@ async fn a_signing_key_that_was_superseded_while_it_waited_never_signs() {
         let (waiting, next) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
         let (waiting_id, next_id) = (waiting.id().to_owned(), next.id().to_owned());
         let sandbox = move |tx: &Tx| Ok::<_, usher::error::Error>(apps::environment(tx, client, Kind::Sandbox)?.id);
-        let rotate = move |tx: &Tx| signing::rotate(tx, sandbox(tx)?, &waiting, Duration::from_mins(10));
+        let rotate = move |tx: &Tx| {
+            signing::rotate(
+                tx,
+                usher::caller::Origin::of(usher::caller::Actor::Operator),
+                sandbox(tx)?,
+                &waiting,
+                Duration::from_mins(10),
+            )
+        };
         app.store().write(rotate).await.unwrap();
         app.advance(Duration::from_mins(1));
         assert_eq!(signs_with().await, first);
@@ -376,7 +390,13 @@ async fn a_signing_key_that_was_superseded_while_it_waited_never_signs() {
             if revoke {
                 signing::revoke(tx, &old, &emergency)
             } else {
-                signing::rotate(tx, sandbox(tx)?, &emergency, Duration::ZERO)
+                signing::rotate(
+                    tx,
+                    usher::caller::Origin::of(usher::caller::Actor::Operator),
+                    sandbox(tx)?,
+                    &emergency,
+                    Duration::ZERO,
+                )
             }
         };
         app.store().write(supersede).await.unwrap();

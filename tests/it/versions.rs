@@ -160,7 +160,12 @@ async fn a_key_is_pinned_to_the_newest_date_by_its_first_request_and_moved_by_th
     }
     assert_eq!((written, app.count("audit WHERE action = 'key.updated'").await), (1, 1), "it was written once");
     let id = key.id;
-    app.store().write(move |tx| usher::keys::move_to(tx, id, "2023-08-22")).await.unwrap();
+    app.store()
+        .write(move |tx| {
+            usher::keys::move_to(tx, usher::caller::Origin::of(usher::caller::Actor::Operator), id, "2023-08-22")
+        })
+        .await
+        .unwrap();
     std::thread::sleep(std::time::Duration::from_millis(600));
     assert_eq!(client.post("/users/update", json!({})).await.header("usher-version"), "2023-08-22");
     assert_eq!(pinned().await.as_deref(), Some("2023-08-22"));

@@ -5,12 +5,18 @@
 //! place in the sidebar is a line in [`SECTIONS`].
 
 pub mod access;
+pub mod audit;
 mod chart;
 pub mod home;
 pub(super) mod icons;
+pub mod keys;
+pub mod mails;
+pub mod requests;
+pub mod settings;
 pub mod sign_in;
 pub mod user;
 pub mod users;
+pub mod webhooks;
 mod words;
 
 use askama::Template;
@@ -21,12 +27,23 @@ use self::access::{Admin, ReadOnly};
 use super::page;
 use super::theme::Theme;
 use crate::admins::{self, Role};
+use crate::api::body::Form;
 use crate::apps::{Environment, Kind};
+use crate::codes::Parameters;
 use crate::error::{Error, Result};
 
 /// The sections of the sidebar: path below the environment, words, icon, and the role that it needs.
-const SECTIONS: &[(&str, &str, &str, Role)] =
-    &[("", "Home", "home", Role::ReadOnly), ("users", "Users", "users", Role::ReadOnly)];
+#[rustfmt::skip]
+const SECTIONS: &[(&str, &str, &str, Role)] = &[
+    ("", "Home", "home", Role::ReadOnly),
+    ("users", "Users", "users", Role::ReadOnly),
+    ("mails", "Mail", "mail", Role::ReadOnly),
+    ("keys", "Keys", "key", Role::Owner),
+    ("webhooks", "Webhooks", "webhook", Role::Owner),
+    ("requests", "Requests", "request", Role::ReadOnly),
+    ("audit", "Audit", "audit", Role::ReadOnly),
+    ("settings", "Settings", "settings", Role::Owner),
+];
 
 /// What surrounds every page: who looks at it, and where.
 pub struct Frame {
@@ -66,6 +83,18 @@ impl Frame {
         self.who.role >= role
     }
 
+    /// What tells a command which environment is meant.
+    fn options(&self) -> String {
+        self.place
+            .as_ref()
+            .map_or_else(String::new, |at| format!(" --app {} --environment {}", at.app, at.kind.as_str()))
+    }
+
+    /// Back to a page of the environment after something was done.
+    fn back(&self, path: &str) -> Response {
+        Redirect::to(&format!("{}/{path}", self.base())).into_response()
+    }
+
     /// What the administrator may do, in words.
     fn role(&self) -> &'static str {
         match self.who.role {
@@ -100,6 +129,14 @@ pub async fn enter(admin: Admin<ReadOnly>) -> Result<Response> {
     Ok(Redirect::to(&base(first)).into_response())
 }
 
+/// Insists on the words that are to be typed before what cannot be undone.
+fn typed(form: &Form, words: &str) -> Result<()> {
+    match form.get("words").map(str::trim) {
+        Some(typed) if typed == words => Ok(()),
+        _ => Err(Error::bad_request("not_confirmed", format!("Type “{words}” to confirm"))),
+    }
+}
+
 /// A page with nothing but words.
 #[derive(Template)]
 #[template(path = "admin/message.html")]
@@ -115,6 +152,11 @@ fn card(template: &impl Template, status: StatusCode) -> Response {
     let mut response = page(template, None);
     *response.status_mut() = status;
     response
+}
+
+/// The status of an error: what an administrator asked wrongly is theirs to mend, as the operator's is in a terminal.
+pub fn status(error: &Error) -> u16 {
+    if matches!(error, Error::Operator(_)) { 400 } else { error.status() }
 }
 
 /// An error as a page. Who is not signed in is shown where to.

@@ -1,0 +1,303 @@
+//! What owners and support do on the dashboard besides looking after users: keys, mail, webhooks, the audit trail.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use usher::admins::Role;
+use usher::apps::{self, Kind};
+use usher::audit::{self, Action, Filter, Order};
+use usher::caller::Actor;
+use usher::db::Tx;
+use usher::keys;
+use usher::outbox;
+use usher::webhooks;
+
+use crate::harness::{Answer, Client, TestApp, jane};
+
+const DAY: Duration = Duration::from_hours(24);
+
+fn at(app: &TestApp, path: &str) -> String {
+    format!("/admin/{}/sandbox/{path}", app.client_id)
+}
+
+async fn press(admin: &Client<'_>, path: &str, form: &str) -> Answer {
+    admin.send("POST", path, form.to_owned()).await
+}
+
+/// The first thing in a page that is copied.
+fn copied(page: &Answer) -> String {
+    let from = page.text.split_once("<pre tabindex=\"0\"><code>").unwrap().1;
+    from.split_once("</code>").unwrap().0.to_owned()
+}
+
+/// What administrators did in the sandbox.
+async fn done_by_admins(app: &TestApp) -> Vec<Action> {
+    let client = app.client_id;
+    let read = move |tx: &Tx| {
+        let environments = vec![apps::environment(tx, client, Kind::Sandbox)?.id];
+        audit::find(tx, &Filter { environments, ..Filter::default() }, Order::After(None), 1000)
+    };
+    let all = app.store().scan(read).await.unwrap();
+    all.into_iter()
+        .filter(|entry| entry.is_done() && matches!(entry.actor, Some(Actor::Admin(_))))
+        .map(|entry| entry.action)
+        .collect()
+}
+
+#[tokio::test]
+async fn an_owner_makes_a_key_that_is_shown_once_and_replaces_moves_and_revokes_it() {
+    let app = TestApp::new().await;
+    let owner = app.admin(Role::Owner).await;
+    let made = press(&owner, &at(&app, "keys"), "name=Clinic+North&access=write&tenant=acme&expires=90d").await.ok();
+    let key = copied(&made);
+    assert!(key.starts_with("usher_sandbox_w_"), "{key}");
+    let partner = app.anyone().with("Authorization", &format!("Bearer {key}"));
+    partner.post("/users/create", jane()).await.ok();
+
+    let list = owner.get(&at(&app, "keys")).await.ok();
+    assert!(list.text.contains("Clinic North") && list.text.contains("acme") && !list.text.contains(&key));
+    let environment = app.store().read({
+        let client = app.client_id;
+        move |tx| Ok(apps::environment(tx, client, Kind::Sandbox)?.id)
+    });
+    let environment = environment.await.unwrap();
+    let all = app.store().read(move |tx| keys::of_environment(tx, environment)).await.unwrap();
+    let id = all.iter().find(|key| key.name == "Clinic North").unwrap().id;
+    let page = at(&app, &format!("keys/{id}"));
+    assert!(!owner.get(&page).await.ok().text.contains(&key), "it was shown once");
+
+    let moved = press(&owner, &format!("{page}/move"), "api_version=2023-08-22").await;
+    assert_eq!(moved.status, 303);
+    assert!(owner.get(moved.header("location")).await.ok().text.contains("2023-08-22"));
+
+    let rotated = press(&owner, &format!("{page}/rotate"), "overlap=24h").await.ok();
+    let successor = app.anyone().with("Authorization", &format!("Bearer {}", copied(&rotated)));
+    let ask = json!({"email": "jane@doe.com"});
+    for caller in [&partner, &successor] {
+        caller.post("/users/retrieve", ask.clone()).await.ok();
+    }
+    app.advance(DAY);
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(partner.post("/users/retrieve", ask.clone()).await.status, 403, "the overlap is over");
+    successor.post("/users/retrieve", ask.clone()).await.ok();
+    let owner = app.admin(Role::Owner).await;
+    assert_eq!(press(&owner, &format!("{page}/rotate"), "overlap=24h").await.status, 409, "it has ended");
+
+    let all = app.store().read(move |tx| keys::of_environment(tx, environment)).await.unwrap();
+    let newest = all.iter().find(|one| one.name == "Clinic North" && one.id != id).unwrap();
+    assert_eq!(newest.api_version.as_deref(), Some("2023-08-22"));
+    assert_eq!(newest.tenant.as_deref(), Some("acme"));
+    let page = at(&app, &format!("keys/{}", newest.id));
+    assert_eq!(press(&owner, &format!("{page}/revoke"), "words=yes").await.status, 400, "it has to be meant");
+    assert_eq!(press(&owner, &format!("{page}/revoke"), "words=revoke").await.status, 303);
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(successor.post("/users/retrieve", ask).await.status, 403);
+
+    use Action::{KeyCreated, KeyRevoked, KeyUpdated};
+    assert_eq!(done_by_admins(&app).await, [KeyCreated, KeyUpdated, KeyUpdated, KeyCreated, KeyRevoked]);
+    let live = format!("/admin/{}/live/keys/{id}", app.client_id);
+    assert_eq!(owner.get(&live).await.status, 404, "a key is of one environment");
+}
+
+#[tokio::test]
+async fn captured_mail_is_previewed_by_those_who_may_change_users_and_live_mail_by_nobody() {
+    let app = TestApp::new().await;
+    app.partner("acme").await.post("/users/create", jane()).await.ok();
+    let (job, mail) = app.mails().await.remove(0);
+    let (support, reader) = (app.admin(Role::Support).await, app.admin(Role::ReadOnly).await);
+    let list = reader.get(&at(&app, "mails")).await.ok();
+    assert!(list.text.contains("jane@doe.com") && list.text.contains("captured"));
+    assert!(reader.get(&at(&app, "mails?state=failed")).await.ok().text.contains("No such mail"));
+
+    let path = at(&app, &format!("mails/{}", job.id));
+    let page = support.get(&path).await.ok();
+    assert!(page.text.contains(&mail.subject) && page.text.contains(&mail.links[0]));
+    assert!(page.text.contains("<iframe") && page.text.contains(" sandbox "));
+    assert!(
+        support.get(&format!("{path}?view=text")).await.ok().text.contains("Press the button") || mail.text.len() > 1
+    );
+    let html = support.get(&format!("{path}/html?view=dark")).await.ok();
+    assert!(html.text.contains("color-scheme: dark") && html.text.contains(&mail.links[0]));
+    let policy = html.header("content-security-policy");
+    assert!(policy.starts_with("default-src 'none'") && policy.contains("sandbox") && !policy.contains("script"));
+
+    let page = reader.get(&path).await.ok();
+    assert!(!page.text.contains(&mail.links[0]) && page.text.contains("Your role does not show"));
+    assert_eq!(reader.get(&format!("{path}/html")).await.status, 403);
+    let live = format!("/admin/{}/live/mails/{}", app.client_id, job.id);
+    assert_eq!(support.get(&live).await.status, 404, "a mail is of one environment");
+}
+
+#[tokio::test]
+async fn support_sends_a_mail_again_that_was_given_up_and_the_text_of_live_mail_stays_hidden() {
+    let app = TestApp::new().await;
+    app.partner_in(Kind::Live, Some("acme")).await.post("/users/create", jane()).await.ok();
+    let link = app.newest_link().await;
+    app.tamper("UPDATE outbox SET state = 'failed', due_at = NULL, failure = '550 no such mailbox'");
+    let support = app.admin(Role::Support).await;
+    let mails = format!("/admin/{}/live/mails", app.client_id);
+    let list = support.get(&format!("{mails}?state=failed")).await.ok();
+    assert!(list.text.contains("550 no such mailbox") && list.text.contains("given up"));
+    let job = app.store().read(|tx| outbox::newest_mails(tx, 1)).await.unwrap().remove(0);
+    let page = format!("{mails}/{}", job.id);
+    let shown = support.get(&page).await.ok();
+    assert!(shown.text.contains("550 no such mailbox") && !shown.text.contains(&link));
+    assert_eq!(support.get(&format!("{page}/html")).await.status, 404);
+    assert_eq!(press(&support, &format!("{page}/retry"), "").await.status, 303);
+    assert_ne!(app.newest_link().await, link);
+    assert_eq!(app.anyone().send("POST", &link, "").await.status, 410, "the link before has ended");
+}
+
+#[tokio::test]
+async fn the_audit_trail_is_filtered_shown_with_before_and_after_verified_and_exported() {
+    let app = TestApp::new().await;
+    let acme = app.partner("acme").await;
+    let id = acme.post("/users/create", jane()).await.ok().id().to_owned();
+    acme.post("/users/update", json!({"email": "jane@doe.com", "firstname": "Janie", "diabetes": 3})).await.ok();
+    acme.post("/users/create", jane()).await;
+    let (owner, reader) = (app.admin(Role::Owner).await, app.admin(Role::ReadOnly).await);
+
+    let all = reader.get(&at(&app, "audit")).await.ok();
+    assert!(all.text.contains("user.created") && all.text.contains("user.updated"));
+    let refused = reader.get(&at(&app, "audit?result=refused")).await.ok();
+    assert!(refused.text.contains("email_taken") && !refused.text.contains(">user.updated</a>"));
+    let hers = reader.get(&at(&app, &format!("audit?user={id}&action=user.updated"))).await.ok();
+    assert_eq!(hers.text.matches("row-link").count(), 1, "{}", hers.text);
+    assert_eq!(reader.get(&at(&app, "audit?user=nonsense")).await.status, 400);
+    app.advance(31 * DAY);
+    let (owner_again, reader) = (app.admin(Role::Owner).await, app.admin(Role::ReadOnly).await);
+    assert!(reader.get(&at(&app, "audit?action=user.updated")).await.ok().text.contains("Nothing of that kind"));
+    assert!(reader.get(&at(&app, "audit?since=2026-11-01")).await.ok().text.contains("user.updated"));
+    drop(owner);
+    let owner = owner_again;
+
+    let entry = hers.text.split_once("/audit/").map(|_| {
+        let rows = hers.text.split_once("<tbody>").unwrap().1;
+        rows.split_once("/audit/").unwrap().1.split_once('"').unwrap().0.to_owned()
+    });
+    let entry = entry.unwrap();
+    let page = reader.get(&at(&app, &format!("audit/{entry}"))).await.ok();
+    assert!(
+        page.text.contains("Janie") && page.text.contains("diabetes") && page.text.contains("only that it changed")
+    );
+    assert_eq!(reader.get(&format!("/admin/{}/live/audit/{entry}", app.client_id)).await.status, 404);
+
+    let exported = press(&owner, &at(&app, &format!("audit/export?user={id}")), "").await.ok();
+    let lines: Vec<Value> = exported.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.len() >= 2 && lines.iter().all(|line| line["userId"] == json!(id)));
+    assert!(lines.iter().any(|line| line["changes"]["fields"]["given_name"][1] == "Janie"));
+    assert_eq!(done_by_admins(&app).await, [Action::AuditExported]);
+
+    let verified = press(&owner, &at(&app, "audit/verify"), "").await.ok();
+    assert!(verified.text.contains("as it was written"), "{}", verified.text);
+    app.tamper("UPDATE audit SET result = 'tampered' WHERE action = 'user.updated'");
+    let verified = press(&owner, &at(&app, "audit/verify"), "").await.ok();
+    assert!(verified.text.contains("behind Usher") && verified.text.contains("changed"));
+}
+
+#[tokio::test]
+async fn an_owner_makes_a_webhook_tests_replays_rotates_disables_and_removes_it() {
+    let app = TestApp::new().await;
+    let owner = app.admin(Role::Owner).await;
+    let form = "url=https%3A%2F%2Fcrm.example.com%2Fin%3Ftoken%3Dx&name=CRM&user.created=1&api_version=2023-10-04";
+    let made = press(&owner, &at(&app, "webhooks"), form).await.ok();
+    let secret = copied(&made);
+    assert!(secret.starts_with("whsec_"), "{secret}");
+    assert_eq!(press(&owner, &at(&app, "webhooks"), "url=ftp%3A%2F%2Fx").await.status, 400);
+    let list = owner.get(&at(&app, "webhooks")).await.ok();
+    assert!(list.text.contains("CRM") && list.text.contains("user.created") && !list.text.contains("token=x"));
+
+    let all = app.store().read(|tx| webhooks::list(tx, None)).await.unwrap();
+    assert_eq!(all.len(), 1);
+    let page = at(&app, &format!("webhooks/{}", all[0].id));
+    assert!(!owner.get(&page).await.ok().text.contains(&secret), "it was shown once");
+    let tested = press(&owner, &format!("{page}/test"), "").await;
+    assert_eq!(tested.status, 303);
+    let shown = owner.get(tested.header("location")).await.ok();
+    assert!(shown.text.contains("webhook.test") && shown.text.contains("queued"));
+    let id = all[0].id;
+    let delivery = app.store().read(move |tx| webhooks::deliveries(tx, id, 1)).await.unwrap().remove(0);
+    let tries = owner.get(&format!("{page}/deliveries/{}", delivery.id)).await.ok();
+    assert!(tries.text.contains("There was no try yet"));
+
+    let rotated = press(&owner, &format!("{page}/rotate"), "overlap=24h").await.ok();
+    assert_ne!(copied(&rotated), secret);
+    assert_eq!(press(&owner, &format!("{page}/disable"), "").await.status, 303);
+    assert!(owner.get(&page).await.ok().text.contains("skipped"));
+    assert_eq!(press(&owner, &format!("{page}/test"), "").await.status, 400, "it is disabled");
+    assert_eq!(press(&owner, &format!("{page}/enable"), "").await.status, 303);
+    let event = format!("event={}", delivery.event.webhook_id());
+    assert_eq!(press(&owner, &format!("{page}/replay"), &event).await.status, 303);
+    assert_eq!(press(&owner, &format!("{page}/replay"), "since=6h").await.status, 303);
+    assert!(owner.get(&page).await.ok().text.contains("queued"));
+    assert_eq!(owner.get(&page.replace("/sandbox/", "/live/")).await.status, 404);
+
+    assert_eq!(press(&owner, &format!("{page}/remove"), "").await.status, 400, "it has to be meant");
+    assert_eq!(press(&owner, &format!("{page}/remove"), "words=remove").await.status, 303);
+    assert_eq!(owner.get(&page).await.status, 404);
+    use Action::{WebhookCreated, WebhookRemoved, WebhookReplayed, WebhookRotated, WebhookTested, WebhookUpdated};
+    let expected = [
+        WebhookCreated,
+        WebhookTested,
+        WebhookRotated,
+        WebhookUpdated,
+        WebhookUpdated,
+        WebhookReplayed,
+        WebhookReplayed,
+        WebhookRemoved,
+    ];
+    assert_eq!(done_by_admins(&app).await, expected);
+}
+
+#[tokio::test]
+async fn requests_are_listed_by_their_routes_without_anything_personal() {
+    let app = TestApp::new().await;
+    let reader = app.admin(Role::ReadOnly).await;
+    assert!(reader.get(&at(&app, "requests")).await.ok().text.contains("No such request"));
+    let acme = app.partner("acme").await;
+    let id = acme.post("/users/create", jane()).await.ok().id().to_owned();
+    acme.post("/users/create", jane()).await;
+    app.server().await.get("/v1/users/jane@doe.com").await.ok();
+    app.server_in(Kind::Live, usher::keys::Access::Read).await.get(&format!("/v1/users/{id}")).await;
+    app.anyone().get("/v1/users/me").await;
+
+    let page = reader.get(&at(&app, "requests")).await.ok().text;
+    assert!(page.contains("POST /users/create") && page.contains("email_taken") && page.contains("2023-10-04"));
+    assert!(!page.contains("jane@doe.com") && !page.contains(&id) && !page.contains("/admin/{appId}"));
+    assert_eq!(page.matches("GET /v1/users/{userId}").count(), 2, "one of hers, one of nobody, none of live");
+    let refused = reader.get(&at(&app, "requests?status=409&route=create")).await.ok().text;
+    assert_eq!(refused.matches("POST /users/create").count(), 1);
+    let live = reader.get(&at(&app, "requests?live=1&status=4")).await.ok().text;
+    assert!(live.contains("hx-trigger=\"every 2s\"") && live.contains("Stop following"));
+}
+
+#[tokio::test]
+async fn an_owner_sees_the_settings_and_changes_redirect_uris_and_signing_keys() {
+    let app = TestApp::new().await;
+    let owner = app.admin(Role::Owner).await;
+    let settings = at(&app, "settings");
+    let uri = "uri=https%3A%2F%2Fapp.example.com%2Fback";
+    assert_eq!(press(&owner, &format!("{settings}/redirect-uris"), "uri=nonsense").await.status, 400);
+    assert_eq!(press(&owner, &format!("{settings}/redirect-uris"), uri).await.status, 303);
+    assert!(owner.get(&settings).await.ok().text.contains(">https://app.example.com/back<"));
+    assert_eq!(press(&owner, &format!("{settings}/redirect-uris/remove"), uri).await.status, 303);
+    assert!(!owner.get(&settings).await.ok().text.contains(">https://app.example.com/back<"));
+    assert_eq!(press(&owner, &format!("{settings}/signing-keys"), "").await.status, 400, "it has to be meant");
+    assert_eq!(press(&owner, &format!("{settings}/signing-keys"), "words=rotate").await.status, 303);
+    let page = owner.get(&settings).await.ok().text;
+    assert!(page.contains("signs soon") && page.contains("verifies"), "{page}");
+    use Action::{AppUpdated, SigningKeyRotated};
+    assert_eq!(done_by_admins(&app).await, [AppUpdated, AppUpdated, SigningKeyRotated]);
+}
+
+#[tokio::test]
+async fn support_sees_no_keys_and_no_webhooks() {
+    let app = TestApp::new().await;
+    for (role, seen) in [(Role::ReadOnly, false), (Role::Support, false), (Role::Owner, true)] {
+        let home = app.admin(role).await.get(&format!("/admin/{}/sandbox", app.client_id)).await.ok();
+        for section in ["/keys\"", "/webhooks\""] {
+            assert_eq!(home.text.contains(section), seen, "{role:?} {section}");
+        }
+        assert!(home.text.contains("/audit\"") && home.text.contains("/mails\""));
+    }
+}
