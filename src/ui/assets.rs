@@ -26,7 +26,6 @@ const ASSETS: &[(&str, &str)] = &[
     ("docs.css", include_str!("assets/docs.css")),
     ("docs.js", include_str!("assets/docs.js")),
     ("icon.svg", include_str!("assets/icon.svg")),
-    ("profile.js", include_str!("assets/profile.js")),
 ];
 
 struct Asset {
