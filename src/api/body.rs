@@ -52,6 +52,11 @@ impl Form {
         }
         Ok(Form(form))
     }
+
+    /// The parameter of this name as it was sent, which may be empty.
+    pub fn sent(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
 }
 
 impl Parameters for Form {

@@ -27,7 +27,6 @@ const ASSETS: &[(&str, &str)] = &[
     ("docs.js", include_str!("assets/docs.js")),
     ("icon.svg", include_str!("assets/icon.svg")),
     ("silent.js", include_str!("assets/silent.js")),
-    ("profile.js", include_str!("assets/profile.js")),
 ];
 
 struct Asset {

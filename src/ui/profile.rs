@@ -1,43 +1,62 @@
-//! The signed-in person's own page. It shows what the directory API knows and changes it by `PUT /v1/users/me`.
+//! The signed-in person's own page: what is held about them, what of it they may change, where they are signed in. Plain
+//! forms, so that it needs no script and holds no token.
+
+use std::sync::Arc;
 
 use askama::Template;
 use axum::Extension;
-use axum::extract::{Query, State};
+use axum::extract::{Query, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
+use serde_json::{Map, json};
 
 use super::links::from_our_page;
 use super::{Brand, Reader, SESSION, cookies, gone, message, page_in, profile, session_cookie};
+use crate::api::body::Form;
 use crate::api::directory::users::fields;
 use crate::api::{Api, Trail, ascii};
-use crate::apps::{self, AppId, Kind};
-use crate::codes::scope_of;
+use crate::apps::{self, AppId, Environment, Kind};
+use crate::audit;
+use crate::caller::{Caller, Target};
 use crate::db::Tx;
-use crate::error::{Error, Result};
+use crate::erasure;
+use crate::error::{Error, FieldError, Result};
+use crate::field::judge;
+use crate::roles::Rights;
 use crate::secret::Secret;
-use crate::sessions;
+use crate::sessions::{self, Session};
 use crate::ticket::Ticket;
-use crate::tokens::{self, Grant};
+use crate::users::{self, Change, IfMatch, User};
 use crate::words::{Language, Words};
 
-/// The fields of the page: wire name, label, input type, autocomplete.
-const INPUTS: &[(&str, &str, &str, &str)] = &[
-    ("given_name", "First name", "text", "given-name"),
-    ("family_name", "Last name", "text", "family-name"),
-    ("email", "E-mail", "email", "email"),
-    ("phone_number", "Phone", "tel", "tel"),
-    ("birthdate", "Date of birth", "date", "bday"),
-    ("nickname", "What should we call you?", "text", "nickname"),
-    ("language", "Language", "text", "language"),
-];
-
+/// A field that people may change.
 struct Input {
+    /// As the directory API names it.
     name: &'static str,
-    label: &'static str,
+    label: fn(&Words) -> String,
     kind: &'static str,
     autocomplete: &'static str,
+}
+
+const INPUTS: [Input; 7] = [
+    Input { name: "given_name", label: Words::given_name, kind: "text", autocomplete: "given-name" },
+    Input { name: "family_name", label: Words::family_name, kind: "text", autocomplete: "family-name" },
+    Input { name: "nickname", label: Words::nickname, kind: "text", autocomplete: "nickname" },
+    Input { name: "email", label: Words::email_label, kind: "email", autocomplete: "email" },
+    Input { name: "phone_number", label: Words::phone_number, kind: "tel", autocomplete: "tel" },
+    Input { name: "birthdate", label: Words::birthdate, kind: "date", autocomplete: "bday" },
+    Input { name: LANGUAGE, label: Words::language_label, kind: "select", autocomplete: "language" },
+];
+const LANGUAGE: &str = "language";
+
+/// A field on the page.
+struct Shown {
+    input: &'static Input,
     value: String,
+    fault: String,
+    /// What there is to choose from: value, words.
+    choices: Vec<(String, &'static str)>,
 }
 
 #[derive(Template)]
@@ -45,10 +64,15 @@ struct Input {
 struct ProfilePage<'a> {
     words: &'static Words,
     brand: Brand<'a>,
-    client: AppId,
-    kind: Kind,
-    inputs: Vec<Input>,
-    token: Secret,
+    /// Which app's session is meant, as the end of an address.
+    query: String,
+    fields: Vec<Shown>,
+    /// The version that the page was made from.
+    version: String,
+    saved: bool,
+    fault: String,
+    /// When each session began, and whether it is this browser's.
+    sessions: Vec<(String, bool)>,
 }
 
 /// Which app's session is meant; of a browser that has several, the newest that works, or to sign out, all.
@@ -83,45 +107,190 @@ impl Which {
     }
 }
 
+/// Whoever is signed in.
+struct Me {
+    user: User,
+    session: Session,
+    environment: Environment,
+}
+
+impl Me {
+    fn find(tx: &Tx, cookies: &[(String, Secret)]) -> Result<Option<Me>> {
+        for (_, cookie) in cookies {
+            let Some((user, session)) = sessions::of_browser(tx, cookie)? else { continue };
+            let environment = apps::by_id(tx, user.environment)?;
+            return Ok(Some(Me { user, session, environment }));
+        }
+        Ok(None)
+    }
+
+    /// A person on their own page reaches themselves and nobody else, whatever their role.
+    fn caller(&self, trail: &Trail) -> Caller {
+        Caller { request: Some(trail.id()), ..Caller::person(&self.environment, &self.user, Rights::NONE) }
+    }
+
+    fn words(&self, browser: &'static Words) -> &'static Words {
+        Language::of_person(&self.user.person.profile).map_or(browser, Words::of)
+    }
+
+    fn home(&self) -> String {
+        profile(self.environment.app, self.environment.kind)
+    }
+
+    /// A fact as the page has it.
+    fn value(&self, name: &str) -> String {
+        let shown = fields().find(|wire| wire.name == name).and_then(|wire| (wire.show)(&self.user.person));
+        shown.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+    }
+}
+
 /// `GET /profile`
 pub async fn show(
     State(api): State<Api>,
-    Reader(words): Reader,
+    reader: Reader,
     Query(which): Query<Which>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let cookies = which.cookies(&headers)?;
+    let saved = query.is_some_and(|query| query.ends_with("&saved"));
+    answer(&api, reader, &which, &headers, saved, None).await
+}
+
+/// The page, with what was typed and what is wrong with that if something is.
+async fn answer(
+    api: &Api,
+    Reader(browser): Reader,
+    which: &Which,
+    headers: &HeaderMap,
+    saved: bool,
+    refused: Option<(&Form, Error)>,
+) -> Result<Response> {
+    let cookies = which.cookies(headers)?;
     let found = move |tx: &Tx| {
-        for (_, cookie) in &cookies {
-            let Some((user, mut session)) = sessions::of_browser(tx, cookie)? else { continue };
-            let environment = apps::by_id(tx, user.environment)?;
-            // Our own page, whatever the app may know.
-            session.scope = scope_of("");
-            let token = tokens::issue(tx, &Grant { session: &session, nonce: None, standard: None })?.access;
-            return Ok(Some((user, environment, token)));
+        let Some(me) = Me::find(tx, &cookies)? else { return Ok(None) };
+        let sessions = sessions::of_user(tx, me.user.id)?;
+        Ok(Some((me, sessions)))
+    };
+    let Some((me, open)) = api.store.read(found).await? else { return Ok(signed_out(browser)) };
+    let words = me.words(browser);
+    let (form, error) = refused.unzip();
+    let faults = error.as_ref().map_or_else(Vec::new, |error| faults(error, words));
+    let general = match &error {
+        None => String::new(),
+        Some(Error::Stale) => words.stale(),
+        Some(_) => words.check_marked(),
+    };
+    let shown = |input: &'static Input| {
+        let value = form.and_then(|form| form.sent(input.name)).map_or_else(|| me.value(input.name), str::to_owned);
+        let fault = faults.iter().find(|(name, _)| name == input.name).map(|(_, text)| text.clone());
+        let choices = if input.name == LANGUAGE { languages(&me, &value) } else { Vec::new() };
+        Shown { input, value, fault: fault.unwrap_or_default(), choices }
+    };
+    let template = ProfilePage {
+        words,
+        brand: Brand::from(&me.environment),
+        query: me.home().split_once('?').map(|(_, query)| query.to_owned()).unwrap_or_default(),
+        fields: INPUTS.iter().map(shown).collect(),
+        version: me.user.etag(),
+        saved,
+        fault: general,
+        sessions: open.iter().map(|one| (words.time(one.created_at), one.id == me.session.id)).collect(),
+    };
+    let mut response = page_in(words, &template, None);
+    if let Some(error) = error {
+        *response.status_mut() = StatusCode::from_u16(error.status()).unwrap_or_default();
+    }
+    Ok(response)
+}
+
+/// The languages to choose from. What the record says stays as it is written unless another one is chosen.
+fn languages(me: &Me, value: &str) -> Vec<(String, &'static str)> {
+    let theirs = Language::of_person(&me.user.person.profile).filter(|_| !me.value(LANGUAGE).is_empty());
+    let written =
+        |language: Language| if Some(language) == theirs { me.value(LANGUAGE) } else { language.tag().into() };
+    let mut choices: Vec<(String, &'static str)> =
+        Language::ALL.iter().map(|language| (written(*language), language.own_name())).collect();
+    if choices.iter().all(|(choice, _)| choice != value) {
+        choices.insert(0, (value.to_owned(), "–"));
+    }
+    choices
+}
+
+/// What is wrong, by field, in words for people.
+fn faults(error: &Error, words: &Words) -> Vec<(String, String)> {
+    let say = |fault: &FieldError| match (fault.code, fault.field.as_str()) {
+        ("required", _) => words.required_fault(),
+        ("too_long", _) => words.long_fault(),
+        (_, "email") => words.email_fault(),
+        (_, "phone_number") => words.phone_fault(),
+        (_, "birthdate") => words.birthdate_fault(),
+        _ => words.other_fault(),
+    };
+    match error {
+        Error::EmailTaken => vec![("email".into(), words.email_taken())],
+        Error::PhoneTaken => vec![("phone_number".into(), words.phone_taken())],
+        error => error.fields().iter().map(|fault| (fault.field.clone(), say(fault))).collect(),
+    }
+}
+
+/// `POST /profile`
+pub async fn save(
+    State(api): State<Api>,
+    reader: Reader,
+    Extension(trail): Extension<Trail>,
+    Query(which): Query<Which>,
+    headers: HeaderMap,
+    form: Form,
+) -> Result<Response> {
+    from_our_page(&headers)?;
+    let (cookies, links, form) = (which.cookies(&headers)?, api.links.clone(), Arc::new(form));
+    let typed = Arc::clone(&form);
+    let operation = move |tx: &Tx| {
+        let Some(me) = Me::find(tx, &cookies)? else { return Ok(None) };
+        let caller = me.caller(&trail);
+        let change = read(&typed, &me, &caller, tx)?;
+        let version = IfMatch::parse(typed.sent("version").unwrap_or_default());
+        users::update(tx, &caller, Target::Me, change, &version, &links)?;
+        Ok(Some(me.home()))
+    };
+    match api.store.write(operation).await {
+        Ok(Some(home)) => {
+            api.outbox.wake();
+            Ok(Redirect::to(&format!("{home}&saved")).into_response())
         }
-        Ok(None)
-    };
-    let found = api.store.scan(found).await?;
-    let Some((user, environment, token)) = found else { return Ok(signed_out(words)) };
-    let words = Language::of_person(&user.person.profile).map_or(words, Words::of);
-    let value_of = |name: &str| {
-        let shown = fields().find(|wire| wire.name == name).and_then(|wire| (wire.show)(&user.person));
-        shown.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
-    };
-    let inputs = INPUTS
-        .iter()
-        .map(|(name, label, kind, autocomplete)| Input { name, label, kind, autocomplete, value: value_of(name) })
-        .collect();
-    let (brand, client, kind) = (Brand::from(&environment), environment.app, environment.kind);
-    Ok(page_in(words, &ProfilePage { words, brand, client, kind, inputs, token }, None))
+        Ok(None) => Ok(signed_out(reader.0)),
+        Err(error @ (Error::Invalid(_) | Error::EmailTaken | Error::PhoneTaken | Error::Stale)) => {
+            answer(&api, reader, &which, &headers, false, Some((&form, error))).await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What of the form differs from what the page showed. A field that is emptied is forgotten.
+fn read(form: &Form, me: &Me, caller: &Caller, tx: &Tx) -> Result<Change> {
+    let (mut change, mut faults) = (Change::default(), Vec::new());
+    for wire in fields().filter(|wire| INPUTS.iter().any(|input| input.name == wire.name)) {
+        let Some(typed) = form.sent(wire.name).map(str::trim).filter(|typed| *typed != me.value(wire.name)) else {
+            continue;
+        };
+        if !typed.is_empty() {
+            let body = Map::from_iter([(wire.name.to_owned(), json!(typed))]);
+            wire.take(&body, &caller.context(tx.now()), &mut change.set, &mut faults);
+        } else if wire.name == "email" {
+            let message = "email is required".to_owned();
+            faults.push(FieldError { field: wire.name.to_owned(), code: "required", message });
+        } else {
+            change.unset.push(wire);
+        }
+    }
+    judge(change, faults)
 }
 
 /// `POST /sign-out`
 pub async fn sign_out(
     State(api): State<Api>,
-    Query(which): Query<Which>,
     Extension(trail): Extension<Trail>,
+    Query(which): Query<Which>,
     headers: HeaderMap,
 ) -> Result<Response> {
     from_our_page(&headers)?;
@@ -133,6 +302,47 @@ pub async fn sign_out(
         response.headers_mut().append(header::SET_COOKIE, ascii(&gone(&name)));
     }
     Ok(response)
+}
+
+/// `POST /profile/sign-out-everywhere`
+pub async fn sign_out_everywhere(
+    State(api): State<Api>,
+    Extension(trail): Extension<Trail>,
+    Query(which): Query<Which>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    from_our_page(&headers)?;
+    let cookies = which.cookies(&headers)?;
+    let end = move |tx: &Tx| {
+        let Some(me) = Me::find(tx, &cookies)? else { return Ok("/profile".to_owned()) };
+        sessions::revoke_all(tx, &me.user, me.caller(&trail).origin())?;
+        Ok(me.home())
+    };
+    Ok(Redirect::to(&api.store.write(end).await?).into_response())
+}
+
+/// `POST /profile/data`: everything that is held about the person, as a file. That they have read it is noted.
+pub async fn data(
+    State(api): State<Api>,
+    Reader(words): Reader,
+    Extension(trail): Extension<Trail>,
+    Query(which): Query<Which>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    from_our_page(&headers)?;
+    let cookies = which.cookies(&headers)?;
+    let export = move |tx: &Tx| {
+        let Some(me) = Me::find(tx, &cookies)? else { return Ok(None) };
+        audit::note_read(tx, me.caller(&trail).origin(), &me.user)?;
+        erasure::export(tx, &me.user).map(Some)
+    };
+    let Some(held) = api.store.write(export).await? else { return Ok(signed_out(words)) };
+    let headers = [
+        (header::CONTENT_TYPE, "application/json; charset=utf-8"),
+        (header::CONTENT_DISPOSITION, "attachment; filename=\"my-data.json\""),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    Ok((headers, format!("{held:#}\n")).into_response())
 }
 
 fn signed_out(words: &'static Words) -> Response {

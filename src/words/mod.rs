@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::clock::Timestamp;
 use language::Number;
 
 /// The texts of one language.
@@ -90,6 +91,32 @@ texts! {
     signed_out_title();
     signed_out();
 
+    profile_title();
+    given_name();
+    family_name();
+    nickname();
+    phone_number();
+    birthdate();
+    language_label();
+    save();
+    saved();
+    check_marked();
+    required_fault();
+    long_fault();
+    phone_fault();
+    birthdate_fault();
+    other_fault();
+    email_taken();
+    phone_taken();
+    sessions_title();
+    session_since(time);
+    this_browser();
+    sign_out();
+    sign_out_everywhere();
+    data_title();
+    data_lead();
+    data_button();
+
     error_title();
     not_found_title();
     not_found();
@@ -125,6 +152,9 @@ struct Forms {
     hours: Plural,
     minutes: Plural,
     seconds: Plural,
+    /// A day and an hour: `{day} {month} {year}, {clock} UTC`.
+    time: String,
+    months: [String; 12],
 }
 
 /// A text with `{n}`, by what the language tells apart in numbers (CLDR's plural categories).
@@ -164,6 +194,14 @@ impl Words {
     /// Whose words these are.
     pub fn language(&self) -> Language {
         self.language
+    }
+
+    /// `22 November 2026, 12:05 UTC`.
+    pub fn time(&self, at: Timestamp) -> String {
+        let (day, year) = (at.day().day().to_string(), at.day().year().to_string());
+        let month = &self.forms.months[usize::from(at.day().month().unsigned_abs()) - 1];
+        let clock = at.to_string().get(11..16).unwrap_or_default().to_owned();
+        fill(&self.forms.time, &[("day", &day), ("month", month), ("year", &year), ("clock", &clock)])
     }
 
     /// `24 hours`, `90 minutes`, `1 hour`: the largest unit that says it exactly.
@@ -268,6 +306,8 @@ mod tests {
         assert_eq!((say(Language::German, 1), say(Language::German, 48)), ("1 Stunde".into(), "48 Stunden".into()));
         let arabic: Vec<String> = [1, 2, 3, 24, 100].iter().map(|n| say(Language::Arabic, *n)).collect();
         assert_eq!(arabic, ["ساعة واحدة", "ساعتين", "3 ساعات", "24 ساعة", "100 ساعة"]);
+        let at = Timestamp::parse("2026-03-01T09:05:59Z").unwrap();
+        assert_eq!(Words::of(Language::German).time(at), "1. März 2026, 09:05 Uhr UTC");
         assert_eq!(Words::of(Language::French).span(Duration::from_mins(10)), "10 minutes");
         assert_eq!(Words::of(Language::English).span(Duration::from_secs(61)), "61 seconds");
     }

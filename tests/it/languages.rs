@@ -5,6 +5,7 @@ use toml::Table;
 use usher::words::Language;
 
 use crate::harness::{Answer, But, Client, TestApp, jane};
+use crate::links::version_of;
 use crate::signin::app_and_jane;
 
 /// The texts of a language, as its file has them.
@@ -104,6 +105,76 @@ async fn every_page_of_a_link_is_in_the_language_of_the_person_and_else_of_the_b
             assert_speaks(&browser.get(&newest).await, language, &["link_superseded"]);
         }
     }
+}
+
+/// Jane's browser, signed in, and the profile page.
+async fn signed_in(app: &TestApp, language: Language) -> (Client<'_>, Answer) {
+    let entered = app.anyone().send("POST", &app.newest_link().await, "").await;
+    let browser = reads(app, language).with("Cookie", crate::links::cookie(&entered));
+    let page = browser.get("/profile").await.ok();
+    (browser, page)
+}
+
+#[tokio::test]
+async fn the_profile_is_in_the_language_of_its_person_and_what_is_wrong_stands_beside_its_field() {
+    for language in Language::ALL.iter().copied() {
+        let app = TestApp::new().await;
+        app.partner("acme").await.post("/users/create", jane()).await.ok();
+        let (browser, page) = signed_in(&app, language).await;
+        let all =
+            ["profile_title", "given_name", "birthdate", "language_label", "save", "sessions_title", "session_since"];
+        assert_speaks(&page, language, &all);
+        assert_speaks(
+            &page,
+            language,
+            &["sign_out", "sign_out_everywhere", "this_browser", "data_lead", "data_button"],
+        );
+        let version = version_of(&page);
+        for (typed, faults) in [
+            ("email=", &["required_fault"][..]),
+            ("email=x", &["email_fault"]),
+            ("phone_number=x&birthdate=2190-01-01", &["phone_fault", "birthdate_fault"]),
+            ("nickname=a%00b", &["other_fault"]),
+        ] {
+            let refused = browser.send("POST", "/profile", format!("version={version}&{typed}")).await;
+            assert_eq!(refused.status, 400);
+            assert_speaks(&refused, language, faults);
+            assert_speaks(&refused, language, &["check_marked"]);
+        }
+        let long = format!("version={version}&nickname={}", "x".repeat(257));
+        assert_speaks(&browser.send("POST", "/profile", long).await, language, &["long_fault"]);
+        let saved = browser.send("POST", "/profile", format!("version={version}&nickname=JJ&birthdate=")).await;
+        let saved = browser.get(saved.header("location")).await.ok();
+        assert_speaks(&saved, language, &["saved"]);
+        assert!(saved.text.contains(r#"value="JJ""#) && !saved.text.contains("1990-12-23"), "{}", saved.text);
+        let late = browser.send("POST", "/profile", format!("version={version}&nickname=KK")).await;
+        assert_eq!(late.status, 412);
+        assert_speaks(&late, language, &["stale"]);
+    }
+}
+
+#[tokio::test]
+async fn a_person_has_their_data_and_an_end_of_every_session() {
+    let app = TestApp::new().await;
+    let id = app.partner("acme").await.post("/users/create", jane()).await.ok().id().to_owned();
+    let (browser, _) = signed_in(&app, Language::English).await;
+    let file = browser.send("POST", "/profile/data", "").await.ok();
+    assert_eq!(file.header("content-disposition"), r#"attachment; filename="my-data.json""#);
+    assert_eq!(
+        (&file.body["user"]["email"], &file.body["user"]["health"]["doctorFullname"]),
+        (&json!("jane@doe.com"), &json!("Dr. Mike Smith"))
+    );
+    let user: usher::users::UserId = id.parse().unwrap();
+    let trail = app.store().read(move |tx| usher::audit::of_user(tx, user)).await.unwrap();
+    assert!(trail.iter().any(|entry| entry.action.as_str() == "user.health_read"), "who has read it is noted");
+
+    let foreign = browser.with("Sec-Fetch-Site", "cross-site");
+    for path in ["/profile", "/profile/data", "/profile/sign-out-everywhere"] {
+        assert_eq!(foreign.send("POST", path, "nickname=evil").await.status, 403, "{path}");
+        assert!(app.anyone().send("POST", path, "").await.header("content-disposition").is_empty());
+    }
+    browser.send("POST", "/profile/sign-out-everywhere", "").await;
+    assert!(browser.get("/profile").await.text.contains("signed out"));
 }
 
 #[tokio::test]

@@ -86,7 +86,7 @@ async fn signing_out_of_one_app_ends_that_apps_session_and_no_other_of_the_brows
     assert!(browser.get(&gone).await.ok().text.contains("signed out"));
     assert_eq!(browser.get("/profile?client_id=x&environment=sandbox").await.status, 400);
     let out = format!("/sign-out?client_id={other}&environment=sandbox");
-    assert!(page.text.contains(&out.replace('&', "&amp;")), "the page's button means this session");
+    assert!(page.text.contains(&out.replace('&', "&#38;")), "the page's button means this session");
     let left = browser.send("POST", &out, "").await;
     assert_eq!(
         (left.header("location"), cookies(&left)),
