@@ -49,6 +49,12 @@ fn environment(variable: impl AsRef<OsStr>) -> Option<OsString> {
     std::env::var_os(variable)
 }
 
+/// Whether colours are wanted where they can be shown (<https://no-color.org>).
+pub fn wants_colour() -> bool {
+    let no_color = environment("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !no_color && environment("TERM").is_none_or(|kind| kind != "dumb")
+}
+
 /// `--config FILE`, else `USHER_CONFIG`, else `usher.toml` if it is there.
 fn file(arguments: &[String]) -> Option<PathBuf> {
     let named = arguments.iter().enumerate().find_map(|(i, argument)| match argument.strip_prefix("--config") {

@@ -13,6 +13,7 @@ mod doctor;
 mod documents;
 mod explain;
 mod exports;
+mod health;
 mod imports;
 mod keys;
 mod mails;
@@ -20,6 +21,7 @@ mod roles;
 mod serve;
 mod sessions;
 mod signing_keys;
+mod terminal;
 mod tokens;
 mod users;
 mod webhooks;
@@ -138,6 +140,17 @@ enum Command {
     Api(api::Api),
     /// Write the OpenAPI documents
     Openapi(documents::Openapi),
+    /// Ask the running server whether it is ready
+    Health(health::Health),
+    /// Print what a shell needs to complete commands
+    Completions(terminal::Completions),
+    /// Write pages for `man`
+    Man(terminal::Man),
+}
+
+/// Every command with its options, for documents and tests.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command that the process was started with.
@@ -196,13 +209,20 @@ async fn run(Cli { common, command }: Cli) -> Result<ExitCode> {
         }
         Command::Api(api) => api.run(&common).await?,
         Command::Openapi(openapi) => openapi.run(&common)?,
+        Command::Health(health) => health.run(&common)?,
+        Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(&common)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn failed(error: &Error, json: bool) -> ExitCode {
     let text = error.for_log().map_or_else(|| error.to_string(), str::to_owned);
-    let text = if json { serde_json::json!({"error": text}).to_string() } else { format!("usher: {text}") };
+    let text = if json {
+        serde_json::json!({"error": text}).to_string()
+    } else {
+        format!("{} {text}", terminal::red("usher:"))
+    };
     let _ = writeln!(std::io::stderr(), "{text}");
     ExitCode::FAILURE
 }
@@ -250,9 +270,8 @@ impl Common {
             return print(none);
         }
         let mut table = Table::new();
-        // Nothing is folded to the terminal's width: a folded id cannot be copied.
-        table.load_style(presets::NOTHING).set_header(head.to_vec()).add_rows(rows);
-        print(&table.trim_fmt());
+        table.load_style(presets::NOTHING).set_header(head.to_vec()).add_rows(rows.clone());
+        print(&terminal::fit(&table.trim_fmt(), head, &rows));
     }
 }
 

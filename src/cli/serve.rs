@@ -14,7 +14,7 @@ use crate::admins;
 use crate::app::{self, App};
 use crate::apps::{self, Kind, Settings};
 use crate::caller::{Actor, Origin};
-use crate::config::{secret, span};
+use crate::config::{secret, span, wants_colour};
 use crate::db::{IfMissing, Store};
 use crate::error::{Error, Result};
 use crate::keys::{self, Access, NewKey};
@@ -219,7 +219,9 @@ fn start_log(format: Option<LogFormat>, level: LogLevel) {
     let ours = tracing_subscriber::filter::filter_fn(|metadata| metadata.target().starts_with("usher"));
     let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).with_target(false);
     match format.unwrap_or(at_terminal) {
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).finish().with(ours).init(),
+        LogFormat::Text => {
+            builder.with_ansi(std::io::stderr().is_terminal() && wants_colour()).finish().with(ours).init();
+        }
         LogFormat::Json => builder.json().flatten_event(true).finish().with(ours).init(),
     }
 }

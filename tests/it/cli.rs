@@ -138,6 +138,9 @@ fn the_json_of_every_command_has_its_documented_members() {
         ]
     );
     assert_eq!(server.json(&["migrate"]), json!({"migrated": true}));
+    let port = server.url.rsplit(':').next().unwrap();
+    let everywhere = ["health", "--listen", &format!("0.0.0.0:{port}")];
+    assert_eq!(server.json(&everywhere), json!({"ready": true}));
     let findings = server.json(&["doctor"]);
     let billing = findings.as_array().unwrap().iter().find(|f| f["what"] == "billing provider").unwrap();
     assert_eq!((&billing["value"], &billing["state"]), (&json!("none is connected"), &json!("ok")));
@@ -200,6 +203,7 @@ fn what_goes_wrong_is_said_with_what_to_do_and_the_right_exit_code() {
             1,
             "smtps://",
         ),
+        (&start, vec!["health", "--listen", "127.0.0.1:1"], 1, "`usher serve` starts one"),
         (&start, vec!["user", "show", "nobody@doe.com"], 1, "`usher user list`"),
         (&start, vec!["key", "revoke", nowhere], 1, "`usher key list`"),
         (&start, vec!["mail", "show", nowhere], 1, "`usher mail list`"),
@@ -280,41 +284,83 @@ fn freezing_a_deleted_user_does_not_bring_them_back() {
     assert_eq!((update(), &server.json(&["user", "show", &id])["status"]), (404, &json!("deleted")));
 }
 
+/// Every command that does something, with its name as it is typed.
+fn commands(command: clap::Command, above: &str, into: &mut Vec<(String, String)>) {
+    let name = format!("{above}{}", command.get_name());
+    let below: Vec<_> = command.get_subcommands().cloned().collect();
+    if below.is_empty() || command.get_positionals().next().is_some() {
+        into.push((name.clone(), command.clone().render_long_help().to_string()));
+    }
+    for inner in below {
+        commands(inner, &format!("{name} "), into);
+    }
+}
+
 #[test]
 fn every_command_has_help_with_an_example() {
-    let folder = Folder::new();
-    for command in [
-        "serve",
-        "app create",
-        "app update",
-        "app list",
-        "key create",
-        "key list",
-        "key revoke",
-        "user show",
-        "user list",
-        "user freeze",
-        "user delete",
-        "user restore",
-        "mail list",
-        "mail show",
-        "mail retry",
-        "token create",
-        "backup",
-        "restore",
-        "copy",
-        "doctor",
-        "migrate",
-        "openapi",
-    ] {
-        let arguments: Vec<&str> = command.split(' ').chain(["--help"]).collect();
-        let output = run(&folder, &arguments);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(
-            output.status.success() && text.contains("Example") && text.contains(&format!("usher {command}")),
-            "{command}: {text}"
-        );
+    let mut all = Vec::new();
+    commands(usher::cli::command(), "", &mut all);
+    assert!(all.len() > 50, "{}", all.len());
+    for (name, help) in all {
+        assert!(help.contains("Example") && help.contains(&format!("  {name}")), "{name} has no example: {help}");
     }
+    let output = run(&Folder::new(), &["import", "undo", "--help"]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("usher import undo 4d5f"));
+}
+
+#[test]
+fn shells_complete_the_commands_and_man_has_a_page_for_each() {
+    let folder = Folder::new();
+    for (shell, words) in [("bash", "complete -F _usher"), ("zsh", "#compdef usher"), ("fish", "complete -c usher")] {
+        let script = String::from_utf8(run(&folder, &["completions", shell]).stdout).unwrap();
+        assert!(script.contains(words) && script.contains("signing-key"), "{shell}");
+    }
+    let bash = folder.0.join("usher.bash");
+    std::fs::write(&bash, run(&folder, &["completions", "bash"]).stdout).unwrap();
+    let asked = ". \"$0\"; COMP_WORDS=(usher imp); COMP_CWORD=1; _usher usher imp usher; echo ${COMPREPLY[0]}";
+    let reply = std::process::Command::new("bash").args(["-c", asked]).arg(&bash).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&reply.stdout).trim(), "import");
+    let pages = folder.0.join("man1");
+    assert!(run(&folder, &["man", "--out", pages.to_str().unwrap()]).status.success());
+    let page = std::fs::read_to_string(pages.join("usher-import.1")).unwrap();
+    assert!(page.contains(".TH") && page.contains("patients.csv"));
+    assert!(std::fs::read_dir(&pages).unwrap().count() > 50);
+}
+
+#[test]
+fn a_table_that_is_wider_than_the_terminal_has_a_line_for_each_cell_and_colours_can_be_forbidden() {
+    if std::process::Command::new("script").arg("--version").output().is_err() {
+        return crate::harness::skip("tables at a terminal", "there is no `script`");
+    }
+    let server = Program::start(&[]);
+    server.enrol(&jane());
+    let at_a_terminal = |columns: u32, no_color: &str| {
+        let line = format!("stty cols {columns}; {} user list", env!("CARGO_BIN_EXE_usher"));
+        let mut command = std::process::Command::new("script");
+        command.args(["-qec", &line, "/dev/null"]).env_clear().stdin(std::process::Stdio::null());
+        command.envs(server.folder.database().map(|url| ("USHER_DATABASE", url)));
+        command
+            .env("USHER_DATA", &server.folder.0)
+            .env("TERM", "xterm")
+            .env("SHELL", "/bin/sh")
+            .env("PATH", "/usr/bin:/bin");
+        String::from_utf8_lossy(&command.env("NO_COLOR", no_color).output().unwrap().stdout).into_owned()
+    };
+    let (wide, narrow, plain) = (at_a_terminal(300, ""), at_a_terminal(60, ""), at_a_terminal(60, "1"));
+    assert!(
+        wide.contains("\x1b[1m") && wide.lines().any(|line| line.contains("jane@doe.com") && line.contains("sandbox")),
+        "{wide:?}"
+    );
+    assert!(
+        narrow.contains("\x1b[1m")
+            && !narrow.lines().any(|line| line.contains("jane@doe.com") && line.contains("sandbox"))
+    );
+    assert!(plain.lines().any(|line| line.trim_end() == "EMAIL           jane@doe.com"), "{plain:?}");
+    assert!(!plain.contains('\x1b'), "{plain:?}");
+    let piped = String::from_utf8(server.run(&["user", "list"]).stdout).unwrap();
+    assert!(
+        !piped.contains('\x1b') && piped.lines().any(|line| line.contains("jane@doe.com") && line.contains("sandbox"))
+    );
 }
 
 #[test]

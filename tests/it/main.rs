@@ -44,6 +44,7 @@ mod life;
 mod links;
 mod lists;
 mod outside;
+mod packaging;
 mod partner;
 mod policy;
 mod privacy;
