@@ -132,6 +132,7 @@ pub fn who(tx: &Tx, actor: Option<Actor>) -> Result<String> {
         Some(Actor::Person(_)) => "the person".into(),
         Some(Actor::Admin(id)) => admins::by_id(tx, id)?.map_or_else(|| format!("admin {id}"), |admin| admin.email),
         Some(Actor::Operator) => "the operator".into(),
+        Some(Actor::Usher) => "Usher".into(),
         None => "unknown".into(),
     })
 }

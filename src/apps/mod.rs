@@ -129,7 +129,13 @@ pub fn create(tx: &Tx, settings: &Settings, signing_keys: &[SigningKey; 2]) -> R
         store::insert_environment(tx, environment, app.id, kind, settings)?;
         crate::tokens::insert_signing_key(tx, environment, signing_key, tx.now())?;
         let made = by_id(tx, environment)?;
-        note(tx, Origin::of(Actor::Operator), Action::AppCreated, &made, &Changes::between(&Value::Null, &made.show()))?;
+        note(
+            tx,
+            Origin::of(Actor::Operator),
+            Action::AppCreated,
+            &made,
+            &Changes::between(&Value::Null, &made.show()),
+        )?;
     }
     Ok(app)
 }
@@ -146,7 +152,13 @@ pub fn update(tx: &Tx, id: AppId, kind: Option<Kind>, settings: &Settings) -> Re
     for before in before {
         store::update_environment(tx, before.id, settings)?;
         let after = environment(tx, id, before.kind)?;
-        note(tx, Origin::of(Actor::Operator), Action::AppUpdated, &after, &Changes::between(&before.show(), &after.show()))?;
+        note(
+            tx,
+            Origin::of(Actor::Operator),
+            Action::AppUpdated,
+            &after,
+            &Changes::between(&before.show(), &after.show()),
+        )?;
     }
     Ok(())
 }

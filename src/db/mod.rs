@@ -315,7 +315,6 @@ impl Store {
     }
 }
 
-
 impl Tx<'_> {
     /// The time of this transaction.
     pub fn now(&self) -> Timestamp {

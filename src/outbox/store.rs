@@ -132,7 +132,9 @@ pub fn mails_of(
     let order = "ORDER BY created_at DESC, id DESC LIMIT";
     let rows = match state {
         None => tx.query(&format!("{mails} {order} $3"), params![environment, before, limit]),
-        Some(state) => tx.query(&format!("{mails} AND state = $3 {order} $4"), params![environment, before, state, limit]),
+        Some(state) => {
+            tx.query(&format!("{mails} AND state = $3 {order} $4"), params![environment, before, state, limit])
+        }
     };
     rows?.iter().map(|row| read(tx, row)).collect()
 }

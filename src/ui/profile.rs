@@ -18,7 +18,7 @@ use crate::api::directory::users::fields;
 use crate::api::{Api, Trail, ascii};
 use crate::apps::{self, AppId, Environment, Kind};
 use crate::audit;
-use crate::caller::{Caller, Target};
+use crate::caller::{Caller, Facts, Target};
 use crate::db::Tx;
 use crate::erasure;
 use crate::error::{Error, FieldError, Result};
@@ -126,7 +126,7 @@ impl Me {
 
     /// A person on their own page reaches themselves and nobody else, whatever their role.
     fn caller(&self, trail: &Trail) -> Caller {
-        Caller { request: Some(trail.id()), ..Caller::person(&self.environment, &self.user, Rights::NONE) }
+        Caller { request: Some(trail.id()), ..Caller::person(&self.environment, &self.user, Rights::NONE, Facts::ALL) }
     }
 
     fn words(&self, browser: &'static Words) -> &'static Words {

@@ -245,17 +245,31 @@ async fn what_becomes_of_apps_keys_tenants_and_roles_is_in_the_trail_as_it_was_a
     };
     pinned(Value::Null, "2023-10-04").await;
     let key = key.id;
-    app.store().write(move |tx| keys::move_to(tx, usher::caller::Origin::of(usher::caller::Actor::Operator), key, "2023-08-01")).await.unwrap();
+    app.store()
+        .write(move |tx| {
+            keys::move_to(tx, usher::caller::Origin::of(usher::caller::Actor::Operator), key, "2023-08-01")
+        })
+        .await
+        .unwrap();
     pinned(json!("2023-10-04"), "2023-08-01").await;
-    app.store().write(move |tx| keys::revoke(tx, usher::caller::Origin::of(usher::caller::Actor::Operator), key)).await.unwrap();
+    app.store()
+        .write(move |tx| keys::revoke(tx, usher::caller::Origin::of(usher::caller::Actor::Operator), key))
+        .await
+        .unwrap();
     told("key.revoked", "operator", &id, json!({"revokedAt": [null, "2026-11-21T12:00:00.000Z"]})).await;
 
     let settings = apps::Settings { name: Some("Better".into()), ..apps::Settings::default() };
     app.store().write(move |tx| apps::update(tx, client, Some(Kind::Sandbox), &settings)).await.unwrap();
     told("app.updated", "operator", &client.to_string(), json!({"name": ["Acme Coaching", "Better"]})).await;
     let uri = "https://app.example.com/back";
-    let change =
-        move |tx: &usher::db::Tx| apps::add_redirect_uri(tx, usher::caller::Origin::of(usher::caller::Actor::Operator), &apps::environment(tx, client, Kind::Sandbox)?, uri);
+    let change = move |tx: &usher::db::Tx| {
+        apps::add_redirect_uri(
+            tx,
+            usher::caller::Origin::of(usher::caller::Actor::Operator),
+            &apps::environment(tx, client, Kind::Sandbox)?,
+            uri,
+        )
+    };
     app.store().write(change).await.unwrap();
     told("app.updated", "operator", &client.to_string(), json!({"redirectUri": [null, uri]})).await;
 }

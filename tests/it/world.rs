@@ -129,10 +129,15 @@ impl World {
             let environment = apps::environment(tx, second.id, Kind::Sandbox)?;
             Ok((
                 second.id,
-                keys::create(tx, usher::caller::Origin::of(usher::caller::Actor::Operator), &environment, &NewKey { tenant: Some("acme".into()), ..a_key() })?
-                    .1
-                    .expose()
-                    .to_owned(),
+                keys::create(
+                    tx,
+                    usher::caller::Origin::of(usher::caller::Actor::Operator),
+                    &environment,
+                    &NewKey { tenant: Some("acme".into()), ..a_key() },
+                )?
+                .1
+                .expose()
+                .to_owned(),
             ))
         });
         let (second, foreign) = second.await.unwrap();

@@ -17,6 +17,7 @@ use crate::config::span;
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::ui::page;
+use crate::users::Email;
 use crate::webhooks::{
     self, Address, Attempt, Change, Delivery, DeliveryId, Endpoint, EndpointId, EventId, Kind, New, Which,
 };
@@ -101,6 +102,10 @@ fn id(text: &str) -> Result<EndpointId> {
     text.parse().map_err(|_| Error::NoWebhook)
 }
 
+fn contact(text: &str) -> Result<Email> {
+    Email::new(text).ok_or_else(|| Error::bad_request("malformed_contact", "The contact must be an e-mail address"))
+}
+
 fn read_span(text: &str) -> Result<Duration> {
     span(text).map_err(|rule| Error::bad_request("malformed_span", rule))
 }
@@ -141,6 +146,7 @@ pub async fn create(State(api): State<Api>, here: Within<Owner>, form: Form) -> 
         name: form.get("name").unwrap_or_default().to_owned(),
         events: Kind::ALL.iter().copied().filter(|kind| form.get(kind.as_str()).is_some()).collect(),
         api_version: ApiDate::named(form.get("api_version").unwrap_or(ApiDate::NEWEST.as_str()))?.as_str().to_owned(),
+        contact: form.get("contact").map(contact).transpose()?,
     };
     let (scope, origin) = (here.caller.scope, here.caller.origin());
     let webhook = api.store.write(move |tx| webhooks::create(tx, scope, origin, &new)).await?;
@@ -224,7 +230,7 @@ pub async fn rotate(
 ) -> Result<Response> {
     let (id, origin) = (id(&text)?, here.caller.origin());
     let overlap = read_span(form.get("overlap").unwrap_or("24h"))?;
-    let rotate = move |tx: &Tx, webhook| webhooks::rotate(tx, origin, webhook, overlap);
+    let rotate = move |tx: &Tx, webhook: Endpoint| webhooks::rotate(tx, origin, webhook.id, overlap);
     let webhook = on(&api, &here, id, rotate).await?;
     secret_page(&here.frame, &webhook)
 }
@@ -232,7 +238,7 @@ pub async fn rotate(
 async fn set_enabled(api: &Api, here: &Within<Owner>, text: &str, enabled: bool) -> Result<Response> {
     let (id, origin) = (id(text)?, here.caller.origin());
     let change = move || Change { enabled: Some(enabled), ..Change::default() };
-    on(api, here, id, move |tx, webhook| webhooks::change(tx, origin, webhook, change())).await?;
+    on(api, here, id, move |tx, webhook| webhooks::change(tx, origin, webhook.id, change())).await?;
     Ok(here.frame.back(&format!("webhooks/{id}?said={}", if enabled { "enabled" } else { "disabled" })))
 }
 
