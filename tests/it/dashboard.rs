@@ -24,7 +24,7 @@ impl World {
         let jane = app.partner("acme").await.post("/users/create", jane()).await.ok().id().to_owned();
         app.partner("other").await.post("/users/create", john()).await.ok();
         let base = format!("/admin/{}/sandbox", app.client_id);
-        World { jane, base, app }
+        World { app, jane, base }
     }
 
     async fn admin(&self, role: Role) -> Client<'_> {
