@@ -35,6 +35,8 @@ async fn everywhere() -> (TestApp, String) {
     let change = json!({"user": {"nickname": "Janie", "externalId": "canary", "metadata": {"canary": "canary"}}});
     server.send("PATCH", &format!("/v1/users/{id}"), change.to_string()).await.ok();
     server.put(&format!("/v1/users/{id}?test=true"), json!({"user": {"email": "jane.two@doe.com"}})).await.ok();
+    let pause = json!({"email": "jane.two@doe.com", "pauseUntil": "2099-01-01"});
+    acme.post("/subscription/pause", pause).await.ok();
     let user = app.user(&id).await;
     let note = move |tx: &Tx| billing::note_customer(tx, user.environment, user.id, billing::Mode::Test, "cus_1");
     app.store().write(note).await.unwrap();
@@ -157,7 +159,9 @@ async fn erasing_takes_the_person_out_of_every_table_and_leaves_a_receipt_and_th
     let kept = ROWS.iter().filter(|rows| rows.end != End::Removed).map(|rows| rows.table);
     let kept: BTreeSet<&str> = kept.chain(["audit", "erasures"]).collect();
     for (table, (_, rows)) in &after {
-        let leads_to_her = rows.iter().any(|row| has(row, &ids));
+        // Who is to be deleted at Stripe, which names her by her id there and here.
+        let is_her_end = |row: &Row| table == "outbox" && row.values().contains(&Value::from("billing"));
+        let leads_to_her = rows.iter().any(|row| has(row, &ids) && !is_her_end(row));
         assert!(!leads_to_her || kept.contains(table.as_str()), "{table} still has rows of hers");
     }
     for text in ["jane", "doe.com", "canary"] {
@@ -210,8 +214,6 @@ async fn an_answer_kept_for_a_repeated_request_goes_too_so_the_request_is_a_new_
 #[tokio::test]
 async fn an_export_has_everything_that_is_held_and_no_way_in() {
     let (app, id) = everywhere().await;
-    let pause = json!({"email": "jane.two@doe.com", "pauseUntil": "2099-01-01"});
-    app.partner("acme").await.post("/subscription/pause", pause).await.ok();
     let user = app.user(&id).await;
     let held = app.store().read(move |tx| erasure::export(tx, &user)).await.unwrap();
     let text = held.to_string();
