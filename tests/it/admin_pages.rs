@@ -93,8 +93,10 @@ async fn an_owner_makes_a_key_that_is_shown_once_and_replaces_moves_and_revokes_
     tokio::time::sleep(Duration::from_millis(600)).await;
     assert_eq!(successor.post("/users/retrieve", ask).await.status, 403);
 
-    use Action::{KeyCreated, KeyRevoked, KeyUpdated};
-    assert_eq!(done_by_admins(&app).await, [KeyCreated, KeyUpdated, KeyUpdated, KeyCreated, KeyRevoked]);
+    assert_eq!(
+        done_by_admins(&app).await,
+        [Action::KeyCreated, Action::KeyUpdated, Action::KeyUpdated, Action::KeyCreated, Action::KeyRevoked]
+    );
     let live = format!("/admin/{}/live/keys/{id}", app.client_id);
     assert_eq!(owner.get(&live).await.status, 404, "a key is of one environment");
 }
@@ -113,9 +115,7 @@ async fn captured_mail_is_previewed_by_those_who_may_change_users_and_live_mail_
     let page = support.get(&path).await.ok();
     assert!(page.text.contains(&mail.subject) && page.text.contains(&mail.links[0]));
     assert!(page.text.contains("<iframe") && page.text.contains(" sandbox "));
-    assert!(
-        support.get(&format!("{path}?view=text")).await.ok().text.contains("Press the button") || mail.text.len() > 1
-    );
+    assert!(support.get(&format!("{path}?view=text")).await.ok().text.contains(&mail.links[0]));
     let html = support.get(&format!("{path}/html?view=dark")).await.ok();
     assert!(html.text.contains("color-scheme: dark") && html.text.contains(&mail.links[0]));
     let policy = html.header("content-security-policy");
@@ -155,7 +155,7 @@ async fn the_audit_trail_is_filtered_shown_with_before_and_after_verified_and_ex
     let id = acme.post("/users/create", jane()).await.ok().id().to_owned();
     acme.post("/users/update", json!({"email": "jane@doe.com", "firstname": "Janie", "diabetes": 3})).await.ok();
     acme.post("/users/create", jane()).await;
-    let (owner, reader) = (app.admin(Role::Owner).await, app.admin(Role::ReadOnly).await);
+    let reader = app.admin(Role::ReadOnly).await;
 
     let all = reader.get(&at(&app, "audit")).await.ok();
     assert!(all.text.contains("user.created") && all.text.contains("user.updated"));
@@ -165,20 +165,17 @@ async fn the_audit_trail_is_filtered_shown_with_before_and_after_verified_and_ex
     assert_eq!(hers.text.matches("row-link").count(), 1, "{}", hers.text);
     assert_eq!(reader.get(&at(&app, "audit?user=nonsense")).await.status, 400);
     app.advance(31 * DAY);
-    let (owner_again, reader) = (app.admin(Role::Owner).await, app.admin(Role::ReadOnly).await);
+    let (owner, reader) = (app.admin(Role::Owner).await, app.admin(Role::ReadOnly).await);
     assert!(reader.get(&at(&app, "audit?action=user.updated")).await.ok().text.contains("Nothing of that kind"));
     assert!(reader.get(&at(&app, "audit?since=2026-11-01")).await.ok().text.contains("user.updated"));
-    drop(owner);
-    let owner = owner_again;
 
-    let entry = hers.text.split_once("/audit/").map(|_| {
-        let rows = hers.text.split_once("<tbody>").unwrap().1;
-        rows.split_once("/audit/").unwrap().1.split_once('"').unwrap().0.to_owned()
-    });
-    let entry = entry.unwrap();
+    let rows = hers.text.split_once("<tbody>").unwrap().1;
+    let entry = rows.split_once("/audit/").unwrap().1.split_once('"').unwrap().0;
     let page = reader.get(&at(&app, &format!("audit/{entry}"))).await.ok();
     assert!(
-        page.text.contains("Janie") && page.text.contains("diabetes") && page.text.contains("only that it changed")
+        page.text.contains("Janie") && page.text.contains("diabetes") && page.text.contains("only that it changed"),
+        "{}",
+        page.text
     );
     assert_eq!(reader.get(&format!("/admin/{}/live/audit/{entry}", app.client_id)).await.status, 404);
 
@@ -235,16 +232,15 @@ async fn an_owner_makes_a_webhook_tests_replays_rotates_disables_and_removes_it(
     assert_eq!(press(&owner, &format!("{page}/remove"), "").await.status, 400, "it has to be meant");
     assert_eq!(press(&owner, &format!("{page}/remove"), "words=remove").await.status, 303);
     assert_eq!(owner.get(&page).await.status, 404);
-    use Action::{WebhookCreated, WebhookRemoved, WebhookReplayed, WebhookRotated, WebhookTested, WebhookUpdated};
     let expected = [
-        WebhookCreated,
-        WebhookTested,
-        WebhookRotated,
-        WebhookUpdated,
-        WebhookUpdated,
-        WebhookReplayed,
-        WebhookReplayed,
-        WebhookRemoved,
+        Action::WebhookCreated,
+        Action::WebhookTested,
+        Action::WebhookRotated,
+        Action::WebhookUpdated,
+        Action::WebhookUpdated,
+        Action::WebhookReplayed,
+        Action::WebhookReplayed,
+        Action::WebhookRemoved,
     ];
     assert_eq!(done_by_admins(&app).await, expected);
 }
@@ -286,8 +282,7 @@ async fn an_owner_sees_the_settings_and_changes_redirect_uris_and_signing_keys()
     assert_eq!(press(&owner, &format!("{settings}/signing-keys"), "words=rotate").await.status, 303);
     let page = owner.get(&settings).await.ok().text;
     assert!(page.contains("signs soon") && page.contains("verifies"), "{page}");
-    use Action::{AppUpdated, SigningKeyRotated};
-    assert_eq!(done_by_admins(&app).await, [AppUpdated, AppUpdated, SigningKeyRotated]);
+    assert_eq!(done_by_admins(&app).await, [Action::AppUpdated, Action::AppUpdated, Action::SigningKeyRotated]);
 }
 
 #[tokio::test]

@@ -207,13 +207,19 @@ pub async fn export(State(api): State<Api>, here: Within<Owner>, RawQuery(query)
     let environment = place.clone();
     let note = move |tx: &Tx| audit::record(tx, environment.id, origin, Action::AuditExported, environment.app.0);
     api.store.write(note).await?;
-    let lines = stream::try_unfold(Some(None), move |last: Option<Option<EntryId>>| {
+    let lines = stream::try_unfold((None, false), move |(last, is_over): (Option<EntryId>, bool)| {
         let (api, filter, place) = (api.clone(), asked.filter.clone(), place.clone());
         async move {
-            let Some(last) = last else { return Ok::<_, Error>(None) };
+            if is_over {
+                return Ok::<_, Error>(None);
+            }
             let entries = api.store.scan(move |tx| audit::find(tx, &filter, Order::After(last), BATCH)).await?;
-            let text: String = entries.iter().map(|entry| format!("{}\n", entry.export(Some(&place)))).collect();
-            Ok(Some((Bytes::from(text), entries.last().map(|entry| Some(entry.id)))))
+            let mut text = String::new();
+            for entry in &entries {
+                text.push_str(&entry.export(Some(&place)).to_string());
+                text.push('\n');
+            }
+            Ok(Some((Bytes::from(text), (entries.last().map(|entry| entry.id), entries.is_empty()))))
         }
     });
     let lines = futures_util::TryStreamExt::map_err(lines, |e| std::io::Error::other(e.to_string()));

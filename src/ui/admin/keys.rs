@@ -1,19 +1,16 @@
 //! Keys: made, shown once, replaced, moved to another API date and revoked. For owners only.
 
-use std::time::Duration;
-
 use askama::Template;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 
-use super::Frame;
 use super::access::{Owner, Within};
+use super::{Frame, span_of};
 use crate::api::Api;
 use crate::api::body::Form;
 use crate::api::versions::ApiDate;
 use crate::clock::Timestamp;
 use crate::codes::Parameters;
-use crate::config::span;
 use crate::error::{Error, Result};
 use crate::keys::{self, Access, Key, KeyId, NewKey};
 use crate::secret::Secret;
@@ -73,15 +70,13 @@ pub async fn list(State(api): State<Api>, here: Within<Owner>) -> Result<Respons
 /// `POST /admin/{appId}/{environment}/keys`: the answer holds the key, and nothing else ever does.
 pub async fn create(State(api): State<Api>, here: Within<Owner>, form: Form) -> Result<Response> {
     let text = |name: &str| form.get(name).map(str::to_owned);
+    let access = form.get("access").and_then(Access::named);
     let new = NewKey {
         name: text("name").unwrap_or_default(),
-        access: form
-            .get("access")
-            .and_then(Access::named)
-            .ok_or(Error::bad_request("no_access", "Choose what it may do"))?,
+        access: access.ok_or_else(|| Error::bad_request("no_access", "Choose what the key may do"))?,
         tenant: text("tenant"),
         api_version: form.get("api_version").map(ApiDate::named).transpose()?.map(|date| date.as_str().to_owned()),
-        expires_in: form.get("expires").map(read_span).transpose()?,
+        expires_in: form.get("expires").map(span_of).transpose()?,
     };
     let (origin, environment) = (here.caller.origin(), here.environment.clone());
     let (key, secret) = api.store.write(move |tx| keys::create(tx, origin, &environment, &new)).await?;
@@ -113,7 +108,7 @@ pub async fn rotate(
     form: Form,
 ) -> Result<Response> {
     let (id, environment, origin) = (id(&text)?, here.environment.id, here.caller.origin());
-    let overlap = read_span(form.get("overlap").unwrap_or("24h"))?;
+    let overlap = span_of(form.get("overlap").unwrap_or("24h"))?;
     let rotate = move |tx: &crate::db::Tx| {
         keys::get(tx, environment, id)?;
         let (key, secret) = keys::rotate(tx, origin, id, overlap)?;
@@ -155,8 +150,4 @@ pub async fn revoke(
     };
     api.store.write(operation).await?;
     Ok(here.frame.back(&format!("keys/{id}?said=revoked")))
-}
-
-fn read_span(text: &str) -> Result<Duration> {
-    span(text).map_err(|rule| Error::bad_request("malformed_span", rule))
 }

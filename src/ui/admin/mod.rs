@@ -19,6 +19,8 @@ pub mod users;
 pub mod webhooks;
 mod words;
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -30,6 +32,7 @@ use crate::admins::{self, Role};
 use crate::api::body::Form;
 use crate::apps::{Environment, Kind};
 use crate::codes::Parameters;
+use crate::config::span;
 use crate::error::{Error, Result};
 
 /// The sections of the sidebar: path below the environment, words, icon, and the role that it needs.
@@ -135,6 +138,11 @@ fn typed(form: &Form, words: &str) -> Result<()> {
         Some(typed) if typed == words => Ok(()),
         _ => Err(Error::bad_request("not_confirmed", format!("Type “{words}” to confirm"))),
     }
+}
+
+/// A span of time in a form, like `24h`.
+fn span_of(text: &str) -> Result<Duration> {
+    span(text).map_err(|rule| Error::bad_request("malformed_span", rule))
 }
 
 /// A page with nothing but words.

@@ -1,19 +1,16 @@
 //! Webhooks: where events go to, what became of them, and sending them again. For owners: an address may hold a secret.
 
-use std::time::Duration;
-
 use askama::Template;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 
-use super::Frame;
 use super::access::{Owner, Within};
+use super::{Frame, span_of};
 use crate::api::Api;
 use crate::api::body::Form;
 use crate::api::versions::ApiDate;
 use crate::clock::Timestamp;
 use crate::codes::Parameters;
-use crate::config::span;
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::ui::page;
@@ -104,10 +101,6 @@ fn id(text: &str) -> Result<EndpointId> {
 
 fn contact(text: &str) -> Result<Email> {
     Email::new(text).ok_or_else(|| Error::bad_request("malformed_contact", "The contact must be an e-mail address"))
-}
-
-fn read_span(text: &str) -> Result<Duration> {
-    span(text).map_err(|rule| Error::bad_request("malformed_span", rule))
 }
 
 /// Does something to a webhook of the environment in one transaction.
@@ -214,7 +207,7 @@ pub async fn replay(
     let (id, origin, now) = (id(&text)?, here.caller.origin(), api.store.clock().now());
     let which = match form.get("event") {
         Some(event) => Which::Event(EventId::parse(event)?),
-        None => Which::Between(now - read_span(form.get("since").unwrap_or_default())?, now),
+        None => Which::Between(now - span_of(form.get("since").unwrap_or_default())?, now),
     };
     on(&api, &here, id, move |tx, webhook| webhooks::replay(tx, origin, &webhook, which)).await?;
     api.outbox.wake();
@@ -229,7 +222,7 @@ pub async fn rotate(
     form: Form,
 ) -> Result<Response> {
     let (id, origin) = (id(&text)?, here.caller.origin());
-    let overlap = read_span(form.get("overlap").unwrap_or("24h"))?;
+    let overlap = span_of(form.get("overlap").unwrap_or("24h"))?;
     let rotate = move |tx: &Tx, webhook: Endpoint| webhooks::rotate(tx, origin, webhook.id, overlap);
     let webhook = on(&api, &here, id, rotate).await?;
     secret_page(&here.frame, &webhook)
