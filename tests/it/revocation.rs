@@ -9,8 +9,10 @@ use crate::harness::{But, jane};
 use crate::program::{Program, call, raw};
 use crate::several::second_server;
 
-/// How often a second each server is asked.
+/// How often a second each server is asked, if the machine manages it.
 const RATE: u32 = 100;
+/// How often it must have been asked, or nothing was shown.
+const ENOUGH: usize = 20;
 
 /// Uses a credential [`RATE`] times a second at each server while something is done, and 1.5 seconds longer. When each use
 /// was, and what it was answered; and when it was done.
@@ -28,8 +30,7 @@ fn meanwhile(
             let asked = Instant::now();
             seen.push((asked, uses(server)));
         }
-        let enough = start.elapsed().as_secs_f64() * f64::from(RATE) * 0.9;
-        assert!(f64::from(u32::try_from(seen.len()).unwrap()) > enough, "{} uses in {:?}", seen.len(), start.elapsed());
+        assert!(seen.len() >= ENOUGH, "{} uses in {:?}", seen.len(), start.elapsed());
         seen
     };
     let seen = std::thread::scope(|scope| {
