@@ -145,7 +145,8 @@ async fn every_change_of_a_user_is_told_by_ids_and_names_and_never_by_a_value() 
     assert_eq!(told[1]["data"]["fields"], json!(["health"]), "which of them would tell of an illness");
     assert_eq!(told[2]["data"]["fields"], json!(["nickname", "locale"]));
     for message in &messages {
-        let raw = format!("{message:?}");
+        // A signature is random text, in which any short word may stand.
+        let raw = format!("{message:?}").replace(message.header("webhook-signature"), "");
         for field in Health::FIELDS {
             assert!(!raw.contains(field.name), "{} {raw}", field.name);
         }
