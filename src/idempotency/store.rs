@@ -34,7 +34,7 @@ pub(super) fn keep(tx: &Tx, owner: &[u8], answer: &Answer, user: Option<UserId>)
     tx.run("UPDATE idempotency SET answer = $1, user_id = $2 WHERE owner = $3", params![answer, user, owner])
 }
 
-/// Forgets answers older than [`LIFETIME`], and says how many.
+/// Forgets some of the answers older than [`LIFETIME`], and says whether there may be more.
 pub fn purge(tx: &Tx) -> Result<bool> {
     const OLD: Purge = Purge { table: "idempotency", key: "owner", age: "created_at", condition: "1 = 1" };
     tx.purge(&OLD, tx.now() - LIFETIME)

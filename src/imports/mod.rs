@@ -16,7 +16,7 @@ pub use columns::{Entry, Plan, fields};
 pub use presets::Preset;
 pub use rows::{Format, Row, Rows, Survey, survey};
 pub use run::{Progress, Work, go_on, rehearse, take_back};
-pub use store::{claim, list, outcomes, waits};
+pub use store::{list, outcomes};
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;

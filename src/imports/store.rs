@@ -4,7 +4,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Import, ImportId, LEASE, Outcome, Settings, State, Status};
+use super::{Import, ImportId, Outcome, Settings, State, Status};
 use crate::admins::AdminId;
 use crate::apps::EnvironmentId;
 use crate::caller::{Actor, Scope};
@@ -102,30 +102,6 @@ pub(super) fn save(tx: &Tx, import: &Import) -> Result<()> {
 
 pub(super) fn forget_source(tx: &Tx, id: ImportId) -> Result<()> {
     tx.run("UPDATE imports SET source = NULL WHERE id = $1 AND source IS NOT NULL", params![id])
-}
-
-/// Whether an import waits for a server.
-///
-/// # Errors
-/// The database does not answer.
-pub fn waits(tx: &Tx) -> Result<bool> {
-    Ok(tx.query_opt("SELECT 1 FROM imports WHERE due_at <= $1 LIMIT 1", params![tx.now()])?.is_some())
-}
-
-/// An import that waits for a server, with its file, for this server alone until its lease ends.
-///
-/// # Errors
-/// The database does not answer, or the file does not open.
-pub fn claim(tx: &Tx) -> Result<Option<(Import, Vec<u8>)>> {
-    let sql = format!("{IMPORT} WHERE due_at <= $1 ORDER BY due_at LIMIT 1{}", tx.for_update());
-    let Some(row) = tx.query_opt(&sql, params![tx.now()])? else { return Ok(None) };
-    let mut import = read(&row)?;
-    import.due_at = Some(tx.now() + LEASE);
-    save(tx, &import)?;
-    let row = tx.query_opt("SELECT source FROM imports WHERE id = $1", params![import.id])?;
-    let sealed: Option<Vec<u8>> = row.map_or(Ok(None), |row| row.get(0))?;
-    let source = sealed.map(|sealed| tx.vault().open(import.id.0.as_bytes(), &sealed)).transpose()?;
-    Ok(Some((import, source.unwrap_or_default())))
 }
 
 /// What became of rows that follow each other: the ids of those that became users, one after the other, and the others.

@@ -12,7 +12,6 @@ use crate::wire::{Call, Line, email, person};
 
 /// How many mails a worker has under way at the most: that many may be sent twice when it dies.
 const AT_ONCE: usize = 8;
-/// How long a worker has for a mail.
 /// A job of a worker that died is begun by another within this.
 const TAKEN_OVER: Duration = Duration::from_mins(1);
 

@@ -11,6 +11,7 @@ use crate::api::body::Form;
 use crate::api::versions::ApiDate;
 use crate::clock::Timestamp;
 use crate::codes::Parameters;
+use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::keys::{self, Access, Key, KeyId, NewKey};
 use crate::secret::Secret;
@@ -109,7 +110,7 @@ pub async fn rotate(
 ) -> Result<Response> {
     let (id, environment, origin) = (id(&text)?, here.environment.id, here.caller.origin());
     let overlap = span_of(form.get("overlap").unwrap_or("24h"))?;
-    let rotate = move |tx: &crate::db::Tx| {
+    let rotate = move |tx: &Tx| {
         keys::get(tx, environment, id)?;
         let (key, secret) = keys::rotate(tx, origin, id, overlap)?;
         Ok((key, secret, keys::get(tx, environment, id)?))
@@ -127,7 +128,7 @@ pub async fn move_to(
 ) -> Result<Response> {
     let (id, environment, origin) = (id(&text)?, here.environment.id, here.caller.origin());
     let date = ApiDate::named(form.get("api_version").unwrap_or_default())?.as_str();
-    let operation = move |tx: &crate::db::Tx| {
+    let operation = move |tx: &Tx| {
         keys::get(tx, environment, id)?;
         keys::move_to(tx, origin, id, date)
     };
@@ -144,7 +145,7 @@ pub async fn revoke(
 ) -> Result<Response> {
     super::typed(&form, "revoke")?;
     let (id, environment, origin) = (id(&text)?, here.environment.id, here.caller.origin());
-    let operation = move |tx: &crate::db::Tx| {
+    let operation = move |tx: &Tx| {
         keys::get(tx, environment, id)?;
         keys::revoke(tx, origin, id)
     };
