@@ -24,6 +24,7 @@ use crate::outbox;
 use crate::secret::Secret;
 use crate::ticket::Ticket;
 use crate::users::{Email, UserId};
+use crate::words::Language;
 
 id_type!(
     /// An administrator.
@@ -223,7 +224,7 @@ pub enum Way {
 ///
 /// # Errors
 /// The database refuses.
-pub fn answer(tx: &Tx, links: &Links, email: &Email, way: &Way) -> Result<Option<Url>> {
+pub fn answer(tx: &Tx, links: &Links, (email, language): &Ask, way: &Way) -> Result<Option<Url>> {
     let Some(admin) = store::by_email(tx, email)?.filter(|admin| admin.removed_at.is_none()) else { return Ok(None) };
     if store::count_links(tx, admin.id, tx.now() - Duration::from_hours(1))? >= LINKS_PER_HOUR {
         return Ok(None);
@@ -233,7 +234,9 @@ pub fn answer(tx: &Tx, links: &Links, email: &Email, way: &Way) -> Result<Option
         Way::Tell => Ok(Some(link)),
         Way::Mail => {
             let lifetime = LINK_LIFETIME.as_secs();
-            let mail = json!({"to": admin.email, "app": "Usher", "link": link.as_str(), "lifetime_seconds": lifetime});
+            let mail = json!({
+                "to": admin.email, "app": "Usher", "language": language, "link": link.as_str(), "lifetime_seconds": lifetime,
+            });
             // A job names whom it is about, who need not be a user.
             let about = UserId(admin.id.0);
             outbox::enqueue_about(tx, (INSTALLATION, about), outbox::Kind::AdminSignInMail, &mail, tx.now())?;
@@ -342,22 +345,25 @@ impl Row {
 /// Who has asked for a link, until it is decided beside the requests whether there is one: so that no answer, and not its
 /// time either, tells who is an administrator.
 #[derive(Default)]
-pub struct Asks(Mutex<Vec<Email>>);
+pub struct Asks(Mutex<Vec<Ask>>);
+
+/// By which address, and in which language: that of the browser, for the dashboard keeps none of anybody.
+pub type Ask = (Email, Language);
 
 impl Asks {
     /// More than people ask for in a quarter of a second.
     const MOST: usize = 64;
 
     /// Somebody has asked. Whoever asks beside very many others has to do it again.
-    pub fn add(&self, email: Email) {
+    pub fn add(&self, ask: Ask) {
         let mut asks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if asks.len() < Self::MOST {
-            asks.push(email);
+            asks.push(ask);
         }
     }
 
     /// Takes what was asked since the last time.
-    pub fn take(&self) -> Vec<Email> {
+    pub fn take(&self) -> Vec<Ask> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

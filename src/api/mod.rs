@@ -14,6 +14,7 @@ mod refusals;
 pub mod requests;
 pub mod routes;
 pub mod service;
+pub mod upload;
 pub mod versions;
 pub mod write;
 
@@ -34,7 +35,7 @@ use tower::ServiceExt;
 use uuid::Uuid;
 
 use crate::admins::{AdminId, Asks};
-use crate::apps::EnvironmentId;
+use crate::apps::{Environment, EnvironmentId};
 use crate::audit::tally::Tally;
 use crate::caller::Caller;
 use crate::clock::{Stopwatch, Timestamp};
@@ -182,8 +183,17 @@ impl Surface {
             Surface::Partner
         } else if starts(&["/admin"]) {
             Surface::Admin
-        } else if starts(&["/links", "/sign-in", "/authorize", "/profile", "/sign-out", "/assets", "/theme", "/docs"])
-            || path == "/"
+        } else if starts(&[
+            "/links",
+            "/sign-in",
+            "/authorize",
+            "/profile",
+            "/sign-out",
+            "/brand",
+            "/assets",
+            "/theme",
+            "/docs",
+        ]) || path == "/"
         {
             Surface::Pages
         } else {
@@ -244,6 +254,7 @@ async fn edge(State(api): State<Api>, path: Option<MatchedPath>, mut request: Re
     let trail = Trail::new(api.store.clock().now());
     let request_id = trail.0.id.to_string();
     request.extensions_mut().insert(trail.clone());
+    let page = (surface == Surface::Pages).then(|| request.uri().clone());
     let language = (surface == Surface::Pages).then(|| ui::language(request.uri(), request.headers())).flatten();
 
     let turned_away = request.extensions().get::<TooLate>().is_some() && surface != Surface::Service;
@@ -254,7 +265,13 @@ async fn edge(State(api): State<Api>, path: Option<MatchedPath>, mut request: Re
     if let Some(error) = &error {
         surface = response.extensions().get().copied().unwrap_or(surface);
         refusals::note(&api, &trail, surface, format!("{method} {route}"), target, error).await;
-        response = render(error, surface, language.unwrap_or_default(), &request_id, &response);
+        // What is wrong with the database is not asked of the database.
+        let place = match &page {
+            Some(page) if error.status() < 500 => ui::brand::place(&api, page).await,
+            _ => None,
+        };
+        let reader = (language.unwrap_or_default(), place.as_ref());
+        response = render(error, surface, reader, &request_id, &response);
     }
 
     let headers = response.headers_mut();
@@ -282,7 +299,9 @@ async fn edge(State(api): State<Api>, path: Option<MatchedPath>, mut request: Re
         took,
     };
     // The dashboard would push out what is looked for in it, and so would whoever asks all day whether the server lives.
-    if !matches!(surface, Surface::Admin | Surface::Service) && !request.route.starts_with("/assets") {
+    if !matches!(surface, Surface::Admin | Surface::Service)
+        && !["/assets", "/brand"].iter().any(|loaded| request.route.starts_with(loaded))
+    {
         api.requests.note(request);
     }
     let key = key.map(|key| key.to_string());
@@ -318,13 +337,19 @@ fn fault_of(response: &mut Response) -> Option<Error> {
     }
 }
 
-fn render(error: &Error, surface: Surface, language: Language, request_id: &str, from: &Response) -> Response {
+fn render(
+    error: &Error,
+    surface: Surface,
+    (language, place): (Language, Option<&Environment>),
+    request_id: &str,
+    from: &Response,
+) -> Response {
     let (status, mut response) = match surface {
         Surface::Partner => (partner::status(error), reply(&partner::render(error, request_id))),
         Surface::Directory => (directory::status(error), reply(&directory::render(error))),
         Surface::Extended => (error.status(), reply(&directory::render(error))),
         Surface::OAuth => (oauth::status(error), reply(&oauth::render(error))),
-        Surface::Pages => (error.status(), ui::error_page(error, language, request_id)),
+        Surface::Pages => (error.status(), ui::error_page(error, language, place, request_id)),
         Surface::Admin => (ui::admin::status(error), ui::admin::error_page(error, request_id)),
         Surface::Service => (error.status(), reply(&partner::render(error, request_id))),
     };

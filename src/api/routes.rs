@@ -103,6 +103,7 @@ pub fn routes() -> Vec<Route> {
         route(Pages,     "GET",  "/docs/{*page}",                "showDocsPage",     "A page of it; with `.md`, as Markdown",                  get(ui::docs::show)),
         route(Pages,     "GET",  "/llms.txt",                    "listDocs",         "Its pages, for programs that read",                      get(ui::docs::llms)),
         route(Pages,     "GET",  "/llms-full.txt",               "readDocs",         "All of it in one text",                                  get(ui::docs::llms_full)),
+        route(Pages,     "GET",  "/brand/{file}",                "brand",            "An app's logo, or its colour as a style sheet",          get(ui::brand::get)),
         route(Pages,     "GET",  "/assets/{file}",               "asset",            "Style sheet and script of the pages",                    get(ui::assets::get)),
 
         route(Pages,     "POST", "/theme",                       "chooseTheme",      "Light, dark, or as the system has it",                   post(ui::theme::choose)),
@@ -155,6 +156,7 @@ pub fn routes() -> Vec<Route> {
         route(Admin,     "GET",  "/admin/{appId}/{environment}/settings", "showSettings", "The app and this environment of it", get(ui::admin::settings::show)),
         route(Admin,     "POST", "/admin/{appId}/{environment}/settings/redirect-uris", "addRedirectUri", "Let people be sent back to an address", post(ui::admin::settings::add_redirect_uri)),
         route(Admin,     "POST", "/admin/{appId}/{environment}/settings/redirect-uris/remove", "removeRedirectUri", "Take an address away", post(ui::admin::settings::remove_redirect_uri)),
+        route(Admin,     "POST", "/admin/{appId}/{environment}/settings/look", "changeLook", "Change the app's name, colour and logo", post(ui::admin::look::change)),
         route(Admin,     "POST", "/admin/{appId}/{environment}/settings/signing-keys", "rotateSigningKey", "Have another key sign tokens", post(ui::admin::settings::rotate_signing_key)),
         route(Admin,     "POST", "/admin/{appId}/{environment}/audit/verify", "verifyAudit", "Find out whether the trail is as it was written", post(ui::admin::audit::verify)),
         route(Admin,     "POST", "/admin/{appId}/{environment}/audit/export", "exportAudit", "Entries as JSON lines", post(ui::admin::audit::export)),

@@ -1,8 +1,10 @@
 //! Apps and their two environments. An app is a product that uses Usher; its id is the client id.
 
+mod brand;
 mod store;
 
-pub use store::{by_id, claim_first, environment_of_redirect, environments, list, redirect_uris};
+pub use brand::{Color, Logo};
+pub use store::{by_id, claim_first, environment_of_redirect, environments, list, logo, redirect_uris};
 
 use rlibphonenumber::Region;
 use serde_json::{Value, json};
@@ -12,6 +14,7 @@ use crate::caller::{Actor, Origin};
 use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
 use crate::tokens::SigningKey;
+use crate::words::Language;
 
 id_type!(
     /// An app: `X-CLIENT-ID`, and the `aud` of its tokens.
@@ -85,6 +88,12 @@ pub struct Environment {
     pub redirect_url: Option<String>,
     /// Whether people may register themselves.
     pub sign_up: SignUp,
+    /// The colour of the app's buttons.
+    pub color: Option<Color>,
+    /// The file name of the app's logo.
+    pub logo: Option<String>,
+    /// In which language the app writes to people whose own is not known.
+    pub language: Option<Language>,
 }
 
 impl Environment {
@@ -92,7 +101,8 @@ impl Environment {
     fn show(&self) -> Value {
         json!({
             "name": self.app_name, "region": self.region.to_string(), "issuer": self.issuer,
-            "redirectUrl": self.redirect_url,
+            "redirectUrl": self.redirect_url, "signUp": self.sign_up, "language": self.language,
+            "color": self.color.map(|color| color.to_string()), "logo": self.logo,
         })
     }
 }
@@ -110,6 +120,12 @@ pub struct Settings {
     pub issuer: Option<String>,
     /// Whether people may register themselves; closed for a new app.
     pub sign_up: Option<SignUp>,
+    /// The colour of buttons; `Some(None)` takes it away.
+    pub color: Option<Option<Color>>,
+    /// The logo; `Some(None)` takes it away.
+    pub logo: Option<Option<Logo>>,
+    /// The language for people whose own is not known; `Some(None)` is English.
+    pub language: Option<Option<Language>>,
 }
 
 /// Makes an app with both environments. `signing_keys` are made outside the transaction, for that takes a while.
@@ -124,6 +140,7 @@ pub fn create(tx: &Tx, settings: &Settings, signing_keys: &[SigningKey; 2]) -> R
         region: settings.region.unwrap_or(Region::US),
     };
     store::insert(tx, &app)?;
+    store::update(tx, app.id, settings)?;
     for (kind, signing_key) in Kind::ALL.iter().copied().zip(signing_keys) {
         let environment = EnvironmentId::random();
         store::insert_environment(tx, environment, app.id, kind, settings)?;
@@ -144,7 +161,7 @@ pub fn create(tx: &Tx, settings: &Settings, signing_keys: &[SigningKey; 2]) -> R
 ///
 /// # Errors
 /// There is no such app, or the settings are not acceptable.
-pub fn update(tx: &Tx, id: AppId, kind: Option<Kind>, settings: &Settings) -> Result<()> {
+pub fn update(tx: &Tx, origin: Origin, id: AppId, kind: Option<Kind>, settings: &Settings) -> Result<()> {
     settings.check()?;
     let kinds = || Kind::ALL.iter().copied().filter(|k| kind.is_none_or(|only| only == *k));
     let before = kinds().map(|kind| environment(tx, id, kind)).collect::<Result<Vec<_>>>()?;
@@ -152,13 +169,10 @@ pub fn update(tx: &Tx, id: AppId, kind: Option<Kind>, settings: &Settings) -> Re
     for before in before {
         store::update_environment(tx, before.id, settings)?;
         let after = environment(tx, id, before.kind)?;
-        note(
-            tx,
-            Origin::of(Actor::Operator),
-            Action::AppUpdated,
-            &after,
-            &Changes::between(&before.show(), &after.show()),
-        )?;
+        let (before, now) = (before.show(), after.show());
+        if before != now {
+            note(tx, origin, Action::AppUpdated, &after, &Changes::between(&before, &now))?;
+        }
     }
     Ok(())
 }

@@ -1,10 +1,12 @@
 //! The SQL of apps and environments.
 
-use super::{App, AppId, DEFAULT_ISSUER, Environment, EnvironmentId, Kind, Settings, SignUp};
+use super::{App, AppId, Color, DEFAULT_ISSUER, Environment, EnvironmentId, Kind, Settings, SignUp};
 use crate::db::{Row, Tx, params};
 use crate::error::{Error, Result};
+use crate::words::Language;
 
-const ENVIRONMENT: &str = "SELECT e.id, e.app_id, a.name, e.kind, a.region, e.issuer, e.redirect_url, e.sign_up \
+const ENVIRONMENT: &str = "SELECT e.id, e.app_id, a.name, e.kind, a.region, e.issuer, e.redirect_url, e.sign_up, \
+     a.color, a.logo, a.language \
      FROM environments e JOIN apps a ON a.id = e.app_id";
 
 pub(super) fn insert(tx: &Tx, app: &App) -> Result<()> {
@@ -31,7 +33,24 @@ pub(super) fn update(tx: &Tx, id: AppId, settings: &Settings) -> Result<()> {
     tx.run(
         "UPDATE apps SET name = COALESCE($1, name), region = COALESCE($2, region) WHERE id = $3",
         params![settings.name.as_deref(), settings.region, id],
-    )
+    )?;
+    if let Some(color) = settings.color {
+        tx.run("UPDATE apps SET color = $1 WHERE id = $2", params![color.map(|color| color.to_string()), id])?;
+    }
+    if let Some(language) = settings.language {
+        tx.run("UPDATE apps SET language = $1 WHERE id = $2", params![language.map(Language::tag), id])?;
+    }
+    if let Some(logo) = &settings.logo {
+        let (name, bytes) = (logo.as_ref().map(|logo| &logo.name), logo.as_ref().map(|logo| logo.bytes.as_slice()));
+        tx.run("UPDATE apps SET logo = $1, logo_bytes = $2 WHERE id = $3", params![name, bytes, id])?;
+    }
+    Ok(())
+}
+
+/// The logo of that file name.
+pub fn logo(tx: &Tx, name: &str) -> Result<Option<Vec<u8>>> {
+    let row = tx.query_opt("SELECT logo_bytes FROM apps WHERE logo = $1", params![name])?;
+    row.map(|row| row.get(0)).transpose()
 }
 
 pub(super) fn update_environment(tx: &Tx, id: EnvironmentId, settings: &Settings) -> Result<()> {
@@ -108,5 +127,8 @@ fn read_environment(row: &Row) -> Result<Environment> {
         issuer: row.get(5)?,
         redirect_url: row.get(6)?,
         sign_up: row.get(7)?,
+        color: row.get::<Option<String>>(8)?.as_deref().and_then(Color::parse),
+        logo: row.get(9)?,
+        language: row.get::<Option<String>>(10)?.as_deref().and_then(Language::of_tag),
     })
 }

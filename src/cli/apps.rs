@@ -5,11 +5,12 @@ use rlibphonenumber::{PHONE_NUMBER_UTIL, Region};
 use serde_json::json;
 
 use super::Common;
-use crate::apps::{self, AppId, Kind, Settings, SignUp};
+use crate::apps::{self, AppId, Color, Kind, Logo, Settings, SignUp};
 use crate::caller::{Actor, Origin};
 use crate::db::IfMissing;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::tokens::SigningKey;
+use crate::words::Language;
 
 #[derive(Subcommand)]
 pub enum App {
@@ -23,7 +24,8 @@ pub enum App {
     },
     /// Change an app
     #[command(
-        after_help = "Example:\n  usher app update CLIENT_ID --environment live --redirect-url https://app.example.com/callback"
+        after_help = "Examples:\n  usher app update CLIENT_ID --environment live --redirect-url https://app.example.com/callback\n  \
+                      usher app update CLIENT_ID --color '#0b5cad' --logo logo.png"
     )]
     Update {
         /// The client id
@@ -135,13 +137,33 @@ pub struct Options {
     /// Whether people may register themselves, by `type=signUp` [default for a new app: closed]
     #[arg(long)]
     sign_up: Option<SignUp>,
+    /// The colour of buttons on pages and in mails, '#rrggbb'; '' for Usher's own
+    #[arg(long, value_name = "COLOR", visible_alias = "colour")]
+    color: Option<String>,
+    /// The logo on pages and in mails, a PNG or JPEG file of 48 KiB at the most; '' for none
+    #[arg(long, value_name = "FILE")]
+    logo: Option<String>,
+    /// In which language people are written to whose own is not known, like de; '' for English
+    #[arg(long, value_name = "TAG")]
+    language: Option<String>,
 }
 
 impl Options {
-    fn named(self, name: Option<String>) -> Settings {
-        let Options { region, redirect_url, issuer, sign_up } = self;
-        Settings { name, region, redirect_url, issuer, sign_up }
+    fn named(self, name: Option<String>) -> Result<Settings> {
+        let Options { region, redirect_url, issuer, sign_up, color, logo, language } = self;
+        let color = color.as_deref().map(Color::wanted).transpose()?;
+        let logo = logo.as_deref().map(|file| read(file).and_then(Logo::wanted)).transpose()?;
+        let language = language.as_deref().map(Language::wanted).transpose()?;
+        Ok(Settings { name, region, redirect_url, issuer, sign_up, color, logo, language })
     }
+}
+
+/// What is in a file; nothing, if it has no name.
+fn read(file: &str) -> Result<Vec<u8>> {
+    if file.is_empty() {
+        return Ok(Vec::new());
+    }
+    std::fs::read(file).map_err(|e| Error::operator(format!("{file} cannot be read: {e}.")))
 }
 
 fn region(text: &str) -> std::result::Result<Region, String> {
@@ -154,15 +176,16 @@ impl App {
         match self {
             App::Create { name, options } => {
                 let store = common.open(IfMissing::Create).await?;
-                let settings = options.named(Some(name));
+                let settings = options.named(Some(name))?;
                 let keys = [SigningKey::generate()?, SigningKey::generate()?];
                 let app = store.write(move |tx| apps::create(tx, &settings, &keys)).await?;
                 common.say(&json!(app), &format!("Made the app {} with the client id {}.", app.name, app.id));
             }
             App::Update { client_id, name, environment, options } => {
                 let store = common.open(IfMissing::Refuse).await?;
-                let settings = options.named(name);
-                store.write(move |tx| apps::update(tx, client_id, environment, &settings)).await?;
+                let settings = options.named(name)?;
+                let operator = Origin::of(Actor::Operator);
+                store.write(move |tx| apps::update(tx, operator, client_id, environment, &settings)).await?;
                 common.say(&json!({"clientId": client_id}), "Changed.");
             }
             App::Redirect(redirect) => redirect.run(common).await?,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Common, or_dash};
 use crate::caller::{Actor, Origin};
-use crate::db::IfMissing;
+use crate::db::{IfMissing, Tx};
 use crate::error::{Error, Result};
 use crate::links;
 use crate::mail;
@@ -55,16 +55,15 @@ impl Mail {
                 common.show(&json!(json), &head, jobs.iter().map(row).collect(), "There are no mails.");
             }
             Mail::Show { id } => {
-                let job = store
-                    .read(move |tx| match id {
-                        Some(id) => outbox::get(tx, id),
-                        None => {
-                            outbox::newest_mails(tx, 1)?.pop().ok_or_else(|| Error::operator("there are no mails yet."))
-                        }
-                    })
-                    .await?;
-                // A live mail's link would let whoever reads this in as the patient.
-                let mail = if job.state == State::Captured { mail::render(&job)? } else { None };
+                let find = move |tx: &Tx| {
+                    let newest = || outbox::newest_mails(tx, 1).map(|mut mails| mails.pop());
+                    let none = || Error::operator("there are no mails yet.");
+                    let job = id.map_or_else(|| newest()?.ok_or_else(none), |id| outbox::get(tx, id))?;
+                    // A live mail's link would let whoever reads this in as the patient.
+                    let mail = if job.state == State::Captured { mail::render(tx, &job)? } else { None };
+                    Ok((job, mail))
+                };
+                let (job, mail) = store.read(find).await?;
                 let mut json = to_json(&job);
                 json["subject"] = json!(mail.as_ref().map(|mail| &mail.subject));
                 json["text"] = json!(mail.as_ref().map(|mail| &mail.text));

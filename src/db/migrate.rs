@@ -18,6 +18,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0013_admins", include_str!("../../migrations/0013_admins.sql")),
     ("0015_imports", include_str!("../../migrations/0015_imports.sql")),
     ("0011_sign_in_again", include_str!("../../migrations/0011_sign_in_again.sql")),
+    ("0018_brand", include_str!("../../migrations/0018_brand.sql")),
 ];
 
 /// The version that this program needs.

@@ -122,8 +122,14 @@ pub fn send_again(tx: &Tx, origin: Origin, mail: &Job) -> Result<()> {
     if mail.state != outbox::State::Failed {
         return refuse("only a failed mail can be sent again; `usher mail list` shows the states.");
     }
-    if mail.kind != Kind::EnrolmentMail {
-        return refuse("its link works for minutes only; the person asks for another by signing in again.");
+    match mail.kind {
+        Kind::EnrolmentMail => {}
+        Kind::WebhookGoneMail => {
+            return refuse(
+                "it told a contact that a webhook was disabled; `usher webhook show` says how that stands now.",
+            );
+        }
+        _ => return refuse("its link works for minutes only; the person asks for another by signing in again."),
     }
     let made_with = mail.payload.as_ref().and_then(|payload| {
         let public_url = Url::parse(payload.text("link")?).ok()?.join("/").ok()?;

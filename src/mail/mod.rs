@@ -14,6 +14,7 @@ use serde_json::json;
 use url::Url;
 
 use crate::apps;
+use crate::audit::INSTALLATION;
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::outbox::{self, Job, Kind};
@@ -30,7 +31,8 @@ pub struct Letter<'a> {
     pub code: Option<String>,
     /// How long they work.
     pub lifetime: Duration,
-    /// The language of the person's browser, if they asked for the mail: theirs, unless their record says another.
+    /// The language of the person's browser, if they asked for the mail: theirs, unless their record says another. Of whom
+    /// neither is known, the app's is.
     pub language: Option<Language>,
 }
 
@@ -39,7 +41,7 @@ pub struct Letter<'a> {
 /// # Errors
 /// The database refuses.
 pub fn post(tx: &Tx, user: &User, environment: &apps::Environment, letter: &Letter) -> Result<()> {
-    let language = Language::of_person(&user.person.profile).or(letter.language).unwrap_or_default();
+    let language = Language::of_person(&user.person.profile).or(letter.language);
     let payload = json!({
         "to": user.email.address(),
         "name": user.person.profile.given_name.as_ref().map(|name| name.0.as_str()),
@@ -103,23 +105,29 @@ static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
 /// The message of a job; `None` once the job is done and what it was made from is wiped.
 ///
 /// # Errors
-/// The job is not a mail, or a template fails.
-pub fn render(job: &Job) -> Result<Option<Mail>> {
+/// The job is not a mail, a template fails, or the database does not answer.
+pub fn render(tx: &Tx, job: &Job) -> Result<Option<Mail>> {
     if !Kind::MAILS.contains(&job.kind) {
         return Err(Error::internal("this job is not a mail"));
     }
     let text = |name: &str| job.payload.as_ref().and_then(|payload| payload.text(name)).map(str::to_owned);
     let (link, webhook) = (text("link"), text("webhook"));
     let (Some(to), Some(_)) = (text("to"), link.as_ref().or(webhook.as_ref())) else { return Ok(None) };
+    let app = (job.environment != INSTALLATION).then(|| apps::by_id(tx, job.environment)).transpose()?;
     let language = job.payload.as_ref().and_then(|payload| payload.0.get("language"));
-    let language: Language = language.and_then(|tag| serde_json::from_value(tag.clone()).ok()).unwrap_or_default();
+    let language: Option<Language> = language.and_then(|tag| serde_json::from_value(tag.clone()).ok()).flatten();
+    let language = language.or(app.as_ref().and_then(|app| app.language)).unwrap_or_default();
     let seconds = job.payload.as_ref().and_then(|payload| payload.0.get("lifetime_seconds")?.as_u64());
+    let color = app.as_ref().and_then(|app| app.color).unwrap_or(apps::Color::OURS);
     let values = context! {
         words => Value::from_object(Say(Words::of(language))),
         language => language.tag(),
         direction => language.direction(),
         name => text("name").filter(|name| is_plain_name(name)),
         app => text("app"),
+        color => color.to_string(),
+        on_color => color.text(),
+        logo => app.as_ref().and_then(|app| picture(app.logo.as_deref()?, link.as_deref()?)),
         link => &link,
         code => text("code"),
         lifetime => Words::of(language).span(Duration::from_secs(seconds.unwrap_or_default())),
@@ -133,6 +141,13 @@ pub fn render(job: &Job) -> Result<Option<Mail>> {
     let subject = part("subject.txt")?.split_whitespace().collect::<Vec<_>>().join(" ");
     let links = link.iter().cloned().collect();
     Ok(Some(Mail { to, subject, text: part("body.txt")?, html: part("body.html")?, language, links }))
+}
+
+/// Where a logo is, beside where a link leads; nowhere without TLS, for mail programs would not load it, or warn. The
+/// address is the same for everybody, so that it tells nobody who has opened a mail.
+fn picture(logo: &str, link: &str) -> Option<String> {
+    let link = Url::parse(link).ok().filter(|link| link.scheme() == "https")?;
+    link.join(&format!("/brand/{logo}")).ok().map(String::from)
 }
 
 /// The texts of a language in a template, as in those of pages: `{{ words.mail_hello_name(name) }}`.

@@ -29,11 +29,14 @@ impl<N: Fn(&'static str) + Send + Sync> Work for Sender<N> {
     }
 
     async fn attempt(&self, store: &Store, job: Job) -> Result<()> {
-        let outcome = if let Ok(Some(mail)) = super::render(&job) {
-            self.smtp.send(&mail, job.id).await
-        } else {
-            tracing::error!(mail = %job.id, "a mail cannot be made of its data");
-            Outcome::GiveUp("the message cannot be read: its data is damaged".to_owned())
+        let read = job.clone();
+        let outcome = match store.read(move |tx| super::render(tx, &read)).await {
+            Ok(Some(mail)) => self.smtp.send(&mail, job.id).await,
+            Err(e) if e.status() == 503 => return Err(e),
+            _ => {
+                tracing::error!(mail = %job.id, "a mail cannot be made of its data");
+                Outcome::GiveUp("the message cannot be read: its data is damaged".to_owned())
+            }
         };
         // The other side's words may repeat the address, so they go to the database and not to the log.
         tracing::info!(mail = %job.id, attempt = job.attempts, outcome = outcome.word(), "mail");

@@ -87,6 +87,8 @@ words! {
 pub struct Job {
     /// Its id.
     pub id: JobId,
+    /// Where; [`INSTALLATION`] if in no environment.
+    pub environment: EnvironmentId,
     /// Whom it is about.
     pub user: UserId,
     /// What is to be done.

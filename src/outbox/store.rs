@@ -11,7 +11,8 @@ use crate::field::restore;
 use crate::random;
 use crate::users::UserId;
 
-const JOB: &str = "SELECT id, user_id, kind, payload, state, attempts, created_at, failure, round, due_at FROM outbox";
+const JOB: &str = "SELECT id, user_id, kind, payload, state, attempts, created_at, failure, round, due_at, \
+     environment_id FROM outbox";
 
 pub(super) fn insert(
     tx: &Tx,
@@ -196,5 +197,6 @@ fn read(tx: &Tx, row: &Row) -> Result<Job> {
         failure: row.get(7)?,
         round: row.get(8)?,
         due_at: row.get(9)?,
+        environment: row.get(10)?,
     })
 }

@@ -78,8 +78,9 @@ pub async fn renew(
     api.store.write(move |tx| links::renew(tx, &made_with, &secret)).await?;
     api.outbox.wake();
     let found = api.store.read(move |tx| links::look(tx, &wanted)).await?;
-    let words = found.and_then(|found| found.language).map_or(words, Words::of);
-    Ok(message(StatusCode::OK, words, words.code_title(), words.new_link_sent()))
+    let words = found.as_ref().and_then(|found| found.language).map_or(words, Words::of);
+    let brand = found.as_ref().map(|found| Brand::from(&found.environment)).unwrap_or_default();
+    Ok(message(StatusCode::OK, words, brand, words.code_title(), words.new_link_sent()))
 }
 
 /// A form of another site must not sign anyone in or out. `Sec-Fetch-Site` says so in every current browser; `Origin`
@@ -92,7 +93,7 @@ pub(super) fn from_our_page(headers: &HeaderMap) -> Result<()> {
 }
 
 fn unknown(words: &'static Words) -> Response {
-    message(StatusCode::NOT_FOUND, words, words.unknown_link_title(), words.unknown_link())
+    message(StatusCode::NOT_FOUND, words, Brand::default(), words.unknown_link_title(), words.unknown_link())
 }
 
 fn explain(state: links::State, words: &Words) -> String {

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod assets;
+pub mod brand;
 pub mod docs;
 pub mod links;
 pub mod profile;
@@ -12,6 +13,7 @@ mod reader;
 pub mod sign_in;
 pub mod theme;
 
+use brand::Brand;
 pub use reader::{Reader, language};
 
 use askama::Template;
@@ -29,20 +31,6 @@ use crate::words::{Language, Words};
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; \
      frame-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
 
-/// For which app a page speaks.
-#[derive(Clone, Copy, Default)]
-struct Brand<'a> {
-    /// The app's name; empty where no app is known.
-    name: &'a str,
-    sandbox: bool,
-}
-
-impl<'a> From<&'a Environment> for Brand<'a> {
-    fn from(environment: &'a Environment) -> Brand<'a> {
-        Brand { name: &environment.app_name, sandbox: environment.kind == Kind::Sandbox }
-    }
-}
-
 /// A page with nothing but words.
 #[derive(Template)]
 #[template(path = "message.html")]
@@ -57,8 +45,8 @@ struct Message<'a> {
 }
 
 /// A page with a title and a text.
-fn message(status: StatusCode, words: &'static Words, title: String, text: String) -> Response {
-    let template = Message { words, brand: Brand::default(), title, text, detail: None, request_id: None };
+fn message(status: StatusCode, words: &'static Words, brand: Brand, title: String, text: String) -> Response {
+    let template = Message { words, brand, title, text, detail: None, request_id: None };
     let mut response = page_in(words, &template, None);
     *response.status_mut() = status;
     response
@@ -139,14 +127,15 @@ fn cookie(headers: &HeaderMap, name: &str) -> Option<Secret> {
 }
 
 /// An error as a page.
-pub fn error_page(error: &Error, language: Language, request_id: &str) -> Response {
+pub fn error_page(error: &Error, language: Language, place: Option<&Environment>, request_id: &str) -> Response {
     let words = Words::of(language);
     let title = match error {
         Error::NoRoute => words.not_found_title(),
         error if error.status() == 500 => words.broken_title(),
         _ => words.error_title(),
     };
-    let (brand, text, request_id) = (Brand::default(), explain(error, words), Some(request_id));
+    let (brand, text, request_id) =
+        (place.map(Brand::from).unwrap_or_default(), explain(error, words), Some(request_id));
     // What is wrong with its request is for the developer of the app.
     let detail = matches!(error, Error::BadRequest { .. }).then(|| format!("{}: {error}", error.code()));
     page_in(words, &Message { words, brand, title, text, detail, request_id }, None)
@@ -170,5 +159,5 @@ fn explain(error: &Error, words: &Words) -> String {
 
 /// `GET /`
 pub async fn welcome(Reader(words): Reader) -> Response {
-    message(StatusCode::OK, words, "Usher".into(), words.running())
+    message(StatusCode::OK, words, Brand::default(), "Usher".into(), words.running())
 }

@@ -346,5 +346,5 @@ pub async fn data(
 }
 
 fn signed_out(words: &'static Words) -> Response {
-    message(StatusCode::OK, words, words.signed_out_title(), words.signed_out())
+    message(StatusCode::OK, words, Brand::default(), words.signed_out_title(), words.signed_out())
 }

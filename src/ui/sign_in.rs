@@ -256,9 +256,13 @@ async fn code_page(
     let begun = cookie(headers, BEGUN);
     let found =
         api.store.read(move |tx| begun.as_ref().map_or(Ok(None), |begun| signin::of_browser(tx, begun))).await?;
-    let Some(found) = found.filter(|found| found.state == Worth::Open) else { return Ok(over(words)) };
+    let Some(found) = found else { return Ok(over(words, Brand::default())) };
+    let brand = Brand::from(&found.environment);
+    if found.state != Worth::Open {
+        return Ok(over(words, brand));
+    }
     let words = Words::of(found.language);
-    let (brand, time, fault) = (Brand::from(&found.environment), words.span(LIFETIME), fault(words));
+    let (time, fault) = (words.span(LIFETIME), fault(words));
     let wrong = !fault.is_empty();
     // Chromium applies `form-action` to where the answer of a form redirects to.
     let mut response = page_in(words, &CodePage { words, brand, time, fault }, found.request.origin().as_deref());
@@ -285,7 +289,7 @@ pub async fn type_code(
         Ok(entry) => Ok(enter(&api, &entry)),
         Err(Worth::Open) => code_page(&api, reader, &headers, Words::code_wrong).await,
         Err(Worth::Superseded) => code_page(&api, reader, &headers, Words::code_burnt).await,
-        Err(_) => Ok(over(reader.0)),
+        Err(_) => Ok(over(reader.0, Brand::default())),
     }
 }
 
@@ -303,7 +307,7 @@ pub async fn show_link(
             let (words, brand) = (Words::of(found.language), Brand::from(&found.environment));
             Ok(page_in(words, &LinkPage { words, brand, link: &link }, found.request.origin().as_deref()))
         }
-        Some(_) => Ok(over(words)),
+        Some(found) => Ok(over(words, Brand::from(&found.environment))),
         None => Ok(elsewhere(words)),
     }
 }
@@ -322,16 +326,16 @@ pub async fn follow(
     match api.store.write(follow).await? {
         Ok(entry) => Ok(enter(&api, &entry)),
         Err(Worth::Unknown) => Ok(elsewhere(words)),
-        Err(_) => Ok(over(words)),
+        Err(_) => Ok(over(words, Brand::default())),
     }
 }
 
-fn over(words: &'static Words) -> Response {
-    message(StatusCode::GONE, words, words.over_title(), words.over())
+fn over(words: &'static Words, brand: Brand) -> Response {
+    message(StatusCode::GONE, words, brand, words.over_title(), words.over())
 }
 
 fn elsewhere(words: &'static Words) -> Response {
-    message(StatusCode::FORBIDDEN, words, words.elsewhere_title(), words.elsewhere())
+    message(StatusCode::FORBIDDEN, words, Brand::default(), words.elsewhere_title(), words.elsewhere())
 }
 
 /// The network that a request comes from, as far as that is known.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
 use crate::users::Profile;
 
 /// Declares the languages: tag, file, and the countries whose code stands for the language where an app names only that.
@@ -71,6 +72,19 @@ impl Language {
     pub fn of_tag(tag: &str) -> Option<Language> {
         let primary = tag.split(['-', '_']).next().unwrap_or(tag);
         Language::ALL.iter().copied().find(|language| language.tag().eq_ignore_ascii_case(primary))
+    }
+
+    /// What somebody wants: the language of a tag, or none if the text is empty.
+    ///
+    /// # Errors
+    /// It is none that Usher speaks.
+    pub fn wanted(tag: &str) -> Result<Option<Language>> {
+        if tag.is_empty() {
+            return Ok(None);
+        }
+        let tags: Vec<&str> = Language::ALL.iter().map(|language| language.tag()).collect();
+        let unknown = || Error::operator(format!("the language must be one of: {}.", tags.join(", ")));
+        Language::of_tag(tag).map(Some).ok_or_else(unknown)
     }
 
     /// The language that a person is written to in, as far as that is known: `language`, which official clients send as a

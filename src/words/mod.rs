@@ -143,6 +143,10 @@ texts! {
     mail_admin();
     mail_both_lifetime(time);
     mail_fallback();
+    mail_gone_subject(app);
+    mail_gone(webhook, app, environment);
+    mail_gone_mend();
+    mail_gone_contact();
 }
 
 /// What depends on a number.

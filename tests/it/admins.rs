@@ -10,6 +10,7 @@ use usher::app::answer_admins;
 use usher::audit::{self, Action, Filter, INSTALLATION, Order};
 use usher::caller::{Actor, Origin};
 use usher::users::Email;
+use usher::words::Language;
 
 use crate::harness::{Answer, TestApp, jane};
 use crate::program::Program;
@@ -126,7 +127,8 @@ async fn with_a_mail_server_the_link_is_mailed() {
     let app = TestApp::new().await;
     app.admin(Role::Owner).await;
     let links = app.app.api().links.clone();
-    let answer = move |tx: &usher::db::Tx| admins::answer(tx, &links, &email("owner@clinic.example"), &Way::Mail);
+    let ask = (email("owner@clinic.example"), Language::English);
+    let answer = move |tx: &usher::db::Tx| admins::answer(tx, &links, &ask, &Way::Mail);
     assert!(app.store().write(answer).await.unwrap().is_none(), "it is told to nobody else");
     let (job, mail) = app.mails().await.remove(0);
     assert_eq!((mail.to.as_str(), mail.subject.as_str()), ("owner@clinic.example", "Sign in to the Usher dashboard"));
@@ -135,6 +137,15 @@ async fn with_a_mail_server_the_link_is_mailed() {
     assert!(mail.text.contains(&mail.links[0]) && mail.html.contains(&mail.links[0]));
     let path = mail.links[0].strip_prefix("https://users.example.com").unwrap();
     assert_eq!(post(&app, path, "").await.status, 303);
+
+    let reads = app.anyone().with("Accept-Language", "de-AT, en;q=0.5");
+    reads.send("POST", "/admin/sign-in", "email=owner%40clinic.example").await.ok();
+    let (ask, links) = (app.app.api().admin_asks.take().remove(0), app.app.api().links.clone());
+    app.advance(MINUTE);
+    app.store().write(move |tx| admins::answer(tx, &links, &ask, &Way::Mail)).await.unwrap();
+    let mail = app.mails().await.remove(0).1;
+    assert_eq!((mail.subject.as_str(), mail.language), ("Anmelden im Usher-Dashboard", Language::German));
+    assert!(mail.text.contains("10 Minuten"), "{}", mail.text);
 }
 
 #[tokio::test]
@@ -255,6 +266,7 @@ const POLICY: &[(&str, Option<Role>)] = &[
     ("addRedirectUri", Some(Role::Owner)),
     ("removeRedirectUri", Some(Role::Owner)),
     ("rotateSigningKey", Some(Role::Owner)),
+    ("changeLook", Some(Role::Owner)),
     // The last one: it ends the sessions that the others need.
     ("adminSignOut", Some(Role::ReadOnly)),
 ];

@@ -265,8 +265,12 @@ impl TestApp {
     /// Every mail with its job, newest first. Decides about sign-ins first, which a task does beside a server.
     pub async fn mails(&self) -> Vec<(outbox::Job, Mail)> {
         usher::app::decide(self.app.api()).await.unwrap();
-        let jobs = self.store().read(|tx| outbox::newest_mails(tx, 1000)).await.unwrap();
-        jobs.into_iter().filter_map(|job| mail::render(&job).unwrap().map(|mail| (job, mail))).collect()
+        let all = |tx: &usher::db::Tx| {
+            let jobs = outbox::newest_mails(tx, 1000)?;
+            jobs.into_iter().map(|job| mail::render(tx, &job).map(|mail| (job, mail))).collect::<Result<Vec<_>, _>>()
+        };
+        let mails = self.store().read(all).await.unwrap();
+        mails.into_iter().filter_map(|(job, mail)| mail.map(|mail| (job, mail))).collect()
     }
 
     /// The path of the link in the newest mail.
@@ -347,6 +351,14 @@ impl Client<'_> {
 
     pub async fn post(&self, path: &str, body: impl Into<Value>) -> Answer {
         self.send("POST", path, body.into().to_string()).await
+    }
+
+    /// What is no text, with its headers.
+    pub async fn bytes(&self, path: &str) -> (HeaderMap, Vec<u8>) {
+        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        let (parts, body) = self.app.app.server().call(request).await.into_parts();
+        assert_eq!(parts.status, 200, "{path}");
+        (parts.headers, body.collect().await.unwrap().to_bytes().to_vec())
     }
 
     pub async fn put(&self, path: &str, body: impl Into<Value>) -> Answer {

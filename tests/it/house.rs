@@ -164,6 +164,7 @@ async fn the_public_routes_are_these_and_no_others() {
             "GET /docs/{*page}",
             "GET /llms.txt",
             "GET /llms-full.txt",
+            "GET /brand/{file}",
             "GET /assets/{file}",
             "POST /theme",
             "GET /admin/sign-in",

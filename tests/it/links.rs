@@ -247,7 +247,18 @@ async fn with_a_redirect_url_the_person_goes_to_the_app_with_a_one_time_code() {
     let id = app.client_id;
     let settings =
         Settings { redirect_url: Some("https://app.example.com/callback?from=mail".into()), ..Settings::default() };
-    app.store().write(move |tx| apps::update(tx, id, Some(Kind::Sandbox), &settings)).await.unwrap();
+    app.store()
+        .write(move |tx| {
+            apps::update(
+                tx,
+                usher::caller::Origin::of(usher::caller::Actor::Operator),
+                id,
+                Some(Kind::Sandbox),
+                &settings,
+            )
+        })
+        .await
+        .unwrap();
     let page = app.open(&link).await.ok();
     assert!(page.header("content-security-policy").ends_with("form-action 'self' https://app.example.com"));
     let pressed = app.press(&link).await;

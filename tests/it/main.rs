@@ -23,6 +23,7 @@ mod admins;
 mod audit;
 mod backup;
 mod billing;
+mod brand;
 mod chain;
 mod cli;
 mod copy;

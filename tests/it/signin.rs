@@ -538,7 +538,15 @@ async fn a_record_that_cannot_be_read_keeps_nobody_elses_erasure_or_mail() {
 impl TestApp {
     async fn open_to_all(&self) {
         let (client, settings) = (self.client_id, Settings { sign_up: Some(SignUp::Open), ..Settings::default() });
-        let open = move |tx: &usher::db::Tx| apps::update(tx, client, Some(Kind::Sandbox), &settings);
+        let open = move |tx: &usher::db::Tx| {
+            apps::update(
+                tx,
+                usher::caller::Origin::of(usher::caller::Actor::Operator),
+                client,
+                Some(Kind::Sandbox),
+                &settings,
+            )
+        };
         self.store().write(open).await.unwrap();
     }
 

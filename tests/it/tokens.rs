@@ -88,7 +88,18 @@ async fn the_code_of_an_enrolment_link_is_exchanged_too() {
     let (app, id) = app_and_jane().await;
     let client = app.client_id;
     let settings = Settings { redirect_url: Some(format!("{CALLBACK}?from=mail")), ..Settings::default() };
-    app.store().write(move |tx| apps::update(tx, client, Some(Kind::Sandbox), &settings)).await.unwrap();
+    app.store()
+        .write(move |tx| {
+            apps::update(
+                tx,
+                usher::caller::Origin::of(usher::caller::Actor::Operator),
+                client,
+                Some(Kind::Sandbox),
+                &settings,
+            )
+        })
+        .await
+        .unwrap();
     let code = code_of(&app.anyone().send("POST", &app.newest_link().await, "").await);
     let answer = app.exchange(&code).await.ok();
     assert_eq!(claims(text(&answer, "accessToken"))["sub"], id);

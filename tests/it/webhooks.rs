@@ -637,4 +637,15 @@ async fn case_c9_an_endpoint_that_is_gone_is_disabled_noted_and_its_owner_told()
         );
     }
     assert_eq!(app.endpoint(endpoint.id).await.contact.unwrap().address(), "owner@roe.com", "and it is kept");
+
+    let german = usher::apps::Settings { language: Some(Some(usher::words::Language::German)), ..Default::default() };
+    app.set(german).await;
+    let mails = app.mails().await;
+    let (job, mail) = mails.iter().find(|(job, _)| job.kind == usher::outbox::Kind::WebhookGoneMail).unwrap();
+    assert_eq!(mail.subject, "Ein Webhook von Acme Coaching wurde abgeschaltet");
+    assert!(mail.text.contains("410 Gone") && mail.text.contains("Kontakt dieses Webhooks"), "{}", mail.text);
+    let failed = usher::outbox::Job { state: usher::outbox::State::Failed, ..job.clone() };
+    let operator = usher::caller::Origin::of(Actor::Operator);
+    let again = app.store().write(move |tx| usher::links::send_again(tx, operator, &failed)).await;
+    assert!(again.unwrap_err().to_string().contains("`usher webhook show`"), "it has no link");
 }

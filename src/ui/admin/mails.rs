@@ -15,7 +15,7 @@ use crate::api::Api;
 use crate::api::body::Form;
 use crate::clock::Timestamp;
 use crate::codes::Parameters;
-use crate::db::words;
+use crate::db::{Tx, words};
 use crate::error::{Error, Result};
 use crate::links;
 use crate::mail::{self, Mail};
@@ -97,6 +97,7 @@ fn kind(job: &Job) -> &'static str {
     match job.kind {
         Kind::EnrolmentMail => "Welcome, with a link",
         Kind::SignInMail => "Sign-in, with a link and a code",
+        Kind::WebhookGoneMail => "A webhook was disabled, to its contact",
         other => other.as_str(),
     }
 }
@@ -121,7 +122,7 @@ pub async fn list(State(api): State<Api>, here: Within<ReadOnly>, RawQuery(query
     let before = asked.get("before").and_then(|text| text.parse().ok()).map(Timestamp);
     let (environment, now) = (here.environment.id, api.store.clock().now());
     let until = before.unwrap_or(Timestamp(i64::MAX));
-    let find = move |tx: &crate::db::Tx| outbox::mails_of(tx, environment, stage, until, ROWS);
+    let find = move |tx: &Tx| outbox::mails_of(tx, environment, stage, until, ROWS);
     let mails = api.store.scan(find).await?;
     let is_full = i64::try_from(mails.len()).is_ok_and(|count| count == ROWS);
     let next = mails.last().filter(|_| is_full).map(|job| job.created_at);
@@ -137,20 +138,25 @@ pub async fn show(
 ) -> Result<Response> {
     let asked = Form::parse(query.unwrap_or_default().as_bytes())?;
     let (id, environment) = (id(&text)?, here.environment.id);
-    let job = api.store.read(move |tx| outbox::mail_of(tx, environment, id)).await?;
-    let mail = if here.frame.may(Role::Support) { content(&job)? } else { None };
+    let may_read = here.frame.may(Role::Support);
+    let find = move |tx: &Tx| {
+        let job = outbox::mail_of(tx, environment, id)?;
+        let mail = if may_read { content(tx, &job)? } else { None };
+        Ok((job, mail))
+    };
+    let (job, mail) = api.store.read(find).await?;
     let view = asked.get("view").and_then(View::named).unwrap_or(View::Html);
     let (said, now) = (asked.get("said").is_some(), api.store.clock().now());
     Ok(page(&MailPage { frame: &here.frame, job, mail, view, said, now }, None))
 }
 
 /// What a captured mail says.
-fn content(job: &Job) -> Result<Option<Mail>> {
-    if job.state == Stage::Captured { mail::render(job) } else { Ok(None) }
+fn content(tx: &Tx, job: &Job) -> Result<Option<Mail>> {
+    if job.state == Stage::Captured { mail::render(tx, job) } else { Ok(None) }
 }
 
 /// What the HTML of a mail may do in its frame: look as it looks.
-const IN_FRAME: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; \
+const IN_FRAME: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'self'; sandbox";
 
 /// `GET /admin/{appId}/{environment}/mails/{mailId}/html`: for the frame of the page before.
@@ -161,8 +167,11 @@ pub async fn html(
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
     let (id, environment) = (id(&text)?, here.environment.id);
-    let job = api.store.read(move |tx| outbox::mail_of(tx, environment, id)).await?;
-    let mail = content(&job)?.ok_or(Error::NotFound("The text of this mail is not kept"))?;
+    let mail = api
+        .store
+        .read(move |tx| content(tx, &outbox::mail_of(tx, environment, id)?))
+        .await?
+        .ok_or(Error::NotFound("The text of this mail is not kept"))?;
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CONTENT_SECURITY_POLICY, IN_FRAME),
@@ -186,7 +195,7 @@ pub async fn retry(
     Path((_, _, text)): Path<(String, String, String)>,
 ) -> Result<Response> {
     let (id, environment, origin) = (id(&text)?, here.environment.id, here.caller.origin());
-    let again = move |tx: &crate::db::Tx| links::send_again(tx, origin, &outbox::mail_of(tx, environment, id)?);
+    let again = move |tx: &Tx| links::send_again(tx, origin, &outbox::mail_of(tx, environment, id)?);
     api.store.write(again).await?;
     api.outbox.wake();
     Ok(here.frame.back(&format!("mails/{id}?said=retried")))

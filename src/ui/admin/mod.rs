@@ -10,6 +10,7 @@ mod chart;
 pub mod home;
 pub(super) mod icons;
 pub mod keys;
+pub mod look;
 pub mod mails;
 pub mod requests;
 pub mod settings;

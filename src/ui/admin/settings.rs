@@ -69,6 +69,7 @@ pub async fn show(State(api): State<Api>, here: Within<Owner>, RawQuery(query): 
     let said = match query.as_deref().and_then(|query| query.strip_prefix("said=")) {
         Some("added") => "Added. People can be sent back there from now on.",
         Some("removed") => "Removed. Nobody is sent back there any more.",
+        Some("looks") => "Saved. Pages and mails look like this from now on.",
         Some("rotated") => "The new key is in the key set, and signs in ten minutes.",
         _ => "",
     };

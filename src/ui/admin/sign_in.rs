@@ -15,7 +15,7 @@ use crate::codes::Parameters;
 use crate::error::Result;
 use crate::secret::Secret;
 use crate::ui::links::from_our_page;
-use crate::ui::secure;
+use crate::ui::{Reader, secure};
 use crate::users::Email;
 
 /// The form that asks for an address, or the button of a link.
@@ -50,12 +50,12 @@ pub async fn show() -> Response {
 }
 
 /// `POST /admin/sign-in`: the same answer for everybody.
-pub async fn ask(State(api): State<Api>, headers: HeaderMap, form: Form) -> Result<Response> {
+pub async fn ask(State(api): State<Api>, reader: Reader, headers: HeaderMap, form: Form) -> Result<Response> {
     from_our_page(&headers)?;
     let Some(email) = form.get("email").and_then(Email::new) else {
         return Ok(card(&SignInPage { fault: NO_ADDRESS, ..SIGN_IN }, StatusCode::BAD_REQUEST));
     };
-    api.admin_asks.add(email);
+    api.admin_asks.add((email, reader.0.language()));
     Ok(on_its_way(&api))
 }
 
@@ -79,6 +79,7 @@ pub async fn show_setup(State(api): State<Api>, Path(link): Path<Secret>) -> Res
 /// `POST /admin/setup/{link}`: makes the first administrator, who then signs in as everybody does.
 pub async fn set_up(
     State(api): State<Api>,
+    reader: Reader,
     Path(link): Path<Secret>,
     Extension(trail): Extension<Trail>,
     headers: HeaderMap,
@@ -93,7 +94,7 @@ pub async fn set_up(
     if made.is_none() {
         return Ok(setup_is_over());
     }
-    api.admin_asks.add(email);
+    api.admin_asks.add((email, reader.0.language()));
     Ok(on_its_way(&api))
 }
 
