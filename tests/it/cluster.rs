@@ -1,6 +1,6 @@
 //! The engine under test. `tests/it` is compiled twice: as `it` it runs on SQLite, as `it_postgres` on a PostgreSQL
-//! cluster of its own, which `tests/postgres` starts and which ends with this process. `tests/fault` runs a case on one
-//! and then on the other.
+//! cluster of its own, which `tests/postgres` starts and which ends with this process. With `USHER_TEST_POSTGRES=1`, `it`
+//! does so too: one build less, while a test is being written. `tests/fault` runs a case on one and then on the other.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -10,7 +10,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 
 thread_local! {
-    static ON_POSTGRES: Cell<bool> = Cell::new(env!("CARGO_CRATE_NAME") == "it_postgres");
+    static ON_POSTGRES: Cell<bool> =
+        Cell::new(env!("CARGO_CRATE_NAME") == "it_postgres" || std::env::var_os("USHER_TEST_POSTGRES").is_some());
 }
 
 /// The folders that have a database.
