@@ -8,6 +8,7 @@ import random
 import shutil
 import sqlite3
 import time
+import urllib.request
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -42,6 +43,8 @@ PERSON = {
     "doctorFullname": "Dr. Mike Smith",
     "metadata": {"glp1Dosage": "10mg", "clinic": "north"},
 }
+# Who is filled in: as many people, each with a name of their own.
+NAMED = PERSON | {"lastname": "Doe{phone}"}
 # What the update page can change, with values that were never there before.
 CHANGE = {
     "diabetes": 3,
@@ -94,7 +97,8 @@ class Usher:
         home.mkdir(parents=True)
         self.file = home / "data" / "usher.db"
         banner = self.start()
-        key, app = banner["key"], banner["clientId"]
+        key, self.app = banner["key"], banner["clientId"]
+        app = self.app
         made = output_of(self.command("key", "create", "--json", "--app", app, "--environment", "sandbox", "--access", "read"))
         self.requests = requests(app, key, json.loads(made)["key"])
 
@@ -174,6 +178,19 @@ class Usher:
             asked = (f"SELECT hex(id), email FROM users WHERE rowid IN ({some})" for some in chunks(rows))
             found = [pair for sql in asked for pair in self.query(sql)]
         return [(dashed(id), email) for id, email in found]
+
+    def clinic(self, people: int = 60) -> tuple[str, str]:
+        """Enrols people of a tenant; its id, and that of the last request."""
+        where = ("--app", self.app, "--environment", "sandbox", "--tenant", "clinic")
+        made = output_of(self.command("key", "create", "--json", *where, "--access", "write"))
+        headers = {"Authorization": f"Bearer {json.loads(made)['key']}", "Content-Type": "application/json"}
+        for n in range(people):
+            body = json.dumps({**PERSON, "email": f"clinic.{n}@example.com", "phonenumber": f"20255501{n:02}"})
+            request = urllib.request.Request(f"{self.url}/users/create", body.encode(), headers)
+            with urllib.request.urlopen(request) as answer:
+                last = answer.headers["Request-Id"]
+        which = "id" if self.cluster else "hex(id)"
+        return dashed(self.query(f"SELECT {which} FROM tenants WHERE name = 'clinic'")[0][0]), last
 
     def evidence(self, row: str, targets: list[tuple[str, str]]) -> Callable[[], int] | None:
         if row == "read":

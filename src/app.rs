@@ -41,6 +41,7 @@ use crate::outbox::worker::{self, Bell, Work};
 use crate::sessions;
 use crate::signin;
 use crate::subscriptions;
+use crate::users::names::Names;
 use crate::webhooks;
 
 /// How long a client may take to send a request's header, and may keep a connection open without one.
@@ -91,6 +92,7 @@ impl App {
             refusals: Tally::default(),
             admin_asks: admins::Asks::default(),
             glances: Glances::default(),
+            names: Names::default(),
             sends_mail: smtp.is_some(),
             proxies,
             requests: crate::api::requests::Requests::default(),
@@ -132,6 +134,7 @@ impl App {
             spawn(chores(Arc::clone(&api))),
             spawn(seal(api.store.clone())),
             spawn(decide_sign_ins(Arc::clone(&api), tell)),
+            spawn(gather_names(Arc::clone(&api))),
         ];
         let mut workers = vec![work(&api, webhook_sender(&api, webhook_networks)), work(&api, billing_sender(&api))];
         if let Some(smtp) = smtp {
@@ -330,6 +333,34 @@ pub async fn answer_admins(api: &Api, tell: impl Fn(&str)) -> Result<()> {
             tell(&format!("Sign in to the dashboard, within ten minutes:\n\n  {link}\n"));
         }
         api.outbox.wake();
+    }
+    Ok(())
+}
+
+/// Gathers what people are called, where administrators search, for as long as the server runs.
+async fn gather_names(api: Api) {
+    loop {
+        tokio::time::sleep(DECISIONS).await;
+        if let Err(e) = gather(&api).await {
+            tracing::warn!(code = e.code(), "names could not be gathered");
+        }
+    }
+}
+
+/// Gathers all that are wanted now.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn gather(api: &Api) -> Result<()> {
+    for environment in api.names.wanted(api.store.clock().now()) {
+        loop {
+            let (gathering, watch) = (Arc::clone(api), Stopwatch::start());
+            if !api.store.scan(move |tx| gathering.names.gather(tx, environment)).await? {
+                break;
+            }
+            // Half of the time is for others.
+            tokio::time::sleep(watch.elapsed()).await;
+        }
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 pub const MOST: i64 = 100;
 
 /// After which entry of a list that is sorted by time the next page begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The time of that entry.
     pub at: Timestamp,
@@ -20,6 +20,17 @@ pub struct Place {
 }
 
 impl Place {
+    /// Before every entry.
+    pub const FIRST: Place = Place { at: Timestamp(i64::MIN), id: Uuid::nil() };
+    /// After every entry.
+    pub const LAST: Place = Place { at: Timestamp(i64::MAX), id: Uuid::max() };
+
+    /// The place right after this one.
+    #[must_use]
+    pub fn next(self) -> Place {
+        Place { id: Uuid::from_u128(self.id.as_u128().saturating_add(1)), ..self }
+    }
+
     /// The place as a text that works for this `list` alone: the same scope, filters and order.
     pub fn seal(self, tx: &Tx, list: &str) -> String {
         let plain = [&self.at.0.to_be_bytes()[..], self.id.as_bytes()].concat();

@@ -46,6 +46,7 @@ use crate::keys::{KeyCache, KeyId, KeyUse};
 use crate::links::Links;
 use crate::network::Network;
 use crate::outbox::worker::Bell;
+use crate::users::names::Names;
 use crate::words::Language;
 use crate::{random, ui};
 use versions::ApiDate;
@@ -71,6 +72,8 @@ pub struct Services {
     pub admin_asks: Asks,
     /// The numbers of the dashboard's first pages, for a minute.
     pub glances: Glances,
+    /// What people are called, where an administrator searches.
+    pub names: Names,
     /// Whether there is a mail server.
     pub sends_mail: bool,
     /// The proxies whose word about a client's address counts.

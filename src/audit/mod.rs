@@ -6,7 +6,7 @@ mod store;
 pub mod tally;
 
 pub use store::{
-    Call, Filter, Order, Outcome, before, dates_called, entry, find, of_request_id, of_user, results_since,
+    Call, Filter, Order, Outcome, before, dates_called, entry, find, newest, of_request_id, of_user, results_since,
 };
 
 use serde::Serialize;
@@ -40,6 +40,11 @@ impl EntryId {
     /// The first id that an entry of that time can have.
     fn first(at: Timestamp) -> EntryId {
         EntryId(random::first_uuid(at))
+    }
+
+    /// When the entry was written.
+    pub fn time(self) -> Timestamp {
+        random::time_of(self.0)
     }
 }
 

@@ -188,6 +188,36 @@ pub enum Order {
 /// # Errors
 /// The database does not answer, or an entry does not open.
 pub fn find(tx: &Tx, filter: &Filter, order: Order, limit: i64) -> Result<Vec<Entry>> {
+    find_from(tx, filter, order, None, limit)
+}
+
+/// How many entries [`newest`] looks through, for no index has those of an environment, an action or a key.
+const LOOKED_THROUGH: i64 = 20_000;
+
+/// At most `limit` of the newest entries that are wanted, from before one on, among so many that looking is quick. Where to go
+/// on, if there may be more.
+///
+/// # Errors
+/// The database does not answer, or an entry does not open.
+pub fn newest(tx: &Tx, filter: &Filter, before: Option<EntryId>, limit: i64) -> Result<(Vec<Entry>, Option<EntryId>)> {
+    // Those of one user are found by an index.
+    let from = if filter.user.is_some() {
+        None
+    } else {
+        let until = filter.until.map(EntryId::first);
+        let begin = [before, until].into_iter().flatten().map(|id| id.0).min();
+        tx.rows_back("audit", begin.unwrap_or(Uuid::max()), LOOKED_THROUGH)?.map(EntryId)
+    };
+    let entries = find_from(tx, filter, before.map_or(Order::NewestFirst, Order::Before), from, limit)?;
+    let last = entries.last().map(|entry| entry.id);
+    if i64::try_from(entries.len()).is_ok_and(|count| count == limit) {
+        return Ok((entries, last));
+    }
+    let is_within = |from: &EntryId| filter.since.is_none_or(|since| from.0 > EntryId::first(since).0);
+    Ok((entries, from.filter(is_within)))
+}
+
+fn find_from(tx: &Tx, filter: &Filter, order: Order, from: Option<EntryId>, limit: i64) -> Result<Vec<Entry>> {
     let mut values: Vec<Value> = Vec::new();
     let mut conditions = Vec::new();
     let mut demand = |condition: &str, value: Value<'static>| {
@@ -215,6 +245,9 @@ pub fn find(tx: &Tx, filter: &Filter, order: Order, limit: i64) -> Result<Vec<En
     }
     if let Some(until) = filter.until {
         demand("id <", EntryId::first(until).into());
+    }
+    if let Some(from) = from {
+        demand("id >=", from.into());
     }
     if let Order::After(Some(last)) = order {
         demand("id >", last.into());

@@ -4,6 +4,7 @@
 //! engine is below. SQL is kept to what SQLite and PostgreSQL both accept, with `$1, $2 …` numbered
 //! in the order of first appearance (that is how SQLite binds them).
 
+mod back;
 pub mod backup;
 pub mod copy;
 mod engine;

@@ -1,6 +1,7 @@
 //! The SQL of the outbox.
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{Job, JobId, Kind, Payload, State};
 use crate::apps::EnvironmentId;
@@ -120,24 +121,38 @@ pub(super) fn by_id_in(tx: &Tx, environment: EnvironmentId, id: JobId) -> Result
     tx.query_opt(&sql, params![id, environment])?.map(|row| read(tx, &row)).transpose()
 }
 
-/// The newest mails of an environment, newest first: in one state or in any, from before this time.
+/// How many jobs [`mails_of`] looks through, for no index has those of an environment.
+const LOOKED_THROUGH: i64 = 20_000;
+
+/// The newest mails of an environment, newest first: in one state or in any, from before a job on, among so many that looking
+/// is quick. Where to go on, if there may be more.
+///
+/// # Errors
+/// The database does not answer.
 pub fn mails_of(
     tx: &Tx,
     environment: EnvironmentId,
     state: Option<State>,
-    before: Timestamp,
+    before: Option<JobId>,
     limit: i64,
-) -> Result<Vec<Job>> {
-    let kinds: Vec<String> = Kind::MAILS.iter().map(|kind| format!("'{}'", kind.as_str())).collect();
-    let mails = format!("{JOB} WHERE environment_id = $1 AND created_at < $2 AND kind IN ({})", kinds.join(", "));
-    let order = "ORDER BY created_at DESC, id DESC LIMIT";
-    let rows = match state {
-        None => tx.query(&format!("{mails} {order} $3"), params![environment, before, limit]),
-        Some(state) => {
-            tx.query(&format!("{mails} AND state = $3 {order} $4"), params![environment, before, state, limit])
-        }
+) -> Result<(Vec<Job>, Option<JobId>)> {
+    let before = before.map_or(Uuid::max(), |id| id.0);
+    // What was given up has an index.
+    let from = match state {
+        Some(State::Failed) => None,
+        _ => tx.rows_back("outbox", before, LOOKED_THROUGH)?,
     };
-    rows?.iter().map(|row| read(tx, row)).collect()
+    let kinds: Vec<String> = Kind::MAILS.iter().map(|kind| format!("'{}'", kind.as_str())).collect();
+    let state = state.map_or_else(String::new, |state| format!(" AND state = '{}'", state.as_str()));
+    let sql = format!(
+        "{JOB} WHERE id < $1 AND id >= $2 AND environment_id = $3 AND kind IN ({}){state} ORDER BY id DESC LIMIT $4",
+        kinds.join(", ")
+    );
+    let rows = tx.query(&sql, params![before, from.unwrap_or_default(), environment, limit]);
+    let jobs: Vec<Job> = rows?.iter().map(|row| read(tx, row)).collect::<Result<_>>()?;
+    let is_full = i64::try_from(jobs.len()).is_ok_and(|count| count == limit);
+    let next = if is_full { jobs.last().map(|job| job.id) } else { from.map(JobId) };
+    Ok((jobs, next))
 }
 
 /// The newest jobs of a kind, newest first.

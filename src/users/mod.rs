@@ -6,6 +6,7 @@ pub mod email;
 pub mod health;
 mod life;
 mod list;
+pub mod names;
 pub mod phone;
 pub mod profile;
 pub mod search;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::names::{self, Named};
 use super::{Email, List, Person, Phone, Sort, Status, User, UserId};
 use crate::apps::EnvironmentId;
 use crate::caller::Scope;
@@ -199,39 +200,73 @@ pub(super) fn any_by_external_id(tx: &Tx, environment: EnvironmentId, id: &str) 
     one(tx, &format!("{USER} WHERE u.environment_id = $1 AND u.external_id = $2"), params![environment, id])
 }
 
-/// Users whose name has all these words, deleted or not, newest first: of the next `at_once` from `place` on, and at most
-/// `most` of them. The place where that ended, if there are more.
+/// Users whose name has all these words, deleted or not, newest first: of the newest `at_once` between two places, and at
+/// most `most` of them. The place where that ended, if there are more; and how many were read.
 pub(super) fn named(
     tx: &Tx,
     environment: EnvironmentId,
     words: &[String],
-    place: Option<Place>,
+    (after, before): (Place, Place),
     at_once: i64,
     most: usize,
-) -> Result<(Vec<User>, Option<Place>)> {
-    let all = "SELECT u.id, u.created_at, u.profile FROM users u WHERE u.environment_id = $1";
-    let order = "ORDER BY u.created_at DESC, u.id DESC";
-    let rows = match place {
-        None => tx.query(&format!("{all} {order} LIMIT $2"), params![environment, at_once])?,
-        Some(Place { at, id }) => {
-            let sql = format!("{all} AND (u.created_at, u.id) < ($2, $3) {order} LIMIT $4");
-            tx.query(&sql, params![environment, at, id, at_once])?
-        }
-    };
+) -> Result<(Vec<User>, Option<Place>, i64)> {
+    let sql = "SELECT u.id, u.created_at, u.profile FROM users u \
+         WHERE u.environment_id = $1 AND (u.created_at, u.id) < ($2, $3) AND (u.created_at, u.id) > ($4, $5) \
+         ORDER BY u.created_at DESC, u.id DESC LIMIT $6";
+    let rows = tx.query(sql, params![environment, before.at, before.id, after.at, after.id, at_once])?;
+    let read = i64::try_from(rows.len()).unwrap_or(at_once);
     let (mut found, mut last) = (Vec::new(), None);
     for row in &rows {
-        let profile = row.get::<String>(2)?.to_lowercase();
+        let profile: String = row.get(2)?;
+        let text = profile.to_lowercase();
         // Most are no candidates, which is seen without reading the JSON.
-        if words.iter().all(|word| profile.contains(word.as_str())) {
-            found.extend(any_by_id(tx, row.get(0)?)?.filter(|user| super::search::fits(user, words)));
+        if words.iter().all(|word| text.contains(word.as_str()))
+            && names::fits(&names::called(&restore(profile.as_bytes())?), words)
+        {
+            found.extend(any_by_id(tx, row.get(0)?)?);
         }
         last = Some(Place { at: row.get(1)?, id: row.get(0)? });
         if found.len() == most {
-            return Ok((found, last));
+            return Ok((found, last, read));
         }
     }
-    let more = i64::try_from(rows.len()).is_ok_and(|read| read == at_once);
-    Ok((found, last.filter(|_| more)))
+    Ok((found, last.filter(|_| read == at_once), read))
+}
+
+/// What users are called, by the time they were made: from after a place on, up to a time.
+pub(super) fn names_made(
+    tx: &Tx,
+    environment: EnvironmentId,
+    after: Place,
+    until: Timestamp,
+    limit: i64,
+) -> Result<Vec<Named>> {
+    let sql = "SELECT u.id, u.created_at, u.updated_at, u.profile FROM users u \
+         WHERE u.environment_id = $1 AND (u.created_at, u.id) > ($2, $3) AND u.created_at <= $4 \
+         ORDER BY u.created_at, u.id LIMIT $5";
+    tx.query(sql, params![environment, after.at, after.id, until, limit])?.iter().map(read_name).collect()
+}
+
+/// The same by the time of their last change.
+pub(super) fn names_changed(
+    tx: &Tx,
+    environment: EnvironmentId,
+    after: Place,
+    until: Timestamp,
+    limit: i64,
+) -> Result<Vec<Named>> {
+    let sql = "SELECT u.id, u.created_at, u.updated_at, u.profile FROM users u \
+         WHERE u.environment_id = $1 AND (u.updated_at, u.id) > ($2, $3) AND u.updated_at <= $4 \
+         ORDER BY u.updated_at, u.id LIMIT $5";
+    tx.query(sql, params![environment, after.at, after.id, until, limit])?.iter().map(read_name).collect()
+}
+
+fn read_name(row: &Row) -> Result<Named> {
+    Ok(Named {
+        place: Place { at: row.get(1)?, id: row.get(0)? },
+        changed_at: row.get(2)?,
+        name: names::called(&restore(row.get::<String>(3)?.as_bytes())?),
+    })
 }
 
 pub(super) fn mark_email_verified(tx: &Tx, id: UserId) -> Result<()> {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use usher::admins::Role;
 use usher::apps::{self, Kind};
 use usher::audit::{self, Action, Filter, Order};
-use usher::caller::Actor;
+use usher::caller::{Actor, Origin};
 use usher::db::Tx;
 use usher::keys;
 use usher::outbox;
@@ -192,6 +192,46 @@ async fn the_audit_trail_is_filtered_shown_with_before_and_after_verified_and_ex
     app.tamper("UPDATE audit SET result = 'tampered' WHERE action = 'user.updated'");
     let verified = press(&owner, &at(&app, "audit/verify"), "").await.ok();
     assert!(verified.text.contains("behind Usher") && verified.text.contains("changed"));
+}
+
+/// The link at the end of a page, to older entries.
+fn further(page: &Answer) -> String {
+    let before = page.text.split_once("Look further back").expect("a way on").0;
+    before.rsplit("href=\"").next().unwrap().split('"').next().unwrap().replace("&#38;", "&").replace("&amp;", "&")
+}
+
+#[tokio::test]
+async fn entries_and_mails_of_one_environment_are_found_behind_very_many_of_another() {
+    let app = TestApp::new().await;
+    app.partner("acme").await.post("/users/create", jane()).await.ok();
+    let id = app.partner_in(Kind::Live, Some("acme")).await.post("/users/create", jane()).await.ok().id().to_owned();
+    let user = app.user(&id).await;
+    app.advance(Duration::from_secs(1));
+    for _ in 0..41 {
+        let (live, id) = (user.environment, user.id);
+        let fill = move |tx: &Tx| {
+            for _ in 0..500 {
+                audit::record(tx, live, Origin::of(Actor::Operator), Action::KeyUpdated, id.0)?;
+                let mail = json!({"to": "jane@doe.com"});
+                outbox::enqueue_about(tx, (live, id), outbox::Kind::EnrolmentMail, &mail, tx.now())?;
+            }
+            Ok(())
+        };
+        app.store().write(fill).await.unwrap();
+    }
+    let reader = app.admin(Role::ReadOnly).await;
+    for (list, there) in [("audit?action=user.created", ">user.created</a>"), ("mails?state=captured", "row-link")] {
+        let first = reader.get(&at(&app, list)).await.ok();
+        assert!(!first.text.contains(there) && first.text.contains("Looked through back to"), "{}", first.text);
+        let second = reader.get(&further(&first)).await.ok();
+        assert!(second.text.contains(there) && !second.text.contains("Look further back"), "{}", second.text);
+    }
+    let failed = reader.get(&at(&app, "mails?state=failed")).await.ok();
+    assert!(failed.text.contains("No mail is in this state"), "what was given up has an index");
+    let live = format!("/admin/{}/live/mails", app.client_id);
+    let first = reader.get(&live).await.ok();
+    assert_eq!(first.text.matches("row-link").count(), 50);
+    assert!(first.text.contains("Next page") && !first.text.contains("Looked through"));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use usher::admins::Role;
+use usher::app::gather;
 use usher::apps::Kind;
 use usher::audit::{self, Action};
 use usher::caller::Actor;
@@ -49,6 +50,11 @@ impl World {
 fn listed(page: &Answer) -> Vec<String> {
     let table = page.text.split(r#"id="list""#).nth(1).expect("a list");
     table.split(r#"<span class="sub">"#).skip(1).map(|rest| rest.split('<').next().unwrap().to_owned()).collect()
+}
+
+/// The same, of a page that may say that nobody fits.
+fn listed_or_none(page: &Answer) -> Vec<String> {
+    if page.text.contains("Nobody fits") { Vec::new() } else { listed(page) }
 }
 
 #[tokio::test]
@@ -203,6 +209,40 @@ async fn names_are_read_backwards_some_thousands_at_a_time() {
     there.sort();
     assert_eq!(there, ["jane@doe.com", "john@doe.com"]);
     assert_eq!(admin.get(&format!("{}/users?q=roe&cursor=x", world.base)).await.status, 400);
+
+    assert!(first.text.contains("are being gathered"));
+    app.advance(std::time::Duration::from_secs(11));
+    gather(app.app.api()).await.unwrap();
+    let all = admin.get(&format!("{}/users?q=doe", world.base)).await.ok();
+    assert_eq!(listed(&all).len(), 2, "once names are gathered, the oldest are found at once");
+    assert!(!all.text.contains("Names were read back"));
+    for (q, count) in [("do+ja", 2), ("oe", 0), ("doe+x", 0)] {
+        let some = admin.get(&format!("{}/users?q={q}", world.base)).await.ok();
+        assert_eq!(listed_or_none(&some).len(), count, "{q}: words begin so");
+    }
+}
+
+#[tokio::test]
+async fn a_name_is_found_as_it_is_now_also_when_names_were_gathered_before() {
+    let world = World::new().await;
+    let (app, admin) = (&world.app, world.admin(Role::ReadOnly).await);
+    let search = async |q: &str| listed_or_none(&admin.get(&format!("{}/users?q={q}", world.base)).await.ok());
+    let rename = async |given: &str, family: &str| {
+        let change = json!({"user": {"given_name": given, "family_name": family}});
+        app.server().await.put(&format!("/v1/users/{}", world.jane), change).await.ok();
+    };
+    rename("Mary", "Sue").await;
+    let settle = async || {
+        app.advance(std::time::Duration::from_secs(11));
+        gather(app.app.api()).await.unwrap();
+    };
+    assert_eq!(search("mary").await, ["jane@doe.com"]);
+    settle().await;
+    rename("Zoë", "Núñez-Łapiński").await;
+    assert!(search("mary").await.is_empty(), "that is not her name any more");
+    settle().await;
+    assert_eq!(search("zo%C3%AB+%C5%82ap").await, ["jane@doe.com"]);
+    assert_eq!(search("n%C3%BA%C3%B1ez-%C5%82api%C5%84ski").await, ["jane@doe.com"]);
 }
 
 #[tokio::test]

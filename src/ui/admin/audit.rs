@@ -104,6 +104,12 @@ struct AuditPage<'a> {
 }
 
 impl AuditPage<'_> {
+    /// Back to when entries were looked through, if there are more than a page looks through.
+    fn looked_back_to(&self) -> Option<Timestamp> {
+        let is_full = i64::try_from(self.entries.len()).is_ok_and(|count| count == ROWS);
+        self.next.filter(|_| !is_full).map(EntryId::time)
+    }
+
     fn command(&self) -> String {
         let (options, place) = (self.asked.options(), self.frame.options());
         format!("usher audit list{options}{place}\nusher audit export{options}{place} --out audit.jsonl")
@@ -155,10 +161,8 @@ pub async fn list(State(api): State<Api>, here: Within<ReadOnly>, RawQuery(query
     if filter.user.is_none() {
         filter.since = filter.since.or(Some(now - RECENT));
     }
-    let order = asked.after.map_or(Order::NewestFirst, Order::Before);
-    let entries = api.store.scan(move |tx| audit::find(tx, &filter, order, ROWS)).await?;
-    let is_full = i64::try_from(entries.len()).is_ok_and(|count| count == ROWS);
-    let next = entries.last().filter(|_| is_full).map(|entry| entry.id);
+    let after = asked.after;
+    let (entries, next) = api.store.scan(move |tx| audit::newest(tx, &filter, after, ROWS)).await?;
     Ok(page(&AuditPage { frame: &here.frame, asked, entries, next, now }, None))
 }
 

@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::links;
 use crate::mail::{self, Mail};
 use crate::outbox::{self, Job, JobId, Kind, State as Stage};
+use crate::random;
 use crate::ui::page;
 
 /// How many mails a page lists.
@@ -57,7 +58,7 @@ struct MailsPage<'a> {
     mails: Vec<Job>,
     stage: Option<Stage>,
     /// Where the next page begins.
-    next: Option<Timestamp>,
+    next: Option<JobId>,
     is_later: bool,
     now: Timestamp,
 }
@@ -65,6 +66,12 @@ struct MailsPage<'a> {
 impl MailsPage<'_> {
     fn stage(&self) -> &'static str {
         self.stage.map_or("", Stage::as_str)
+    }
+
+    /// Back to when mails were looked through, if there are more than a page looks through.
+    fn looked_back_to(&self) -> Option<Timestamp> {
+        let is_full = i64::try_from(self.mails.len()).is_ok_and(|count| count == ROWS);
+        self.next.filter(|_| !is_full).map(|id| random::time_of(id.0))
     }
 }
 
@@ -119,13 +126,10 @@ fn id(text: &str) -> Result<JobId> {
 pub async fn list(State(api): State<Api>, here: Within<ReadOnly>, RawQuery(query): RawQuery) -> Result<Response> {
     let asked = Form::parse(query.unwrap_or_default().as_bytes())?;
     let stage = asked.get("state").and_then(Stage::named);
-    let before = asked.get("before").and_then(|text| text.parse().ok()).map(Timestamp);
+    let before: Option<JobId> = asked.get("before").and_then(|text| text.parse().ok());
     let (environment, now) = (here.environment.id, api.store.clock().now());
-    let until = before.unwrap_or(Timestamp(i64::MAX));
-    let find = move |tx: &Tx| outbox::mails_of(tx, environment, stage, until, ROWS);
-    let mails = api.store.scan(find).await?;
-    let is_full = i64::try_from(mails.len()).is_ok_and(|count| count == ROWS);
-    let next = mails.last().filter(|_| is_full).map(|job| job.created_at);
+    let find = move |tx: &Tx| outbox::mails_of(tx, environment, stage, before, ROWS);
+    let (mails, next) = api.store.scan(find).await?;
     Ok(page(&MailsPage { frame: &here.frame, mails, stage, next, is_later: before.is_some(), now }, None))
 }
 

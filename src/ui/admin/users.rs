@@ -38,8 +38,9 @@ struct UsersPage<'a> {
     tenants: Vec<Tenant>,
     /// The address of the next page.
     next: Option<String>,
-    /// How far back a search for a name has come.
+    /// How far back a search for a name has come, and whether that is so for names are not gathered yet.
     back_to: Option<Timestamp>,
+    is_early: bool,
     command: String,
     /// Somebody was erased just now.
     erased: bool,
@@ -92,8 +93,23 @@ impl Asked {
     }
 
     fn sort(&self) -> &str {
-        let sort = self.get("sort");
-        if sort.is_empty() { Sort::default().as_str() } else { sort }
+        match self.get("sort") {
+            "" => Sort::default().as_str(),
+            "-updated" if self.has_span() => "-created",
+            "updated" if self.has_span() => "created",
+            sort => sort,
+        }
+    }
+
+    /// Whether users of a span of time are asked for. They are in the order in which they were made: no index has them in
+    /// another.
+    fn has_span(&self) -> bool {
+        ["created_from", "created_to"].iter().any(|end| !self.get(end).is_empty())
+    }
+
+    /// Whether the table can be had in the order of a column.
+    fn may_sort_by(&self, column: &str) -> bool {
+        self.q.is_empty() && (column == "created" || !self.has_span())
     }
 
     /// For the head of a column, whether the table is in its order: the value of `aria-sort`.
@@ -117,13 +133,14 @@ pub async fn list(State(api): State<Api>, here: Within<ReadOnly>, RawQuery(query
     let erased = filters.take("said", "a word", |word| Some(word == "erased")) == Some(true);
     let list = filters_of(filters, ROWS)?;
     let (caller, q) = (here.caller, asked.q.clone());
+    let names = searching(&api, &here);
     let read = move |tx: &Tx| {
         let tenants = tenants::newest(tx, caller.scope.environment, TENANTS)?;
         let found = if q.is_empty() {
             let (users, next) = users::list(tx, &caller, &list)?;
-            Found { users, next, back_to: None }
+            Found { users, next, back_to: None, is_early: false }
         } else {
-            let mut found = search(tx, &caller, &q, list.cursor.as_deref())?;
+            let mut found = search(tx, &caller, &names.names, &q, list.cursor.as_deref())?;
             found.users.retain(|user| list.wants(user));
             found
         };
@@ -133,8 +150,18 @@ pub async fn list(State(api): State<Api>, here: Within<ReadOnly>, RawQuery(query
     let place = &here.environment;
     let command = command(place, &asked);
     let next = found.next.map(|cursor| asked.with("cursor", &cursor));
-    let (users, back_to, now) = (found.users, found.back_to, api.store.clock().now());
-    Ok(page(&UsersPage { frame: &here.frame, asked, users, tenants, next, back_to, command, erased, now }, None))
+    let Found { users, back_to, is_early, .. } = found;
+    let now = api.store.clock().now();
+    Ok(page(
+        &UsersPage { frame: &here.frame, asked, users, tenants, next, back_to, is_early, command, erased, now },
+        None,
+    ))
+}
+
+/// Has names gathered, for somebody looks at the users of an environment.
+fn searching(api: &Api, here: &Within<ReadOnly>) -> Api {
+    api.names.want(here.environment.id, api.store.clock().now());
+    Api::clone(api)
 }
 
 /// The line that writes what the table shows to a file.
@@ -161,7 +188,13 @@ fn filters_of(mut filters: Query, limit: i64) -> Result<List> {
         limit,
         ..List::default()
     };
-    filters.end(list)
+    let list = filters.end(list)?;
+    let sort = match list.sort {
+        _ if list.is_quick() => list.sort,
+        Sort::FirstChanged | Sort::Oldest => Sort::Oldest,
+        Sort::LastChanged | Sort::Newest => Sort::Newest,
+    };
+    Ok(List { sort, ..list })
 }
 
 impl UsersPage<'_> {
@@ -238,8 +271,9 @@ struct RequestPage<'a> {
 pub async fn find(State(api): State<Api>, here: Within<ReadOnly>, RawQuery(query): RawQuery) -> Result<Response> {
     let q = Asked::read(query.as_deref()).q;
     let (caller, text) = (here.caller, q.clone());
+    let names = searching(&api, &here);
     let look = move |tx: &Tx| {
-        let found = search(tx, &caller, &text, None)?;
+        let found = search(tx, &caller, &names.names, &text, None)?;
         let request: Option<uuid::Uuid> = text.parse().ok().filter(|_| found.users.is_empty());
         let Some(id) = request else { return Ok((found, Vec::new())) };
         let mut entries = Vec::new();
