@@ -1,6 +1,8 @@
 //! What every engine has in common: a queue with writers behind it, and a pool of readers. Knows no SQL and no driver.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -11,11 +13,12 @@ use tokio::sync::{Semaphore, SemaphorePermit, oneshot, watch};
 use super::pipeline::Pipeline;
 use super::value::{Row, Value};
 use super::writer::{Job, Operation, Shared, write_forever};
+use crate::clock::Stopwatch;
 use crate::error::{Error, Result};
 
-/// How many writes may wait; the next one is told [`Error::Busy`].
+/// How many writes may wait, and how many reads; the next one is told [`Error::Busy`].
 const QUEUE: usize = 4096;
-/// How many reads run at once.
+/// How many reads run at once, and how many scans beside them.
 const READERS: usize = 4;
 /// How long an operation waits for a connection to read by.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -116,6 +119,18 @@ pub(super) struct Parts {
     pub(super) reads_are_quick: bool,
 }
 
+/// A read that waits for a thread, with its caller at the other end.
+type Look = Box<dyn FnOnce(&Engine) + Send>;
+
+/// Reads that wait, where that means waiting for a server. A thread that has done one takes the next by itself: to hand each
+/// to a thread of its own would cost more than most reads do.
+#[derive(Default)]
+struct Looks {
+    waiting: VecDeque<Look>,
+    /// How many threads there are that take them.
+    threads: usize,
+}
+
 /// A database that can be written to and read from.
 pub(super) struct Engine {
     /// `None` only while the engine is being dropped.
@@ -123,6 +138,7 @@ pub(super) struct Engine {
     writers: Vec<JoinHandle<()>>,
     open_reader: Open,
     reads_are_quick: bool,
+    looks: Mutex<Looks>,
     idle_readers: Mutex<Vec<Box<dyn Connection>>>,
     reader_permits: Semaphore,
     /// Why no more is written, once a disk has failed.
@@ -144,6 +160,7 @@ impl Engine {
             writers: parts.writers.into_iter().enumerate().map(start).collect::<Result<_>>()?,
             open_reader: parts.open_reader,
             reads_are_quick: parts.reads_are_quick,
+            looks: Mutex::default(),
             idle_readers: Mutex::default(),
             reader_permits: Semaphore::new(READERS),
             failed,
@@ -189,11 +206,48 @@ impl Engine {
         T: Send + 'static,
         F: Fn(&dyn Connection) -> Result<T> + Send + 'static,
     {
-        if !self.reads_are_quick {
-            return self.scan(operation).await;
+        if self.reads_are_quick {
+            let _permit = self.permit().await?;
+            return self.read_now(&operation);
         }
-        let _permit = self.permit().await?;
-        self.read_now(&operation)
+        let (reply, answer) = oneshot::channel();
+        let since = Stopwatch::start();
+        self.look(Box::new(move |engine| {
+            let look = || if since.elapsed() < PATIENCE { engine.read_now(&operation) } else { Err(Error::Busy) };
+            // Whoever has gone away need not be answered.
+            if !reply.is_closed() {
+                let looked = catch_unwind(AssertUnwindSafe(look));
+                let _ = reply.send(looked.unwrap_or_else(|_| Err(Error::internal("the operation panicked"))));
+            }
+        }))?;
+        answer.await.map_err(|_| Error::internal("the reader has stopped"))?
+    }
+
+    /// Has a read done by the threads that are at it, or by one more.
+    fn look(self: &Arc<Self>, look: Look) -> Result<()> {
+        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        if looks.waiting.len() >= QUEUE {
+            return Err(Error::Busy);
+        }
+        looks.waiting.push_back(look);
+        if looks.threads < READERS {
+            looks.threads += 1;
+            let engine = Arc::clone(self);
+            tokio::task::spawn_blocking(move || {
+                while let Some(look) = engine.next_look() {
+                    look(&engine);
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// What the thread that asks does next; it ends if there is nothing.
+    fn next_look(&self) -> Option<Look> {
+        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = looks.waiting.pop_front();
+        looks.threads -= usize::from(next.is_none());
+        next
     }
 
     async fn permit(&self) -> Result<SemaphorePermit<'_>> {
