@@ -29,6 +29,7 @@ use crate::erasure;
 use crate::error::{Error, Result};
 use crate::glance::Glances;
 use crate::idempotency;
+use crate::imports;
 use crate::keys;
 use crate::limits;
 use crate::links::Links;
@@ -135,6 +136,7 @@ impl App {
             spawn(seal(api.store.clone())),
             spawn(decide_sign_ins(Arc::clone(&api), tell)),
             spawn(gather_names(Arc::clone(&api))),
+            spawn(take_over(Arc::clone(&api))),
         ];
         let mut workers = vec![work(&api, webhook_sender(&api, webhook_networks)), work(&api, billing_sender(&api))];
         if let Some(smtp) = smtp {
@@ -298,6 +300,30 @@ async fn decide_sign_ins(api: Api, tell: fn(&str)) {
             tracing::warn!(code = e.code(), "administrators who asked for a link could not be sent one");
         }
     }
+}
+
+/// Takes over what was sent to be imported, one file after the other.
+async fn take_over(api: Api) {
+    loop {
+        tokio::time::sleep(CHORES).await;
+        if let Err(e) = import(&api).await {
+            tracing::warn!(code = e.code(), "an import could not go on");
+        }
+    }
+}
+
+/// Does what there is to do of all imports that wait now.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn import(api: &Api) -> Result<()> {
+    while api.store.read(imports::waits).await? {
+        if let Some((import, file)) = api.store.write(imports::claim).await? {
+            imports::serve(&api.store, import, file, &api.links).await?;
+            api.outbox.wake();
+        }
+    }
+    Ok(())
 }
 
 /// Decides all that wait now.

@@ -7,6 +7,8 @@ use std::fmt;
 /// The result of everything that can fail in Usher.
 pub type Result<T> = std::result::Result<T, Error>;
 
+const MIB: usize = 1024 * 1024;
+
 /// One field of a request that breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct FieldError {
@@ -77,8 +79,8 @@ pub enum Error {
     },
     /// The record is not, or no longer, the one that the caller means (`If-Match`).
     Stale,
-    /// The body is larger than the limit.
-    TooLarge,
+    /// The body is larger than this many bytes.
+    TooLarge(usize),
     /// The body did not arrive in time.
     BodyTimeout,
     /// Too many of these in the last hour.
@@ -135,7 +137,7 @@ impl Error {
             Error::BodyTimeout => 408,
             Error::EmailTaken | Error::PhoneTaken | Error::ExternalIdTaken | Error::NotNow { .. } => 409,
             Error::Stale => 412,
-            Error::TooLarge => 413,
+            Error::TooLarge(_) => 413,
             Error::IdempotencyKeyReused => 422,
             Error::TooMany(_) => 429,
             Error::Integrity | Error::Unique(_) | Error::Operator(_) | Error::Rehearsed | Error::Internal(_) => 500,
@@ -164,7 +166,7 @@ impl Error {
             Error::MethodNotAllowed => "method_not_allowed",
             Error::BodyTimeout => "body_timeout",
             Error::Stale => "stale",
-            Error::TooLarge => "too_large",
+            Error::TooLarge(_) => "too_large",
             Error::IdempotencyKeyReused => "idempotency_key_reused",
             Error::TooMany(_) => "too_many",
             Error::Busy | Error::Conflict => "busy",
@@ -228,7 +230,8 @@ impl fmt::Display for Error {
             Error::IdempotencyKeyReused => f.write_str(
                 "This Idempotency-Key was already used for another request; take a new key for a new request",
             ),
-            Error::TooLarge => f.write_str("The body is larger than 64 KiB"),
+            Error::TooLarge(limit) if *limit >= MIB => write!(f, "The body is larger than {} MiB", limit / MIB),
+            Error::TooLarge(limit) => write!(f, "The body is larger than {} KiB", limit / 1024),
             Error::Busy | Error::Conflict => f.write_str("The server is busy; try again in a second"),
             Error::Unavailable(_) => f.write_str("The database does not answer; try again in a second"),
             Error::StorageFull => f.write_str("The server's disk is full; nothing was changed"),

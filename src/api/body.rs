@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
+use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 
@@ -59,6 +60,13 @@ impl Form {
     }
 }
 
+impl Form {
+    /// The parameters whose names begin so, without that beginning.
+    pub fn below<'a>(&'a self, start: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.0.iter().filter_map(move |(name, value)| Some((name.strip_prefix(start)?, value.as_str())))
+    }
+}
+
 impl Parameters for Form {
     fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|text| !text.is_empty())
@@ -73,12 +81,17 @@ impl<S: Sync> FromRequest<S> for Form {
     }
 }
 
-pub(super) async fn read(body: Body) -> Result<Vec<u8>> {
-    let collected = tokio::time::timeout(TIMEOUT, Limited::new(body, LIMIT).collect());
+pub(super) async fn read(body: Body) -> Result<Bytes> {
+    read_up_to(body, LIMIT).await
+}
+
+/// A whole body of that size at the most.
+pub(crate) async fn read_up_to(body: Body, limit: usize) -> Result<Bytes> {
+    let collected = tokio::time::timeout(TIMEOUT, Limited::new(body, limit).collect());
     match collected.await {
         Err(_) => Err(Error::BodyTimeout),
-        Ok(Ok(body)) => Ok(body.to_bytes().to_vec()),
-        Ok(Err(e)) if e.downcast_ref::<LengthLimitError>().is_some() => Err(Error::TooLarge),
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(e)) if e.downcast_ref::<LengthLimitError>().is_some() => Err(Error::TooLarge(limit)),
         Ok(Err(_)) => Err(Error::bad_request("body_cut_off", "The body did not arrive whole")),
     }
 }

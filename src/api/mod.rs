@@ -376,7 +376,7 @@ fn render(
     if surface == Surface::OAuth && matches!(error, Error::Unauthenticated { .. }) {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(oauth::CHALLENGE));
     }
-    if matches!(error, Error::BodyTimeout | Error::TooLarge) {
+    if matches!(error, Error::BodyTimeout | Error::TooLarge(_)) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response

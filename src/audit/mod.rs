@@ -155,6 +155,10 @@ words! {
         AdminSignedIn = "admin.signed_in",
         /// An administrator signed out.
         AdminSignedOut = "admin.signed_out",
+        /// A file of people was sent, and waits for somebody to say how it goes on.
+        ImportFileSent = "import.file_sent",
+        /// A file that waited was removed.
+        ImportFileDiscarded = "import.file_discarded",
         /// A file of people was begun to be taken over; the import's id is the request's id of all that it did.
         ImportBegun = "import.begun",
         /// An import was begun to be undone.

@@ -18,7 +18,7 @@ use crate::caller::{Caller, Scope};
 use crate::config::span;
 use crate::db::{IfMissing, Store, Tx};
 use crate::error::{Error, Result};
-use crate::imports::{self, Format, Import, ImportId, New, Outcome, Preset, Settings, State, Status, Work, cell};
+use crate::imports::{self, Format, Import, ImportId, New, Outcome, Preset, Rehearsal, Settings, State, Status, Work};
 use crate::links::Links;
 use crate::tenants;
 
@@ -148,11 +148,11 @@ impl Take {
             let name = self.tenant.clone();
             let tenant = store.read(move |tx| named(tx, &environment, name.as_deref())).await?;
             let caller = Caller { scope: Scope { tenant, ..caller.scope }, ..caller };
-            let mut progress = |outcomes: &[Outcome]| {
+            let mut rehearsal = Rehearsal::new(&store, caller, None, work);
+            while let Some(outcomes) = rehearsal.next(&store).await? {
                 bar.inc(outcomes.len() as u64);
-                results.add(outcomes)
-            };
-            imports::rehearse(&store, caller, work, &mut progress).await?;
+                results.add(&outcomes)?;
+            }
             None
         } else {
             Some(self.take_over(&store, environment, settings, found.rows, work, &bar, &mut results).await?)
@@ -223,6 +223,7 @@ impl Take {
             mappings: self.mappings.clone(),
             send_links: self.send_links,
             dry_run: self.dry_run,
+            asks: false,
         })
     }
 
@@ -293,7 +294,7 @@ fn beside(file: &Path) -> PathBuf {
 
 /// The file with a line for each row, for its owner only.
 struct Results {
-    writer: csv::Writer<BufWriter<File>>,
+    lines: imports::Results<BufWriter<File>>,
     counts: [u64; 3],
 }
 
@@ -308,9 +309,7 @@ impl Results {
         let file = options.write(true).create(true).truncate(true).mode(0o600).open(path).map_err(unwritable)?;
         // The mode above is for a new file only.
         file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(unwritable)?;
-        let mut writer = csv::Writer::from_writer(BufWriter::new(file));
-        writer.write_record(["row", "status", "id", "reason"]).map_err(broken)?;
-        Ok(Results { writer, counts: [0; 3] })
+        Ok(Results { lines: imports::Results::new(BufWriter::new(file))?, counts: [0; 3] })
     }
 
     fn add(&mut self, outcomes: &[Outcome]) -> Result<()> {
@@ -320,21 +319,14 @@ impl Results {
                 Status::Duplicate => 1,
                 Status::Failed => 2,
             }] += 1;
-            let (row, id) = (outcome.row.to_string(), outcome.user.map(|id| id.to_string()).unwrap_or_default());
-            let reason = if outcome.reason.is_empty() { "".into() } else { cell::write(&outcome.reason) };
-            self.writer.write_record([row.as_str(), outcome.status.as_str(), &id, &reason]).map_err(broken)?;
         }
-        Ok(())
+        self.lines.add(outcomes)
     }
 
-    fn end(mut self) -> Result<[u64; 3]> {
-        self.writer.flush().map_err(broken)?;
+    fn end(self) -> Result<[u64; 3]> {
+        self.lines.end()?;
         Ok(self.counts)
     }
-}
-
-fn broken(e: impl std::fmt::Display) -> Error {
-    Error::operator(format!("the result file cannot be written: {e}"))
 }
 
 async fn undo(common: &Common, id: ImportId) -> Result<()> {

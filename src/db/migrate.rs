@@ -19,6 +19,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0015_imports", include_str!("../../migrations/0015_imports.sql")),
     ("0011_sign_in_again", include_str!("../../migrations/0011_sign_in_again.sql")),
     ("0018_brand", include_str!("../../migrations/0018_brand.sql")),
+    ("0016_import_files", include_str!("../../migrations/0016_import_files.sql")),
 ];
 
 /// The version that this program needs.

@@ -15,6 +15,7 @@ use crate::caller::{Actor, Caller, Origin};
 use crate::clock::Timestamp;
 use crate::db::{Tx, id_type};
 use crate::error::{Error, Result};
+use crate::imports;
 use crate::roles;
 use crate::signin;
 use crate::tenants;
@@ -73,7 +74,8 @@ pub fn again(tx: &Tx, id: UserId) -> Result<Option<Receipt>> {
 /// # Errors
 /// The database refuses, or another operation changed the user meanwhile.
 pub fn erase(tx: &Tx, origin: Origin, user: &User) -> Result<Receipt> {
-    // First, so that whoever is about to note something of the user comes before this, or after.
+    imports::forget(tx, user)?;
+    // Before all else about the user, so that whoever is about to note something of the user comes before this, or after.
     users::lock(tx, user.id)?.ok_or(Error::Conflict)?;
     let sign_ins = signin::forget(tx, user)?;
     let mut counts = store::remove_rows(tx, user.id)?;

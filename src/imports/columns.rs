@@ -155,6 +155,11 @@ impl Column {
         Column { source: source.to_owned(), field: field.to_owned(), reading, kind: kind_of(field) }
     }
 
+    /// Whether it reads the file's column of this name, or something in it.
+    fn is_of(&self, name: &str) -> bool {
+        self.source == name || self.source.split('.').next() == Some(name)
+    }
+
     /// The column's value in a row; `None` if there is none, or nothing.
     fn value(&self, row: &Map<String, Value>, context: &Context) -> Option<Value> {
         let value = look_up(row, &self.source)?;
@@ -236,6 +241,18 @@ impl Plan {
     /// # Errors
     /// Something names no column or no field, or nothing becomes the e-mail address.
     pub fn new(columns: &[String], said: &[String], preset: Option<Preset>) -> Result<Plan> {
+        let plan = Plan::guess(columns, said, preset)?;
+        if !plan.has_email() {
+            return Err(refuse("No column becomes the e-mail address; say which with a mapping: COLUMN=email"));
+        }
+        Ok(plan)
+    }
+
+    /// The same, where somebody has yet to say which column is the e-mail address.
+    ///
+    /// # Errors
+    /// Something names no column or no field.
+    pub fn guess(columns: &[String], said: &[String], preset: Option<Preset>) -> Result<Plan> {
         let mut plan = Plan { preset: preset.or_else(|| presets::detect(columns)), ..Plan::default() };
         let mut settled: Vec<&str> = Vec::new();
         for one in said {
@@ -262,8 +279,7 @@ impl Plan {
             }
         }
         for name in columns.iter().filter(|name| !settled.contains(&name.as_str())) {
-            if plan.columns.iter().any(|column| column.source.split('.').next() == Some(name) || column.source == *name)
-            {
+            if plan.columns.iter().any(|column| column.is_of(name)) {
                 continue;
             }
             match guess(name).filter(|field| !plan.columns.iter().any(|column| column.field == *field)) {
@@ -272,10 +288,17 @@ impl Plan {
                 _ => plan.ignored.push(name.clone()),
             }
         }
-        if !plan.columns.iter().any(|column| column.field == "email") {
-            return Err(refuse("No column becomes the e-mail address; say which with a mapping: COLUMN=email"));
-        }
         Ok(plan)
+    }
+
+    /// Whether a column becomes the e-mail address, without which there is no user.
+    pub fn has_email(&self) -> bool {
+        self.columns.iter().any(|column| column.field == "email")
+    }
+
+    /// What the file's column of this name becomes: nothing, a field, or several.
+    pub fn of(&self, name: &str) -> Vec<&str> {
+        self.columns.iter().filter(|column| column.is_of(name)).map(|column| column.field.as_str()).collect()
     }
 
     /// What becomes of which column, as (column, field).

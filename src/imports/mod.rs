@@ -2,40 +2,47 @@
 //!
 //! Rows pass through the same fields and operations as requests do. A batch of rows, what became of each, and how far the
 //! import is, are written together, so that a run that was cut off goes on where it stopped and no row is taken twice.
-//! Knows no web framework; who runs an import, and where the file is, is the business of the command line and of `app`.
+//! Knows no web framework. Who runs an import has the file: the command line, or a server to which it was sent.
 
+mod batch;
 pub mod cell;
 mod columns;
 pub mod export;
+mod files;
 mod presets;
+mod results;
 mod rows;
 mod run;
 mod store;
+mod undo;
 
 pub use columns::{Entry, Plan, fields};
+pub use files::{claim, discard, file, forget, start};
 pub use presets::Preset;
+pub use results::Results;
 pub use rows::{Format, Row, Rows, Survey, survey};
-pub use run::{Progress, Work, go_on, rehearse, take_back};
-pub use store::{list, outcomes};
+pub use run::{Progress, Rehearsal, Work, go_on, serve, take_back};
+pub use store::{list, outcomes, waits};
+pub use undo::{undo, undo_some};
 
-use std::collections::{HashMap, HashSet};
+use std::io::Cursor;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use self::batch::{Batch, failed};
 use crate::apps::{self, Environment, EnvironmentId};
 use crate::audit::{self, Action};
 use crate::caller::{Actor, Caller, Scope};
 use crate::clock::Timestamp;
 use crate::db::{Tx, id_type, words};
-use crate::erasure;
 use crate::error::{Error, Result};
-use crate::links::{self, Links};
-use crate::roles::{self, Right, Rights};
-use crate::sessions;
-use crate::tenants::{self, TenantId};
-use crate::users::{self, Person, Standing, Unique, User, UserId};
+use crate::links::Links;
+use crate::roles::{Right, Rights};
+use crate::tenants::TenantId;
+use crate::users::UserId;
 
 id_type!(
     /// An import: the batch by which its users are known.
@@ -45,6 +52,8 @@ id_type!(
 words! {
     /// How far an import is.
     pub enum State {
+        /// The file waits, for a day at the most, until somebody says how it goes on.
+        Draft = "draft",
         /// Rows are being taken over, or will be.
         Running = "running",
         /// All rows were read.
@@ -53,7 +62,7 @@ words! {
         Undoing = "undoing",
         /// Its users are erased, but those who have changed since.
         Undone = "undone",
-        /// The file cannot be read to its end.
+        /// The file cannot be read to its end, or nobody came to it for a day.
         Broken = "broken",
     }
 }
@@ -83,6 +92,9 @@ pub struct Settings {
     pub send_links: bool,
     /// Whether nothing is to be changed.
     pub dry_run: bool,
+    /// Whether the file waits, before and after a rehearsal, for somebody to say how it goes on.
+    #[serde(default)]
+    pub asks: bool,
 }
 
 impl Settings {
@@ -94,12 +106,28 @@ impl Settings {
         Rows::new(Format::named(&self.format).ok_or(Error::Integrity)?, source)
     }
 
+    /// Reads a file to its end, and tells what it has. That takes its time.
+    ///
+    /// # Errors
+    /// The file is not of this kind.
+    pub fn survey(&self, file: &Bytes) -> Result<Survey> {
+        if file.is_empty() {
+            return Err(Error::bad_request("unreadable_file", "The file is empty; it must be a list of people"));
+        }
+        survey(self.rows(Cursor::new(file.clone()))?)
+    }
+
     /// What becomes of the columns.
     ///
     /// # Errors
     /// Those of [`Plan::new`].
     pub fn plan(&self, columns: &[String]) -> Result<Plan> {
-        Plan::new(columns, &self.mappings, self.preset.as_deref().and_then(Preset::named))
+        Plan::new(columns, &self.mappings, self.preset())
+    }
+
+    /// The known export that it is said to be.
+    pub fn preset(&self) -> Option<Preset> {
+        self.preset.as_deref().and_then(Preset::named)
     }
 }
 
@@ -138,8 +166,10 @@ pub struct Import {
     pub created_at: Timestamp,
     /// When it was done, or undone.
     pub finished_at: Option<Timestamp>,
-    /// When a server goes on with it.
+    /// When a server goes on with it, or removes it if nobody came.
     pub due_at: Option<Timestamp>,
+    /// Who was erased while the file waits: hashes of what was unique about them.
+    erased: Vec<String>,
 }
 
 /// A file that is to be imported.
@@ -154,7 +184,7 @@ pub struct New {
     /// The SHA-256 of the file.
     pub digest: [u8; 32],
     /// The file, for a server to read; without it, who begins goes on.
-    pub source: Option<Vec<u8>>,
+    pub source: Option<Bytes>,
 }
 
 crate::secret::redacted!(New);
@@ -177,13 +207,12 @@ pub type Line = (u64, std::result::Result<Entry, String>);
 
 /// How long a server has for some rows before another may go on.
 const LEASE: Duration = Duration::from_mins(1);
-/// How many users are erased in one transaction.
-const ERASED_AT_ONCE: usize = 50;
 
-/// Begins an import, or finds the one of the same file, read the same way, that was not finished.
+/// Begins an import, or finds the one of the same file, read the same way, that was not finished. If `settings.asks`, the file
+/// waits for [`start`].
 ///
 /// # Errors
-/// The caller may not add people, or the database refuses.
+/// The caller may not add people, too many files wait, or the database refuses.
 pub fn begin(tx: &Tx, caller: &Caller, new: &New) -> Result<Import> {
     caller.need(Right::InviteUsers)?;
     let tenant = caller.scope.tenant.or(new.tenant);
@@ -194,13 +223,14 @@ pub fn begin(tx: &Tx, caller: &Caller, new: &New) -> Result<Import> {
     if let Some(import) = unfinished.filter(|import| import.actor == caller.actor && new.source.is_none()) {
         return Ok(import);
     }
+    let asks = new.settings.asks;
     let import = Import {
         id: ImportId::ordered(tx.now()),
         environment: caller.scope.environment,
         tenant,
         actor: caller.actor,
         settings: new.settings.clone(),
-        state: State::Running,
+        state: if asks { State::Draft } else { State::Running },
         total: new.total,
         place: 0,
         imported: 0,
@@ -211,10 +241,15 @@ pub fn begin(tx: &Tx, caller: &Caller, new: &New) -> Result<Import> {
         kept: 0,
         created_at: tx.now(),
         finished_at: None,
-        due_at: new.source.as_ref().map(|_| tx.now()),
+        due_at: new.source.as_ref().map(|_| if asks { tx.now() + files::KEPT } else { tx.now() }),
+        erased: Vec::new(),
     };
-    store::insert(tx, &import, &fingerprint, new.source.as_deref())?;
-    audit::record(tx, import.environment, caller.origin(), Action::ImportBegun, import.id.0)?;
+    store::insert(tx, &import, &fingerprint)?;
+    if let Some(file) = &new.source {
+        files::keep(tx, &import, file)?;
+    }
+    let action = if asks { Action::ImportFileSent } else { Action::ImportBegun };
+    audit::record(tx, import.environment, caller.origin(), action, import.id.0)?;
     Ok(import)
 }
 
@@ -247,34 +282,27 @@ impl Import {
 /// # Errors
 /// Another run is at work on the import, or the database refuses.
 pub fn add(tx: &Tx, id: ImportId, place: u64, rows: &[Line], links: Option<&Links>) -> Result<Vec<Outcome>> {
-    let mut import = store::to_change(tx, id)?;
-    if import.state != State::Running || import.place != place {
-        return Err(Error::NotNow { code: "import_elsewhere", message: "Another run is at work on this import" });
-    }
+    let import = at(tx, id, place)?;
     let environment = apps::by_id(tx, import.environment)?;
-    let mut batch = Batch::new(tx, import.caller(&environment), rows)?;
+    let mut batch = Batch::new(tx, import.caller(&environment), &import.erased, rows)?;
     let mut outcomes = Vec::with_capacity(rows.len());
     for (row, entry) in rows {
-        let outcome = match entry {
+        outcomes.push(match entry {
             Ok(entry) => batch.take(tx, *row, entry, links)?,
             Err(why) => failed(*row, why.clone()),
-        };
-        import.count(outcome.status);
-        outcomes.push(outcome);
+        });
     }
-    import.place += rows.len() as u64;
-    import.due_at = import.due_at.map(|_| tx.now() + LEASE);
-    store::keep(tx, id, &outcomes)?;
-    store::save(tx, &import)?;
+    note(tx, import, &outcomes)?;
     Ok(outcomes)
 }
 
-/// What [`add`] would say of the rows, as far as the database and these rows tell. Changes nothing.
+/// What [`add`] would say of the rows, as far as the database and these rows tell. Changes nothing. `erased` are those of the
+/// import, if the rows are of one.
 ///
 /// # Errors
 /// The database does not answer.
-pub fn look(tx: &Tx, caller: &Caller, lines: &[Line]) -> Result<Vec<Outcome>> {
-    let mut batch = Batch::new(tx, *caller, lines)?;
+pub fn look(tx: &Tx, caller: &Caller, erased: &[String], lines: &[Line]) -> Result<Vec<Outcome>> {
+    let mut batch = Batch::new(tx, *caller, erased, lines)?;
     lines
         .iter()
         .map(|(row, entry)| match entry {
@@ -284,90 +312,64 @@ pub fn look(tx: &Tx, caller: &Caller, lines: &[Line]) -> Result<Vec<Outcome>> {
         .collect()
 }
 
-/// Ends an import whose rows were all read.
+/// Keeps what a rehearsal says of the rows from `place` on. The first forgets what one said that was cut off.
+///
+/// # Errors
+/// Another run is at work on the import, or the database refuses.
+pub fn keep_rehearsed(tx: &Tx, id: ImportId, place: u64, outcomes: &[Outcome]) -> Result<()> {
+    if place == 0 {
+        let mut import = store::to_change(tx, id)?;
+        import.rewind(tx)?;
+        store::save(tx, &import)?;
+    }
+    note(tx, at(tx, id, place)?, outcomes)
+}
+
+/// The import, if its next row is the one after `place`.
+fn at(tx: &Tx, id: ImportId, place: u64) -> Result<Import> {
+    let import = store::to_change(tx, id)?;
+    if import.state != State::Running || import.place != place {
+        return Err(Error::NotNow { code: "import_elsewhere", message: "Another run is at work on this import" });
+    }
+    Ok(import)
+}
+
+fn note(tx: &Tx, mut import: Import, outcomes: &[Outcome]) -> Result<()> {
+    for outcome in outcomes {
+        import.count(outcome.status);
+    }
+    import.place += outcomes.len() as u64;
+    import.due_at = import.due_at.map(|_| tx.now() + LEASE);
+    store::keep(tx, import.id, outcomes)?;
+    store::save(tx, &import)
+}
+
+/// Ends an import whose rows were all read. After a rehearsal, a file that asks waits again.
 ///
 /// # Errors
 /// The database refuses.
 pub fn finish(tx: &Tx, id: ImportId, state: State) -> Result<Import> {
     let mut import = store::to_change(tx, id)?;
     if import.state == State::Running {
-        import.state = state;
+        let waits = state == State::Done && import.settings.asks && import.settings.dry_run;
+        import.state = if waits { State::Draft } else { state };
+        import.due_at = waits.then(|| import.created_at + files::KEPT);
         import.finished_at = Some(tx.now());
-        import.due_at = None;
         store::save(tx, &import)?;
-        store::forget_source(tx, id)?;
-    }
-    Ok(import)
-}
-
-/// Begins to undo an import. With `by_server`, a server goes on; else whoever asks does, by [`undo_some`].
-///
-/// # Errors
-/// There is none within reach, or the caller may not delete users.
-pub fn undo(tx: &Tx, caller: &Caller, id: ImportId, by_server: bool) -> Result<Import> {
-    caller.need(Right::DeleteUsers)?;
-    get(tx, caller.scope, id)?;
-    let mut import = store::to_change(tx, id)?;
-    if !matches!(import.state, State::Undoing | State::Undone) {
-        audit::record(tx, import.environment, caller.origin(), Action::ImportUndone, id.0)?;
-        import.state = State::Undoing;
-        import.finished_at = None;
-        store::forget_source(tx, id)?;
-    }
-    if import.state == State::Undoing {
-        import.due_at = by_server.then_some(tx.now());
-        store::save(tx, &import)?;
-    }
-    Ok(import)
-}
-
-/// Erases some more of an import's users, but those who have changed since or are signed in.
-///
-/// # Errors
-/// The database refuses.
-pub fn undo_some(tx: &Tx, id: ImportId) -> Result<Import> {
-    let mut import = store::to_change(tx, id)?;
-    if import.state != State::Undoing {
-        return Ok(import);
-    }
-    let environment = apps::by_id(tx, import.environment)?;
-    let origin = import.caller(&environment).origin();
-    let Some(page) = store::page_after(tx, id, import.undone)? else {
-        import.state = State::Undone;
-        import.finished_at = Some(tx.now());
-        import.due_at = None;
-        store::save(tx, &import)?;
-        return Ok(import);
-    };
-    let (mut erased, before) = (0, import.undone);
-    for outcome in page.iter().filter(|outcome| outcome.row > before) {
-        if erased == ERASED_AT_ONCE {
-            break;
-        }
-        import.undone = outcome.row;
-        if outcome.status != Status::Imported {
-            continue;
-        }
-        match outcome.user.map(|user| users::any_by_id(tx, user)).transpose()?.flatten() {
-            None => {}
-            Some(user) if is_untouched(tx, &user)? => {
-                erasure::erase(tx, origin, &user)?;
-                import.removed += 1;
-                erased += 1;
-            }
-            Some(_) => import.kept += 1,
+        if !waits {
+            store::forget_file(tx, id)?;
         }
     }
-    import.due_at = import.due_at.map(|_| tx.now() + LEASE);
-    store::save(tx, &import)?;
     Ok(import)
-}
-
-fn is_untouched(tx: &Tx, user: &User) -> Result<bool> {
-    Ok(user.version == 1 && sessions::of_user(tx, user.id)?.is_empty())
 }
 
 impl Import {
+    /// Back to the first row, with nothing said of any.
+    fn rewind(&mut self, tx: &Tx) -> Result<()> {
+        (self.place, self.imported, self.duplicates, self.failed) = (0, 0, 0, 0);
+        store::forget_pages(tx, self.id)
+    }
+
     fn count(&mut self, status: Status) {
         match status {
             Status::Imported => self.imported += 1,
@@ -375,135 +377,6 @@ impl Import {
             Status::Failed => self.failed += 1,
         }
     }
-}
-
-fn failed(row: u64, reason: String) -> Outcome {
-    Outcome { row, status: Status::Failed, user: None, reason }
-}
-
-/// What is unique about a person, as it is compared.
-fn marks(person: &Person) -> impl Iterator<Item = (Unique, &str)> {
-    let email = person.email.as_ref().map(|email| (Unique::Email, email.key()));
-    let phone = person.phone.as_ref().map(|phone| (Unique::Phone, phone.key()));
-    let external_id = person.external_id.as_ref().map(|id| (Unique::ExternalId, id.0.as_str()));
-    email.into_iter().chain(phone).chain(external_id)
-}
-
-/// Some rows on their way into one environment.
-struct Batch {
-    caller: Caller,
-    /// Who has what must be unique; without an id, an earlier of these rows.
-    taken: HashMap<(Unique, String), Option<UserId>>,
-    tenants: HashMap<String, Option<TenantId>>,
-    roles: Vec<roles::Role>,
-}
-
-impl Batch {
-    fn new(tx: &Tx, caller: Caller, lines: &[Line]) -> Result<Batch> {
-        let people = || lines.iter().filter_map(|(_, entry)| entry.as_ref().ok()).map(|entry| &entry.person);
-        let mut taken = HashMap::new();
-        for unique in [Unique::Email, Unique::Phone, Unique::ExternalId] {
-            let wanted: HashSet<&str> =
-                people().flat_map(marks).filter(|(kind, _)| *kind == unique).map(|(_, value)| value).collect();
-            let wanted: Vec<&str> = wanted.into_iter().collect();
-            let held = users::holders(tx, caller.scope.environment, unique, &wanted)?;
-            taken.extend(held.into_iter().map(|(value, user)| ((unique, value), Some(user))));
-        }
-        let any_role = lines.iter().any(|(_, entry)| entry.as_ref().is_ok_and(|entry| entry.role.is_some()));
-        let roles = if any_role { roles::list(tx, caller.scope.environment)? } else { Vec::new() };
-        Ok(Batch { caller, taken, tenants: HashMap::new(), roles })
-    }
-
-    /// Who the row is a duplicate of, if it is one.
-    fn duplicate(&self, row: u64, person: &Person) -> Option<Outcome> {
-        let found =
-            marks(person).find_map(|(unique, value)| Some((unique, self.taken.get(&(unique, value.to_owned()))?)));
-        found.map(|(unique, user)| duplicate(row, unique, *user))
-    }
-
-    fn look(&mut self, tx: &Tx, row: u64, entry: &Entry) -> Result<Outcome> {
-        if let Some(duplicate) = self.duplicate(row, &entry.person) {
-            return Ok(duplicate);
-        }
-        if let Some(why) = self.standing(entry).err().or(self.tenant(tx, entry, false)?.err()) {
-            return Ok(failed(row, why.to_owned()));
-        }
-        self.note(&entry.person, None);
-        Ok(Outcome { row, status: Status::Imported, user: None, reason: String::new() })
-    }
-
-    fn take(&mut self, tx: &Tx, row: u64, entry: &Entry, links: Option<&Links>) -> Result<Outcome> {
-        if let Some(duplicate) = self.duplicate(row, &entry.person) {
-            return Ok(duplicate);
-        }
-        let standing = match self.standing(entry) {
-            Ok(standing) => standing,
-            Err(why) => return Ok(failed(row, why.to_owned())),
-        };
-        let tenant = match self.tenant(tx, entry, true)? {
-            Ok(tenant) => tenant,
-            Err(why) => return Ok(failed(row, why.to_owned())),
-        };
-        let caller = Caller { scope: Scope { tenant, ..self.caller.scope }, ..self.caller };
-        let user = match users::adopt(tx, &caller, entry.person.clone(), standing) {
-            Ok(user) => user,
-            // Somebody else was faster.
-            Err(Error::EmailTaken) => return Ok(duplicate(row, Unique::Email, None)),
-            Err(Error::PhoneTaken) => return Ok(duplicate(row, Unique::Phone, None)),
-            Err(Error::ExternalIdTaken) => return Ok(duplicate(row, Unique::ExternalId, None)),
-            Err(e) => return Err(e),
-        };
-        if let Some(links) = links.filter(|_| !standing.frozen) {
-            links::send(tx, links, &user)?;
-        }
-        self.note(&entry.person, Some(user.id));
-        Ok(Outcome { row, status: Status::Imported, user: Some(user.id), reason: String::new() })
-    }
-
-    fn note(&mut self, person: &Person, user: Option<UserId>) {
-        self.taken.extend(marks(person).map(|(unique, value)| ((unique, value.to_owned()), user)));
-    }
-
-    fn standing(&self, entry: &Entry) -> std::result::Result<Standing, &'static str> {
-        let role = match &entry.role {
-            None => None,
-            Some(name) => {
-                let role =
-                    self.roles.iter().find(|role| role.name == *name).ok_or("role: there is none of that name")?;
-                Some(role.id).filter(|id| *id != roles::RoleId::MEMBER)
-            }
-        };
-        Ok(Standing { verified: entry.verified, frozen: entry.frozen, role })
-    }
-
-    /// The tenant of a row: the one of the import, or the one that it names, which the operator and administrators make by naming it.
-    fn tenant(
-        &mut self,
-        tx: &Tx,
-        entry: &Entry,
-        make: bool,
-    ) -> Result<std::result::Result<Option<TenantId>, &'static str>> {
-        let (bound, environment) = (self.caller.scope.tenant, self.caller.scope.environment);
-        let Some(name) = entry.tenant.as_deref().filter(|_| bound.is_none()) else { return Ok(Ok(bound)) };
-        let may_make = matches!(self.caller.actor, Actor::Operator | Actor::Admin(_));
-        let id = match self.tenants.get(name) {
-            Some(id) => *id,
-            None if may_make && make => Some(tenants::named(tx, environment, name)?),
-            None => tenants::find(tx, environment, name)?,
-        };
-        self.tenants.insert(name.to_owned(), id);
-        Ok(if id.is_none() && !may_make { Err("tenant: there is none of that name") } else { Ok(id) })
-    }
-}
-
-fn duplicate(row: u64, unique: Unique, user: Option<UserId>) -> Outcome {
-    let what = match unique {
-        Unique::Email => "email",
-        Unique::Phone => "phone_number",
-        Unique::ExternalId => "externalId",
-    };
-    let who = if user.is_some() { "a user" } else { "an earlier row, or a user" };
-    Outcome { row, status: Status::Duplicate, user, reason: format!("{what}: {who} has it") }
 }
 
 /// The id in an import's address.

@@ -34,6 +34,21 @@ impl Format {
             _ => None,
         }
     }
+
+    /// The format that a file looks like.
+    pub fn of(file: &[u8]) -> Format {
+        let start = file.trim_ascii_start();
+        let line = start.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end();
+        match start.first() {
+            Some(b'{') if line.ends_with(b"}") && !has_users(line) => Format::Jsonl,
+            Some(b'{' | b'[') => Format::Json,
+            _ => Format::Csv,
+        }
+    }
+}
+
+fn has_users(object: &[u8]) -> bool {
+    json::parse(object).is_ok_and(|object| object["users"].is_array())
 }
 
 /// A row as the file has it, or why it is none.
@@ -234,6 +249,21 @@ mod tests {
             (Format::Json, b"{\"realm\":\"x\",\"users\":[{\"email\":\"a@b.co\",\"name\":\"A, \\\"B\\\"\"},{\"email\":\"c@d.co\"}]}"),
         ] {
             assert_eq!(shown(&read(format, text)), people, "{}", String::from_utf8_lossy(text));
+        }
+    }
+
+    #[test]
+    fn the_format_of_a_file_is_seen_by_its_beginning() {
+        for (text, format) in [
+            ("", Format::Csv),
+            ("email\na@b.co", Format::Csv),
+            (" {\"email\":1}\r\n{}", Format::Jsonl),
+            ("{\"email\" 1}\n{}", Format::Jsonl),
+            ("\n[\n{}]", Format::Json),
+            ("{\n\"users\":[]}", Format::Json),
+            ("{\"realm\":\"x\",\"users\":[]}", Format::Json),
+        ] {
+            assert_eq!(Format::of(text.as_bytes()), format, "{text}");
         }
     }
 

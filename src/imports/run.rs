@@ -2,15 +2,18 @@
 //! nor where the file is.
 
 use std::collections::HashSet;
+use std::io::Cursor;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::future::join;
 
-use super::{Import, ImportId, Line, Outcome, Plan, Rows, State, Status, add, finish, look, marks, undo_some};
+use super::batch::{duplicate, marks};
+use super::{Import, ImportId, Line, Outcome, Plan, Rows, State, Status, add, finish, keep_rehearsed, look, undo_some};
 use crate::apps;
 use crate::caller::Caller;
 use crate::db::{Store, Tx};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::field::Context;
 use crate::links::Links;
 use crate::secret::sha256;
@@ -45,6 +48,52 @@ impl Work {
     }
 }
 
+/// How many rows a server takes over in one transaction: few, for others wait meanwhile.
+const BESIDE_REQUESTS: usize = 100;
+/// How many rows of a rehearsal, which nobody waits for.
+const REHEARSED: usize = 1000;
+
+/// Does all that is left of an import whose file a server has.
+///
+/// # Errors
+/// The database refuses; then it is tried again.
+pub async fn serve(store: &Store, import: Import, file: Bytes, links: &Links) -> Result<()> {
+    let id = import.id;
+    if import.state == State::Undoing {
+        return take_back(store, id, |_| {}).await.map(|_| ());
+    }
+    match take_over(store, &import, file, links).await {
+        Err(Error::BadRequest { .. } | Error::Operator(_)) => {
+            store.write(move |tx| finish(tx, id, State::Broken)).await.map(|_| ())
+        }
+        // It is being undone, or another server was faster.
+        Err(Error::NotNow { .. } | Error::NotFound(_)) => Ok(()),
+        done => done,
+    }
+}
+
+async fn take_over(store: &Store, import: &Import, file: Bytes, links: &Links) -> Result<()> {
+    let (id, at, settings) = (import.id, import.environment, import.settings.clone());
+    let (read, how) = (file.clone(), settings.clone());
+    // Where a thread may take its time.
+    let plan = store.scan(move |_| how.plan(&how.survey(&read)?.columns)).await?;
+    let links = settings.send_links.then(|| links.clone());
+    let at_once = if settings.dry_run { REHEARSED } else { BESIDE_REQUESTS };
+    let work = Work { plan, rows: settings.rows(Cursor::new(file))?, links, at_once };
+    if !settings.dry_run {
+        return go_on(store, import, work, &mut |_| Ok(())).await.map(|_| ());
+    }
+    let caller = import.caller(&store.read(move |tx| apps::by_id(tx, at)).await?);
+    let mut rehearsal = Rehearsal::new(store, caller, Some(import), work);
+    let mut place = 0;
+    while let Some(outcomes) = rehearsal.next(store).await? {
+        let rows = outcomes.len() as u64;
+        store.write(move |tx| keep_rehearsed(tx, id, place, &outcomes)).await?;
+        place += rows;
+    }
+    store.write(move |tx| finish(tx, id, State::Done)).await.map(|_| ())
+}
+
 /// Takes over what is left of an import's rows.
 ///
 /// # Errors
@@ -71,31 +120,46 @@ pub async fn go_on(store: &Store, import: &Import, mut work: Work, progress: Pro
     store.write(move |tx| finish(tx, id, State::Done)).await
 }
 
-/// Tells what an import would do, and changes nothing.
-///
-/// # Errors
-/// The file cannot be read, or the database does not answer.
-pub async fn rehearse(store: &Store, caller: Caller, mut work: Work, progress: Progress<'_>) -> Result<()> {
-    let context = caller.context(store.clock().now());
-    let (mut number, mut seen) = (0, HashSet::new());
-    loop {
-        let lines = Arc::new(work.read(&mut number, &context)?);
+/// The course of a rehearsal: tells what an import would do, some rows after the other, and changes nothing.
+pub struct Rehearsal {
+    caller: Caller,
+    erased: Vec<String>,
+    work: Work,
+    context: Context,
+    number: u64,
+    seen: HashSet<[u8; 16]>,
+}
+
+impl Rehearsal {
+    /// Begins with the first row, as `caller`. `import` is the one that is rehearsed, if it is kept.
+    pub fn new(store: &Store, caller: Caller, import: Option<&Import>, work: Work) -> Rehearsal {
+        let context = caller.context(store.clock().now());
+        let erased = import.map(|import| import.erased.clone()).unwrap_or_default();
+        Rehearsal { caller, erased, work, context, number: 0, seen: HashSet::new() }
+    }
+
+    /// What would become of the next rows; `None` at the end.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the database does not answer.
+    pub async fn next(&mut self, store: &Store) -> Result<Option<Vec<Outcome>>> {
+        let lines = Arc::new(self.work.read(&mut self.number, &self.context)?);
         if lines.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
-        let looked = Arc::clone(&lines);
-        let mut outcomes = store.scan(move |tx| look(tx, &caller, &looked)).await?;
+        let (caller, erased, looked) = (self.caller, self.erased.clone(), Arc::clone(&lines));
+        let mut outcomes = store.scan(move |tx| look(tx, &caller, &erased, &looked)).await?;
         for (outcome, (_, entry)) in outcomes.iter_mut().zip(lines.iter()) {
             if let (Status::Imported, Ok(entry)) = (outcome.status, entry) {
                 let mut all = marks(&entry.person).map(|(unique, value)| (unique, mark(unique, value)));
-                if let Some((unique, _)) = all.find(|(_, mark)| seen.contains(mark)) {
-                    *outcome = super::duplicate(outcome.row, unique, None);
+                if let Some((unique, _)) = all.find(|(_, mark)| self.seen.contains(mark)) {
+                    *outcome = duplicate(outcome.row, unique, None);
                 } else {
-                    seen.extend(marks(&entry.person).map(|(unique, value)| mark(unique, value)));
+                    self.seen.extend(marks(&entry.person).map(|(unique, value)| mark(unique, value)));
                 }
             }
         }
-        progress(&outcomes)?;
+        Ok(Some(outcomes))
     }
 }
 

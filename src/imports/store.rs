@@ -16,19 +16,12 @@ use crate::random;
 use crate::users::UserId;
 
 const IMPORT: &str = "SELECT id, environment_id, tenant_id, actor, actor_id, settings, state, total, place, imported, duplicates, \
-     failed, undone, removed, kept, created_at, finished_at, due_at FROM imports";
+     failed, undone, removed, kept, created_at, finished_at, due_at, erased FROM imports";
 
-pub(super) fn insert(tx: &Tx, import: &Import, fingerprint: &[u8], source: Option<&[u8]>) -> Result<()> {
-    let (actor, actor_id) = match import.actor {
-        Actor::Key(id) => ("key", Some(id.0)),
-        Actor::Person(id) => ("person", Some(id.0)),
-        Actor::Admin(id) => ("admin", Some(id.0)),
-        Actor::Operator | Actor::Usher => ("operator", None),
-    };
-    let settings = serde_json::to_string(&import.settings).map_err(Error::internal)?;
-    let source = source.map(|source| tx.vault().seal(import.id.0.as_bytes(), source));
+pub(super) fn insert(tx: &Tx, import: &Import, fingerprint: &[u8]) -> Result<()> {
+    let (actor, actor_id) = actor(import);
     tx.add(
-        "imports (id, environment_id, tenant_id, actor, actor_id, fingerprint, settings, source, state, total, created_at, due_at)",
+        "imports (id, environment_id, tenant_id, actor, actor_id, fingerprint, settings, state, total, created_at, due_at)",
         params![
             import.id,
             import.environment,
@@ -36,14 +29,26 @@ pub(super) fn insert(tx: &Tx, import: &Import, fingerprint: &[u8], source: Optio
             actor,
             actor_id,
             fingerprint,
-            settings,
-            source,
+            settings(import)?,
             import.state,
             number(import.total),
             import.created_at,
             import.due_at,
         ],
     )
+}
+
+fn actor(import: &Import) -> (&'static str, Option<Uuid>) {
+    match import.actor {
+        Actor::Key(id) => ("key", Some(id.0)),
+        Actor::Person(id) => ("person", Some(id.0)),
+        Actor::Admin(id) => ("admin", Some(id.0)),
+        Actor::Operator | Actor::Usher => ("operator", None),
+    }
+}
+
+fn settings(import: &Import) -> Result<String> {
+    serde_json::to_string(&import.settings).map_err(Error::internal)
 }
 
 pub(super) fn by_id(tx: &Tx, id: ImportId) -> Result<Option<Import>> {
@@ -58,7 +63,7 @@ pub(super) fn to_change(tx: &Tx, id: ImportId) -> Result<Import> {
 /// The import of the same file that was not finished.
 pub(super) fn unfinished(tx: &Tx, environment: EnvironmentId, fingerprint: &[u8]) -> Result<Option<Import>> {
     let sql =
-        format!("{IMPORT} WHERE environment_id = $1 AND fingerprint = $2 AND state = 'running' AND source IS NULL");
+        format!("{IMPORT} WHERE environment_id = $1 AND fingerprint = $2 AND state = 'running' AND due_at IS NULL");
     tx.query_opt(&sql, params![environment, fingerprint])?.as_ref().map(read).transpose()
 }
 
@@ -100,8 +105,70 @@ pub(super) fn save(tx: &Tx, import: &Import) -> Result<()> {
     )
 }
 
-pub(super) fn forget_source(tx: &Tx, id: ImportId) -> Result<()> {
-    tx.run("UPDATE imports SET source = NULL WHERE id = $1 AND source IS NOT NULL", params![id])
+/// Writes down who says how an import goes on, and how.
+pub(super) fn restart(tx: &Tx, import: &Import) -> Result<()> {
+    let (actor, actor_id) = actor(import);
+    tx.change_one(
+        "UPDATE imports SET tenant_id = $1, actor = $2, actor_id = $3, settings = $4, created_at = $5 WHERE id = $6",
+        params![import.tenant, actor, actor_id, settings(import)?, import.created_at, import.id],
+    )?;
+    save(tx, import)
+}
+
+/// Keeps the file of an import for the servers.
+pub(super) fn keep_file(tx: &Tx, id: ImportId, file: &[u8]) -> Result<()> {
+    let sealed = tx.vault().seal(id.0.as_bytes(), file);
+    tx.add("import_files (import_id, sealed)", params![id, sealed])
+}
+
+pub(super) fn file(tx: &Tx, id: ImportId) -> Result<Option<Vec<u8>>> {
+    let row = tx.query_opt("SELECT sealed FROM import_files WHERE import_id = $1", params![id])?;
+    row.map(|row| tx.vault().open(id.0.as_bytes(), &row.get::<Vec<u8>>(0)?)).transpose()
+}
+
+/// Removes the file, and with it what was noted of those who were erased meanwhile.
+pub(super) fn forget_file(tx: &Tx, id: ImportId) -> Result<()> {
+    tx.run("DELETE FROM import_files WHERE import_id = $1", params![id])?;
+    tx.run("UPDATE imports SET erased = NULL WHERE id = $1 AND erased IS NOT NULL", params![id])
+}
+
+pub(super) fn forget_pages(tx: &Tx, id: ImportId) -> Result<()> {
+    tx.run("DELETE FROM import_pages WHERE import_id = $1", params![id])
+}
+
+/// Removes an import that came to nothing.
+pub(super) fn remove(tx: &Tx, id: ImportId) -> Result<()> {
+    forget_file(tx, id)?;
+    forget_pages(tx, id)?;
+    tx.run("DELETE FROM imports WHERE id = $1", params![id])
+}
+
+/// The imports of an environment whose files wait or are read, locked.
+pub(super) fn with_files(tx: &Tx, environment: EnvironmentId) -> Result<Vec<Import>> {
+    let sql = format!(
+        "{IMPORT} WHERE environment_id = $1 AND due_at IS NOT NULL AND state IN ('draft', 'running') ORDER BY id{}",
+        tx.for_update()
+    );
+    tx.query(&sql, params![environment])?.iter().map(read).collect()
+}
+
+pub(super) fn note_erased(tx: &Tx, import: &Import) -> Result<()> {
+    let erased = serde_json::to_string(&import.erased).map_err(Error::internal)?;
+    tx.change_one("UPDATE imports SET erased = $1 WHERE id = $2", params![erased, import.id])
+}
+
+/// Whether an import waits for a server.
+///
+/// # Errors
+/// The database does not answer.
+pub fn waits(tx: &Tx) -> Result<bool> {
+    Ok(tx.query_opt("SELECT 1 FROM imports WHERE due_at <= $1 LIMIT 1", params![tx.now()])?.is_some())
+}
+
+/// The import that has waited for a server the longest, locked.
+pub(super) fn due(tx: &Tx) -> Result<Option<Import>> {
+    let sql = format!("{IMPORT} WHERE due_at <= $1 ORDER BY due_at LIMIT 1{}", tx.for_update());
+    tx.query_opt(&sql, params![tx.now()])?.as_ref().map(read).transpose()
 }
 
 /// What became of rows that follow each other: the ids of those that became users, one after the other, and the others.
@@ -198,5 +265,6 @@ fn read(row: &Row) -> Result<Import> {
         created_at: row.get(15)?,
         finished_at: row.get(16)?,
         due_at: row.get(17)?,
+        erased: row.get::<Option<String>>(18)?.map_or(Ok(Vec::new()), |erased| restore(erased.as_bytes()))?,
     })
 }

@@ -237,6 +237,13 @@ const POLICY: &[(&str, Option<Role>)] = &[
     ("endUserSessions", Some(Role::Support)),
     ("deleteUserHere", Some(Role::Support)),
     ("eraseUserHere", Some(Role::Owner)),
+    ("showImports", Some(Role::Owner)),
+    ("sendImportFile", Some(Role::Owner)),
+    ("showImport", Some(Role::Owner)),
+    ("startImport", Some(Role::Owner)),
+    ("exportImportResult", Some(Role::Owner)),
+    ("discardImportFile", Some(Role::Owner)),
+    ("undoImportHere", Some(Role::Owner)),
     ("showMails", Some(Role::ReadOnly)),
     ("showMail", Some(Role::ReadOnly)),
     ("showMailHtml", Some(Role::Support)),
@@ -300,6 +307,7 @@ async fn every_route_of_the_dashboard_answers_every_role_as_the_table_says() {
             .replace("{tab}", "events")
             .replace("{keyId}", &nothing)
             .replace("{mailId}", &nothing)
+            .replace("{importId}", &nothing)
             .replace("{webhookId}", &nothing)
             .replace("{deliveryId}", &nothing)
             .replace("{entryId}", &nothing)
@@ -336,7 +344,7 @@ async fn pages_of_the_dashboard_are_private_and_load_nothing_from_elsewhere() {
     let app = TestApp::new().await;
     let owner = app.admin(Role::Owner).await;
     let home = format!("/admin/{}/sandbox", app.client_id);
-    let pages = ["keys", "mails", "audit", "webhooks", "requests"].map(|page| format!("{home}/{page}"));
+    let pages = ["keys", "imports", "mails", "audit", "webhooks", "requests"].map(|page| format!("{home}/{page}"));
     for path in [home.as_str(), "/admin/sign-in", "/admin/nowhere"].into_iter().chain(pages.iter().map(String::as_str))
     {
         let page = owner.get(path).await;

@@ -233,6 +233,13 @@ impl TestApp {
         self.server_in(Kind::Sandbox, Access::Write).await
     }
 
+    /// The app's server with a sandbox key of one tenant.
+    pub async fn server_of(&self, tenant: &str) -> Client<'_> {
+        let (_, key) = self.new_key(Kind::Sandbox, NewKey { tenant: Some(tenant.to_owned()), ..a_key() }).await;
+        let client = self.anyone().with("X-API-KEY", &key).with("X-API-KEY-TYPE", "write");
+        client.with("X-CLIENT-ID", &self.client_id.to_string())
+    }
+
     pub async fn server_in(&self, kind: Kind, access: Access) -> Client<'_> {
         let key = self.key(kind, access).await;
         self.anyone()

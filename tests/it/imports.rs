@@ -243,7 +243,7 @@ fn an_export_has_health_data_only_when_asked_and_whom_the_filters_name() {
 }
 
 /// A list of so many people.
-fn people(count: usize) -> String {
+pub fn people(count: usize) -> String {
     let lines: Vec<String> = (0..count).map(|n| format!("user{n}@doe.com\n")).collect();
     format!("email\n{}", lines.concat())
 }

@@ -40,6 +40,8 @@ mod fields;
 mod house;
 mod idempotency;
 mod imports;
+mod imports_api;
+mod imports_page;
 mod languages;
 mod life;
 mod links;

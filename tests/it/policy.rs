@@ -106,7 +106,7 @@ fn assert_within_reach(world: &World, caller: &str, operation: &str, answer: &An
 
 /// Which of an owner's things this parameter names, if it names any. Whatever is new has to be decided here.
 fn names(operation: &Operation, place: &str, name: &str) -> Option<String> {
-    const NOTHING: [&str; 16] = [
+    const NOTHING: [&str; 21] = [
         "accessStatus",
         "metadata",
         "test",
@@ -118,6 +118,11 @@ fn names(operation: &Operation, place: &str, name: &str) -> Option<String> {
         "updated_to",
         "sort",
         "limit",
+        "format",
+        "preset",
+        "map",
+        "send_links",
+        "rehearse",
         "from",
         "to",
         "Fitmate-Version",
@@ -128,7 +133,9 @@ fn names(operation: &Operation, place: &str, name: &str) -> Option<String> {
     match (place, name) {
         // An invitation changes nobody who could have been changed meanwhile.
         ("header", "If-Match") if operation.name == "invite" => None,
-        ("path", "userId" | "tenantId" | "webhookId" | "sessionId" | "deliveryId" | "appId")
+        // The number of a row.
+        ("query", "cursor") if operation.name == "listImportRows" => None,
+        ("path", "userId" | "tenantId" | "importId" | "webhookId" | "sessionId" | "deliveryId" | "appId")
         | ("query", "tenant" | "email" | "phone" | "external_id")
         | ("header", "If-Match" | "X-CLIENT-ID")
         | ("body", "userRoleId" | "eventId") => Some(name.to_owned()),

@@ -189,6 +189,8 @@ impl World {
         let session = text(&data(&format!("{path}/sessions")).await["items"][0]["id"]);
         let webhook = key.post("/v1/webhooks", json!({"url": "https://hooks.example.com/usher"})).await.ok();
         let webhook = text(&webhook.body["data"]["id"]);
+        let import = key.post("/v1/imports", json!({"email": "canary"})).await.ok();
+        let import = text(&import.body["data"]["id"]);
         let etag = key.put(&path, json!({"user": {"nickname": name}})).await.ok().header("etag").to_owned();
         let delivery = data(&format!("/v1/webhooks/{webhook}/deliveries")).await["items"][0].clone();
         let user = self.app.user(&id).await;
@@ -209,6 +211,7 @@ impl World {
             ("tenant", tenant),
             ("sessionId", session),
             ("webhookId", webhook),
+            ("importId", import),
             ("deliveryId", text(&delivery["id"])),
             ("eventId", text(&delivery["eventId"])),
             ("userRoleId", role.to_string()),
@@ -314,6 +317,7 @@ fn body(operation: &Operation, things: &Things) -> Value {
         (_, "createUser") => json!({"user": {"email": format!("new.{email}")}}),
         (_, "invite") => json!({"email": format!("new.{email}"), "language": "en"}),
         (_, "updateTenant") => json!({"tenant": {"description": things["userId"]}}),
+        (_, "beginImport") => json!({"email": format!("new.{email}")}),
         (_, "createWebhook") => json!({"url": "https://hooks.example.com/other"}),
         (_, "updateWebhook") => json!({"name": "other"}),
         (_, "replayWebhook") => json!({"since": "2026-01-01T00:00:00Z"}),

@@ -2,6 +2,7 @@
 
 pub mod analytics;
 pub mod apps;
+pub mod imports;
 pub mod query;
 pub mod sessions;
 pub mod tenants;

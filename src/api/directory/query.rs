@@ -39,6 +39,11 @@ impl Query {
         value
     }
 
+    /// Takes every parameter of that name, in their order.
+    pub fn all(&mut self, name: &str) -> Vec<String> {
+        self.left.extract_if(.., |(key, _)| key == name).map(|(_, value)| value).collect()
+    }
+
     /// Takes a parameter that is a field.
     pub fn field<T: Field>(&mut self, name: &str, must_be: &str, context: &Context) -> Option<T> {
         self.take(name, must_be, |text| T::parse(&Value::from(text), context).ok())

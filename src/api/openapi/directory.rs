@@ -2,15 +2,16 @@
 
 use serde_json::{Map, Value, json};
 
-use super::webhooks;
 use super::{
     JSON, KEY_REUSED, STALE, failure, failures, idempotency_key, if_match, path_parameter, paths, reference, success,
     tagged, written,
 };
+use super::{imports, webhooks};
 use crate::api::Surface;
 use crate::api::directory::users::{UNKNOWN, fields};
 use crate::api::routes::Route;
 use crate::field::Wire;
+use crate::imports::{Format, Preset};
 use crate::place::MOST;
 use crate::tenants::Facts;
 use crate::users::{METADATA, Sort, Status};
@@ -73,6 +74,11 @@ fn operations() -> Vec<Operation> {
         operation("listEvents",       KeyOrToken, &["limit", "cursor"],    "",           "Events"),
         operation("restoreUser",      KeyOrToken, &["If-Match"],           "",           "User"),
         operation("eraseUser",        Key,        &[],                     "",           "Erasure"),
+        operation("beginImport",      Key,        IMPORT,                  IMPORT_FILE,  "Import"),
+        operation("listImports",      Key,        &[],                     "",           "Imports"),
+        operation("getImport",        Key,        &[],                     "",           "Import"),
+        operation("listImportRows",   Key,        &["limit", "cursor"],    "",           "ImportRows"),
+        operation("undoImport",       Key,        &[],                     "",           "Import"),
         operation("giveRole",         KeyOrToken, &["If-Match"],           "GiveRole",   "Done"),
         operation("takeRole",         KeyOrToken, &["If-Match"],           "",           "Done"),
     ]
@@ -93,6 +99,10 @@ const LIST: &[&str] = &[
     "limit",
     "cursor",
 ];
+
+/// What an import takes, and the body that is a file.
+const IMPORT: &[&str] = &["format", "preset", "map", "tenant", "send_links", "rehearse"];
+const IMPORT_FILE: &str = "ImportFile";
 
 /// The bodies that operations take.
 fn bodies() -> Map<String, Value> {
@@ -213,6 +223,23 @@ fn parameter(name: &str) -> Value {
     let query = |schema: Value, text: &str| json!({"name": name, "in": "query", "schema": schema, "description": text});
     match name {
         "If-Match" => if_match(),
+        "format" => query(
+            words(Format::ALL.iter().map(|f| f.as_str())),
+            "How the file is written. What `Content-Type` says, if it is not sent.",
+        ),
+        "importId" => path_parameter(name, "The id of the import."),
+        "map" => query(
+            json!({"type": "array", "items": {"type": "string"}}),
+            "What becomes of a column, as `column=field`; without a field, nothing. Can be sent several times.",
+        ),
+        "preset" => query(
+            words(Preset::ALL.iter().map(|p| p.as_str())),
+            "The export that the file is. What its columns look like, if it is not sent.",
+        ),
+        "rehearse" => query(json!({"type": "boolean"}), "Make no users, and tell what would become of each row."),
+        "send_links" => {
+            query(json!({"type": "boolean"}), "Mail each person their link. Nobody is mailed if it is not sent.")
+        }
         "webhookId" => path_parameter(name, "The id of the webhook."),
         "deliveryId" => path_parameter(name, "The id of the delivery."),
         "accessStatus" => path_parameter(name, "0 freezes: the user cannot sign in. 1 unfreezes."),
@@ -264,7 +291,13 @@ pub(super) fn document() -> Value {
     let header = |name: &str, text: &str| json!({"type": "apiKey", "in": "header", "name": name, "description": text});
     let mut schemas = bodies();
     schemas.extend(webhooks::bodies());
-    schemas.extend(answers().into_iter().chain(webhooks::answers()).map(|(name, data)| (name, envelope(data))));
+    schemas.extend(
+        answers()
+            .into_iter()
+            .chain(webhooks::answers())
+            .chain(imports::answers())
+            .map(|(name, data)| (name, envelope(data))),
+    );
     schemas.insert("UserObject".into(), user());
     schemas.insert(
         "Failure".into(),
@@ -317,6 +350,9 @@ fn describe(route: &Route, operations: &[Operation]) -> Value {
     for (status, text) in if operation.body.is_empty() { &[] } else { &BODY_FAILURES[..] } {
         responses.insert(status.to_string(), failure("Failure", *status, text));
     }
+    for (status, text) in if operation.body == IMPORT_FILE { &FILE_FAILURES[..] } else { &[] } {
+        responses.insert(status.to_string(), failure("Failure", *status, text));
+    }
     if ["ChangeUser", "ChangeOrInvite", "PatchUser"].contains(&operation.body) {
         responses.insert("429".into(), failure("Failure", ATTEMPTS.0, ATTEMPTS.1));
     }
@@ -338,7 +374,9 @@ fn describe(route: &Route, operations: &[Operation]) -> Value {
     if operation.who == Who::Key {
         described["security"] = json!([{"apiKey": [], "apiKeyType": [], "clientId": []}]);
     }
-    if !operation.body.is_empty() {
+    if operation.body == IMPORT_FILE {
+        described["requestBody"] = json!({"required": true, "content": imports::file()});
+    } else if !operation.body.is_empty() {
         described["requestBody"] = json!({"required": true, "content": {JSON: {"schema": reference(operation.body)}}});
     }
     described["parameters"] = parameters.into();
@@ -365,6 +403,12 @@ const ATTEMPTS: (u16, &str) = (429, "The person has tried twenty addresses and n
 
 const BODY_FAILURES: [(u16, &str); 2] =
     [(408, "The body did not arrive within 30 seconds."), (413, "The body is larger than 64 KiB.")];
+
+const FILE_FAILURES: [(u16, &str); 3] = [
+    (408, "The file did not arrive within 30 seconds."),
+    (413, "The file is larger than 16 MiB."),
+    (429, "Twenty files of the environment wait already."),
+];
 
 const EXTENDED_FAILURES: [(u16, &str); 3] = [
     (400, "The request is wrong."),
@@ -420,15 +464,15 @@ fn with_metadata() -> Map<String, Value> {
     described(fields().chain(METADATA))
 }
 
-fn or_null(schema: Value) -> Value {
+pub(super) fn or_null(schema: Value) -> Value {
     json!({"anyOf": [schema, {"type": "null"}]})
 }
 
-fn uuid() -> Value {
+pub(super) fn uuid() -> Value {
     json!({"type": "string", "format": "uuid"})
 }
 
-fn time() -> Value {
+pub(super) fn time() -> Value {
     json!({"type": "string", "format": "date-time"})
 }
 
@@ -441,7 +485,7 @@ fn words(words: impl Iterator<Item = &'static str>) -> Value {
 }
 
 /// A page of a list.
-fn list(kind: &str, item: Value) -> Value {
+pub(super) fn list(kind: &str, item: Value) -> Value {
     json!({
         "type": "object", "required": ["kind", "itemsLength", "items", "nextCursor"],
         "properties": {

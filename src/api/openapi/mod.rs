@@ -5,6 +5,7 @@
 
 mod difference;
 mod directory;
+mod imports;
 mod partner;
 mod webhooks;
 

@@ -9,6 +9,7 @@ pub mod audit;
 mod chart;
 pub mod home;
 pub(super) mod icons;
+pub mod imports;
 pub mod keys;
 pub mod look;
 pub mod mails;
@@ -41,6 +42,7 @@ use crate::error::{Error, Result};
 const SECTIONS: &[(&str, &str, &str, Role)] = &[
     ("", "Home", "home", Role::ReadOnly),
     ("users", "Users", "users", Role::ReadOnly),
+    ("imports", "Import", "import", Role::Owner),
     ("mails", "Mail", "mail", Role::ReadOnly),
     ("keys", "Keys", "key", Role::Owner),
     ("webhooks", "Webhooks", "webhook", Role::Owner),

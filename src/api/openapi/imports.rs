@@ -1,0 +1,48 @@
+//! The schemas of `/v1/imports`.
+
+use serde_json::{Map, Value, json};
+
+use super::directory::{list, object, or_null, time, uuid};
+use crate::imports::{State, Status};
+
+/// What the file that is sent looks like.
+pub(super) fn file() -> Value {
+    let text = "A first line that names the columns, then a line for each person. Commas, semicolons or tabs.";
+    json!({
+        "text/csv": {"schema": {"type": "string", "description": text}},
+        "application/x-ndjson": {"schema": {"type": "string", "description": "One JSON object a line."}},
+        "application/json": {"schema": {
+            "description": "A list of objects, or an object with one called users.",
+            "anyOf": [{"type": "array", "items": {"type": "object"}}, {"type": "object", "required": ["users"]}]
+        }}
+    })
+}
+
+/// What operations answer in `data`.
+pub(super) fn answers() -> Map<String, Value> {
+    let count = |text: &str| json!({"type": "integer", "description": text});
+    let import = json!({
+        "type": "object",
+        "required": ["kind", "id", "state", "tenantId", "total", "read", "imported", "duplicates", "failed", "removed", "kept",
+            "rehearsed", "createdAt", "finishedAt"],
+        "properties": {
+            "kind": {"const": "import"}, "id": uuid(), "tenantId": or_null(uuid()),
+            "state": {"enum": State::ALL, "description": "How far it is. `broken`: the file could not be read to its end."},
+            "total": count("How many rows there are."), "read": count("How many were read."),
+            "imported": count("How many became users."), "duplicates": count("How many were users before."),
+            "failed": count("How many are wrong."), "removed": count("How many users were erased since."),
+            "kept": count("How many were not, for they have changed."),
+            "rehearsed": {"type": "boolean", "description": "Whether nothing was changed."},
+            "createdAt": time(), "finishedAt": or_null(time())
+        }
+    });
+    let row = json!({
+        "type": "object", "required": ["kind", "row", "status", "userId", "reason"],
+        "properties": {
+            "kind": {"const": "importRow"}, "row": count("Its number, from one."), "status": {"enum": Status::ALL},
+            "userId": or_null(uuid()),
+            "reason": or_null(json!({"type": "string", "description": "Which fields are wrong, or belong to whom is there; no values."}))
+        }
+    });
+    object([("Import", import.clone()), ("Imports", list("import", import)), ("ImportRows", list("importRow", row))])
+}

@@ -1,0 +1,343 @@
+//! Imports: a file is sent, its columns are looked at, it is rehearsed, taken over, and taken back if need be. Each step is
+//! a plain form, and the operation that the API and the command line have. For owners only.
+
+use std::borrow::Borrow;
+
+use askama::Template;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+
+use super::access::{Owner, Within};
+use super::{Frame, words};
+use crate::api::Api;
+use crate::api::body::{self, Form};
+use crate::api::directory::imports::LIMIT;
+use crate::api::upload::Upload;
+use crate::clock::Timestamp;
+use crate::codes::Parameters;
+use crate::db::Tx;
+use crate::error::{Error, Result};
+use crate::imports::{self, Format, Import, ImportId, New, Plan, Preset, Results, Settings, State as At};
+use crate::secret::sha256;
+use crate::tenants;
+use crate::ui::page;
+
+type Place = Path<(String, String, String)>;
+
+/// How many imports are listed.
+const ROWS: i64 = 50;
+/// How many rows of a result file are read at once.
+const AT_ONCE: usize = 5000;
+/// What a form sends for a column that becomes what its name lets guess.
+const GUESS: &str = "guess";
+
+#[derive(Template)]
+#[template(path = "admin/imports.html")]
+struct ImportsPage<'a> {
+    frame: &'a Frame,
+    imports: Vec<Import>,
+    now: Timestamp,
+}
+
+#[derive(Template)]
+#[template(path = "admin/import.html")]
+struct ImportPage<'a> {
+    frame: &'a Frame,
+    import: &'a Import,
+    /// The name of the tenant of all rows.
+    tenant: Option<String>,
+    /// What becomes of the columns, while the file waits.
+    draft: Option<Draft>,
+    now: Timestamp,
+}
+
+impl ImportsPage<'_> {
+    fn commands(&self) -> String {
+        let settings = Settings { format: Format::Csv.as_str().to_owned(), ..Settings::default() };
+        commands(self.frame, &settings, None)
+    }
+}
+
+/// A file whose columns are looked at.
+struct Draft {
+    plan: Plan,
+    columns: Vec<Column>,
+}
+
+struct Column {
+    name: String,
+    /// What it becomes without being told.
+    guess: String,
+    /// What it was told to become.
+    said: Option<String>,
+}
+
+impl Column {
+    /// What it can become.
+    fn fields(&self) -> Vec<String> {
+        imports::fields().map(str::to_owned).chain([format!("metadata.{}", self.name)]).collect()
+    }
+
+    fn is(&self, field: &str) -> bool {
+        self.said.as_deref() == Some(field)
+    }
+}
+
+impl Draft {
+    fn new(settings: &Settings, names: Vec<String>) -> Result<Draft> {
+        let plan = Plan::guess(&names, &settings.mappings, settings.preset())?;
+        let untold = Plan::guess(&names, &[], settings.preset())?;
+        let column = |name: String| {
+            let said = settings.mappings.iter().find_map(|one| one.strip_prefix(&name)?.strip_prefix('='));
+            let said = said.map(str::to_owned);
+            let guess = if said.is_some() { &untold } else { &plan }.of(&name).join(", ");
+            Column { guess: if guess.is_empty() { "nothing".to_owned() } else { guess }, name, said }
+        };
+        Ok(Draft { columns: names.into_iter().map(column).collect(), plan })
+    }
+}
+
+/// How far it is.
+struct Course {
+    done: u64,
+    total: u64,
+    words: String,
+}
+
+impl ImportPage<'_> {
+    fn path(&self) -> String {
+        format!("{}/imports/{}", self.frame.base(), self.import.id)
+    }
+
+    fn was_rehearsed(&self) -> bool {
+        self.import.settings.dry_run && self.import.finished_at.is_some()
+    }
+
+    /// Whether somebody runs it, so that the page is to be looked at again.
+    fn course(&self) -> Option<Course> {
+        let import = self.import;
+        match import.state {
+            At::Running => Some(Course {
+                done: import.place,
+                total: import.total,
+                words: pace(import.place, import.total, self.now.0 - import.created_at.0),
+            }),
+            At::Undoing => {
+                Some(Course { done: import.removed + import.kept, total: import.imported, words: String::new() })
+            }
+            _ => None,
+        }
+    }
+
+    fn is_undone(&self) -> bool {
+        matches!(self.import.state, At::Undoing | At::Undone)
+    }
+
+    /// Whether there are users that it made.
+    fn can_be_undone(&self) -> bool {
+        let import = self.import;
+        !import.settings.dry_run && import.imported > 0 && matches!(import.state, At::Done | At::Broken)
+    }
+
+    fn commands(&self) -> String {
+        let import = self.import;
+        if import.state == At::Draft {
+            return commands(self.frame, &import.settings, self.tenant.as_deref());
+        }
+        let id = import.id;
+        let api = |more: &str| curl(&format!("/{id}{more}"), self.frame);
+        format!("usher import list\n{}\n{}\nusher import undo {id}\n{} -X DELETE", api(""), api("/rows"), api(""))
+    }
+}
+
+/// How fast it goes, and how long that takes.
+fn pace(done: u64, total: u64, millis: i64) -> String {
+    let Some(rate) = (done * 1000).checked_div(u64::try_from(millis).unwrap_or(0)).filter(|rate| *rate > 0) else {
+        return String::new();
+    };
+    let left = match total.saturating_sub(done) / rate {
+        0..10 => "a few seconds".to_owned(),
+        seconds @ 10..100 => format!("about {seconds} s"),
+        seconds => format!("about {} min", seconds.div_ceil(60)),
+    };
+    format!("{} rows a second, {left} left", count(rate))
+}
+
+fn count(number: impl Borrow<u64>) -> String {
+    words::grouped(i64::try_from(*number.borrow()).unwrap_or(i64::MAX))
+}
+
+fn badge(import: &Import) -> (&'static str, &'static str) {
+    match import.state {
+        At::Draft => ("info", "waits for you"),
+        At::Running if import.due_at.is_none() => ("queued", "a command runs it"),
+        At::Running if import.settings.dry_run => ("queued", "is rehearsed"),
+        At::Running => ("queued", "is taken over"),
+        At::Done if import.settings.dry_run => ("done", "rehearsed"),
+        At::Done => ("done", "done"),
+        At::Undoing => ("queued", "is taken back"),
+        At::Undone => ("warn", "taken back"),
+        At::Broken => ("failed", "broken off"),
+    }
+}
+
+/// The lines that rehearse such a file, by the command line and by the API.
+fn commands(frame: &Frame, settings: &Settings, tenant: Option<&str>) -> String {
+    let file = format!("people.{}", settings.format);
+    let mut line = format!("usher import {file} --dry-run{}", frame.options());
+    let mut query = format!("?rehearse=true&format={}", settings.format);
+    if let Some(preset) = &settings.preset {
+        line.extend([" --preset ", preset]);
+        query.extend(["&preset=", preset]);
+    }
+    // Whoever copies the line to a shell runs it, so nothing but plain words goes into it.
+    let is_plain = |text: &str| text.chars().all(|c| c.is_alphanumeric() || " .-_=".contains(c));
+    for mapping in settings.mappings.iter().filter(|mapping| is_plain(mapping)) {
+        let encoded: String = url::form_urlencoded::byte_serialize(mapping.as_bytes()).collect();
+        line.extend([" --map '", mapping, "'"]);
+        query.extend(["&map=", &encoded]);
+    }
+    if let Some(tenant) = tenant.filter(|tenant| is_plain(tenant)) {
+        line.extend([" --tenant '", tenant, "'"]);
+    }
+    if settings.send_links {
+        line.push_str(" --send-links --public-url \"$USHER_URL\"");
+        query.push_str("&send_links=true");
+    }
+    format!("{line}\n{} --data-binary @{file}", curl(&query, frame))
+}
+
+/// A request about imports, as an app's server sends it.
+fn curl(rest: &str, frame: &Frame) -> String {
+    let app = frame.place.as_ref().map(|place| place.app.to_string()).unwrap_or_default();
+    format!(
+        "curl \"$USHER_URL/v1/imports{rest}\" -H \"X-API-KEY: $USHER_KEY\" -H 'X-API-KEY-TYPE: write' -H 'X-CLIENT-ID: {app}'"
+    )
+}
+
+fn id(text: &str) -> Result<ImportId> {
+    text.parse().map_err(|_| Error::NotFound("There is no such import"))
+}
+
+/// `GET /admin/{appId}/{environment}/imports`
+pub async fn list(State(api): State<Api>, here: Within<Owner>) -> Result<Response> {
+    let scope = here.caller.scope;
+    let imports = api.store.read(move |tx| imports::list(tx, scope, ROWS)).await?;
+    Ok(page(&ImportsPage { frame: &here.frame, imports, now: api.store.clock().now() }, None))
+}
+
+/// `POST /admin/{appId}/{environment}/imports`: keeps the file, sealed, until the page after says what becomes of it.
+pub async fn send(
+    State(api): State<Api>,
+    here: Within<Owner>,
+    form: Upload<{ LIMIT + body::LIMIT }>,
+) -> Result<Response> {
+    let caller = here.caller;
+    let file =
+        form.file("file").ok_or_else(|| Error::bad_request("no_file", "Choose a file with somebody in it"))?.clone();
+    if file.len() > LIMIT {
+        return Err(Error::TooLarge(LIMIT));
+    }
+    let settings = Settings { format: Format::of(&file).as_str().to_owned(), asks: true, ..Settings::default() };
+    let (looked, how) = (file.clone(), settings.clone());
+    // Where a thread may take its time.
+    let total = api.store.scan(move |_| how.survey(&looked)).await?.rows;
+    let new = New { tenant: None, settings, total, digest: sha256(&file), source: Some(file) };
+    let import = api.store.write(move |tx| imports::begin(tx, &caller, &new)).await?;
+    Ok(here.frame.back(&format!("imports/{}", import.id)))
+}
+
+/// `GET /admin/{appId}/{environment}/imports/{importId}`
+pub async fn show(State(api): State<Api>, here: Within<Owner>, Path((_, _, text)): Place) -> Result<Response> {
+    let (id, scope) = (id(&text)?, here.caller.scope);
+    let look = move |tx: &Tx| {
+        let import = imports::get(tx, scope, id)?;
+        let tenant = import.tenant.map(|id| tenants::by_id(tx, id)).transpose()?.flatten();
+        let draft = if import.state == At::Draft {
+            let survey = import.settings.survey(&imports::file(tx, &import)?)?;
+            Some(Draft::new(&import.settings, survey.columns)?)
+        } else {
+            None
+        };
+        Ok((import, tenant.and_then(|tenant| tenant.facts.name).map(|name| name.0), draft))
+    };
+    let (import, tenant, draft) = api.store.scan(look).await?;
+    let (frame, now) = (&here.frame, api.store.clock().now());
+    Ok(page(&ImportPage { frame, import: &import, tenant, draft, now }, None))
+}
+
+/// `POST /admin/{appId}/{environment}/imports/{importId}`: rehearses, or takes over.
+pub async fn start(
+    State(api): State<Api>,
+    here: Within<Owner>,
+    Path((_, _, text)): Place,
+    form: Form,
+) -> Result<Response> {
+    let (id, caller) = (id(&text)?, here.caller);
+    let told = form.below("map.").filter(|(_, field)| *field != GUESS);
+    let mappings: Vec<String> = told.map(|(column, field)| format!("{column}={field}")).collect();
+    let preset = form.get("preset").and_then(Preset::named).map(|preset| preset.as_str().to_owned());
+    let (send_links, dry_run) = (form.get("send_links").is_some(), form.get("do") != Some("import"));
+    let look = move |tx: &Tx| {
+        let import = imports::get(tx, caller.scope, id)?;
+        let settings = Settings {
+            preset: preset.clone(),
+            mappings: mappings.clone(),
+            send_links,
+            dry_run,
+            ..import.settings.clone()
+        };
+        if import.state == At::Draft {
+            settings.plan(&settings.survey(&imports::file(tx, &import)?)?.columns)?;
+        }
+        Ok(settings)
+    };
+    let settings = api.store.scan(look).await?;
+    let tenant = form.get("tenant").map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+    let start = move |tx: &Tx| {
+        let tenant = tenant.as_deref().map(|name| tenants::named(tx, caller.scope.environment, name)).transpose()?;
+        imports::start(tx, &caller, id, tenant, &settings)
+    };
+    api.store.write(start).await?;
+    Ok(here.frame.back(&format!("imports/{id}")))
+}
+
+/// `GET /admin/{appId}/{environment}/imports/{importId}/result`: what became of each row, as CSV.
+pub async fn result(State(api): State<Api>, here: Within<Owner>, Path((_, _, text)): Place) -> Result<Response> {
+    let (id, scope) = (id(&text)?, here.caller.scope);
+    api.store.read(move |tx| imports::get(tx, scope, id)).await?;
+    let file = futures_util::stream::try_unfold((api, Some(0)), move |(api, row)| async move {
+        let Some(row) = row else { return Ok::<_, Error>(None) };
+        let outcomes = api.store.scan(move |tx| imports::outcomes(tx, id, row, AT_ONCE)).await?;
+        let mut chunk = Vec::new();
+        let mut results = if row == 0 { Results::new(&mut chunk)? } else { Results::after_head(&mut chunk) };
+        results.add(&outcomes)?;
+        results.end()?;
+        Ok(Some((chunk, (api, outcomes.last().map(|outcome| outcome.row)))))
+    });
+    let name = format!("attachment; filename=\"import-{id}.csv\"");
+    let headers = [(header::CONTENT_TYPE, "text/csv; charset=utf-8"), (header::CONTENT_DISPOSITION, name.as_str())];
+    Ok((headers, Body::from_stream(file)).into_response())
+}
+
+/// `POST /admin/{appId}/{environment}/imports/{importId}/discard`
+pub async fn discard(State(api): State<Api>, here: Within<Owner>, Path((_, _, text)): Place) -> Result<Response> {
+    let (id, caller) = (id(&text)?, here.caller);
+    api.store.write(move |tx| imports::discard(tx, &caller, id)).await?;
+    Ok(here.frame.back("imports"))
+}
+
+/// `POST /admin/{appId}/{environment}/imports/{importId}/undo`
+pub async fn undo(
+    State(api): State<Api>,
+    here: Within<Owner>,
+    Path((_, _, text)): Place,
+    form: Form,
+) -> Result<Response> {
+    super::typed(&form, "undo")?;
+    let (id, caller) = (id(&text)?, here.caller);
+    api.store.write(move |tx| imports::undo(tx, &caller, id, true)).await?;
+    Ok(here.frame.back(&format!("imports/{id}")))
+}

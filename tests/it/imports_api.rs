@@ -1,0 +1,194 @@
+//! Files of people that an app's server sends: `/v1/imports`.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use usher::audit::Action;
+use usher::imports;
+
+use crate::harness::{Answer, Client, TestApp, jane};
+use crate::imports::people;
+
+/// What a task does beside a server.
+pub async fn take_over(app: &TestApp) {
+    usher::app::import(app.app.api()).await.unwrap();
+}
+
+/// What is said of the import that this answer is about.
+async fn again(client: &Client<'_>, begun: &Answer) -> Value {
+    let id = begun.body["data"]["id"].as_str().unwrap();
+    client.get(&format!("/v1/imports/{id}")).await.ok().body["data"].clone()
+}
+
+async fn post(client: &Client<'_>, query: &str, file: &str) -> Answer {
+    client.send("POST", &format!("/v1/imports{query}"), file.to_owned()).await
+}
+
+#[tokio::test]
+async fn an_apps_server_sends_a_file_and_asks_what_became_of_it() {
+    let app = TestApp::new().await;
+    let server = app.server().await;
+    let file =
+        "email,given_name,email_verified,role\nann@doe.com,Ann,yes,administrator\ncanary,Bob,,\nANN@doe.com,Ann,,\n";
+    let begun = post(&server, "", file).await.ok().body["data"].clone();
+    assert_eq!((&begun["state"], &begun["total"], &begun["finishedAt"]), (&json!("running"), &json!(3), &Value::Null));
+    let path = format!("/v1/imports/{}", begun["id"].as_str().unwrap());
+    take_over(&app).await;
+    let done = server.get(&path).await.ok().body["data"].clone();
+    let counts = ["read", "imported", "duplicates", "failed"].map(|name| done[name].as_u64().unwrap());
+    assert_eq!((&done["state"], counts), (&json!("done"), [3, 1, 1, 1]));
+    let first = server.get(&format!("{path}/rows?limit=2")).await.ok().body["data"].clone();
+    let statuses: Vec<_> = first["items"].as_array().unwrap().iter().map(|row| row["status"].clone()).collect();
+    assert_eq!((statuses, &first["nextCursor"]), (vec![json!("imported"), json!("failed")], &json!("2")));
+    let last = server.get(&format!("{path}/rows?limit=2&cursor=2")).await.ok().body["data"].clone();
+    assert_eq!((&last["items"][0]["row"], &last["nextCursor"]), (&json!(3), &Value::Null));
+    let ann = app.user(first["items"][0]["userId"].as_str().unwrap()).await;
+    assert_eq!((ann.email_verified_at, ann.role), (None, None), "a key does not say what only the person can prove");
+    assert!(app.mails().await.is_empty());
+    assert_eq!(app.count("imports").await, 1);
+
+    server.send("DELETE", &path, "").await.ok();
+    take_over(&app).await;
+    let undone = server.get(&path).await.ok().body["data"].clone();
+    assert_eq!((&undone["state"], &undone["removed"]), (&json!("undone"), &json!(1)));
+    assert_eq!(app.count("users").await, 0);
+}
+
+#[tokio::test]
+async fn what_is_sent_waits_sealed_survives_a_server_and_is_gone_when_it_is_done() {
+    let app = TestApp::new().await;
+    let partner = app.server_of("acme").await;
+    let file =
+        "{\"email\":\"ann@doe.com\",\"given_name\":\"canary\"}\n{\"email\":\"bob@doe.com\",\"tenant\":\"other\"}\n";
+    let with_key = partner.with("Idempotency-Key", "k");
+    let begun = post(&with_key, "?send_links=true", file).await.ok();
+    let again = post(&with_key, "?send_links=true", file).await.ok();
+    assert_eq!((begun.text, again.header("idempotent-replayed")), (again.text.clone(), "true"));
+    assert_eq!(post(&with_key, "?send_links=true", "email\nother@doe.com\n").await.status, 422);
+    let row = app.store().read(|tx| tx.query_opt("SELECT sealed FROM import_files", &[])).await.unwrap().unwrap();
+    let sealed: Vec<u8> = row.get(0).unwrap();
+    assert!(!sealed.windows(6).any(|part| part == b"canary"));
+    let another = app.another_store().await;
+    assert!(another.read(imports::waits).await.unwrap());
+    take_over(&app).await;
+    assert_eq!(app.count("import_files").await, 0);
+    let users = partner.get("/v1/users").await.ok();
+    assert_eq!(users.body["data"]["itemsLength"], 2, "all are of the key's tenant, whatever the file says");
+    assert_eq!(app.mails().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_rehearsal_tells_what_would_become_of_each_row_and_makes_nobody() {
+    let app = TestApp::new().await;
+    let server = app.server().await;
+    let file = people(150) + "USER1@doe.com\n";
+    let begun = post(&server, "?rehearse=true", &file).await.ok().body["data"].clone();
+    take_over(&app).await;
+    let done = server.get(&format!("/v1/imports/{}", begun["id"].as_str().unwrap())).await.ok().body["data"].clone();
+    assert_eq!(
+        (&done["state"], &done["imported"], &done["duplicates"], &done["rehearsed"]),
+        (&json!("done"), &json!(150), &json!(1), &json!(true))
+    );
+    assert_eq!(app.count("users").await, 0);
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_imported_is_refused_at_once_and_without_its_words() {
+    let app = TestApp::new().await;
+    let server = app.server().await;
+    for (query, file, words) in [
+        ("", "", "empty"),
+        ("", "name\ncanary\n", "No column becomes the e-mail address"),
+        ("?map=canary=email", "mail\na@b.co\n", "names a column"),
+        ("?map=mail=canary", "mail\na@b.co\n", "names a field"),
+        ("?format=json", "{", "not valid JSON"),
+        ("?format=xml", "email\n", "format must be"),
+        ("?canary=1", "email\n", "query"),
+        ("?tenant=11111111-1111-4111-8111-111111111111", "email\na@b.co\n", "Tenant not found"),
+    ] {
+        let answer = post(&server, query, file).await;
+        assert!([400, 404].contains(&answer.status) && answer.error().contains(words), "{query}: {}", answer.text);
+        assert!(!answer.text.contains("canary"), "{}", answer.text);
+    }
+    let large = format!("email\n{}\n", "x".repeat(17 * 1024 * 1024));
+    assert_eq!(post(&server, "", &large).await.status, 413);
+    assert_eq!(app.count("imports").await, 0);
+}
+
+#[tokio::test]
+async fn whoever_is_erased_while_a_file_waits_does_not_come_back_by_it() {
+    let app = TestApp::new().await;
+    let server = app.server().await;
+    let id = app.partner("acme").await.post("/users/create", jane()).await.ok().id().to_owned();
+    let file = "email,phone\nann@doe.com,\nJane@DOE.com,\njj@doe.com,+1 123 456 7890\n";
+    let rehearsed = post(&server, "?rehearse=true", file).await.ok();
+    app.advance(Duration::from_secs(1));
+    let waiting = post(&server, "", file).await.ok();
+    server.post(&format!("/v1/users/{id}/erase"), json!({})).await.ok();
+    app.advance(Duration::from_secs(1));
+    let later = post(&server, "", "email\njane@doe.com\n").await.ok();
+    take_over(&app).await;
+    let counts = |import: Value| ["imported", "duplicates", "failed"].map(|name| import[name].as_u64().unwrap());
+    assert_eq!(counts(again(&server, &rehearsed).await), [1, 0, 2], "a rehearsal says so too");
+    let done = again(&server, &waiting).await;
+    let rows = server.get(&format!("/v1/imports/{}/rows", done["id"].as_str().unwrap())).await.ok();
+    assert!(rows.body["data"]["items"][1]["reason"].as_str().unwrap().contains("erased"), "{}", rows.text);
+    assert_eq!(counts(done), [1, 0, 2]);
+    assert_eq!(counts(again(&server, &later).await), [1, 0, 0], "who is sent again is meant to come");
+    let row = app.store().read(|tx| tx.query_opt("SELECT COUNT(erased) FROM imports", &[])).await.unwrap().unwrap();
+    assert_eq!(row.get::<i64>(0).unwrap(), 0, "nothing of her stays");
+}
+
+#[tokio::test]
+async fn a_file_that_no_server_comes_to_is_gone_after_a_day() {
+    let app = TestApp::new().await;
+    let server = app.server().await;
+    let begun = post(&server, "", "email\nann@doe.com\n").await.ok();
+    app.advance(Duration::from_hours(24));
+    take_over(&app).await;
+    let over = again(&server, &begun).await;
+    assert_eq!((&over["state"], &over["imported"]), (&json!("broken"), &json!(0)));
+    assert_eq!((app.count("import_files").await, app.count("users").await), (0, 0));
+}
+
+#[tokio::test]
+async fn an_import_whose_server_died_goes_on_at_another_when_its_lease_is_over() {
+    let app = TestApp::new().await;
+    let server = app.server().await;
+    let begun = post(&server, "", &people(250)).await.ok();
+    let links = app.app.api().links.clone();
+    let (import, file) = app.store().write(imports::claim).await.unwrap().unwrap();
+    assert!(!app.another_store().await.read(imports::waits).await.unwrap(), "it is this server's");
+    let (id, plan) = (import.id, import.settings.plan(&["email".to_owned()]).unwrap());
+    let mut rows = import.settings.rows(std::io::Cursor::new(file)).unwrap();
+    let context = usher::field::Context { region: rlibphonenumber::Region::US, today: "2026-11-22".parse().unwrap() };
+    let some: Vec<_> =
+        (1..=100).map(|row| (row, plan.read(&rows.next().unwrap().unwrap().unwrap(), &context))).collect();
+    app.store().write(move |tx| imports::add(tx, id, 0, &some, None)).await.unwrap();
+    let read = again(&server, &begun).await["read"].clone();
+    assert_eq!(read, json!(100), "and then it died");
+
+    let other = app.another_store().await;
+    app.advance(Duration::from_secs(61));
+    let (import, file) = other.write(imports::claim).await.unwrap().unwrap();
+    imports::serve(&other, import, file, &links).await.unwrap();
+    let done = again(&server, &begun).await;
+    assert_eq!((&done["state"], &done["imported"], &done["duplicates"]), (&json!("done"), &json!(250), &json!(0)));
+    assert_eq!(app.count("users").await, 250);
+}
+
+#[tokio::test]
+async fn files_that_wait_are_few_and_each_is_noted() {
+    let app = TestApp::new().await;
+    let server = app.server().await;
+    for n in 0..20 {
+        post(&server, "", &format!("email\nuser{n}@doe.com\n")).await.ok();
+    }
+    assert_eq!(post(&server, "", "email\nlast@doe.com\n").await.status, 429);
+    assert_eq!(app.audited(Action::ImportBegun).await.len(), 20);
+    take_over(&app).await;
+    app.advance(Duration::from_secs(1));
+    post(&server, "", "email\nlast@doe.com\n").await.ok();
+    let list = server.get("/v1/imports").await.ok().body["data"].clone();
+    assert_eq!((&list["itemsLength"], &list["items"][0]["state"]), (&json!(21), &json!("running")));
+}

@@ -1,0 +1,202 @@
+//! Imports in the dashboard: a file is sent, looked at, rehearsed, taken over and taken back, all by plain forms.
+
+use std::time::Duration;
+
+use usher::admins::Role;
+use usher::audit::Action;
+use usher::users::Status;
+
+use crate::harness::{Answer, Client, TestApp, jane};
+use crate::imports::people;
+use crate::imports_api::take_over;
+
+fn base(app: &TestApp) -> String {
+    format!("/admin/{}/sandbox/imports", app.client_id)
+}
+
+/// Sends a file as a browser does, and gives the answer.
+async fn send(app: &TestApp, owner: &Client<'_>, file: &str) -> Answer {
+    let form = format!(
+        "--XX\r\nContent-Disposition: form-data; name=\"file\"; filename=\"people\"\r\nContent-Type: text/plain\r\n\r\n{file}\r\n--XX--\r\n"
+    );
+    owner.with("Content-Type", "multipart/form-data; boundary=XX").send("POST", &base(app), form).await
+}
+
+/// The page of the import that is made of a file.
+async fn draft(app: &TestApp, owner: &Client<'_>, file: &str) -> String {
+    let sent = send(app, owner, file).await;
+    assert_eq!(sent.status, 303, "{}", sent.text);
+    sent.header("location").to_owned()
+}
+
+async fn press(owner: &Client<'_>, path: &str, form: &str) {
+    let pressed = owner.send("POST", path, form.to_owned()).await;
+    assert_eq!(pressed.status, 303, "{}", pressed.text);
+}
+
+/// What a page says of a fact.
+fn fact<'a>(page: &'a Answer, name: &str) -> &'a str {
+    let rest = page.text.split_once(&format!("<dt>{name}</dt><dd>")).expect("the fact").1;
+    rest.split('<').next().unwrap()
+}
+
+const LIST: &str = "E-Mail;First name;Surname;Number;Shoe size\n\
+    ann@doe.com;Ann;Doe;17;38\n\
+    ANN@doe.com;Ann;Doe;;\n\
+    canary;Bob;Doe;;\n\
+    jane@doe.com;Jane;Doe;;\n\
+    dan@doe.com;Dan;Doe;18;\n";
+
+#[tokio::test]
+async fn an_owner_sends_a_list_sees_the_guesses_changes_them_rehearses_imports_and_takes_it_back() {
+    let app = TestApp::new().await;
+    app.partner("acme").await.post("/users/create", jane()).await.ok();
+    let mails = app.mails().await.len();
+    let owner = app.admin(Role::Owner).await;
+    assert!(owner.get(&base(&app)).await.ok().text.contains("Nothing was imported yet"));
+    let path = draft(&app, &owner, LIST).await;
+
+    let page = owner.get(&path).await.ok();
+    for guess in ["E-Mail", "email, as its name says", "given_name, as its name says", "nothing, as its name says"] {
+        assert!(page.text.contains(guess), "{guess}");
+    }
+    assert!(
+        !page.text.contains("canary") && !page.text.contains("hx-trigger"),
+        "no value of a row; nothing to wait for"
+    );
+    assert!(!page.text.contains("value=\"import\""), "it is rehearsed first");
+
+    let form = "map.E-Mail=guess&map.Number=externalId&map.Shoe+size=metadata.Shoe+size&map.Surname=&tenant=Clinic+North&preset=&do=rehearse";
+    press(&owner, &path, form).await;
+    let running = owner.get(&path).await.ok();
+    assert!(running.text.contains("is rehearsed") && running.text.contains("hx-trigger=\"every 1s\""));
+    take_over(&app).await;
+    let rehearsed = owner.get(&path).await.ok();
+    let facts = ["Would be imported", "There already", "Failed", "Tenant"].map(|name| fact(&rehearsed, name));
+    assert_eq!(facts, ["2", "2", "1", "Clinic North"]);
+    assert!(rehearsed.text.contains("<option selected>externalId</option>"), "what was said stays");
+    assert!(
+        rehearsed.text.contains("--map &#39;Number=externalId&#39;")
+            && rehearsed.text.contains("map=Number%3DexternalId")
+    );
+    assert_eq!(app.count("users").await, 1, "nobody was made");
+
+    press(&owner, &path, &form.replace("rehearse", "import")).await;
+    take_over(&app).await;
+    let done = owner.get(&path).await.ok();
+    assert_eq!(["Imported", "There already", "Failed"].map(|name| fact(&done, name)), ["2", "2", "1"]);
+    let result = owner.get(&format!("{path}/result")).await.ok();
+    let lines: Vec<Vec<&str>> = result.text.lines().map(|line| line.split(',').collect()).collect();
+    let statuses: Vec<_> = lines.iter().map(|line| line[1]).collect();
+    assert_eq!(statuses, ["status", "imported", "duplicate", "failed", "duplicate", "imported"]);
+    assert!(!result.text.contains("doe.com") && !result.text.contains("canary"));
+    let ann = app.user(lines[1][2]).await;
+    let number = ann.person.external_id.as_ref().map(|id| id.0.as_str());
+    assert_eq!((number, ann.person.profile.family_name.is_none(), ann.status()), (Some("17"), true, Status::Active));
+    assert!(ann.tenant.is_some() && ann.person.health.metadata.is_some());
+    assert_eq!(app.mails().await.len(), mails, "nobody is mailed who was not to be");
+    assert_eq!(app.count("import_files").await, 0);
+
+    let refused = owner.send("POST", &format!("{path}/undo"), "words=yes").await;
+    assert_eq!(refused.status, 400, "it has to be meant");
+    press(&owner, &format!("{path}/undo"), "words=undo").await;
+    take_over(&app).await;
+    assert_eq!(fact(&owner.get(&path).await.ok(), "Erased again"), "2");
+    assert_eq!(app.count("users").await, 1);
+    for (action, times) in [(Action::ImportFileSent, 1), (Action::ImportBegun, 2), (Action::ImportUndone, 1)] {
+        assert_eq!(app.audited(action).await.len(), times, "{action:?}");
+    }
+    assert!(owner.get(&base(&app)).await.ok().text.contains("taken back"));
+}
+
+#[tokio::test]
+async fn links_are_mailed_to_everyone_who_is_imported_if_that_is_ticked() {
+    let app = TestApp::new().await;
+    let owner = app.admin(Role::Owner).await;
+    let path = draft(&app, &owner, "{\"email\":\"ann@doe.com\"}\n{\"email\":\"bob@doe.com\"}\n").await;
+    press(&owner, &path, "send_links=true&do=rehearse").await;
+    take_over(&app).await;
+    assert!(app.mails().await.is_empty(), "a rehearsal mails nobody");
+    press(&owner, &path, "send_links=true&do=import").await;
+    take_over(&app).await;
+    assert_eq!(app.mails().await.len(), 2);
+}
+
+#[tokio::test]
+async fn an_export_of_another_service_is_known_and_read_as_it_writes() {
+    let app = TestApp::new().await;
+    let owner = app.admin(Role::Owner).await;
+    let export = r#"[{"user_id":"auth0|1","email":"j@doe.com","email_verified":true,"blocked":true}]"#;
+    let path = draft(&app, &owner, export).await;
+    let page = owner.get(&path).await.ok();
+    assert!(page.text.contains("an export of auth0") && page.text.contains("status, as its name says"));
+    press(&owner, &path, "do=import").await;
+    take_over(&app).await;
+    let result = owner.get(&format!("{path}/result")).await.ok();
+    let user = app.user(result.text.lines().nth(1).unwrap().split(',').nth(2).unwrap()).await;
+    assert_eq!((user.status(), user.email_verified_at.is_some()), (Status::Frozen, true));
+}
+
+#[tokio::test]
+async fn a_bar_tells_how_far_it_is_how_fast_and_how_long_it_takes() {
+    let app = TestApp::new().await;
+    let owner = app.admin(Role::Owner).await;
+    let path = draft(&app, &owner, &people(3000)).await;
+    press(&owner, &path, "do=rehearse").await;
+    let id = path.rsplit('/').next().unwrap().parse().unwrap();
+    let looked = move |tx: &usher::db::Tx| {
+        let outcome = |row| usher::imports::Outcome {
+            row,
+            status: usher::imports::Status::Imported,
+            user: None,
+            reason: String::new(),
+        };
+        usher::imports::keep_rehearsed(tx, id, 0, &(1..=1000).map(outcome).collect::<Vec<_>>())
+    };
+    app.store().write(looked).await.unwrap();
+    app.advance(Duration::from_secs(10));
+    let page = owner.get(&path).await.ok();
+    assert!(page.text.contains("<progress max=\"3000\" value=\"1000\""), "{}", page.text);
+    assert!(page.text.contains("100 rows a second, about 20 s left"), "{}", page.text);
+    app.advance(Duration::from_mins(1));
+    take_over(&app).await;
+    let page = owner.get(&path).await.ok();
+    assert_eq!(fact(&page, "Would be imported"), "3\u{202f}000", "what another server began counts once");
+    assert!(!page.text.contains("<progress"));
+}
+
+#[tokio::test]
+async fn a_file_that_waits_is_removed_by_hand_or_after_a_day_and_what_is_none_is_refused() {
+    let app = TestApp::new().await;
+    let owner = app.admin(Role::Owner).await;
+    let path = draft(&app, &owner, "Contact\nann@doe.com\n").await;
+    assert!(owner.get(&path).await.ok().text.contains("No column becomes the e-mail address yet"));
+    assert_eq!(owner.send("POST", &path, "do=rehearse").await.status, 400);
+    assert_eq!(owner.send("POST", &path, "map.Contact=e-mail&do=rehearse").await.status, 400);
+    press(&owner, &format!("{path}/discard"), "").await;
+    assert_eq!((owner.get(&path).await.status, app.count("imports").await), (404, 0));
+
+    let path = draft(&app, &owner, "email\nann@doe.com\n").await;
+    press(&owner, &path, "do=rehearse").await;
+    take_over(&app).await;
+    app.advance(Duration::from_hours(24));
+    take_over(&app).await;
+    let owner = app.admin(Role::Owner).await;
+    assert_eq!(owner.get(&path).await.status, 404);
+    for table in ["imports", "import_files", "import_pages"] {
+        assert_eq!(app.count(table).await, 0, "{table}");
+    }
+
+    for (file, words) in [("", "Choose a file"), ("[", "not valid JSON"), ("email,email\n", "the same name")] {
+        let answer = send(&app, &owner, file).await;
+        assert!(answer.status == 400 && answer.text.contains(words), "{file}: {}", answer.text);
+    }
+    let large = format!("email\n{}\n", "x".repeat(17 * 1024 * 1024));
+    assert_eq!(send(&app, &owner, &large).await.status, 413);
+    let path = draft(&app, &owner, "email\nann@doe.com\n").await;
+    press(&owner, &path, "do=import").await;
+    let again = owner.send("POST", &path, "do=import").await;
+    assert_eq!(again.status, 409, "it has begun");
+    let live = path.replace("/sandbox/", "/live/");
+    assert_eq!(owner.get(&live).await.status, 404, "an import is of one environment");
+}
