@@ -41,4 +41,5 @@ pub mod ui;
 pub mod users;
 pub mod vault;
 pub mod webhooks;
+pub mod wording;
 pub mod words;

@@ -103,6 +103,8 @@ words! {
         AppCreated = "app.created",
         /// An app was changed.
         AppUpdated = "app.updated",
+        /// What an app says in a mail was changed.
+        MailWorded = "mail.worded",
         /// A webhook was made.
         WebhookCreated = "webhook.created",
         /// A webhook was changed, enabled or disabled.

@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::mail_templates::Templates;
 use super::{Common, or_dash};
 use crate::caller::{Actor, Origin};
 use crate::db::{IfMissing, Tx};
@@ -32,12 +33,16 @@ pub enum Mail {
         /// The mail's id
         id: JobId,
     },
+    /// What an app's mails say, in every language
+    #[command(subcommand)]
+    Template(Templates),
 }
 
 impl Mail {
     pub async fn run(self, common: &Common) -> Result<()> {
         let store = common.open(IfMissing::Refuse).await?;
         match self {
+            Mail::Template(templates) => templates.run(common, &store).await?,
             Mail::List { limit } => {
                 let jobs = store.read(move |tx| outbox::newest_mails(tx, limit)).await?;
                 let json: Vec<Value> = jobs.iter().map(to_json).collect();

@@ -19,7 +19,8 @@ use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::outbox::{self, Job, Kind};
 use crate::users::User;
-use crate::words::{Language, Words};
+use crate::wording::{self, Template, Wording};
+use crate::words::{self, Language, Words};
 
 /// A mail to be written.
 pub struct Letter<'a> {
@@ -102,14 +103,25 @@ static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     engine
 });
 
+/// What a mail tells.
+#[derive(Default)]
+struct Content {
+    to: String,
+    language: Language,
+    name: Option<String>,
+    app: Option<String>,
+    link: Option<String>,
+    code: Option<String>,
+    lifetime: Duration,
+    environment: Option<String>,
+    webhook: Option<String>,
+}
+
 /// The message of a job; `None` once the job is done and what it was made from is wiped.
 ///
 /// # Errors
 /// The job is not a mail, a template fails, or the database does not answer.
 pub fn render(tx: &Tx, job: &Job) -> Result<Option<Mail>> {
-    if !Kind::MAILS.contains(&job.kind) {
-        return Err(Error::internal("this job is not a mail"));
-    }
     let text = |name: &str| job.payload.as_ref().and_then(|payload| payload.text(name)).map(str::to_owned);
     let (link, webhook) = (text("link"), text("webhook"));
     let (Some(to), Some(_)) = (text("to"), link.as_ref().or(webhook.as_ref())) else { return Ok(None) };
@@ -118,29 +130,77 @@ pub fn render(tx: &Tx, job: &Job) -> Result<Option<Mail>> {
     let language: Option<Language> = language.and_then(|tag| serde_json::from_value(tag.clone()).ok()).flatten();
     let language = language.or(app.as_ref().and_then(|app| app.language)).unwrap_or_default();
     let seconds = job.payload.as_ref().and_then(|payload| payload.0.get("lifetime_seconds")?.as_u64());
-    let color = app.as_ref().and_then(|app| app.color).unwrap_or(apps::Color::OURS);
-    let values = context! {
-        words => Value::from_object(Say(Words::of(language))),
-        language => language.tag(),
-        direction => language.direction(),
-        name => text("name").filter(|name| is_plain_name(name)),
-        app => text("app"),
-        color => color.to_string(),
-        on_color => color.text(),
-        logo => app.as_ref().and_then(|app| picture(app.logo.as_deref()?, link.as_deref()?)),
-        link => &link,
-        code => text("code"),
-        lifetime => Words::of(language).span(Duration::from_secs(seconds.unwrap_or_default())),
-        environment => text("environment"),
+    let template = Template { kind: job.kind, language };
+    let wording = app.as_ref().map(|app| wording::of(tx, app.app, template)).transpose()?.unwrap_or_default();
+    let content = Content {
+        to,
+        language,
+        name: text("name").filter(|name| is_plain_name(name)),
+        app: text("app"),
+        link,
+        code: text("code"),
+        lifetime: Duration::from_secs(seconds.unwrap_or_default()),
+        environment: text("environment"),
         webhook,
     };
+    compose(job.kind, content, app.as_ref(), wording).map(Some)
+}
+
+/// What a mail to nobody is made with.
+pub struct Sample<'a> {
+    /// The link in it, which should lead nowhere.
+    pub link: &'a Url,
+    /// What nobody is called.
+    pub name: Option<&'a str>,
+    /// How long links work.
+    pub lifetime: Duration,
+}
+
+/// How the mails of a template look with these words, by an example.
+///
+/// # Errors
+/// A template fails.
+pub fn sample(app: &apps::Environment, template: Template, wording: Wording, sample: &Sample) -> Result<Mail> {
+    let content = Content {
+        language: template.language,
+        name: sample.name.map(str::to_owned),
+        app: Some(app.app_name.clone()),
+        link: Some(sample.link.to_string()),
+        code: Some("123456".to_owned()),
+        lifetime: sample.lifetime,
+        ..Content::default()
+    };
+    compose(template.kind, content, Some(app), wording)
+}
+
+fn compose(kind: Kind, content: Content, app: Option<&apps::Environment>, wording: Wording) -> Result<Mail> {
+    if !Kind::MAILS.contains(&kind) {
+        return Err(Error::internal("this job is not a mail"));
+    }
+    let (words, link) = (Words::of(content.language), content.link.as_deref());
+    let color = app.and_then(|app| app.color).unwrap_or(apps::Color::OURS);
+    let values = context! {
+        words => Value::from_object(Say(words, wording)),
+        language => content.language.tag(),
+        direction => content.language.direction(),
+        name => content.name,
+        app => content.app,
+        color => color.to_string(),
+        on_color => color.text(),
+        logo => app.and_then(|app| picture(app.logo.as_deref()?, link?)),
+        link,
+        code => content.code,
+        lifetime => words.span(content.lifetime),
+        environment => content.environment,
+        webhook => content.webhook,
+    };
     let part = |file: &str| {
-        let template = ENGINE.get_template(&format!("{}/{file}", job.kind.as_str())).map_err(Error::internal)?;
+        let template = ENGINE.get_template(&format!("{}/{file}", kind.as_str())).map_err(Error::internal)?;
         template.render(&values).map_err(Error::internal)
     };
     let subject = part("subject.txt")?.split_whitespace().collect::<Vec<_>>().join(" ");
-    let links = link.iter().cloned().collect();
-    Ok(Some(Mail { to, subject, text: part("body.txt")?, html: part("body.html")?, language, links }))
+    let (text, html, links) = (part("body.txt")?, part("body.html")?, content.link.iter().cloned().collect());
+    Ok(Mail { to: content.to, subject, text, html, language: content.language, links })
 }
 
 /// Where a logo is, beside where a link leads; nowhere without TLS, for mail programs would not load it, or warn. The
@@ -150,8 +210,9 @@ fn picture(logo: &str, link: &str) -> Option<String> {
     link.join(&format!("/brand/{logo}")).ok().map(String::from)
 }
 
-/// The texts of a language in a template, as in those of pages: `{{ words.mail_hello_name(name) }}`.
-struct Say(&'static Words);
+/// The texts of a language in a template, as in those of pages: `{{ words.mail_hello_name(name) }}`; or what an app says
+/// instead.
+struct Say(&'static Words, Wording);
 
 crate::secret::redacted!(Say);
 
@@ -163,7 +224,10 @@ impl Object for Say {
         values: &[Value],
     ) -> std::result::Result<Value, minijinja::Error> {
         let values: Option<Vec<&str>> = values.iter().map(Value::as_str).collect();
-        let said = values.and_then(|values| self.0.named(method, &values));
+        let said = values.and_then(|values| match self.1.get(method) {
+            Some(text) => words::instead(method, text, &values),
+            None => self.0.named(method, &values),
+        });
         said.map(Value::from).ok_or_else(|| minijinja::Error::new(ErrorKind::UnknownMethod, method.to_owned()))
     }
 }

@@ -78,6 +78,9 @@ pub async fn place(api: &Api, uri: &Uri) -> Option<Environment> {
     let app: Option<AppId> = query.get("client_id").and_then(|id| id.parse().ok());
     let kind = query.get("environment").and_then(Kind::named);
     let redirect = query.get("redirect_uri").map(str::to_owned);
+    if link.is_none() && app.is_none() {
+        return None;
+    }
     let find = move |tx: &Tx| match (&link, app, &redirect, kind) {
         (Some(link), ..) => Ok(links::look(tx, link)?.map(|page| page.environment)),
         (None, Some(app), Some(uri), _) => apps::environment_of_redirect(tx, app, uri),

@@ -34,7 +34,6 @@ macro_rules! texts {
         }
 
         /// Every text with its placeholders.
-        #[cfg(test)]
         const TEXTS: &[(&str, &[&str])] = &[$((stringify!($name), &[$(stringify!($value)),*])),+];
 
         #[expect(missing_docs, reason = "each says what its line in `locales/en.toml` says")]
@@ -42,6 +41,14 @@ macro_rules! texts {
             $(pub fn $name(&self, $($value: &str),*) -> String {
                 fill(&self.texts.$name, &[$((stringify!($value), $value)),*])
             })+
+
+            /// The text of that name as it stands in the file.
+            pub fn text(&self, name: &str) -> Option<&str> {
+                match name {
+                    $(stringify!($name) => Some(&self.texts.$name),)+
+                    _ => None,
+                }
+            }
 
             /// The text of that name, filled in, for templates that are found at run time; `None` if it takes other values.
             pub fn named(&self, name: &str, values: &[&str]) -> Option<String> {
@@ -147,6 +154,18 @@ texts! {
     mail_gone(webhook, app, environment);
     mail_gone_mend();
     mail_gone_contact();
+}
+
+/// What is put into the text of that name.
+pub fn places(name: &str) -> &'static [&'static str] {
+    TEXTS.iter().find(|(text, _)| *text == name).map_or(&[], |(_, places)| *places)
+}
+
+/// Another text in the place of the one of that name, filled in; `None` if that takes other values.
+pub fn instead(name: &str, text: &str, values: &[&str]) -> Option<String> {
+    let places = places(name);
+    let pairs: Vec<(&str, &str)> = places.iter().copied().zip(values.iter().copied()).collect();
+    (places.len() == values.len()).then(|| fill(text, &pairs))
 }
 
 /// What depends on a number.

@@ -248,6 +248,11 @@ const POLICY: &[(&str, Option<Role>)] = &[
     ("showMail", Some(Role::ReadOnly)),
     ("showMailHtml", Some(Role::Support)),
     ("retryMail", Some(Role::Support)),
+    ("showWordings", Some(Role::ReadOnly)),
+    ("showWording", Some(Role::ReadOnly)),
+    ("saveWording", Some(Role::Owner)),
+    ("showWordingHtml", Some(Role::ReadOnly)),
+    ("resetWording", Some(Role::Owner)),
     ("showKeys", Some(Role::Owner)),
     ("makeKey", Some(Role::Owner)),
     ("showKey", Some(Role::Owner)),
@@ -308,6 +313,8 @@ async fn every_route_of_the_dashboard_answers_every_role_as_the_table_says() {
             .replace("{keyId}", &nothing)
             .replace("{mailId}", &nothing)
             .replace("{importId}", &nothing)
+            .replace("{kind}", "enrolment")
+            .replace("{language}", "de")
             .replace("{webhookId}", &nothing)
             .replace("{deliveryId}", &nothing)
             .replace("{entryId}", &nothing)

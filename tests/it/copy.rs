@@ -16,7 +16,7 @@ use crate::program::{Program, call, raw, usher};
 use crate::receiver::Receiver;
 
 /// Every table that is copied.
-const TABLES: [&str; 23] = [
+const TABLES: [&str; 24] = [
     "admins",
     "admin_tickets",
     "apps",
@@ -40,6 +40,7 @@ const TABLES: [&str; 23] = [
     "codes",
     "sign_ins",
     "limits",
+    "mail_words",
 ];
 
 /// The file of a name in a folder, as a database.
@@ -170,6 +171,10 @@ impl Source {
         while run(&["webhook", "show", webhook])["deliveries"][0]["failure"].is_null() {
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
+        let logo = server.folder.0.join("logo.png");
+        std::fs::write(&logo, crate::brand::PNG).unwrap();
+        run(&["app", "update", &server.client_id, "--color", "#102030", "--logo", &logo.display().to_string()]);
+        run(&["mail", "template", "set", "enrolment", "de", "--app", &server.client_id, "sign_in_button=Los"]);
         let callback = "https://app.example.com/callback";
         run(&["app", "redirect", "add", &server.client_id, callback, "--environment", "sandbox"]);
         let post = |path: &str, cookie: &str, form: &str| {

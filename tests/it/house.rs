@@ -71,6 +71,7 @@ const CONCEPTS: &[&str] = &[
     "roles",
     "erasure",
     "place.rs",
+    "wording",
     "words",
     "story.rs",
     "glance.rs",

@@ -71,3 +71,4 @@ mod versions;
 mod webhook_peers;
 mod webhook_reach;
 mod webhooks;
+mod wording;

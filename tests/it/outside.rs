@@ -61,6 +61,11 @@ fn an_administrator_works_on_the_dashboard_in_a_browser() {
     node("browser/dashboard.mjs");
 }
 
+#[test]
+fn an_owner_sets_how_an_app_looks_and_what_its_mails_say_in_a_browser() {
+    node("browser/brand.mjs");
+}
+
 /// Runs a script below `tests/` against a server of its own; fails as it fails.
 #[track_caller]
 fn node(script: &str) {

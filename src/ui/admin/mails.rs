@@ -41,7 +41,7 @@ words! {
 }
 
 impl View {
-    fn words(self) -> &'static str {
+    pub(super) fn words(self) -> &'static str {
         match self {
             View::Html => "HTML",
             View::Dark => "Dark",
@@ -101,7 +101,12 @@ fn to(job: &Job) -> &str {
 }
 
 fn kind(job: &Job) -> &'static str {
-    match job.kind {
+    kind_of(job.kind)
+}
+
+/// What a kind of mail is called.
+pub(super) fn kind_of(kind: Kind) -> &'static str {
+    match kind {
         Kind::EnrolmentMail => "Welcome, with a link",
         Kind::SignInMail => "Sign-in, with a link and a code",
         Kind::WebhookGoneMail => "A webhook was disabled, to its contact",
@@ -176,13 +181,18 @@ pub async fn html(
         .read(move |tx| content(tx, &outbox::mail_of(tx, environment, id)?))
         .await?
         .ok_or(Error::NotFound("The text of this mail is not kept"))?;
+    Ok(in_frame(&mail.html, query.as_deref() == Some("view=dark")))
+}
+
+/// Answers with a mail, for the frame of a page.
+pub(super) fn in_frame(html: &str, dark: bool) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CONTENT_SECURITY_POLICY, IN_FRAME),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-store"),
     ];
-    Ok((headers, in_theme(&mail.html, query.as_deref() == Some("view=dark"))).into_response())
+    (headers, in_theme(html, dark)).into_response()
 }
 
 /// The mail as a program shows it that is in that theme, whatever theme this browser is in.

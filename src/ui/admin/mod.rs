@@ -19,6 +19,7 @@ pub mod sign_in;
 pub mod user;
 pub mod users;
 pub mod webhooks;
+pub mod wording;
 mod words;
 
 use std::time::Duration;
