@@ -28,6 +28,14 @@ mutations *ids:
 setup:
     tests/setup
 
+# Make the pictures of README and docs anew, in Chromium
+pictures:
+    PICTURES={{ justfile_directory() }}/docs/pictures cargo test --locked --test it the_pictures_of_the_documentation
+
+# Measure the first minute with the release build, from an empty directory to a person on the dashboard
+first-minute: build
+    cd "$(mktemp -d)" && PROGRAM={{ justfile_directory() }}/target/release/usher CHROMIUM="$(command -v chromium)" node {{ justfile_directory() }}/tests/browser/first-minute.mjs
+
 # Format the code
 fmt:
     cargo fmt

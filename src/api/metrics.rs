@@ -10,30 +10,40 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 type Labels = [(&'static str, String); 3];
+type Tries = Family<[(&'static str, &'static str); 1], Counter>;
 
 /// The counters of one process.
 pub struct Metrics {
     registry: Registry,
     requests: Family<Labels, Counter>,
     seconds: Histogram,
-    mails: Family<[(&'static str, &'static str); 1], Counter>,
-    webhooks: Family<[(&'static str, &'static str); 1], Counter>,
-    billing: Family<[(&'static str, &'static str); 1], Counter>,
+    mails: Tries,
+    webhooks: Tries,
+    billing: Tries,
+}
+
+/// Counters that are there from the start: of one that appears with its first failure, Prometheus sees no increase.
+fn tries(outcomes: &[&'static str]) -> Tries {
+    let tries = Tries::default();
+    for outcome in outcomes {
+        drop(tries.get_or_create(&[("outcome", *outcome)]));
+    }
+    tries
 }
 
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("usher");
         let requests = Family::default();
-        let mails = Family::default();
-        let webhooks = Family::default();
-        let billing = Family::default();
+        let mails = tries(&["sent", "retry", "failed"]);
+        let webhooks = tries(&["sent", "retry", "failed", "gone", "skipped"]);
+        let billing = tries(&["sent", "retry", "failed"]);
         let seconds = Histogram::new([0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0]);
         registry.register("http_requests", "Requests by method, route and status", requests.clone());
         registry.register("http_request_seconds", "How long requests took", seconds.clone());
-        registry.register("mails", "Mails by how their last try went", mails.clone());
-        registry.register("webhooks", "Webhooks by how their last try went", webhooks.clone());
-        registry.register("billing", "Calls of the billing provider by how the last try went", billing.clone());
+        registry.register("mails", "Tries to send a mail, by what came of them", mails.clone());
+        registry.register("webhooks", "Tries to send a webhook, by what came of them", webhooks.clone());
+        registry.register("billing", "Tries to tell the billing provider, by what came of them", billing.clone());
         Metrics { registry, requests, seconds, mails, webhooks, billing }
     }
 }

@@ -205,7 +205,7 @@ impl<N: Fn(&'static str) + Send + Sync> Work for Sender<N> {
             Order::Delete(account, customer) => self.delete(&account, &customer).await.into(),
             Order::Keep(account, subject) => self.keep(&account, &job, &subject).await,
         };
-        let word = told.outcome.word();
+        let word = told.outcome.word(&job);
         tracing::info!(job = %job.id, attempt = job.attempts, outcome = word, "billing");
         (self.noted)(word);
         store.write(move |tx| settle(tx, &job, &told)).await

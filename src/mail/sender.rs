@@ -39,8 +39,9 @@ impl<N: Fn(&'static str) + Send + Sync> Work for Sender<N> {
             }
         };
         // The other side's words may repeat the address, so they go to the database and not to the log.
-        tracing::info!(mail = %job.id, attempt = job.attempts, outcome = outcome.word(), "mail");
-        (self.noted)(outcome.word());
+        let word = outcome.word(&job);
+        tracing::info!(mail = %job.id, attempt = job.attempts, outcome = word, "mail");
+        (self.noted)(word);
         worker::settle(store, job, outcome).await
     }
 }

@@ -122,6 +122,13 @@ impl Payload {
 
 crate::secret::redacted!(Payload);
 
+impl Job {
+    /// Whether a failure of the try under way is the last one.
+    fn is_last_try(&self) -> bool {
+        self.attempts >= self.kind.patience().1
+    }
+}
+
 /// Writes a job with the change that causes it.
 ///
 /// # Errors
@@ -189,12 +196,12 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// In one word, for logs and counters.
-    pub fn word(&self) -> &'static str {
+    /// What it means for the job in one word, for logs and counters.
+    pub fn word(&self, job: &Job) -> &'static str {
         match self {
             Outcome::Done => "sent",
-            Outcome::Retry(_) | Outcome::RetryAnew(_) => "retry",
-            Outcome::GiveUp(_) => "failed",
+            Outcome::Retry(_) | Outcome::RetryAnew(_) if !job.is_last_try() => "retry",
+            _ => "failed",
         }
     }
 }
@@ -204,12 +211,12 @@ impl Outcome {
 /// # Errors
 /// The database refuses.
 pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome) -> Result<()> {
-    let (first_pause, tries) = job.kind.patience();
+    let (first_pause, _) = job.kind.patience();
     let round = job.round + i64::from(matches!(outcome, Outcome::RetryAnew(_)));
     match outcome {
         Outcome::Done => store::finish(tx, job),
         Outcome::GiveUp(words) => store::give_up(tx, job, words),
-        Outcome::Retry(words) | Outcome::RetryAnew(words) if job.attempts >= tries => store::give_up(tx, job, words),
+        Outcome::Retry(words) | Outcome::RetryAnew(words) if job.is_last_try() => store::give_up(tx, job, words),
         Outcome::Retry(words) | Outcome::RetryAnew(words) => {
             store::retry(tx, job, tx.now() + pause(first_pause, job.attempts), words, round)
         }

@@ -131,13 +131,14 @@ impl<N: Fn(&'static str) + Send + Sync> Work for Sender<N> {
     async fn attempt(&self, store: &Store, job: Job) -> Result<()> {
         let watch = Stopwatch::start();
         let outcome = self.hand_over(&job, store.clock().now()).await;
-        let (took, failed) = (watch.elapsed(), !matches!(&outcome, Ok(outcome) if outcome.word() != "failed"));
+        let (took, failed) = (watch.elapsed(), outcome.as_ref().map_or(true, Outcome::is_failure));
         if let Some(load) = self.load().get_mut(&job.endpoint.id) {
             load.under_way -= 1;
             load.failed = failed;
         }
         let outcome = outcome?;
-        let (delivery, word) = (&job.delivery, outcome.word());
+        let delivery = &job.delivery;
+        let word = outcome.word(delivery, store.clock().now());
         tracing::info!(delivery = %delivery.id, attempt = delivery.attempts, outcome = word, "webhook");
         (self.noted)(word);
         store.write(move |tx| settle(tx, &job, &outcome, took)).await

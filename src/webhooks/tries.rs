@@ -73,14 +73,21 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// In one word, for logs and counters.
-    pub fn word(&self) -> &'static str {
+    /// What it means for the delivery in one word, for logs and counters.
+    pub fn word(&self, delivery: &Delivery, now: Timestamp) -> &'static str {
         match self {
             Outcome::Answered(200..=299, _) => "sent",
             Outcome::Unknown => "skipped",
             Outcome::Answered(410, _) => "gone",
+            _ if pause_after(delivery, now).is_some() => "retry",
             _ => "failed",
         }
+    }
+
+    /// Whether the endpoint did not take what was sent.
+    pub fn is_failure(&self) -> bool {
+        matches!(self, Outcome::Failed(_))
+            || matches!(self, Outcome::Answered(status, _) if !matches!(status, 200..=299 | 410))
     }
 }
 
@@ -99,9 +106,9 @@ pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome, took: Duration) -> Result<(
     };
     store::note_attempt(tx, delivery.id, status, took, words)?;
     let failure = status.map_or_else(|| words.to_owned(), |status| format!("HTTP {status}"));
-    match (outcome.word(), next_pause(tx.now(), delivery)) {
-        ("sent", _) => store::finish(tx, delivery, State::Sent, None),
-        ("gone", _) => {
+    match outcome {
+        Outcome::Answered(200..=299, _) => store::finish(tx, delivery, State::Sent, None),
+        Outcome::Answered(410, _) => {
             store::finish(tx, delivery, State::Failed, Some(&failure))?;
             if endpoint.disabled_at.is_some() {
                 return Ok(());
@@ -110,8 +117,10 @@ pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome, took: Duration) -> Result<(
             tell_contact(tx, &endpoint)?;
             disable(tx, endpoint, "the endpoint answered 410 Gone").map(drop)
         }
-        (_, Some(pause)) => store::retry(tx, delivery, tx.now() + pause, &failure),
-        (_, None) => store::finish(tx, delivery, State::Failed, Some(&failure)),
+        _ => match pause_after(delivery, tx.now()) {
+            Some(pause) => store::retry(tx, delivery, tx.now() + vary(pause), &failure),
+            None => store::finish(tx, delivery, State::Failed, Some(&failure)),
+        },
     }
 }
 
@@ -127,11 +136,15 @@ fn tell_contact(tx: &Tx, endpoint: &Endpoint) -> Result<()> {
     outbox::enqueue_about(tx, about, outbox::Kind::WebhookGoneMail, &mail, tx.now())
 }
 
-/// The pause before the next try, give or take a tenth so that failures do not return in step; `None` after the last.
-fn next_pause(now: Timestamp, delivery: &Delivery) -> Option<Duration> {
+/// The pause after a failed try; `None` after the last.
+fn pause_after(delivery: &Delivery, now: Timestamp) -> Option<Duration> {
     let tried = usize::try_from(delivery.attempts).unwrap_or(usize::MAX);
     let since = delivery.replayed_at.unwrap_or(delivery.created_at);
-    let pause = PAUSES.get(tried.saturating_sub(1)).filter(|_| since + TOO_OLD > now)?;
+    PAUSES.get(tried.saturating_sub(1)).copied().filter(|_| since + TOO_OLD > now)
+}
+
+/// Give or take a tenth, so that failures do not return in step.
+fn vary(pause: Duration) -> Duration {
     let [dice] = random::bytes::<1>();
-    Some(pause.mul_f64(0.9 + 0.2 * f64::from(dice) / 255.0))
+    pause.mul_f64(0.9 + 0.2 * f64::from(dice) / 255.0)
 }

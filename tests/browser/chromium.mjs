@@ -1,11 +1,15 @@
-// Chromium for the scripts here: it may reach nothing but the server, and must have nothing to complain about.
+// Chromium for the scripts here: it may reach nothing but the server, must have nothing to complain about, and everybody
+// must be able to use what it shows.
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 import { server } from "../contract/usher.mjs";
+import { watch } from "./actions.mjs";
 
 const { CHROMIUM, SCREENSHOTS } = process.env;
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 /** Keeps Chromium from calling home, so that every request is the page's. */
 const QUIET = [
@@ -18,20 +22,28 @@ const QUIET = [
   "--disable-sync",
 ];
 
+export const SIZES = { phone: { width: 390, height: 844 }, desk: { width: 1280, height: 800 } };
+export const THEMES = ["light", "dark"];
+/** The rules that a theme makes a difference to: all others are looked at once. */
+const COLOURS = { runOnly: ["color-contrast", "link-in-text-block"] };
+
+/** What Chromium says of the account's own script in the preview of a mail, which may run none. */
+const IN_A_FRAME = /^Blocked script execution in '[^']*\/mails\/[^']*\/html/;
+
 /** Runs `use` with a fresh browser's page, then checks that it reached nothing but the server and `others`, and
- * complained of nothing but `complaints`, each of which it must. */
-export async function browse(use, { others = [], complaints = [], javaScript = true } = {}) {
+ * complained of nothing but `complaints`, each of which it must. `settings` are a context's. */
+export async function browse(use, { others = [], complaints = [], ...settings } = {}) {
   const browser = await chromium.launch({ executablePath: CHROMIUM, args: QUIET });
   try {
-    const context = await browser.newContext({ javaScriptEnabled: javaScript });
+    const context = await browser.newContext(settings);
     context.setDefaultTimeout(10_000);
-    const page = await context.newPage();
     const heard = [];
     const requests = [];
-    page.on("console", (message) => ["error", "warning"].includes(message.type()) && heard.push(`${message.text()} ${message.location().url}`));
-    page.on("pageerror", (error) => heard.push(String(error)));
-    page.on("request", (request) => requests.push(request.url()));
-    await use(page);
+    context.on("console", (message) => ["error", "warning"].includes(message.type()) && !IN_A_FRAME.test(message.text()) && heard.push(`${message.text()} ${message.location().url}`));
+    context.on("weberror", (error) => heard.push(String(error.error())));
+    context.on("request", (request) => requests.push(request.url()));
+    await watch(context);
+    await use(await context.newPage());
     assert.deepEqual(heard.filter((text) => !complaints.some((expected) => expected.test(text))), []);
     for (const expected of complaints) assert.ok(heard.some((text) => expected.test(text)), `${expected} was not heard`);
     const allowed = [server, ...others];
@@ -42,53 +54,42 @@ export async function browse(use, { others = [], complaints = [], javaScript = t
   }
 }
 
-/** Checks the page as a phone and as a desk see it, light and dark, and keeps pictures in the folder
- * SCREENSHOTS if somebody wants them. */
-export async function look(page, name) {
-  const sizes = { phone: { width: 360, height: 740 }, desk: { width: 1280, height: 800 } };
-  for (const [size, viewport] of Object.entries(sizes)) {
+/** Checks the page at two widths in both themes, and keeps pictures in the folder SCREENSHOTS if somebody wants them. Which
+ * database is behind it makes no difference to that, so on PostgreSQL it is not looked at again. */
+export async function look(page, name, rules = {}) {
+  if (process.env.DATABASE) return;
+  for (const [size, viewport] of Object.entries(SIZES)) {
     await page.setViewportSize(viewport);
-    for (const colorScheme of ["light", "dark"]) {
-      await page.emulateMedia({ colorScheme });
+    for (const colorScheme of THEMES) {
+      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
       const what = `${name}-${size}-${colorScheme}`;
-      const seen = await page.evaluate(measure);
-      assert.ok(seen.width <= viewport.width, `${what} scrolls sideways: ${seen.width}`);
-      assert.deepEqual(seen.faint, [], `${what} has text that is hard to read`);
-      assert.deepEqual(seen.small, [], `${what} has buttons too small for a finger`);
-      assert.deepEqual(seen.nameless, [], `${what} has fields without a label`);
       if (SCREENSHOTS) {
         mkdirSync(SCREENSHOTS, { recursive: true });
         await page.screenshot({ path: join(SCREENSHOTS, `${what}.png`), fullPage: true });
       }
+      const { width, small } = await page.evaluate(measure);
+      assert.ok(width <= viewport.width, `${what} scrolls sideways: ${width}`);
+      assert.deepEqual(small, [], `${what} has buttons too small for a finger`);
+      assert.deepEqual(await faults(page, colorScheme === "dark" ? COLOURS : rules), [], what);
     }
   }
-  await page.emulateMedia({ colorScheme: null });
+  await page.setViewportSize(SIZES.desk);
+  await page.emulateMedia({ colorScheme: null, reducedMotion: null });
 }
 
-/** Runs in the page. Contrast by WCAG 2: 4.5 to 1 for text. */
+/** Runs in the page. The dashboard's rows are dense and hold small buttons; elsewhere a thumb must hit them. */
 function measure() {
-  const numbers = (color) => color.match(/[\d.]+/g).map(Number);
-  const luminance = (color) => {
-    const [r, g, b] = numbers(color).map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const ground = (element) => {
-    for (let e = element; e; e = e.parentElement) {
-      const color = getComputedStyle(e).backgroundColor;
-      if (numbers(color)[3] !== 0) return color;
-    }
-    return "rgb(255, 255, 255)";
-  };
-  const contrast = (element) => {
-    const [a, b] = [luminance(getComputedStyle(element).color), luminance(ground(element))];
-    return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-  };
-  const all = [...document.querySelectorAll("main *")].filter((element) => element.offsetParent !== null);
-  const texts = all.filter((e) => e.matches("input") || [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()));
-  return {
-    width: document.documentElement.scrollWidth,
-    faint: texts.filter((e) => contrast(e) < 4.5).map((e) => `${e.outerHTML.slice(0, 80)} ${contrast(e).toFixed(2)}`),
-    small: all.filter((e) => e.matches("button, input") && e.offsetHeight < 40).map((e) => e.outerHTML.slice(0, 80)),
-    nameless: all.filter((e) => e.matches("input") && e.labels.length === 0).map((e) => e.name),
-  };
+  const controls = [...document.querySelectorAll("body:not(.dash) main :is(button, input, select)")];
+  const small = controls.filter((e) => e.checkVisibility() && !e.matches("[type=checkbox], [type=radio]") && e.offsetHeight < 40);
+  return { width: document.documentElement.scrollWidth, small: small.map((e) => e.outerHTML.slice(0, 80)) };
+}
+
+/** What axe finds on the page as it is. */
+async function faults(page, rules) {
+  // The pages' policy forbids scripts that are not theirs, so axe comes as the debugger's.
+  if (!(await page.evaluate(() => "axe" in window))) await page.evaluate(AXE);
+  return page.evaluate(async (rules) => {
+    const { violations } = await window.axe.run(document, { resultTypes: ["violations"], ...rules });
+    return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html, any }) => `${html.slice(0, 120)} ${any.map(({ message }) => message)}`).join(" | ")}`);
+  }, rules);
 }

@@ -1,22 +1,8 @@
 // The documentation: every page in both themes and at two widths, its search, its tabs, and the form that tries a request.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import axe from "axe-core";
 import { clientId, jane, key, server, usher } from "../contract/usher.mjs";
 import { browse, look } from "./chromium.mjs";
-
-/** What axe finds on the page, in both themes. */
-async function examine(page, what) {
-  await page.evaluate(axe.source);
-  const found = [];
-  for (const colorScheme of ["light", "dark"]) {
-    await page.emulateMedia({ colorScheme });
-    const { violations } = await page.evaluate(() => globalThis.axe.run());
-    found.push(...violations.map(({ id, nodes }) => `${what} ${colorScheme} ${id}: ${nodes[0].html}`));
-  }
-  await page.emulateMedia({ colorScheme: null });
-  return found;
-}
 
 const addresses = async () => {
   const list = await (await fetch(`${server}/llms.txt`)).text();
@@ -27,17 +13,13 @@ const addresses = async () => {
 
 test("every page can be read in both themes and at two widths", () =>
   browse(async (page) => {
-    const found = [];
     for (const address of await addresses()) {
       await page.goto(address);
       assert.equal(await page.locator("h1").count(), 1, address);
-      const name = `docs${new URL(address).pathname.slice(5).replaceAll("/", "-")}`;
-      await look(page, name);
-      found.push(...(await examine(page, name)));
+      await look(page, `docs${new URL(address).pathname.slice(5).replaceAll("/", "-")}`);
     }
     await page.goto(`${server}/docs/search?q=webhook`);
     await look(page, "docs-search");
-    assert.deepEqual([...found, ...(await examine(page, "docs-search"))], []);
   }));
 
 test("a reader searches, goes on to the next page, and keeps their language", () =>
@@ -89,7 +71,6 @@ test("the form sends to the sandbox, refuses a live key, and keeps no key", () =
       await said.filter({ hasText: "User created successfully" }).waitFor();
       assert.equal(sent.length, 1, "the example of the page is a request that works");
       await look(page, "docs-tried");
-      assert.deepEqual(await examine(page, "docs-tried"), []);
       await send();
       await said.filter({ hasText: "Email already exists" }).waitFor();
 
@@ -118,5 +99,5 @@ test("without JavaScript everything can be read, searched and chosen", () =>
       await page.goto(`${server}/docs/reference/partner/createUser`);
       assert.equal(await page.getByRole("alert").textContent(), "This form needs JavaScript.");
     },
-    { javaScript: false },
+    { javaScriptEnabled: false },
   ));

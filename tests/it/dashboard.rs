@@ -381,7 +381,7 @@ async fn home_counts_what_happened_and_says_what_needs_attention() {
     let live = world.app.partner_in(Kind::Live, Some("acme")).await;
     live.post("/users/create", jane()).await.ok();
     let home = owner.get(&format!("/admin/{}/live", world.app.client_id)).await.ok().text;
-    assert!(home.contains("1 mails wait, for no mail server is set up"), "{home}");
+    assert!(home.contains("Mail waits (1), for no mail server is set up"), "{home}");
 }
 
 #[test]

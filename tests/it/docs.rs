@@ -78,6 +78,9 @@ async fn every_page_is_reached_and_is_there_as_markdown_and_in_the_lists() {
         .collect();
     assert_eq!(listed, pages.keys().cloned().collect::<BTreeSet<String>>(), "what is listed is what is reached");
     assert!(listed.len() > 60, "{}", listed.len());
+    assert!(list.contains(
+        "- [PUT /v1/users/{userId}](https://users.example.com/docs/reference/directory/updateUser.md): Change a user\n"
+    ));
     let whole = app.anyone().get("/llms-full.txt").await.ok().text;
     for (address, html) in &pages {
         let markdown = values(html, "href").into_iter().find(|to| to.strip_suffix(".md").is_some()).unwrap();
@@ -91,6 +94,34 @@ async fn every_page_is_reached_and_is_there_as_markdown_and_in_the_lists() {
     }
     assert_eq!(app.anyone().get("/docs/nothing").await.status, 404);
     assert_eq!(app.anyone().get("/docs/nothing.md").await.status, 404);
+}
+
+#[tokio::test]
+async fn every_picture_is_served_small_in_both_themes_and_shown_somewhere() {
+    let app = TestApp::new().await;
+    let texts: String = markdown_files().into_iter().chain([root().join("README.md")]).map(read).collect();
+    let mut files = BTreeSet::new();
+    for file in std::fs::read_dir(root().join("docs/pictures")).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+        let answer = app.anyone().get(&format!("/docs/pictures/{name}")).await.ok();
+        assert_eq!(answer.header("content-type"), "image/webp", "{name}");
+        assert!(file.metadata().unwrap().len() < 200_000, "{name} is large");
+        files.insert(name);
+    }
+    for name in &files {
+        let light = name.replace("-dark.", "-light.");
+        assert!(files.contains(&light) && files.contains(&light.replace("-light.", "-dark.")), "{name} has no sister");
+        assert!(texts.contains(&format!("pictures/{light}")), "{name} is shown nowhere");
+    }
+    let shown: BTreeSet<String> = pages(&app).await.values().flat_map(|html| owned(values(html, "src"))).collect();
+    assert!(shown.iter().any(|to| to.starts_with("/docs/pictures/")), "{shown:?}");
+    for to in shown {
+        assert_eq!(app.anyone().get(&to).await.status, 200, "{to}");
+    }
+}
+
+fn owned(values: Vec<&str>) -> Vec<String> {
+    values.into_iter().map(str::to_owned).collect()
 }
 
 /// The files of `docs/`.

@@ -3,8 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::skip;
-use crate::program::Program;
+use serde_json::json;
+use usher::api::Surface;
+use usher::api::routes::routes;
+use usher::clock::Timestamp;
+use usher::mail;
+use usher::outbox::{Job, JobId, Kind, Payload, State};
+use usher::users::UserId;
+use usher::words::Language;
+use uuid::Uuid;
+
+use crate::harness::{Folder, skip};
+use crate::program::{Program, free_port};
 
 #[test]
 fn the_documented_examples_work_verbatim_under_axios_and_fetch() {
@@ -57,8 +67,81 @@ fn a_link_ends_at_the_apps_own_page_in_a_browser() {
 }
 
 #[test]
-fn an_administrator_works_on_the_dashboard_in_a_browser() {
-    node("browser/dashboard.mjs");
+fn from_an_empty_directory_to_a_person_on_the_dashboard_takes_less_than_a_minute() {
+    let Some(mut command) = command("browser/first-minute.mjs") else { return };
+    let folder = Folder::new();
+    command.current_dir(&folder.0).env("USHER_DATABASE", folder.database().unwrap_or_default());
+    let output = succeed(command);
+    assert!(output.contains(" s in all"), "{output}");
+}
+
+#[test]
+fn every_mail_is_for_everybody_in_a_browser() {
+    let folder = Folder::new();
+    for (name, html) in mails() {
+        std::fs::write(folder.0.join(format!("{name}.html")), html).unwrap();
+    }
+    run("browser/mails.mjs", &[], &[("MAILS", folder.0.to_str().unwrap())]);
+}
+
+/// Every kind of mail in every language, by name.
+fn mails() -> Vec<(String, String)> {
+    let mail = |kind: Kind, language: Language| {
+        let payload = json!({
+            "to": "jane@doe.com", "name": "Jane", "app": "Acme Coaching", "language": language, "code": "271828",
+            "link": format!("https://users.example.com/links/{}", "A1b2".repeat(16)), "lifetime_seconds": 86_400,
+            "environment": "sandbox", "webhook": "0199d3a4-7c1e-4f5a-9b21-3f0a6b1c2d3e",
+        });
+        let job = Job {
+            id: JobId(Uuid::nil()),
+            user: UserId(Uuid::nil()),
+            kind,
+            payload: Some(Payload(payload)),
+            state: State::Captured,
+            attempts: 0,
+            round: 0,
+            created_at: Timestamp(0),
+            due_at: None,
+            failure: None,
+        };
+        (format!("{}-{}", kind.as_str(), language.tag()), mail::render(&job).unwrap().unwrap().html)
+    };
+    let languages = |kind| match kind {
+        // Its contact is an operator.
+        Kind::WebhookGoneMail => &[Language::English][..],
+        _ => Language::ALL,
+    };
+    let kinds = Kind::MAILS.iter().copied();
+    kinds.flat_map(|kind| languages(kind).iter().map(move |language| mail(kind, *language))).collect()
+}
+
+/// `just pictures` names the folder; else they are only made.
+#[test]
+fn the_pictures_of_the_documentation_are_made_in_a_browser() {
+    let folder = Folder::new();
+    let pictures = std::env::var("PICTURES").unwrap_or_else(|_| folder.0.to_str().unwrap().to_owned());
+    run("browser/pictures.mjs", &[], &[("PICTURES", &pictures)]);
+}
+
+#[test]
+fn every_hosted_page_is_for_everybody_in_a_browser() {
+    let pages = paths(|surface| surface == Surface::Pages);
+    run("browser/hosted.mjs", &[], &[("ROUTES", &pages)]);
+}
+
+#[test]
+fn an_administrator_does_everything_that_can_be_done_on_the_dashboard_in_a_browser() {
+    let port = free_port().to_string();
+    let smtp = format!("smtp://127.0.0.1:{port}?tls=none");
+    let settings = ["--webhook-network", "127.0.0.0/8", "--smtp-url", &smtp, "--public-url", "{url}"];
+    let pages = paths(|surface| matches!(surface, Surface::Admin | Surface::Pages));
+    run("browser/dashboard.mjs", &settings, &[("ROUTES", &pages), ("SMTP_PORT", &port)]);
+}
+
+/// The routes of a surface, a line each.
+fn paths(of: fn(Surface) -> bool) -> String {
+    let routes = routes().into_iter().filter(|route| of(route.surface));
+    routes.map(|route| format!("{} {}", route.method, route.path)).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -69,32 +152,57 @@ fn an_owner_sets_how_an_app_looks_and_what_its_mails_say_in_a_browser() {
 /// Runs a script below `tests/` against a server of its own; fails as it fails.
 #[track_caller]
 fn node(script: &str) {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let script = tests.join(script);
-    let Some(node) = find("node") else { return skip(&name(&script), "there is no Node.js") };
-    if !script.with_file_name("node_modules").is_dir() {
-        return skip(&name(&script), "its Node packages are not installed (tests/setup installs them)");
-    }
-    let chromium = find("chromium");
-    if script.starts_with(tests.join("browser")) && chromium.is_none() {
-        return skip(&name(&script), "there is no Chromium (tests/setup installs it)");
-    }
-    let program = Program::start(&[]);
-    let mut command = Command::new(node);
+    run(script, &[], &[]);
+}
+
+/// The same with a server that has these settings, and variables for the script.
+#[track_caller]
+fn run(script: &str, settings: &[&str], variables: &[(&str, &str)]) {
+    let Some(mut command) = command(script) else { return };
+    let program = Program::start(settings);
     command
-        .arg(&script)
         .env("SERVER_URL", &program.url)
         .env("API_KEY", &program.key)
         .env("CLIENT_ID", &program.client_id)
-        .env("PROGRAM", env!("CARGO_BIN_EXE_usher"))
+        .env("SETUP", &program.setup)
         .env("DATA", &program.folder.0)
         .envs(program.folder.database().map(|url| ("DATABASE", url)))
+        .envs(variables.iter().copied());
+    succeed(command);
+}
+
+/// The script with what it is run by; `None` if the machine lacks something.
+fn command(script: &str) -> Option<Command> {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let script = tests.join(script);
+    let lacks = |what: &str| {
+        skip(&name(&script), what);
+        None
+    };
+    let Some(node) = find("node") else { return lacks("there is no Node.js") };
+    if !script.with_file_name("node_modules").is_dir() {
+        return lacks("its Node packages are not installed (tests/setup installs them)");
+    }
+    let chromium = find("chromium");
+    if script.starts_with(tests.join("browser")) && chromium.is_none() {
+        return lacks("there is no Chromium (tests/setup installs it)");
+    }
+    let mut command = Command::new(node);
+    command
+        .arg(&script)
+        .env("PROGRAM", env!("CARGO_BIN_EXE_usher"))
         .envs(chromium.map(|path| ("CHROMIUM", path)))
         // A machine's proxy does not lead to this machine.
         .env("NO_PROXY", "*");
+    Some(command)
+}
+
+#[track_caller]
+fn succeed(mut command: Command) -> String {
     let output = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
 }
 
 fn name(script: &Path) -> String {

@@ -1,15 +1,38 @@
-//! What `packaging/` has: it speaks of metrics, options and files that there are.
+//! What `packaging/` has: it speaks of metrics, options and files that there are, and the tools that it is for understand it.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::TestApp;
+use crate::harness::{Folder, TestApp, skip};
+use crate::outside::find;
+use crate::program::{Program, usher};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
 
 fn file(name: &str) -> String {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging").join(name);
+    let path = root().join("packaging").join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// A tool of the machine's, or the one that `tests/setup` has put there.
+fn tool(name: &str, installed: &str) -> Option<PathBuf> {
+    let found = find(name).or_else(|| Some(root().join(installed)).filter(|path| path.is_file()));
+    if found.is_none() {
+        skip(name, "tests/setup installs it");
+    }
+    found
+}
+
+#[track_caller]
+fn approves(tool: &Path, arguments: &[&str]) {
+    let output = Command::new(tool).args(arguments).current_dir(root()).output().unwrap();
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(output.status.success(), "{} {arguments:?}: {said}", tool.display());
 }
 
 /// The words of a text that begin so.
@@ -21,13 +44,7 @@ fn words(text: &str, start: &str) -> BTreeSet<String> {
 #[tokio::test]
 async fn every_metric_of_the_dashboard_and_of_the_alerts_is_one_that_there_is() {
     let app = TestApp::new().await;
-    let metrics = &app.app.api().metrics;
-    metrics.note("GET", "/livez", 200, Duration::from_millis(1));
-    for outcome in ["sent", "retry", "failed"] {
-        metrics.note_mail(outcome);
-        metrics.note_webhook(outcome);
-        metrics.note_billing(outcome);
-    }
+    app.anyone().get("/livez").await.ok();
     let text = app.anyone().get("/metrics").await.ok().text;
     let there = words(&text, "usher_");
     let dashboard: Value = serde_json::from_str(&file("grafana.json")).unwrap();
@@ -44,8 +61,12 @@ async fn every_metric_of_the_dashboard_and_of_the_alerts_is_one_that_there_is() 
             Vec::<&String>::new(),
             "{name} names what /metrics has not"
         );
-        for outcome in content.split("outcome=\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
-            assert!(text.contains(&format!("outcome=\"{outcome}\"")), "{name}: {outcome}");
+        // `metric{outcome=~"one|other"}`
+        for (before, rest) in content.match_indices("{outcome=").map(|(at, _)| content.split_at(at)) {
+            let metric = before.rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap();
+            for outcome in rest.split('"').nth(1).unwrap().split('|') {
+                assert!(text.contains(&format!("{metric}{{outcome=\"{outcome}\"}} 0")), "{name}: {metric} {outcome}");
+            }
         }
     }
 }
@@ -64,4 +85,68 @@ fn every_setting_that_the_files_name_is_one_that_there_is() {
         assert!(named.len() >= 2, "{name}: {named:?}");
         assert_eq!(named.difference(&there).collect::<Vec<_>>(), Vec::<&String>::new(), "{name}");
     }
+}
+
+#[test]
+fn each_alert_is_raised_by_what_it_is_for_and_by_nothing_else() {
+    let Some(promtool) = tool("promtool", "tests/prometheus/promtool") else { return };
+    approves(&promtool, &["check", "rules", "packaging/alerts.yaml"]);
+    approves(&promtool, &["test", "rules", "tests/prometheus/alerts.yaml"]);
+    let tests = std::fs::read_to_string(root().join("tests/prometheus/alerts.yaml")).unwrap();
+    for alert in file("alerts.yaml").split("alert: ").skip(1).map(|rest| rest.split('\n').next().unwrap()) {
+        assert_eq!(tests.matches(&format!("alertname: {alert}")).count(), 2, "{alert} is tested silent and raised");
+    }
+}
+
+/// As recording rules, for those Prometheus reads without a Grafana.
+#[test]
+fn every_query_of_the_dashboard_is_one_that_prometheus_reads() {
+    let Some(promtool) = tool("promtool", "tests/prometheus/promtool") else { return };
+    let dashboard: Value = serde_json::from_str(&file("grafana.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let queries = panels.flat_map(|panel| panel["targets"].as_array().unwrap()).map(|target| &target["expr"]);
+    let rule = |(at, query): (usize, &Value)| {
+        let query = query.as_str().unwrap().replace("$__rate_interval", "5m").replace("$instance", ".*");
+        format!("      - {{record: \"query:{at}\", expr: {}}}\n", Value::from(query))
+    };
+    let rules: Vec<String> = queries.enumerate().map(rule).collect();
+    let rules = format!("groups:\n  - name: dashboard\n    rules:\n{}", rules.concat());
+    let folder = Folder::new();
+    let path = folder.0.join("rules.yaml");
+    std::fs::write(&path, rules).unwrap();
+    approves(&promtool, &["check", "rules", path.to_str().unwrap()]);
+}
+
+#[test]
+fn systemd_understands_the_unit_and_finds_little_that_it_could_do() {
+    let Some(analyze) = tool("systemd-analyze", "") else { return };
+    let folder = Folder::new();
+    let path = folder.0.join("usher.service");
+    // What is installed is not here.
+    let unit = file("usher.service").replace("/usr/local/bin/usher", env!("CARGO_BIN_EXE_usher"));
+    std::fs::write(&path, unit).unwrap();
+    let path = path.to_str().unwrap();
+    approves(&analyze, &["--man=no", "verify", path]);
+    approves(&analyze, &["security", "--offline=true", "--threshold=15", path]);
+}
+
+#[test]
+fn the_dockerfile_passes_a_linter_that_is_not_ours() {
+    let Some(hadolint) = tool("hadolint", "tests/peers/.venv/bin/hadolint") else { return };
+    approves(&hadolint, &["packaging/Dockerfile"]);
+}
+
+#[test]
+fn a_server_starts_with_the_settings_of_the_compose_file() {
+    let compose = file("compose.yaml");
+    let lines = compose.lines().filter_map(|line| line.trim().split_once(": "));
+    let settings: Vec<(&str, &str)> = lines.filter(|(name, _)| name.starts_with("USHER_")).collect();
+    assert!(settings.len() >= 4, "{settings:?}");
+    // Its database is not here; that address is understood, and found to lead nowhere.
+    let (here, there): (Vec<_>, Vec<_>) = settings.into_iter().partition(|(name, _)| *name != "USHER_DATABASE");
+    let server = Program::start_with(Folder::new(), &here, &[]);
+    assert!(server.setup.starts_with("http://localhost:8080/admin/setup/"), "{}", server.setup);
+    let output = usher(&Folder::new()).args(["app", "list"]).envs(there).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("does not answer"), "{said}");
 }

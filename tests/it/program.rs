@@ -31,12 +31,13 @@ impl Program {
         Program::start_with(folder, &[], extra)
     }
 
-    /// With settings from outside.
+    /// With settings from outside; `{url}` in them is the server's.
     pub fn start_with(folder: Folder, variables: &[(&str, &str)], extra: &[&str]) -> Program {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
+        let url = format!("http://127.0.0.1:{port}");
         let mut child = usher(&folder)
             .args(["serve", "--json", "--log-format", "json", "--listen", &format!("127.0.0.1:{port}")])
-            .args(extra)
+            .args(extra.iter().map(|text| text.replace("{url}", &url)))
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -59,7 +60,6 @@ impl Program {
             panic!("the server did not start: {line}")
         });
         let text = |name: &str| banner[name].as_str().unwrap_or_default().to_owned();
-        let url = format!("http://127.0.0.1:{port}");
         Program {
             url,
             key: text("key"),
@@ -132,6 +132,11 @@ impl Drop for Program {
             let _ = log.join();
         }
     }
+}
+
+/// A port that nobody listened at a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// The program with its data in `folder` and no settings from outside.

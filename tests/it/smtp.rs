@@ -4,8 +4,14 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use usher::apps::Kind;
+use usher::mail::sender::Sender;
+use usher::mail::transport::Smtp;
+use usher::outbox::worker::Work;
+use usher::outbox::{State, newest_mails};
+use usher::secret::Secret;
 
-use crate::harness::{But, jane};
+use crate::harness::{But, TestApp, jane};
 use crate::mailserver::{Certificate, MailServer, Usher, failure, header, html, id, link, start_in};
 
 /// Longer than the outbox's worker sleeps, so what it does not send within this, it does not send.
@@ -134,6 +140,28 @@ fn a_refusal_ends_it_and_a_delay_does_not() {
     let first = tries.next().unwrap();
     assert_eq!(tries.next(), Some(first.clone()));
     assert!(first.0.contains(id(&sent)));
+}
+
+#[tokio::test]
+async fn a_mail_that_is_given_up_counts_as_failed_once_and_every_try_before_as_a_retry() {
+    let app = TestApp::new().await;
+    app.partner_in(Kind::Live, None).await.post("/users/create", jane()).await.ok();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = Secret::new(format!("smtp://{nobody}?tls=none"));
+    let public_url = "https://users.example.com".parse().unwrap();
+    let smtp = Smtp::new(&url, "no-reply@example.com", &public_url, Duration::from_secs(5)).unwrap();
+    let api = app.app.api();
+    let sender = Sender::new(smtp, |outcome| api.metrics.note_mail(outcome));
+    loop {
+        let Some(job) = sender.take(app.store(), 1).await.unwrap().pop() else { break };
+        sender.attempt(app.store(), job).await.unwrap();
+        app.advance(Duration::from_hours(2));
+    }
+    assert_eq!(app.store().read(|tx| newest_mails(tx, 1)).await.unwrap()[0].state, State::Failed);
+    let metrics = app.anyone().get("/metrics").await.ok().text;
+    for count in [r#"{outcome="retry"} 11"#, r#"{outcome="failed"} 1"#] {
+        assert!(metrics.contains(&format!("usher_mails_total{count}")), "{metrics}");
+    }
 }
 
 #[test]

@@ -192,6 +192,10 @@ async fn an_endpoint_that_is_down_is_tried_for_three_days_with_one_id_and_then_g
     let log = app.attempts(&all[0]).await;
     assert_eq!(log.len(), 10);
     assert!(log.iter().all(|attempt| attempt.status == Some(503) && attempt.words == "as told"));
+    let metrics = app.anyone().get("/metrics").await.ok().text;
+    for count in [r#"{outcome="retry"} 9"#, r#"{outcome="failed"} 1"#] {
+        assert!(metrics.contains(&format!("usher_webhooks_total{count}")), "a try is given up once: {metrics}");
+    }
 
     // Mended.
     receiver.says(204);

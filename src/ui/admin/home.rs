@@ -64,12 +64,12 @@ fn attention(glance: &Glance, stuck: bool, sees_keys: bool, now: Timestamp) -> V
     let mut all = Vec::new();
     let (waiting, oldest) = glance.waiting;
     if stuck && waiting > 0 {
-        all.push(("fault", format!("{} mails wait, for no mail server is set up (--smtp-url).", grouped(waiting))));
+        all.push(("fault", format!("Mail waits ({}), for no mail server is set up (--smtp-url).", grouped(waiting))));
     } else if let Some(at) = oldest.filter(|at| at.0 + LATE < now.0) {
-        all.push(("warn", format!("{} mails wait, the oldest since {}.", grouped(waiting), ago(&at, &now))));
+        all.push(("warn", format!("Mail waits ({}), the oldest since {}.", grouped(waiting), ago(&at, &now))));
     }
     if let Some((_, failed)) = glance.mails.iter().find(|(state, _)| *state == Mail::Failed) {
-        all.push(("fault", format!("{} mails were given up in the last 24 hours.", grouped(*failed))));
+        all.push(("fault", format!("Mail was given up in the last 24 hours ({}).", grouped(*failed))));
     }
     for webhook in &glance.disabled_webhooks {
         all.push(("fault", format!("The webhook “{}” is switched off.", webhook.name)));

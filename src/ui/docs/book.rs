@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use super::changes;
 use super::markdown::{self, Part};
+use super::pictures;
 use super::reference::{self, TryIt};
 
 /// A file of `docs/`: its name without `.md`, what it is called beside other pages, and its text.
@@ -55,8 +56,8 @@ pub struct Draft {
     pub name: String,
     /// Its text.
     pub source: Cow<'static, str>,
-    /// Of an operation, its method.
-    pub method: Option<String>,
+    /// Of an operation, its method and path.
+    pub operation: Option<(String, String)>,
     /// Of an operation, a form to try it.
     pub try_it: Option<TryIt>,
 }
@@ -77,8 +78,8 @@ pub struct Page {
     pub html: String,
     /// Its headings and words.
     pub parts: Vec<Part>,
-    /// Of an operation, its method.
-    pub method: Option<String>,
+    /// Of an operation, its method and path.
+    pub operation: Option<(String, String)>,
     /// Of an operation, a form to try it.
     pub try_it: Option<TryIt>,
 }
@@ -89,8 +90,8 @@ impl Page {
         let title = text.parts.first().map_or_else(String::new, |part| part.title.clone());
         let paragraph = draft.source.split("\n\n").find(|block| block.starts_with(|c: char| c.is_alphabetic()));
         let summary = paragraph.unwrap_or_default().replace('\n', " ");
-        let Draft { path, name, source, method, try_it } = draft;
-        Page { path, name, title, summary, source, html: text.html, parts: text.parts, method, try_it }
+        let Draft { path, name, source, operation, try_it } = draft;
+        Page { path, name, title, summary, source, html: text.html, parts: text.parts, operation, try_it }
     }
 
     /// Where it is.
@@ -183,7 +184,7 @@ impl Book {
 }
 
 fn draft(path: &str, name: &str, source: impl Into<Cow<'static, str>>) -> Draft {
-    Draft { path: path.to_owned(), name: name.to_owned(), source: source.into(), method: None, try_it: None }
+    Draft { path: path.to_owned(), name: name.to_owned(), source: source.into(), operation: None, try_it: None }
 }
 
 fn slug(file: &str) -> String {
@@ -197,6 +198,9 @@ fn link(to: &str) -> Option<String> {
     }
     let (path, anchor) = to.split_once('#').map_or((to, String::new()), |(path, anchor)| (path, format!("#{anchor}")));
     let path = path.trim_start_matches("../").trim_start_matches("docs/");
+    if pictures::find(path).is_some() {
+        return Some(format!("/docs/{path}"));
+    }
     let (file, is_page) = path.strip_suffix(".md").map_or((path, false), |file| (file, true));
     match file {
         "CHANGELOG" => Some(format!("/docs/changelog{anchor}")),

@@ -38,6 +38,7 @@ pub fn render(source: &str, link: &dyn Fn(&str) -> Option<String>) -> Text {
         blocks: Vec::new(),
         heading: 0,
         links: Vec::new(),
+        picture: None,
         tabs: 0,
     };
     for event in Parser::new_ext(source, Options::ENABLE_TABLES) {
@@ -109,6 +110,8 @@ struct Writer<'a> {
     heading: usize,
     /// Whether each open link is one here.
     links: Vec<bool>,
+    /// Where the picture is whose words are being read, and these words.
+    picture: Option<(String, String)>,
     tabs: usize,
 }
 
@@ -154,6 +157,20 @@ impl<'a> Writer<'a> {
             Event::End(TagEnd::Link) => {
                 if self.links.pop() == Some(true) {
                     self.out.push(event);
+                }
+            }
+            Event::Start(Tag::Image { dest_url, .. }) => {
+                self.picture = (self.link)(&dest_url).map(|there| (there, String::new()));
+            }
+            Event::End(TagEnd::Image) => {
+                if let Some((there, words)) = self.picture.take() {
+                    self.raw(in_both_themes(&there, &words));
+                }
+            }
+            Event::Text(ref text) if self.picture.is_some() => {
+                self.words(text);
+                if let Some((_, words)) = &mut self.picture {
+                    words.push_str(text);
                 }
             }
             Event::Start(Tag::Table(_)) => {
@@ -238,6 +255,14 @@ impl<'a> Writer<'a> {
         html.extend(blocks.iter().map(Block::html));
         html + "</fieldset>\n"
     }
+}
+
+/// A picture for light pages, and for dark ones its sister: which is shown is for the style sheet, as readers choose a theme.
+fn in_both_themes(there: &str, words: &str) -> String {
+    let (dark, words) = (there.replace("-light.", "-dark."), escape(words));
+    format!(
+        "<img class=\"in-light\" src=\"{there}\" alt=\"{words}\" loading=\"lazy\"><img class=\"in-dark\" src=\"{dark}\" alt=\"{words}\" loading=\"lazy\">"
+    )
 }
 
 fn is_count(rest: &str) -> bool {

@@ -6,6 +6,7 @@ mod book;
 mod changes;
 mod highlight;
 mod markdown;
+mod pictures;
 mod reference;
 mod search;
 
@@ -50,8 +51,11 @@ pub async fn home(headers: HeaderMap) -> Result<Response> {
     show(Path(String::new()), headers).await
 }
 
-/// `GET /docs/{page}`, and with `.md` its text
+/// `GET /docs/{page}`, and with `.md` its text; or a picture of one
 pub async fn show(Path(path): Path<String>, headers: HeaderMap) -> Result<Response> {
+    if let Some(bytes) = pictures::find(&path) {
+        return Ok(([(header::CONTENT_TYPE, "image/webp"), (header::CACHE_CONTROL, "no-cache")], bytes).into_response());
+    }
     let book = &*BOOK;
     if let Some(path) = path.strip_suffix(".md") {
         let at = book.find(path).ok_or(Error::NoRoute)?;
@@ -89,7 +93,11 @@ pub async fn llms(State(api): State<Api>) -> Response {
     for chapter in &BOOK.chapters {
         let _ = writeln!(list, "\n## {}\n", chapter.name);
         for page in BOOK.of(chapter) {
-            let _ = writeln!(list, "- [{}]({base}{}): {}", page.title, page.markdown(), page.summary);
+            let (name, about) = match &page.operation {
+                Some((method, path)) => (format!("{method} {path}"), &page.title),
+                None => (page.title.clone(), &page.summary),
+            };
+            let _ = writeln!(list, "- [{name}]({base}{}): {about}", page.markdown());
         }
     }
     text("text/plain; charset=utf-8", list)

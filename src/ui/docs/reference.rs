@@ -88,7 +88,7 @@ fn pages(part: &Part) -> Vec<Draft> {
                 path: address,
                 name: summary.to_owned(),
                 source: operation.page(summary).into(),
-                method: Some(method.clone()),
+                operation: Some((method.clone(), path.clone())),
                 try_it: operation.try_it(),
             });
         }
@@ -97,7 +97,7 @@ fn pages(part: &Part) -> Vec<Draft> {
         path: format!("reference/{}", part.slug),
         name: part.title.clone(),
         source: index.into(),
-        method: None,
+        operation: None,
         try_it: None,
     };
     pages.insert(0, first);
