@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { createServer as listen } from "node:net";
 import { after, test } from "node:test";
-import { clientId, enrol, key, newKey, server, usher } from "../contract/usher.mjs";
+import { clientId, enrol, key, LOGO, newKey, server, usher } from "../contract/usher.mjs";
 import { assertAllAsked, assertAllDone } from "./actions.mjs";
 import { browse, look } from "./chromium.mjs";
 
@@ -423,6 +423,15 @@ test("settings are changed", () =>
     await page.goto(`${base}/settings`);
     await heading(page, "Settings");
     await look(page, "settings");
+    await page.getByLabel("Colour of buttons").fill("#7c2d92");
+    await page.getByLabel("Logo").setInputFiles({ name: "logo.png", mimeType: "image/png", buffer: LOGO });
+    await button(page, "Save").click();
+    await said(page, "Pages and mails look like this");
+    await page.getByAltText("The logo").waitFor();
+    await look(page, "settings-look");
+    await page.getByLabel("Take the logo away").check();
+    await button(page, "Save").click();
+    await page.getByAltText("The logo").waitFor({ state: "detached" });
     await page.getByLabel("Another address").fill("https://app.example.com/back");
     await button(page, "Add it").click();
     await said(page, "Added.");

@@ -7,7 +7,7 @@ import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { clientId, enrol, key, server, usher } from "../contract/usher.mjs";
+import { clientId, enrol, key, LOGO, server, usher } from "../contract/usher.mjs";
 import { assertAllAsked, assertAllDone } from "./actions.mjs";
 import { browse, look } from "./chromium.mjs";
 
@@ -34,6 +34,10 @@ const pkce = {
   code_challenge: createHash("sha256").update("a verifier").digest("base64url"),
   code_challenge_method: "S256",
 };
+
+const folder = mkdtempSync(join(tmpdir(), "usher-"));
+const logo = join(folder, "logo.png");
+writeFileSync(logo, LOGO);
 
 let phone = 2025550200;
 const person = (email) => enrol({ clientId, key }, { email, phonenumber: String((phone += 1)) });
@@ -67,6 +71,9 @@ for (const language of ["en", "ar"]) {
   const address = (name) => `${name}-${language}@doe.com`;
   const saw = (page, name) => look(page, `${language}-${name}`);
   const reads = { locale: language, acceptDownloads: true };
+
+  // From here on the app has a colour and a logo.
+  if (language === "ar") test("the app chooses how it looks", () => void usher("app", "update", clientId, "--color", "#7c2d92", "--logo", logo));
 
   test(`${language}: a person's way from the mail to a changed profile and out again, by keyboard alone`, () =>
     browse(
@@ -203,7 +210,7 @@ for (const language of ["en", "ar"]) {
         await goes("/sign-in/code", "sign-in-not-begun");
 
         // A link of a second.
-        const list = join(mkdtempSync(join(tmpdir(), "usher-")), "list.csv");
+        const list = join(folder, `${language}.csv`);
         writeFileSync(list, `email\n${address("late")}\n`);
         usher("import", list, ...sandbox, "--send-links", "--public-url", server, "--link-lifetime", "1s");
         const late = (await mailTo(address("late"), "enrolment")).links[0];

@@ -79,7 +79,7 @@ test("the pictures are made", () =>
     await page.getByLabel("What should we call you?").fill("Janie");
     await page.getByRole("button", { name: "Save" }).click();
     await page.getByRole("status").waitFor();
-    await picture(page, "profile", { width: 640, height: 800 });
+    await picture(page, "profile", { width: 560, height: 640 });
 
     spread();
     usher("admin", "create", "ann@clinic.example", "--role", "owner");

@@ -30,6 +30,12 @@ export const triple = ({ clientId, key }, type = "write") => ({
   "X-CLIENT-ID": clientId,
 });
 
+/** A small picture of an app. */
+export const LOGO = Buffer.from(
+  "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==",
+  "base64",
+);
+
 export const jane = {
   email: "jane@doe.com",
   firstname: "jane",

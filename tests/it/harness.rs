@@ -382,10 +382,7 @@ impl Client<'_> {
         }
         let response = self.app.app.server().call(request.body(body.into()).unwrap()).await;
         let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes().to_vec();
-        let is_picture =
-            parts.headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"image/webp"));
-        let text = if is_picture { String::new() } else { String::from_utf8(bytes).unwrap() };
+        let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
         Answer { status: parts.status.as_u16(), headers: parts.headers, body, text }
     }

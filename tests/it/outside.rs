@@ -6,14 +6,17 @@ use std::process::Command;
 use serde_json::json;
 use usher::api::Surface;
 use usher::api::routes::routes;
+use usher::apps::{self, AppId};
 use usher::clock::Timestamp;
+use usher::db::Tx;
+use usher::error::Result;
 use usher::mail;
-use usher::outbox::{Job, JobId, Kind, Payload, State};
+use usher::outbox::{self, Job, JobId, Payload, State};
 use usher::users::UserId;
 use usher::words::Language;
 use uuid::Uuid;
 
-use crate::harness::{Folder, skip};
+use crate::harness::{Folder, TestApp, skip};
 use crate::program::{Program, free_port};
 
 #[test]
@@ -75,18 +78,20 @@ fn from_an_empty_directory_to_a_person_on_the_dashboard_takes_less_than_a_minute
     assert!(output.contains(" s in all"), "{output}");
 }
 
-#[test]
-fn every_mail_is_for_everybody_in_a_browser() {
-    let folder = Folder::new();
-    for (name, html) in mails() {
+#[tokio::test]
+async fn every_mail_is_for_everybody_in_a_browser() {
+    let (app, folder) = (TestApp::new().await, Folder::new());
+    let id = app.client_id;
+    for (name, html) in app.store().read(move |tx| every_mail(tx, id)).await.unwrap() {
         std::fs::write(folder.0.join(format!("{name}.html")), html).unwrap();
     }
     run("browser/mails.mjs", &[], &[("MAILS", folder.0.to_str().unwrap())]);
 }
 
 /// Every kind of mail in every language, by name.
-fn mails() -> Vec<(String, String)> {
-    let mail = |kind: Kind, language: Language| {
+fn every_mail(tx: &Tx, app: AppId) -> Result<Vec<(String, String)>> {
+    let environment = apps::environment(tx, app, apps::Kind::Sandbox)?.id;
+    let render = |kind: outbox::Kind, language: Language| {
         let payload = json!({
             "to": "jane@doe.com", "name": "Jane", "app": "Acme Coaching", "language": language, "code": "271828",
             "link": format!("https://users.example.com/links/{}", "A1b2".repeat(16)), "lifetime_seconds": 86_400,
@@ -94,6 +99,7 @@ fn mails() -> Vec<(String, String)> {
         });
         let job = Job {
             id: JobId(Uuid::nil()),
+            environment,
             user: UserId(Uuid::nil()),
             kind,
             payload: Some(Payload(payload)),
@@ -104,15 +110,11 @@ fn mails() -> Vec<(String, String)> {
             due_at: None,
             failure: None,
         };
-        (format!("{}-{}", kind.as_str(), language.tag()), mail::render(&job).unwrap().unwrap().html)
+        let mail = mail::render(tx, &job)?.expect("a mail");
+        Ok((format!("{}-{}", kind.as_str(), language.tag()), mail.html))
     };
-    let languages = |kind| match kind {
-        // Its contact is an operator.
-        Kind::WebhookGoneMail => &[Language::English][..],
-        _ => Language::ALL,
-    };
-    let kinds = Kind::MAILS.iter().copied();
-    kinds.flat_map(|kind| languages(kind).iter().map(move |language| mail(kind, *language))).collect()
+    let kinds = outbox::Kind::MAILS.iter();
+    kinds.flat_map(|kind| Language::ALL.iter().map(|language| render(*kind, *language))).collect()
 }
 
 /// `just pictures` names the folder; else they are only made.
