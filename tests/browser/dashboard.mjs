@@ -264,6 +264,44 @@ test("without JavaScript the dashboard works", () =>
     { javaScriptEnabled: false },
   ));
 
+test("a file of people is looked at, rehearsed, taken over and taken back", () =>
+  browse(async (page) => {
+    await signIn(page);
+    const send = async (name, ...rows) => {
+      await page.goto(`${base}/imports`);
+      const buffer = Buffer.from(["E-mail,First name", ...rows].join("\n"));
+      await page.getByLabel("File").setInputFiles({ name, mimeType: "text/csv", buffer });
+      await button(page, "Look at it").click();
+      await heading(page, `Import of ${rows.length} rows`);
+    };
+    const people = () => usher("user", "list").filter(({ email }) => ["zoe@doe.com", "yan@doe.com"].includes(email)).length;
+    await page.goto(`${base}/imports`);
+    await page.getByText("Nothing was imported yet").waitFor();
+    await look(page, "imports-empty");
+    await send("clinic.csv", "zoe@doe.com,Zoe", "yan@doe.com,Yan", "nobody,Xi");
+    await look(page, "import-columns");
+    await button(page, "Rehearse it").click();
+    await button(page, "Import 2 people").waitFor();
+    await look(page, "import-rehearsed");
+    assert.equal(people(), 0);
+    await button(page, "Import 2 people").click();
+    await button(page, "Take the import back").waitFor();
+    assert.equal(people(), 2);
+    await look(page, "import-done");
+    const [file] = await Promise.all([page.waitForEvent("download"), link(page, "What became of each row").click()]);
+    assert.match(file.suggestedFilename(), /\.csv$/);
+    await page.goto(`${base}/imports`);
+    await look(page, "imports");
+    await page.locator("tbody .row-link").first().click();
+    await confirm(page, "#words", "undo", "Take the import back");
+    await page.getByText("Erased again").waitFor();
+    await until("an import that is taken back", () => people() === 0);
+    await send("other.csv", "zoe@doe.com,Zoe", "yan@doe.com,Yan");
+    await button(page, "Remove the file").click();
+    await heading(page, "Import");
+    assert.equal(await page.locator("tbody tr").count(), 1);
+  }));
+
 test("a key is made, moved, replaced and revoked", () =>
   browse(async (page) => {
     await signIn(page);
