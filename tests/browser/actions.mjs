@@ -44,7 +44,8 @@ function account() {
     const path = url.pathname
       .replaceAll(/\/[0-9a-f]{8}-[0-9a-f-]{27}(?=\/|$)/g, "/{id}")
       .replaceAll(/\/[\w-]{43,}(?=\/|$)/g, "/{secret}")
-      .replace(/\/(sandbox|live)(?=\/|$)/, "/{environment}");
+      .replace(/\/(sandbox|live)(?=\/|$)/, "/{environment}")
+      .replace(/\/templates\/\w+\/\w+(?=\/|$)/, "/templates/{kind}/{language}");
     const query = CHOICES.filter((name) => url.searchParams.get(name)).map((name) => `${name}=${url.searchParams.get(name)}`);
     return path + (query.length ? `?${query.join("&")}` : "");
   };
@@ -70,9 +71,10 @@ function account() {
     for (const one of document.querySelectorAll("a[href]")) if (isOurs(one)) actions.add(link(one));
     window.noteSeen([...actions]);
   };
+  // A form may ask while somebody types; what changes something is done by sending it.
   const does = (element) => {
     const sent = element.closest?.("form");
-    if (sent) window.noteDone(form(sent, null));
+    if (sent && sent.getAttribute("method") !== "post") window.noteDone(form(sent, null));
   };
   addEventListener("DOMContentLoaded", () => {
     // Whoever is on a page has opened it.

@@ -2,8 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { clientId, enrol, key, server, usher } from "../contract/usher.mjs";
-import { inspect } from "./axe.mjs";
-import { browse } from "./chromium.mjs";
+import { browse, look } from "./chromium.mjs";
 
 const base = `${server}/admin/${clientId}/sandbox`;
 const button = (page, name) => page.getByRole("button", { name, exact: true });
@@ -39,7 +38,7 @@ test("an owner gives the app a name, a colour and a logo, and a person sees them
     await page.getByLabel("Logo", { exact: true }).setInputFiles({ name: "logo.png", mimeType: "image/png", buffer: Buffer.from(await painted(page), "base64") });
     await page.locator("form", { has: page.getByLabel("Colour of buttons") }).getByRole("button", { name: "Save" }).click();
     await said(page, "Saved.");
-    await inspect(page, "look");
+    await look(page, "look");
     await enrol({ clientId, key });
     const mail = usher("mail", "show");
     assert.ok(mail.html.includes("background:#ffd400;color:#000000"), mail.html);
@@ -49,7 +48,7 @@ test("an owner gives the app a name, a colour and a logo, and a person sees them
     const shown = await button(page, "Sign in").evaluate((one) => [getComputedStyle(one).backgroundColor, getComputedStyle(one).color]);
     assert.deepEqual(shown, ["rgb(255, 212, 0)", "rgb(0, 0, 0)"]);
     await button(page, "Sign in").hover();
-    await inspect(page, "link-in-colour");
+    await look(page, "link-in-colour");
     await page.goto(`${base}/mails`);
     await page.getByRole("link", { name: "jane@doe.com" }).first().click();
     await page.frameLocator("iframe").getByText("Calm & Co", { exact: true }).waitFor();
@@ -60,12 +59,12 @@ test("an owner words a mail, sees it while typing, and cannot save what would br
     async (page) => {
       await signIn(page);
       await page.goto(`${base}/mails/templates/sign_in/ar`);
-      await inspect(page, "wording-arabic");
+      await look(page, "wording-arabic");
       await page.goto(`${base}/mails/templates`);
-      await inspect(page, "wordings");
+      await look(page, "wordings");
       await page.getByRole("link", { name: "Welcome, with a link, English" }).click();
       await page.getByRole("heading", { level: 1 }).waitFor();
-      await inspect(page, "wording");
+      await look(page, "wording");
       const mail = page.frameLocator("#preview iframe");
       await mail.getByText("Hello Alex,").waitFor();
       const about = page.getByLabel("What it is about");
@@ -78,7 +77,7 @@ test("an owner words a mail, sees it while typing, and cannot save what would br
       for (const view of ["Dark", "Phone"]) {
         await page.getByRole("radio", { name: view }).check();
         await page.locator(`#preview iframe.${view.toLowerCase()}`).waitFor();
-        await inspect(page, `wording-${view.toLowerCase()}`);
+        await look(page, `wording-${view.toLowerCase()}`);
       }
       await page.getByRole("radio", { name: "Plain text" }).check();
       await page.locator("#preview pre").filter({ hasText: "is ready:" }).waitFor();
@@ -87,7 +86,7 @@ test("an owner words a mail, sees it while typing, and cannot save what would br
       await page.getByText("{ap} is not known here; only {app} is filled in.").waitFor();
       await button(page, "Save").click();
       await page.getByText("It cannot be saved like this.").waitFor();
-      await inspect(page, "wording-wrong");
+      await look(page, "wording-wrong");
       await page.getByLabel("What it is about").fill("Your coach at {app} is ready:");
       await button(page, "Save").click();
       await said(page, "Saved.");
@@ -110,5 +109,5 @@ test("without a script the same can be done", () =>
       await button(page, "Save").click();
       await said(page, "Saved.");
     },
-    { javaScript: false },
+    { javaScriptEnabled: false },
   ));

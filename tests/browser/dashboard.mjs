@@ -362,6 +362,24 @@ test("a captured mail is seen as people have it, and its link followed", () =>
     await heading(page, "Mo doe active");
   }));
 
+test("an app words its mails, and takes its words back", () =>
+  browse(async (page) => {
+    await signIn(page);
+    await page.goto(`${base}/mails`);
+    await link(page, "Words of mails").click();
+    await heading(page, "Words of mails");
+    await page.getByRole("link", { name: "Welcome, with a link, English" }).click();
+    await page.frameLocator("#preview iframe").getByRole("link").first().waitFor();
+    await page.getByLabel("What it is about").fill("Your coach at {app} is ready:");
+    await button(page, "Save").click();
+    await said(page, "Saved.");
+    const own = () => usher("mail", "template", "show", "enrolment", "en", "--app", clientId).own;
+    assert.deepEqual(own(), ["mail_welcome"]);
+    await button(page, "Back to Usher's words").click();
+    await said(page, "Mails say what Usher says");
+    assert.deepEqual(own(), []);
+  }));
+
 test("live mail that was given up is sent anew", () =>
   browse(async (page) => {
     const mailsTo = () => usher("mail", "list").filter((mail) => mail.to === "away@doe.com");
