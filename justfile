@@ -59,12 +59,16 @@ generated: generate
     git diff --exit-code -- openapi
     test -z "$(git status --porcelain -- openapi)"
 
+# Fail if a mutation of the fault cases no longer fits the program
+mutable:
+    for patch in tests/fault/mutations/*.patch; do git apply -C1 --check "$patch" || exit 1; done
+
 # Check the dependencies against deny.toml; needs cargo-deny
 deny:
     cargo deny --locked check bans licenses sources
 
 # Everything but the tests
-check: formatted lint deny generated
+check: formatted mutable lint deny generated
 
 # What CI does: everything, and no test may be skipped
 ci: setup check

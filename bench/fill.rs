@@ -20,7 +20,7 @@ use crate::Result;
 const BATCH: u64 = 500;
 const AT_ONCE: usize = 16;
 /// For the filling connection only.
-const ROOMY: &[&str] = &["PRAGMA cache_size=-2000000", "PRAGMA wal_autocheckpoint=250000"];
+const ROOMY: &[&str] = &["PRAGMA cache_size=-2000000"];
 
 /// Ten digits that no other number has, in no order: as `load.lua` makes them.
 fn phone(n: u64) -> u64 {

@@ -139,9 +139,9 @@ fn column(table: &str, name: &str) -> Column {
     }
 }
 
-/// As durable as Usher, and as fast as SQLite was seen to be on top of that.
+/// As durable as Usher, and with a log that is written back as often.
 const SETTINGS: &str = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; \
-     PRAGMA cache_size=-65536; PRAGMA wal_autocheckpoint=16000;";
+     PRAGMA cache_size=-65536; PRAGMA wal_autocheckpoint=500;";
 
 /// On one connection, as only one can write.
 pub fn sqlite(database: &Path, load: &Load) -> Result<()> {

@@ -70,6 +70,8 @@ pub enum Error {
     MethodNotAllowed,
     /// The idempotency key was used for another request.
     IdempotencyKeyReused,
+    /// The request with this idempotency key is still running.
+    StillRunning,
     /// What the caller asks for cannot be, as things stand.
     NotNow {
         /// A stable word for programs.
@@ -87,6 +89,8 @@ pub enum Error {
     TooMany(&'static str),
     /// The store has more queued than it can do soon.
     Busy,
+    /// Another operation kept what this one needs for too long.
+    Locked,
     /// The database server is away. The text is for the log.
     Unavailable(String),
     /// Two operations met in the database; the store runs this one again, so no caller sees it.
@@ -135,13 +139,17 @@ impl Error {
             | Error::OutOfScope => 404,
             Error::MethodNotAllowed => 405,
             Error::BodyTimeout => 408,
-            Error::EmailTaken | Error::PhoneTaken | Error::ExternalIdTaken | Error::NotNow { .. } => 409,
+            Error::EmailTaken
+            | Error::PhoneTaken
+            | Error::ExternalIdTaken
+            | Error::StillRunning
+            | Error::NotNow { .. } => 409,
             Error::Stale => 412,
             Error::TooLarge(_) => 413,
             Error::IdempotencyKeyReused => 422,
             Error::TooMany(_) => 429,
             Error::Integrity | Error::Unique(_) | Error::Operator(_) | Error::Rehearsed | Error::Internal(_) => 500,
-            Error::Busy | Error::Conflict | Error::Unavailable(_) | Error::DiskFailed(_) => 503,
+            Error::Busy | Error::Locked | Error::Conflict | Error::Unavailable(_) | Error::DiskFailed(_) => 503,
             Error::StorageFull => 507,
         }
     }
@@ -168,8 +176,9 @@ impl Error {
             Error::Stale => "stale",
             Error::TooLarge(_) => "too_large",
             Error::IdempotencyKeyReused => "idempotency_key_reused",
+            Error::StillRunning => "idempotency_in_progress",
             Error::TooMany(_) => "too_many",
-            Error::Busy | Error::Conflict => "busy",
+            Error::Busy | Error::Locked | Error::Conflict => "busy",
             Error::Unavailable(_) => "unavailable",
             Error::StorageFull => "storage_full",
             Error::DiskFailed(_) => "disk_failed",
@@ -230,9 +239,12 @@ impl fmt::Display for Error {
             Error::IdempotencyKeyReused => f.write_str(
                 "This Idempotency-Key was already used for another request; take a new key for a new request",
             ),
+            Error::StillRunning => {
+                f.write_str("The request with this Idempotency-Key is still running; send it again in a second")
+            }
             Error::TooLarge(limit) if *limit >= MIB => write!(f, "The body is larger than {} MiB", limit / MIB),
             Error::TooLarge(limit) => write!(f, "The body is larger than {} KiB", limit / 1024),
-            Error::Busy | Error::Conflict => f.write_str("The server is busy; try again in a second"),
+            Error::Busy | Error::Locked | Error::Conflict => f.write_str("The server is busy; try again in a second"),
             Error::Unavailable(_) => f.write_str("The database does not answer; try again in a second"),
             Error::StorageFull => f.write_str("The server's disk is full; nothing was changed"),
             Error::DiskFailed(_) => f.write_str("The server's disk has failed; whether this was done is not known"),

@@ -366,7 +366,12 @@ fn render(
         }
     }
     let wait = match error {
-        Error::Busy | Error::Conflict | Error::Unavailable(_) | Error::StorageFull => Some("1"),
+        Error::Busy
+        | Error::Locked
+        | Error::StillRunning
+        | Error::Conflict
+        | Error::Unavailable(_)
+        | Error::StorageFull => Some("1"),
         Error::TooMany(_) => Some("3600"),
         _ => None,
     };

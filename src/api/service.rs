@@ -1,6 +1,7 @@
 //! What machines ask and tell: alive, ready, counters, and what Stripe says.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -14,6 +15,9 @@ use crate::billing;
 use crate::db::Tx;
 use crate::error::{Error, Result};
 
+/// How long the database may take to be ready.
+const READY: Duration = Duration::from_secs(2);
+
 /// The process runs.
 pub async fn live() -> Response {
     say(200, "alive")
@@ -24,9 +28,10 @@ pub async fn ready(State(api): State<Api>) -> Response {
     if api.closing.load(Ordering::SeqCst) {
         return say(503, "closing");
     }
-    match api.store.read(|tx: &Tx| crate::apps::list(tx).map(|_| ())).await {
-        Ok(()) => say(200, "ready"),
-        Err(_) => say(503, "the database does not answer"),
+    let look = api.store.read(|tx: &Tx| crate::apps::list(tx).map(|_| ()));
+    match tokio::time::timeout(READY, look).await {
+        Ok(Ok(())) => say(200, "ready"),
+        _ => say(503, "the database does not answer"),
     }
 }
 

@@ -69,8 +69,7 @@ pub async fn run(common: &Common) -> Result<ExitCode> {
     let location = common.location()?;
     let now = store.clock().now();
     // What another engine does with its disks and backups cannot be seen from here.
-    if location.postgres.is_none() {
-        let file = location.database();
+    if let Some(file) = location.file() {
         let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         findings.push(free_space(directory));
         findings.extend(file_system(directory));

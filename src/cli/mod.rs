@@ -237,20 +237,10 @@ impl Common {
     fn at(&self, option: &str, url: Option<Secret>) -> Result<Location> {
         let mut location = Location::at(&self.data);
         location.key_file.clone_from(&self.key_file);
-        let Some(url) = url else { return Ok(location) };
-        let file = url.expose().strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
-        match file {
-            Some(file) if !file.is_empty() => location.database = Some(PathBuf::from(file)),
-            None if ["postgres://", "postgresql://"].iter().any(|scheme| url.expose().starts_with(scheme)) => {
-                location.postgres = Some(url);
-            }
-            _ => {
-                return Err(Error::operator(format!(
-                    "{option} takes sqlite:FILE or postgres://USER:PASSWORD@HOST/DATABASE, e.g. sqlite:/var/lib/usher/usher.db.",
-                )));
-            }
+        match url {
+            Some(url) => location.with_database(url).map_err(|why| Error::operator(format!("{option} takes {why}."))),
+            None => Ok(location),
         }
-        Ok(location)
     }
 
     async fn open(&self, missing: IfMissing) -> Result<Store> {

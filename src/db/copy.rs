@@ -144,7 +144,7 @@ impl Course<'_> {
             if table.name == "users" {
                 self.copied.users = count;
             }
-            let there = self.handle.block_on(self.target.read(move |tx| self::count(tx, table)))?;
+            let there = self.handle.block_on(self.target.scan(move |tx| self::count(tx, table)))?;
             if there != count {
                 return Err(since_changed(table));
             }

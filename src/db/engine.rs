@@ -16,8 +16,9 @@ use super::writer::{Job, Operation, Shared, write_forever};
 use crate::clock::Stopwatch;
 use crate::error::{Error, Result};
 
-/// How many writes may wait, and how many reads; the next one is told [`Error::Busy`].
-const QUEUE: usize = 4096;
+/// How many writes may wait, and how many reads; the next one is told [`Error::Busy`]. Fewer than the callers that are let in,
+/// so that they are told so and do not wait for long.
+const QUEUE: usize = 1024;
 /// How many reads run at once, and how many scans beside them.
 const READERS: usize = 4;
 /// How long an operation waits for a connection to read by.
@@ -53,7 +54,7 @@ pub(super) trait Connection: Send {
     fn keep_up(&self) -> Result<()> {
         Ok(())
     }
-    /// A number that grows with every row that this connection changes, if the engine counts them.
+    /// A number that grows with every row and every table that this connection changes, if the engine counts them.
     fn written(&self) -> Option<u64> {
         None
     }
@@ -141,6 +142,8 @@ pub(super) struct Engine {
     looks: Mutex<Looks>,
     idle_readers: Mutex<Vec<Box<dyn Connection>>>,
     reader_permits: Semaphore,
+    /// Places for those who wait for a permit.
+    reader_queue: Semaphore,
     /// Why no more is written, once a disk has failed.
     failed: watch::Receiver<Option<Error>>,
 }
@@ -163,6 +166,7 @@ impl Engine {
             looks: Mutex::default(),
             idle_readers: Mutex::default(),
             reader_permits: Semaphore::new(READERS),
+            reader_queue: Semaphore::new(QUEUE),
             failed,
         })
     }
@@ -251,6 +255,10 @@ impl Engine {
     }
 
     async fn permit(&self) -> Result<SemaphorePermit<'_>> {
+        if let Ok(permit) = self.reader_permits.try_acquire() {
+            return Ok(permit);
+        }
+        let _place = self.reader_queue.try_acquire().map_err(|_| Error::Busy)?;
         let permit = tokio::time::timeout(PATIENCE, self.reader_permits.acquire()).await;
         permit.map_err(|_| Error::Busy)?.map_err(Error::internal)
     }

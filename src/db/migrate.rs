@@ -43,6 +43,15 @@ pub(super) fn run(tx: &Tx) -> Result<()> {
             "a newer Usher made this database (its schema is {done}, this program knows {NEWEST}). Start the newer program."
         )));
     }
+    let applied = tx.query("SELECT name FROM migrations ORDER BY version", &[])?;
+    for (row, (name, _)) in applied.iter().zip(MIGRATIONS) {
+        if row.get::<String>(0)? != *name {
+            return Err(Error::operator(format!(
+                "another build of Usher made this database: it has the migration {} where this program has {name}.",
+                row.get::<String>(0)?
+            )));
+        }
+    }
     for (version, (name, sql)) in (1_i64..).zip(MIGRATIONS) {
         if version > done {
             tx.batch(sql)?;

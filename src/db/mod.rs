@@ -55,8 +55,28 @@ impl Location {
         Location { data: data.into(), database: None, postgres: None, key_file: None }
     }
 
+    /// The same with its database elsewhere: in a file, or at a server.
+    ///
+    /// # Errors
+    /// What such a URL looks like.
+    pub fn with_database(self, url: Secret) -> std::result::Result<Location, &'static str> {
+        let file = url.expose().strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
+        match file {
+            Some(file) if !file.is_empty() => Ok(Location { database: Some(PathBuf::from(file)), ..self }),
+            None if ["postgres://", "postgresql://"].iter().any(|scheme| url.expose().starts_with(scheme)) => {
+                Ok(Location { postgres: Some(url), ..self })
+            }
+            _ => Err("sqlite:FILE or postgres://USER:PASSWORD@HOST/DATABASE, e.g. sqlite:/var/lib/usher/usher.db"),
+        }
+    }
+
+    /// The file that holds the database, if it is on this machine.
+    pub fn file(&self) -> Option<PathBuf> {
+        self.postgres.is_none().then(|| self.database())
+    }
+
     /// The file of the embedded database.
-    pub fn database(&self) -> PathBuf {
+    fn database(&self) -> PathBuf {
         self.database.clone().unwrap_or_else(|| self.data.join("usher.db"))
     }
 

@@ -15,7 +15,7 @@ use tokio_postgres::{Client, Config, NoTls, Statement};
 use super::engine::{Connection as Common, Engine, Found, Parts, Rare};
 use super::pipeline::{Batch, Pipeline, Step};
 use super::value::{Row, Value};
-use crate::clock::Stopwatch;
+use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::error::{Error, Result};
 
 /// How many groups are committed at the same time.
@@ -27,6 +27,15 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long a statement may take before the server is taken for gone, and how long one that was said to take its time.
 const STATEMENT: Duration = Duration::from_secs(10);
 const LONG_STATEMENT: Duration = Duration::from_mins(30);
+
+/// Durability is at least what we promise, whatever the server is set to. Who waits for another's lock waits long enough for
+/// any operation of ours, and not as long as for an answer: those of its group wait with it.
+const SESSION: &str = "SELECT set_config('synchronous_commit', 'on', false) \
+     WHERE current_setting('synchronous_commit') IN ('off', 'local'); SET lock_timeout = '2s'";
+/// How far two clocks may be apart, in milliseconds: leases and lifetimes are kept by the servers' own.
+const CLOCKS: i64 = 5000;
+/// The oldest version that the tests run on.
+const OLDEST: i64 = 150_000;
 
 /// What the driver answers.
 type Answer<T> = std::result::Result<T, tokio_postgres::Error>;
@@ -138,8 +147,7 @@ impl Connection {
                 tokio_task(connection);
                 client
             };
-            // Durability is what the server is set to; a session must not lower it.
-            client.batch_execute("SET synchronous_commit = on").await?;
+            client.batch_execute(SESSION).await?;
             Ok::<Client, tokio_postgres::Error>(client)
         };
         match self.runtime()?.block_on(async { tokio::time::timeout(CONNECT, connecting).await }) {
@@ -322,16 +330,29 @@ impl Common for Connection {
     }
 
     fn inspect(&self) -> Result<Vec<(&'static str, String, bool)>> {
-        let one = |sql: &str| -> Result<String> {
-            self.query(sql, &[])?.first().ok_or_else(|| Error::internal("no answer"))?.get(0)
+        // What speaks PostgreSQL's language need not have all of its settings.
+        let setting = |name: &str| -> Result<Option<String>> {
+            self.query("SELECT setting FROM pg_settings WHERE name = $1", &[name.into()])?
+                .first()
+                .map(|row| row.get(0))
+                .transpose()
         };
-        let (version, fsync) = (one("SHOW server_version")?, one("SHOW fsync")?);
-        let (commit, pages) = (one("SHOW synchronous_commit")?, one("SHOW full_page_writes")?);
+        let must_be = |what, name, good: fn(&str) -> bool| -> Result<_> {
+            let found = setting(name)?;
+            let is_good = found.as_deref().is_none_or(good);
+            Ok((what, found.unwrap_or_else(|| "not a setting of this server".to_owned()), is_good))
+        };
+        let number = setting("server_version_num")?.and_then(|number| number.parse::<i64>().ok());
+        let version = setting("server_version")?.unwrap_or_else(|| "of an unknown version".to_owned());
+        let time = self.query("SELECT CAST(EXTRACT(EPOCH FROM now()) * 1000 AS BIGINT)", &[])?;
+        let time = Timestamp(time.first().ok_or_else(|| Error::internal("no answer"))?.get(0)?);
+        let apart = (time.0 - Clock::System.now().0).abs();
         Ok(vec![
-            ("engine", format!("PostgreSQL {version}"), true),
-            ("fsync", fsync.clone(), fsync == "on"),
-            ("synchronous commit", commit.clone(), commit == "on" || commit.starts_with("remote")),
-            ("full page writes", pages.clone(), pages == "on"),
+            ("engine", format!("PostgreSQL {version}"), number.is_none_or(|number| number >= OLDEST)),
+            must_be("fsync", "fsync", |value| value == "on")?,
+            must_be("synchronous commit", "synchronous_commit", |value| value == "on" || value.starts_with("remote"))?,
+            must_be("full page writes", "full_page_writes", |value| value == "on")?,
+            ("clock of the database", format!("{time}, {apart} ms from this machine's"), apart < CLOCKS),
         ])
     }
 }
@@ -358,6 +379,7 @@ fn failure(e: tokio_postgres::Error) -> Error {
     match db.code().code() {
         "23505" => Error::Unique(db.constraint().unwrap_or("unknown constraint").to_owned()),
         "40001" | "40P01" => Error::Conflict,
+        "55P03" => Error::Locked,
         "53100" => Error::StorageFull,
         code if code.starts_with("57P") || code.starts_with("08") || code.starts_with("53") => {
             Error::Unavailable(format!("{code}: {}", db.message()))

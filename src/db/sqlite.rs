@@ -1,6 +1,7 @@
 //! The embedded engine: one connection that writes, with `synchronous=FULL`, and read-only ones beside it.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -25,7 +26,12 @@ const CHECKPOINT_PAGES: i64 = 500;
 const CACHE_KIB: u32 = 65_536;
 
 /// One connection, with the settings that durability rests on.
-pub(super) struct Connection(rusqlite::Connection, Rare);
+pub(super) struct Connection {
+    sqlite: rusqlite::Connection,
+    rare: Rare,
+    /// How often tables may have been changed, which SQLite does not count.
+    altered: Cell<u64>,
+}
 
 /// Reads one value from a table `meta`, changing nothing.
 pub(super) fn peek(path: &Path, sql: &str) -> Result<Found> {
@@ -81,8 +87,7 @@ pub(super) fn start(path: &Path) -> Result<Engine> {
 
 /// The tables that `migrations` make, in the order in which they are made.
 pub(super) fn tables_of(migrations: impl Iterator<Item = &'static str>) -> Result<Vec<Table>> {
-    let scratch = rusqlite::Connection::open_in_memory().map_err(failure)?;
-    let scratch = Connection(scratch, Rare::default());
+    let scratch = Connection::of(rusqlite::Connection::open_in_memory().map_err(failure)?);
     for sql in migrations {
         scratch.batch(sql)?;
     }
@@ -104,12 +109,16 @@ fn ask_again(tries: i32) -> bool {
 }
 
 impl Connection {
+    fn of(sqlite: rusqlite::Connection) -> Connection {
+        Connection { sqlite, rare: Rare::default(), altered: Cell::default() }
+    }
+
     fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
         let mut opened =
             rusqlite::Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failure)?;
         opened.set_prepared_statement_cache_capacity(128);
         opened.busy_handler(Some(ask_again)).map_err(failure)?;
-        let connection = Connection(opened, Rare::default());
+        let connection = Connection::of(opened);
         if !flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY) {
             connection.begin_log()?;
             // SQLite's own checkpoint tells nobody when it fails; see `keep_up`.
@@ -132,7 +141,7 @@ impl Connection {
     }
 
     fn prepare(&self, sql: &str) -> Result<rusqlite::CachedStatement<'_>> {
-        let statement = self.0.prepare_cached(sql).map_err(failure)?;
+        let statement = self.sqlite.prepare_cached(sql).map_err(failure)?;
         debug_assert!(
             (1..=statement.parameter_count()).all(|i| statement.parameter_name(i) == Some(&format!("${i}"))),
             "parameters must be numbered in the order of their first appearance: {sql}"
@@ -155,7 +164,7 @@ impl Common for Connection {
     }
 
     fn rare(&self) -> &Rare {
-        &self.1
+        &self.rare
     }
 
     fn for_update(&self) -> &'static str {
@@ -178,11 +187,11 @@ impl Common for Connection {
     }
 
     fn written(&self) -> Option<u64> {
-        Some(self.0.total_changes())
+        Some(self.sqlite.total_changes() + self.altered.get())
     }
 
     fn ended(&self) -> bool {
-        self.0.is_autocommit()
+        self.sqlite.is_autocommit()
     }
 
     fn batch(&self, sql: &str) -> Result<()> {
@@ -190,7 +199,8 @@ impl Common for Connection {
         if matches!(sql, "BEGIN" | "BEGIN IMMEDIATE" | "COMMIT") || sql.ends_with("SAVEPOINT operation") {
             return self.execute(sql, &[]).map(|_| ());
         }
-        self.0.execute_batch(sql).map_err(failure)
+        self.altered.update(|times| times + 1);
+        self.sqlite.execute_batch(sql).map_err(failure)
     }
 
     fn execute(&self, sql: &str, params: &[Value]) -> Result<usize> {
@@ -212,7 +222,7 @@ impl Common for Connection {
 
     fn inspect(&self) -> Result<Vec<(&'static str, String, bool)>> {
         let one = |sql: &str| -> Result<String> {
-            self.0.query_row(sql, [], |row| Ok(show(row.get_ref(0)?))).map_err(failure)
+            self.sqlite.query_row(sql, [], |row| Ok(show(row.get_ref(0)?))).map_err(failure)
         };
         let journal = one("PRAGMA journal_mode")?;
         let synchronous = one("PRAGMA synchronous")?;

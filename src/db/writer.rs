@@ -7,12 +7,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::Receiver;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
 use super::engine::Connection;
 use super::pipeline::Pipeline;
 use crate::error::{Error, Result};
+use crate::random;
 
 /// How many operations share a commit at the most.
 const GROUP: usize = 256;
@@ -216,7 +218,10 @@ fn in_one_transaction(connection: &dyn Connection, group: &mut [Box<dyn Job>], u
 /// Runs one operation until it meets no other.
 fn alone(connection: &dyn Connection, job: &mut Box<dyn Job>) -> Result<()> {
     let mut done = Err(Error::Busy);
-    for _ in 0..TRIES {
+    for tries in 0..TRIES {
+        // Whoever it met is given time to end, and not the same to both.
+        let [dice] = random::bytes::<1>();
+        std::thread::sleep(Duration::from_micros(u64::from(dice) * 20 * tries as u64));
         done = in_one_transaction(connection, std::slice::from_mut(job), Undo::Operation);
         if !matches!(done, Err(Error::Conflict)) && !matches!(job.failure(), Some(Error::Conflict)) {
             break;
@@ -225,5 +230,27 @@ fn alone(connection: &dyn Connection, job: &mut Box<dyn Job>) -> Result<()> {
     match done {
         Err(Error::Conflict) => Err(Error::Busy),
         done => done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::clock::Clock;
+    use crate::db::{IfMissing, Location, Store, Tx};
+    use crate::error::Error;
+
+    #[tokio::test]
+    async fn a_table_that_a_failed_operation_has_made_is_not_there() {
+        let folder = std::env::temp_dir().join(format!("usher-{}", crate::random::uuid()));
+        let store = Store::open(&Location::at(&folder), Clock::System, IfMissing::Create).await.unwrap();
+        let half_way = |tx: &Tx| {
+            tx.batch("CREATE TABLE half (id BIGINT PRIMARY KEY)")?;
+            Err::<(), _>(Error::internal("half-way"))
+        };
+        assert!(store.write(half_way).await.is_err());
+        let left = store.read(|tx| tx.query("SELECT id FROM half", &[])).await;
+        assert!(left.is_err_and(|e| e.for_log().is_some_and(|why| why.contains("no such table"))));
+        drop(store);
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

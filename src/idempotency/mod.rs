@@ -82,7 +82,8 @@ pub struct Effect {
 /// the answer of the first time.
 ///
 /// # Errors
-/// Those of the operation, and 422 if the key was used for another request.
+/// Those of the operation, 422 if the key was used for another request, and 409 if that is still running after seconds of
+/// waiting for it.
 pub fn once(
     tx: &Tx,
     caller: &Caller,
@@ -95,9 +96,11 @@ pub fn once(
     };
     let Some(request) = request else { return run().map(|(answer, _)| answer) };
     let owner = owner(caller, request);
-    while !store::claim(tx, caller.scope.environment, &owner, &request.fingerprint)? {
+    // Keyed, for a body can be guessed: what it holds is mostly known, and the rest of it short.
+    let asked = tx.vault().mark("idempotency", &request.fingerprint);
+    while !store::claim(tx, caller.scope.environment, &owner, &asked)? {
         if let Some((fingerprint, answer)) = store::find(tx, &owner)? {
-            return if fingerprint == request.fingerprint { Ok(answer) } else { Err(Error::IdempotencyKeyReused) };
+            return if fingerprint == asked { Ok(answer) } else { Err(Error::IdempotencyKeyReused) };
         }
         // It has expired and is still there, for the purge runs once in a while.
         store::forget(tx, &owner)?;

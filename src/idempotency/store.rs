@@ -15,13 +15,17 @@ pub(super) fn find(tx: &Tx, owner: &[u8]) -> Result<Option<(Vec<u8>, Answer)>> {
     Ok(Some((row.get(0)?, Answer { body: body.to_owned(), etag: etag.to_owned(), replayed: true })))
 }
 
-/// Takes the key for this request, before its effect: the same request elsewhere waits here for this one to commit.
-/// `false` if it is taken.
+/// Takes the key for this request, before its effect: the same request elsewhere waits here for this one to commit, for a few
+/// seconds. `false` if it is taken.
 pub(super) fn claim(tx: &Tx, environment: EnvironmentId, owner: &[u8], fingerprint: &[u8]) -> Result<bool> {
     tx.insert(
         "idempotency (owner, environment_id, fingerprint, answer, created_at)",
         params![owner, environment, fingerprint, Vec::<u8>::new(), tx.now()],
     )
+    .map_err(|e| match e {
+        Error::Locked => Error::StillRunning,
+        other => other,
+    })
 }
 
 /// Frees the key.

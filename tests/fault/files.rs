@@ -52,6 +52,7 @@ pub fn backup(case: &mut Case) {
     let there = restored.persons();
     assert!(acknowledged_before.is_subset(&there), "acknowledged before the backup and not in it");
     restored.assert_whole();
+    restored.run(&["audit", "verify"]);
     let server = restored.serve();
     let answer = Call::create(&site.sandbox, &person(9_999_999)).send(&server.url).unwrap();
     assert_eq!(answer.status, 200, "the keys work: {answer:?}");

@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::case::Case;
 use crate::cluster::Cluster;
 use crate::harness::Folder;
 use crate::site::{Server, Site};
-use crate::wire::{Call, Line, Stop, Volley, person, volley};
+use crate::wire::{Call, Line, Stop, Volley, email, person, volley};
 
 /// SIGTERM with requests, half headers and idle connections on the wire.
 pub fn sigterm(case: &mut Case) {
@@ -98,9 +100,7 @@ pub fn database_away(case: &mut Case) {
                 let start = Instant::now();
                 assert_eq!(server.status("/livez"), 200);
                 alive.push(start.elapsed());
-                if begin == "stop" {
-                    assert_eq!(server.status("/readyz"), 503);
-                }
+                assert_eq!(server.status("/readyz"), 503);
                 sleep(Duration::from_millis(100));
             }
             // All but what the machine itself holds up.
@@ -118,9 +118,31 @@ pub fn database_away(case: &mut Case) {
             sleep(Duration::from_millis(500));
         });
     }
-    let calls = (0..500).map(|id| (server.url.as_str(), Call::create(&site.sandbox, &person(1_000_000 + id))));
-    let statuses: Vec<u16> = volley(calls).iter().map(|answer| answer.status).collect();
-    assert!(statuses.iter().all(|status| *status == 200), "500 at once: {statuses:?}");
+    // One operation hangs, behind a lock of somebody else; 500 others do not.
+    let (id, known) = (next.fetch_add(1, Ordering::SeqCst), "pg_sleep(15)");
+    assert_eq!(Call::create(&site.sandbox, &person(id)).send(&server.url).unwrap().status, 200);
+    let hold = format!("BEGIN; UPDATE users SET version = version WHERE email = '{}'; SELECT {known}", email(id));
+    scope(|scope| {
+        let holder = scope.spawn(|| cluster.try_sql("postgres", &hold));
+        let held = "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+        while cluster.sql("postgres", held) != "1" {
+            sleep(Duration::from_millis(10));
+        }
+        let start = Instant::now();
+        let update = Call::new("POST", "/users/update", &json!({"email": email(id), "diabetes": 1})).by(&site.sandbox);
+        let hung = scope.spawn(|| (update.send(&server.url).unwrap(), start.elapsed()));
+        sleep(Duration::from_millis(50));
+        let calls = (0..500).map(|id| (server.url.as_str(), Call::create(&site.sandbox, &person(1_000_000 + id))));
+        let statuses: Vec<u16> = volley(calls).iter().map(|answer| answer.status).collect();
+        assert!(statuses.iter().all(|status| *status == 200), "500 at once: {statuses:?}");
+        assert!(start.elapsed() < Duration::from_secs(6), "500 others took {:?}", start.elapsed());
+        let (answer, took) = hung.join().unwrap();
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{answer:?}");
+        assert!(took < Duration::from_secs(6), "the one that hung took {took:?}");
+        case.note("ms until the one that hung was told so", usize::try_from(took.as_millis()).unwrap());
+        cluster.sql("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
+        holder.join().unwrap();
+    });
     let (done, stored) = (done.into_inner().unwrap(), site.persons());
     let lost: Vec<_> = done.iter().filter(|(id, status)| *status == 200 && !stored.contains(id)).collect();
     assert!(lost.is_empty(), "acknowledged and gone: {lost:?}");

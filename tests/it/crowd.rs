@@ -2,9 +2,14 @@
 //! leaves what it should.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use usher::db::Tx;
+use usher::error::Error;
 
 use crate::cluster::{on_postgres, shared};
 use crate::harness::{Answer, But, TestApp, jane};
@@ -146,4 +151,93 @@ async fn creates_and_changes_that_meet_nobody_are_never_run_twice() {
         join_all((0..128).map(|i| acme.post(UPDATE, change(i)))).await.into_iter().for_each(|answer| _ = answer.ok());
     }
     assert_eq!(rollbacks() - before, 0, "groups that were rolled back and run again");
+}
+
+/// Waits on this thread, for a while.
+fn wait(until: impl Fn() -> bool) {
+    for _ in 0..1000 {
+        if until() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_beyond_what_can_be_done_soon_are_refused_and_reads_go_on() {
+    let app = TestApp::new().await;
+    let acme = app.partner("acme").await;
+    acme.post(CREATE, jane()).await.ok();
+    let (begun, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let writers = if on_postgres() { 4 } else { 1 };
+    let mut busy = Vec::new();
+    for writer in 1..=writers {
+        let (store, starts, goes) = (app.store().clone(), Arc::clone(&begun), Arc::clone(&go));
+        busy.push(tokio::spawn(async move {
+            let hold = move |_: &Tx| {
+                starts.fetch_add(1, Ordering::SeqCst);
+                wait(|| goes.load(Ordering::SeqCst));
+                Ok(())
+            };
+            store.write(hold).await
+        }));
+        wait(|| begun.load(Ordering::SeqCst) == writer);
+    }
+    let waiting = (0..3000).map(|_| {
+        let store = app.store().clone();
+        tokio::spawn(async move { store.write(|_| Ok(())).await })
+    });
+    let waiting: Vec<_> = waiting.collect();
+    wait(|| waiting.iter().any(tokio::task::JoinHandle::is_finished));
+    let refused = acme.post(CREATE, person("late", 9)).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, "1"), "{}", refused.text);
+    assert_eq!(acme.post("/users/retrieve", json!({"email": "jane@doe.com"})).await.status, 200);
+    go.store(true, Ordering::SeqCst);
+    let outcomes: Vec<_> = join_all(waiting).await.into_iter().map(|outcome| outcome.unwrap()).collect();
+    let done = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(()) | Err(Error::Busy))), "{outcomes:?}");
+    assert!((1000..2000).contains(&done), "{done} were let in");
+    assert!(join_all(busy).await.into_iter().all(|outcome| outcome.unwrap().is_ok()));
+    acme.post(CREATE, person("late", 9)).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_operations_that_wait_for_each_other_both_end_well() {
+    if !on_postgres() {
+        return;
+    }
+    let app = TestApp::new().await;
+    let acme = app.partner("acme").await;
+    acme.post(CREATE, person("one", 1)).await.ok();
+    acme.post(CREATE, person("two", 2)).await.ok();
+    let (begun, runs) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let pairs = [["one@doe.com", "two@doe.com"], ["two@doe.com", "one@doe.com"]];
+    let operations = pairs.map(|[first, second]| {
+        let (store, begun, runs) = (app.store().clone(), Arc::clone(&begun), Arc::clone(&runs));
+        let others = begun.load(Ordering::SeqCst);
+        let task = tokio::spawn({
+            let begun = Arc::clone(&begun);
+            async move {
+                let cross = move |tx: &Tx| {
+                    runs.fetch_add(1, Ordering::SeqCst);
+                    let touch = "UPDATE users SET version = version + 1 WHERE email = $1";
+                    tx.execute(touch, &[first.into()])?;
+                    begun.fetch_add(1, Ordering::SeqCst);
+                    wait(|| begun.load(Ordering::SeqCst) >= 2);
+                    tx.execute(touch, &[second.into()])
+                };
+                store.write(cross).await
+            }
+        });
+        // Each on a writer of its own.
+        wait(|| begun.load(Ordering::SeqCst) > others);
+        task
+    });
+    for operation in operations {
+        assert_eq!(operation.await.unwrap().unwrap(), 1);
+    }
+    assert!(runs.load(Ordering::SeqCst) > 2, "they did not meet");
+    let versions = "SELECT MIN(version), MAX(version) FROM users";
+    let row = app.store().read(move |tx| tx.query_opt(versions, &[])).await.unwrap().unwrap();
+    assert_eq!((row.get::<i64>(0).unwrap(), row.get::<i64>(1).unwrap()), (3, 3));
 }
