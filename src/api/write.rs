@@ -17,6 +17,9 @@ use crate::error::{Error, Result};
 use crate::idempotency::{self, Effect, Request};
 use crate::users::{IfMatch, User, UserId};
 
+/// The message of every dry run.
+pub const REHEARSED: &str = "Dry run: nothing was changed";
+
 /// A write's headers and query.
 pub struct Guard {
     key: Option<String>,
@@ -156,7 +159,7 @@ impl Guard {
         // The directory's envelope has its place for it; the partner API's answers have not.
         let place = if self.route.starts_with("/v1/") { "data" } else { "dryRun" };
         answer[place] = json!({"kind": "dryRun", "itemsLength": changes.len(), "items": changes});
-        answer["message"] = "Dry run: nothing was changed".into();
+        answer["message"] = REHEARSED.into();
         Ok(reply(&answer))
     }
 }

@@ -414,6 +414,8 @@ pub struct Refusal {
     pub user: Option<UserId>,
     /// The UUID in the path.
     pub target: Option<Uuid>,
+    /// The request, if no origin tells.
+    pub request: Option<Uuid>,
     /// The code of the error.
     pub code: &'static str,
     /// For how many attempts it stands.
@@ -423,7 +425,7 @@ pub struct Refusal {
 impl Refusal {
     /// One attempt, refused with that error code.
     pub fn of(action: Action, code: &'static str) -> Refusal {
-        Refusal { action, operation: None, user: None, target: None, code, times: 1 }
+        Refusal { action, operation: None, user: None, target: None, request: None, code, times: 1 }
     }
 }
 
@@ -437,6 +439,7 @@ pub fn refuse(tx: &Tx, environment: EnvironmentId, origin: Option<Origin>, refus
         operation: refusal.operation.as_deref(),
         user: refusal.user,
         target: refusal.target,
+        request: refusal.request,
         result: refusal.code,
         times: refusal.times,
         ..Draft::of(environment, refusal.action)
@@ -454,11 +457,17 @@ const REFUSALS_PER_HOUR: i64 = 1000;
 ///
 /// # Errors
 /// The database refuses.
-pub fn refuse_stranger(tx: &Tx, user: &User, action: Action, request: Option<Uuid>, code: &'static str) -> Result<()> {
-    if store::count_refused(tx, user.id, tx.now() - std::time::Duration::from_hours(1))? >= REFUSALS_PER_HOUR {
+pub fn refuse_stranger(
+    tx: &Tx,
+    (environment, user): (EnvironmentId, UserId),
+    action: Action,
+    request: Option<Uuid>,
+    code: &'static str,
+) -> Result<()> {
+    if store::count_refused(tx, user, tx.now() - std::time::Duration::from_hours(1))? >= REFUSALS_PER_HOUR {
         return Ok(());
     }
-    let draft = Draft { user: Some(user.id), result: code, request, ..Draft::of(user.environment, action) };
+    let draft = Draft { user: Some(user), result: code, request, ..Draft::of(environment, action) };
     store::insert(tx, &draft)
 }
 

@@ -37,6 +37,11 @@ impl Tally {
         *counts.entry(kind).or_default() += times;
     }
 
+    /// Counts one attempt of somebody unknown, where no error tells of it.
+    pub fn add_stranger(&self, operation: &str, code: &'static str) {
+        self.add(Kind { key: None, operation: Some(operation.to_owned()), code }, 1);
+    }
+
     /// Takes what was counted since the last time.
     pub fn take(&self) -> Vec<(Kind, i64)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).drain().collect()

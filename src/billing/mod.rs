@@ -2,145 +2,28 @@
 //!
 //! A change queues a job in its own transaction; a worker tells Stripe ([`stripe`]). Nothing of health leaves here.
 
+mod account;
 pub mod signature;
 mod store;
 pub mod stripe;
 
+pub use account::{Account, AccountId, Mode, STRIPE, Settings, connect, disconnect};
 pub use store::{accounts, any_account, by_id, customer, note_customer};
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use url::Url;
+use serde_json::{Value, json};
 
 use crate::apps::{self, Environment, EnvironmentId};
-use crate::audit::{self, Action};
+use crate::audit::{self, Action, Changes};
 use crate::caller::{Actor, Origin};
-use crate::clock::Timestamp;
-use crate::db::{Tx, id_type, words};
-use crate::error::{Error, Result};
+use crate::db::Tx;
+use crate::error::Result;
 use crate::outbox::{self, Job, JobId, Outcome};
 use crate::place::Place;
-use crate::secret::Secret;
 use crate::users::{self, Person, Phone, User, UserId};
-
-id_type!(
-    /// A Stripe account that an environment is connected to.
-    AccountId
-);
-
-words! {
-    /// The two halves of a Stripe account.
-    #[derive(Hash, serde::Deserialize, clap::ValueEnum)]
-    pub enum Mode {
-        /// For trying out.
-        Test = "test",
-        /// Where money moves.
-        Live = "live",
-    }
-}
-
-/// Where Stripe is.
-pub const STRIPE: &str = "https://api.stripe.com";
-
-/// A connected account.
-#[derive(Clone, Debug)]
-pub struct Account {
-    /// Its id, which its webhook's address ends with.
-    pub id: AccountId,
-    /// The environment whose users are its customers.
-    pub environment: EnvironmentId,
-    /// Test or live.
-    pub mode: Mode,
-    /// What it is reached with.
-    pub settings: Settings,
-    /// Since when.
-    pub created_at: Timestamp,
-}
-
-/// What an account is reached with. Stored sealed.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct Settings {
-    key: String,
-    webhook_secret: Option<String>,
-    url: String,
-}
-
-crate::secret::redacted!(Settings);
-
-impl Settings {
-    /// Puts them together; `url` is Stripe's own address, but for tests.
-    ///
-    /// # Errors
-    /// The key is of the other mode, or the address is none.
-    pub fn new(mode: Mode, key: &Secret, webhook_secret: Option<&Secret>, url: &str) -> Result<Settings> {
-        let other = if mode == Mode::Test { "_live_" } else { "_test_" };
-        if !key.expose().starts_with(['s', 'r']) || key.expose().contains(other) {
-            return Err(Error::operator(format!(
-                "this is not a secret key of {0} mode; Stripe's look like sk_{0}_… or rk_{0}_….",
-                mode.as_str()
-            )));
-        }
-        let sound = Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "https" | "http") && url.has_host());
-        if !sound {
-            return Err(Error::operator("the address must be an https:// (or http://) one."));
-        }
-        Ok(Settings {
-            key: key.expose().to_owned(),
-            webhook_secret: webhook_secret.map(|secret| secret.expose().to_owned()),
-            url: url.trim_end_matches('/').to_owned(),
-        })
-    }
-
-    /// Where the account is.
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// Whether Stripe can tell us of customers that were deleted there.
-    pub fn hears(&self) -> bool {
-        self.webhook_secret.is_some()
-    }
-}
-
-/// Connects an environment, in place of the account before, if there was one.
-///
-/// # Errors
-/// A sandbox, which never reaches live mode.
-pub fn connect(tx: &Tx, environment: &Environment, mode: Mode, settings: &Settings) -> Result<Account> {
-    if environment.kind == apps::Kind::Sandbox && mode == Mode::Live {
-        return Err(Error::operator("a sandbox is connected in test mode only."));
-    }
-    let before = store::of(tx, environment.id, mode)?;
-    let account = Account {
-        id: before.as_ref().map_or_else(|| AccountId::ordered(tx.now()), |before| before.id),
-        environment: environment.id,
-        mode,
-        settings: settings.clone(),
-        created_at: before.as_ref().map_or(tx.now(), |before| before.created_at),
-    };
-    if before.is_some() {
-        store::update(tx, &account)?;
-    } else {
-        store::insert(tx, &account)?;
-    }
-    audit::record(tx, environment.id, Origin::of(Actor::Operator), Action::BillingConnected, account.id.0)?;
-    Ok(account)
-}
-
-/// Disconnects an account. What is queued for it is given up; customers stay as they are at Stripe.
-///
-/// # Errors
-/// There is no such account.
-pub fn disconnect(tx: &Tx, id: AccountId) -> Result<()> {
-    let account = store::by_id(tx, id)?.ok_or_else(|| {
-        Error::operator(format!("there is no account {id}. `usher billing list` shows those that exist."))
-    })?;
-    store::remove(tx, id)?;
-    audit::record(tx, account.environment, Origin::of(Actor::Operator), Action::BillingDisconnected, id.0)
-}
 
 /// What Stripe knows of a user.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -343,7 +226,8 @@ pub fn queue_existing(tx: &Tx, account: &Account, so_far: Existing) -> Result<(E
     }
     if place.is_none() && queued > 0 {
         let origin = Origin::of(Actor::Operator);
-        audit::record(tx, account.environment, origin, Action::BillingExistingQueued, account.id.0)?;
+        let changes = Changes::of_field("queued", Value::Null, queued);
+        audit::record_changes(tx, account.environment, origin, Action::BillingExistingQueued, account.id.0, &changes)?;
     }
     Ok((Existing { queued, place }, place.is_some()))
 }
@@ -394,14 +278,5 @@ mod tests {
         for bad in ["", "english", "e", "en_US", "en-", "en US", "é"] {
             assert!(!is_locale(bad), "{bad}");
         }
-    }
-
-    #[test]
-    fn a_key_of_the_other_mode_is_refused() {
-        let settings = |mode, key: &str| Settings::new(mode, &Secret::new(key), None, STRIPE).is_ok();
-        assert!(settings(Mode::Test, "sk_test_1") && settings(Mode::Live, "rk_live_1"));
-        assert!(
-            !settings(Mode::Test, "sk_live_1") && !settings(Mode::Live, "sk_test_1") && !settings(Mode::Live, "pk")
-        );
     }
 }

@@ -43,7 +43,7 @@ impl<N> Sender<N> {
         let settings = &account.settings;
         let mut builder = Request::builder()
             .method(request.method)
-            .uri(format!("{}/v1/customers{}", settings.url, request.path))
+            .uri(format!("{}/v1/customers{}", settings.url(), request.path))
             .header("authorization", format!("Bearer {}", settings.key))
             .header("content-type", "application/x-www-form-urlencoded")
             .header("stripe-version", VERSION);

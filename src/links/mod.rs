@@ -57,18 +57,21 @@ pub enum State {
     Expired,
     /// A newer link took its place, or the address it went to is no longer the user's.
     Superseded,
+    /// It works in another browser only.
+    Elsewhere,
     /// There never was such a link.
     Unknown,
 }
 
 impl State {
     /// A stable word for the audit trail.
-    fn code(self) -> &'static str {
+    pub(crate) fn code(self) -> &'static str {
         match self {
             // Open a moment ago: somebody was faster.
             State::Open | State::Used => "link_used",
             State::Expired => "link_expired",
             State::Superseded => "link_superseded",
+            State::Elsewhere => "link_elsewhere",
             State::Unknown => "link_unknown",
         }
     }
@@ -203,7 +206,7 @@ pub fn follow(
     let user = users::any_by_id(tx, link.user)?.ok_or(Error::UserNotFound)?;
     if !store::use_up(tx, &ticket)? {
         let state = link.state(tx.now());
-        audit::refuse_stranger(tx, &user, Action::LinkFollowed, request, state.code())?;
+        audit::refuse_stranger(tx, (user.environment, user.id), Action::LinkFollowed, request, state.code())?;
         return Ok(Err(state));
     }
     user.admit()?;

@@ -203,24 +203,26 @@ fn page(tx: &Tx, sign_in: SignIn) -> Result<Page> {
 /// # Errors
 /// The database does not answer.
 pub fn look(tx: &Tx, link: &Secret, cookie: Option<&Secret>) -> Result<Option<Page>> {
-    let Some(sign_in) = here(tx, link, cookie)? else { return Ok(None) };
+    let Some((sign_in, true)) = of_link(tx, link, cookie)? else { return Ok(None) };
     // Who has the link has had the mail, and may know.
     let void = sign_in.user().is_none();
     let page = page(tx, sign_in)?;
     Ok(Some(if void { Page { state: State::Superseded, ..page } } else { page }))
 }
 
-/// The sign-in that a link and a cookie both belong to.
-fn here(tx: &Tx, link: &Secret, cookie: Option<&Secret>) -> Result<Option<SignIn>> {
+/// The sign-in that a link belongs to, and whether the browser with this cookie has begun it.
+fn of_link(tx: &Tx, link: &Secret, cookie: Option<&Secret>) -> Result<Option<(SignIn, bool)>> {
     let Some(ticket) = Ticket::read(link) else { return Ok(None) };
     if !ticket.equals(&link_of(tx, ticket.id())) {
         return Ok(None);
     }
-    let sign_in = cookie.map_or(Ok(None), |cookie| find(tx, cookie))?;
-    Ok(sign_in.filter(|sign_in| sign_in.id == ticket.id()))
+    let begun = cookie.map_or(Ok(None), |cookie| find(tx, cookie))?;
+    let is_here = begun.is_some_and(|begun| begun.id == ticket.id());
+    Ok(store::by_id(tx, ticket.id())?.map(|sign_in| (sign_in, is_here)))
 }
 
-/// Signs the person in by the link in the mail: in the browser that asked, once. `Ok(Err(state))` tells why it does not work.
+/// Signs the person in by the link in the mail: in the browser that asked, once. `Ok(Err(state))` tells why it does not work,
+/// and stands in the trail of whom the mail was for.
 ///
 /// # Errors
 /// The user is frozen or deleted.
@@ -231,10 +233,15 @@ pub fn follow(
     cookie: Option<&Secret>,
     request: Option<Uuid>,
 ) -> Result<std::result::Result<Entry, State>> {
-    match here(tx, link, cookie)? {
-        Some(sign_in) => enter(tx, links, sign_in, request),
-        None => Ok(Err(State::Unknown)),
+    let (entered, sign_in) = match of_link(tx, link, cookie)? {
+        None => return Ok(Err(State::Unknown)),
+        Some((sign_in, true)) => (enter(tx, links, &sign_in, request)?, sign_in),
+        Some((sign_in, false)) => (Err(State::Elsewhere), sign_in),
+    };
+    if let (Err(state), Some(user)) = (&entered, sign_in.user) {
+        audit::refuse_stranger(tx, (sign_in.environment, user), Action::SignedIn, request, state.code())?;
     }
+    Ok(entered)
 }
 
 /// Signs the person in by the digits in the mail, typed in the browser that asked. Every try is counted before it is looked
@@ -260,15 +267,18 @@ pub fn type_digits(
         aws_lc_rs::constant_time::verify_slices_are_equal(typed.as_bytes(), digits_of(tx, sign_in.id).as_bytes());
     // Without a mail there is nobody who could know the digits. What is noted takes as long for every address.
     if right.is_err() || sign_in.user().is_none() {
-        let refusal = Refusal { user: sign_in.user(), ..Refusal::of(Action::SignedIn, "wrong_code") };
+        let refusal = Refusal { user: sign_in.user(), request, ..Refusal::of(Action::SignedIn, "wrong_code") };
         audit::refuse(tx, sign_in.environment, None, &refusal)?;
         return Ok(Err(State::Open));
     }
-    enter(tx, links, sign_in, request)
+    enter(tx, links, &sign_in, request)
 }
 
-fn enter(tx: &Tx, links: &Links, sign_in: SignIn, request: Option<Uuid>) -> Result<std::result::Result<Entry, State>> {
-    let Some(user) = sign_in.user() else { return Ok(Err(sign_in.state(tx.now()))) };
+fn enter(tx: &Tx, links: &Links, sign_in: &SignIn, request: Option<Uuid>) -> Result<std::result::Result<Entry, State>> {
+    let Some(user) = sign_in.user() else {
+        let state = sign_in.state(tx.now());
+        return Ok(Err(if state == State::Open { State::Superseded } else { state }));
+    };
     if !store::use_up(tx, sign_in.id)? {
         return Ok(Err(sign_in.state(tx.now())));
     }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{ACCESS_LIFETIME, store};
 use crate::apps::EnvironmentId;
-use crate::audit::{self, Action};
+use crate::audit::{self, Action, Changes};
 use crate::caller::{Actor, Origin};
 use crate::clock::Timestamp;
 use crate::db::Tx;
@@ -133,9 +133,18 @@ pub struct Listed {
 /// The database refuses.
 pub fn rotate(tx: &Tx, origin: Origin, environment: EnvironmentId, key: &SigningKey, after: Duration) -> Result<()> {
     let active_at = tx.now() + after;
+    let all = store::list(tx, environment)?;
+    let before =
+        all.iter().find(|listed| listed.retires_at.is_none()).map(|listed| shown(&listed.id, listed.active_at));
     store::retire_all(tx, environment, active_at + OVERLAP)?;
-    audit::record(tx, environment, origin, Action::SigningKeyRotated, environment.0)?;
+    let changes = Changes::between(&before.unwrap_or_default(), &shown(&key.id, active_at));
+    audit::record_changes(tx, environment, origin, Action::SigningKeyRotated, environment.0, &changes)?;
     store::insert_signing_key(tx, environment, key, active_at)
+}
+
+/// A key as the audit trail tells of it.
+fn shown(id: &str, active_at: Timestamp) -> Value {
+    json!({"id": id, "activeAt": active_at})
 }
 
 /// Makes a key worthless at once, with every token that it signed. `next` takes its place at once.
@@ -146,8 +155,10 @@ pub fn revoke(tx: &Tx, id: &str, next: &SigningKey) -> Result<()> {
     let environment = store::revoke(tx, id)?.ok_or_else(|| {
         Error::operator(format!("there is no signing key {id}. `usher signing-key list` shows those that exist."))
     })?;
-    audit::record(tx, environment, Origin::of(Actor::Operator), Action::SigningKeyRevoked, environment.0)?;
-    rotate(tx, Origin::of(Actor::Operator), environment, next, Duration::ZERO)
+    let operator = Origin::of(Actor::Operator);
+    let changes = Changes::between(&json!({ "id": id }), &json!({"revokedAt": tx.now()}));
+    audit::record_changes(tx, environment, operator, Action::SigningKeyRevoked, environment.0, &changes)?;
+    rotate(tx, operator, environment, next, Duration::ZERO)
 }
 
 #[cfg(test)]

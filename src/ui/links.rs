@@ -9,7 +9,6 @@ use axum::response::Response;
 
 use super::{Brand, Reader, enter, message, page_in};
 use crate::api::{Api, Trail};
-use crate::audit::tally::Kind;
 use crate::error::{Error, Result};
 use crate::links;
 use crate::secret::Secret;
@@ -58,8 +57,7 @@ pub async fn follow(
         Ok(entry) => Ok(enter(&api, &entry)),
         Err(state) => {
             if state == links::State::Unknown {
-                api.refusals
-                    .add(Kind { key: None, operation: Some("POST /links/{link}".into()), code: "link_unknown" }, 1);
+                api.refusals.add_stranger("POST /links/{link}", "link_unknown");
             }
             show(State(api), reader, Path(secret)).await
         }
@@ -101,6 +99,6 @@ fn explain(state: links::State, words: &Words) -> String {
         links::State::Used => words.link_used(),
         links::State::Expired => words.link_expired(),
         links::State::Superseded => words.link_superseded(),
-        links::State::Open | links::State::Unknown => String::new(),
+        links::State::Open | links::State::Elsewhere | links::State::Unknown => String::new(),
     }
 }

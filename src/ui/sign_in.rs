@@ -285,12 +285,17 @@ pub async fn type_code(
     let digits = Secret::new(form.get("code").unwrap_or_default());
     let entered =
         move |tx: &crate::db::Tx| signin::type_digits(tx, &links, digits.expose(), begun.as_ref(), Some(trail.id()));
-    match api.store.write(entered).await? {
-        Ok(entry) => Ok(enter(&api, &entry)),
-        Err(Worth::Open) => code_page(&api, reader, &headers, Words::code_wrong).await,
-        Err(Worth::Superseded) => code_page(&api, reader, &headers, Words::code_burnt).await,
-        Err(_) => Ok(over(reader.0, Brand::default())),
-    }
+    let (code, page) = match api.store.write(entered).await? {
+        Ok(entry) => return Ok(enter(&api, &entry)),
+        // Stands in the trail of whom it was for.
+        Err(Worth::Open) => return code_page(&api, reader, &headers, Words::code_wrong).await,
+        Err(Worth::Superseded) => ("code_burnt", code_page(&api, reader, &headers, Words::code_burnt).await),
+        Err(Worth::Used) => ("code_used", Ok(over(reader.0, Brand::default()))),
+        Err(Worth::Expired) => ("code_expired", Ok(over(reader.0, Brand::default()))),
+        Err(Worth::Elsewhere | Worth::Unknown) => ("code_unknown", Ok(over(reader.0, Brand::default()))),
+    };
+    api.refusals.add_stranger("POST /sign-in/code", code);
+    page
 }
 
 /// `GET /sign-in/links/{link}`, and `HEAD`. Changes nothing.
@@ -325,7 +330,11 @@ pub async fn follow(
     let follow = move |tx: &crate::db::Tx| signin::follow(tx, &links, &link, begun.as_ref(), Some(trail.id()));
     match api.store.write(follow).await? {
         Ok(entry) => Ok(enter(&api, &entry)),
-        Err(Worth::Unknown) => Ok(elsewhere(words)),
+        Err(Worth::Elsewhere) => Ok(elsewhere(words)),
+        Err(Worth::Unknown) => {
+            api.refusals.add_stranger("POST /sign-in/links/{link}", "link_unknown");
+            Ok(elsewhere(words))
+        }
         Err(_) => Ok(over(words, Brand::default())),
     }
 }

@@ -6,7 +6,9 @@ pub mod email;
 pub mod health;
 mod life;
 mod list;
+mod making;
 pub mod names;
+mod person;
 pub mod phone;
 pub mod profile;
 pub mod search;
@@ -15,29 +17,29 @@ mod store;
 pub use life::{RESTORABLE, delete, freeze, restore, set_status, unfreeze};
 pub(crate) use list::oldest;
 pub use list::{List, Range, Sort, list};
+pub use making::{Standing, adopt, create, enrol, invite};
+pub(crate) use making::{register, stranger};
+pub use person::{Change, IDENTITY, METADATA, Person};
 pub(crate) use store::{Unique, by_address_to_change, delete_row, deleted_before, holders, lock};
 pub use store::{any_by_id, made_by_day, newest, newest_created_at};
-
-use serde_json::{Map, Value};
-use uuid::Uuid;
 
 use std::cell::Cell;
 use std::time::Duration;
 
-use crate::apps::{Environment, EnvironmentId};
-use crate::audit::{self, Action, Changes};
-use crate::caller::{Actor, Caller, Name, Origin, Scope, Target};
+use serde_json::Value;
+
+use crate::apps::EnvironmentId;
+use crate::audit::{self, Action};
+use crate::caller::{Actor, Caller, Name, Target};
 use crate::clock::Timestamp;
 use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
-use crate::field::{FilledLine, Line, Metadata, Wire, wire};
 use crate::limits::Limit;
 use crate::links::{self, Links};
-use crate::random;
 use crate::roles::{self, Right, RoleId};
 use crate::sessions;
 use crate::signin;
-use crate::tenants::{self, TenantId};
+use crate::tenants::TenantId;
 pub use email::Email;
 pub use health::Health;
 pub use phone::Phone;
@@ -47,87 +49,6 @@ id_type!(
     /// A user: `identifier` in the partner API, `sub` in tokens.
     UserId
 );
-
-/// The facts about a person: a whole record, or the part of it that a change sets.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Person {
-    /// The e-mail address, unique in the environment.
-    pub email: Option<Email>,
-    /// The phone number, unique in the environment.
-    pub phone: Option<Phone>,
-    /// The app's own name for the person, unique in the environment.
-    pub external_id: Option<Line<255>>,
-    /// The OpenID claims.
-    pub profile: Profile,
-    /// The programme's fields and the partner's metadata.
-    pub health: Health,
-}
-
-wire! {
-    /// The facts with columns of their own, as the directory API names them.
-    pub const IDENTITY: Person {
-        /// The e-mail address, unique in the environment. A change resets `email_verified`.
-        "email" email: Email,
-        /// The phone number, unique in the environment: 7 to 15 digits, maybe with spaces, dashes, dots and
-        /// parentheses, and a + before a country code. Without one it is in the app's region.
-        "phone_number" phone: Phone,
-        /// The app's own name for the user, unique in the environment. A key sets it; ignored from a person.
-        "externalId" external_id: FilledLine<255>,
-    }
-}
-
-wire! {
-    /// What the app keeps about the person: health data as far as Usher knows, for it may be.
-    pub const METADATA: Person {
-        /// What the app keeps about the user: merged key by key, null removes a key. For those who may change it; ignored
-        /// from others. At most 50 keys of 40 characters an object, texts of 500 characters, 5 levels below this one.
-        "metadata" health.metadata: Metadata,
-    }
-}
-
-impl Person {
-    /// Takes over every fact that `change` has.
-    pub fn merge(&mut self, change: Person) {
-        self.email = change.email.or(self.email.take());
-        self.phone = change.phone.or(self.phone.take());
-        self.external_id = change.external_id.or(self.external_id.take());
-        self.profile.merge(change.profile);
-        self.health.merge(change.health);
-    }
-}
-
-/// What is to become different about a person.
-#[derive(Clone, Default)]
-pub struct Change {
-    /// Facts to take over.
-    pub set: Person,
-    /// Facts to forget.
-    pub unset: Vec<&'static Wire<Person>>,
-    /// Metadata to merge key by key; null removes a key.
-    pub metadata: Option<Map<String, Value>>,
-}
-
-crate::secret::redacted!(Change);
-
-impl From<Person> for Change {
-    fn from(set: Person) -> Change {
-        Change { set, ..Change::default() }
-    }
-}
-
-impl Change {
-    fn apply(self, person: &mut Person) -> Result<()> {
-        person.merge(self.set);
-        for wire in self.unset {
-            (wire.clear)(person);
-        }
-        if let Some(patch) = self.metadata.filter(|patch| !patch.is_empty()) {
-            let metadata = person.health.metadata.get_or_insert_default();
-            metadata.merge(&patch).map_err(|fault| Error::Invalid(vec![fault.at("metadata")]))?;
-        }
-        Ok(())
-    }
-}
 
 /// One person in one environment.
 #[derive(Clone, Debug)]
@@ -226,120 +147,6 @@ words! {
         /// Gone for every caller; the record stays.
         Deleted = "deleted",
     }
-}
-
-/// Makes a user. `person.email` must be there.
-///
-/// # Errors
-/// [`Error::EmailTaken`], then [`Error::PhoneTaken`], then [`Error::ExternalIdTaken`]: in this order, whatever the
-/// indexes would say first.
-pub fn create(tx: &Tx, caller: &Caller, person: Person) -> Result<User> {
-    adopt(tx, caller, person, Standing::default())
-}
-
-/// How a person stood where they come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
-    /// Their address was proven to be theirs.
-    pub verified: bool,
-    /// They may not sign in.
-    pub frozen: bool,
-    /// What they may do to others of their tenant.
-    pub role: Option<RoleId>,
-}
-
-/// Makes a user of somebody who was one elsewhere.
-///
-/// # Errors
-/// As [`create`].
-pub fn adopt(tx: &Tx, caller: &Caller, person: Person, standing: Standing) -> Result<User> {
-    let email = person.email.clone().ok_or_else(|| Error::internal("a user needs an e-mail address"))?;
-    let user = User {
-        // The directory API's official client takes version 4 only (contract item 56).
-        id: UserId(random::ordered_uuid_v4(tx.now())),
-        environment: caller.scope.environment,
-        tenant: caller.scope.tenant,
-        role: standing.role,
-        email,
-        person,
-        email_verified_at: standing.verified.then_some(tx.now()),
-        created_at: tx.now(),
-        updated_at: tx.now(),
-        frozen_at: standing.frozen.then_some(tx.now()),
-        deleted_at: None,
-        version: 1,
-    };
-    if !store::insert(tx, &user)? {
-        refuse_taken(tx, &user)?;
-        return Err(Error::Conflict);
-    }
-    audit::note(tx, caller.origin(), Action::UserCreated, &user, &Person::default())?;
-    Ok(user)
-}
-
-/// Somebody who has no record yet, as they would be, under the id that they will have.
-pub(crate) fn stranger(tx: &Tx, environment: EnvironmentId, id: UserId, email: Email) -> User {
-    User {
-        id,
-        environment,
-        tenant: None,
-        role: None,
-        person: Person { email: Some(email.clone()), ..Person::default() },
-        email,
-        email_verified_at: None,
-        created_at: tx.now(),
-        updated_at: tx.now(),
-        frozen_at: None,
-        deleted_at: None,
-        version: 1,
-    }
-}
-
-/// Makes a user of somebody who registers themselves and has proven their mailbox, and a tenant that is theirs.
-///
-/// # Errors
-/// As [`create`].
-pub(crate) fn register(
-    tx: &Tx,
-    environment: &Environment,
-    id: UserId,
-    email: Email,
-    request: Option<Uuid>,
-) -> Result<User> {
-    let tenant = tenants::named(tx, environment.id, &id.to_string())?;
-    let user = User { tenant: Some(tenant), ..stranger(tx, environment.id, id, email) };
-    if !store::insert(tx, &user)? {
-        return Err(Error::Conflict);
-    }
-    let origin = Origin { request, ..Origin::of(Actor::Person(id)) };
-    audit::note(tx, origin, Action::UserCreated, &user, &Person::default())?;
-    let given = Changes::of_field("userRoleId", RoleId::MEMBER, RoleId::ADMINISTRATOR);
-    let user = User { role: Some(RoleId::ADMINISTRATOR), ..user };
-    save(tx, user, |tx, user| audit::note_changes(tx, origin, Action::RoleGiven, user, &given))
-}
-
-/// Makes a user and the mail with their link, or neither. Who is not said to be pregnant is not (the create page).
-///
-/// # Errors
-/// As [`create`].
-pub fn enrol(tx: &Tx, caller: &Caller, mut person: Person, links: &Links) -> Result<User> {
-    person.health.pregnant.get_or_insert(false);
-    let user = create(tx, caller, person)?;
-    links::send(tx, links, &user)?;
-    Ok(user)
-}
-
-/// Makes a user in the tenant of the one who invites, and the mail with their link.
-///
-/// # Errors
-/// As [`create`], and no such inviter within the caller's reach.
-pub fn invite(tx: &Tx, caller: &Caller, inviter: Target, person: Person, links: &Links) -> Result<User> {
-    caller.need(Right::InviteUsers)?;
-    let inviter = get(tx, caller, &Name::Target(inviter))?;
-    let scope = Scope { tenant: inviter.tenant, ..caller.scope };
-    let user = create(tx, &Caller { scope, ..*caller }, person)?;
-    links::send(tx, links, &user)?;
-    Ok(user)
 }
 
 /// A user that the caller can see: themselves, or those whom they have a right to see.

@@ -1,5 +1,6 @@
 //! An endpoint: where events of one environment, or of one tenant of it, go to.
 
+use serde_json::{Value, json};
 use url::Url;
 
 use super::sign::Keys;
@@ -124,6 +125,20 @@ impl Endpoint {
             disabled_because: None,
         }
     }
+
+    /// As the audit trail compares it; of what is [`Endpoint::HIDDEN`], it tells only that it changed.
+    pub(super) fn show(&self) -> Value {
+        let keys: Vec<String> = self.keys.iter().filter_map(|keys| keys.public_key().ok()).collect();
+        json!({
+            "name": self.name, "host": self.address.host(), "url": self.address.as_str(), "events": self.events,
+            "apiVersion": self.api_version, "tenantId": self.tenant, "publicKeys": keys,
+            "contact": self.contact.as_ref().map(Email::address), "disabledAt": self.disabled_at,
+            "disabledBecause": self.disabled_because,
+        })
+    }
+
+    /// An address may hold a secret of the receiver's; a contact is a person.
+    pub(super) const HIDDEN: [&str; 2] = ["url", "contact"];
 
     pub(super) fn is_in(&self, scope: Scope) -> bool {
         self.environment == scope.environment && scope.tenant.is_none_or(|tenant| self.tenant == Some(tenant))

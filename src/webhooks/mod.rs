@@ -18,7 +18,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::apps::{self, EnvironmentId};
-use crate::audit::{self, Action};
+use crate::audit::{self, Action, Changes};
 use crate::caller::{Origin, Scope};
 use crate::clock::Timestamp;
 use crate::db::{Tx, id_type, words};
@@ -209,13 +209,14 @@ pub fn create(tx: &Tx, scope: Scope, origin: Origin, new: &New) -> Result<Endpoi
     }
     let endpoint = Endpoint::new(scope, new, tx.now());
     store::save(tx, &endpoint)?;
-    note(tx, origin, Action::WebhookCreated, &endpoint)?;
+    note(tx, origin, Action::WebhookCreated, &endpoint, [&Value::Null, &endpoint.show()])?;
     Ok(endpoint)
 }
 
-/// Notes in the audit trail what was done to an endpoint.
-fn note(tx: &Tx, origin: Origin, action: Action, endpoint: &Endpoint) -> Result<()> {
-    audit::record(tx, endpoint.environment, origin, action, endpoint.id.0)
+/// Notes in the audit trail what was done to an endpoint: what it was, and what it is.
+fn note(tx: &Tx, origin: Origin, action: Action, endpoint: &Endpoint, [before, after]: [&Value; 2]) -> Result<()> {
+    let changes = Changes::between(before, after).hiding(Endpoint::HIDDEN.into_iter());
+    audit::record_changes(tx, endpoint.environment, origin, action, endpoint.id.0, &changes)
 }
 
 /// The endpoints that the scope can see, oldest first.
@@ -261,13 +262,14 @@ pub fn by_id(tx: &Tx, id: EndpointId) -> Result<Option<Endpoint>> {
 /// [`Error::NoWebhook`].
 pub fn change(tx: &Tx, origin: Origin, id: EndpointId, change: Change) -> Result<Endpoint> {
     let mut endpoint = store::lock(tx, id)?.ok_or(Error::NoWebhook)?;
-    let disable = change.enabled == Some(false) && endpoint.disabled_at.is_none();
+    let (before, disable) = (endpoint.show(), change.enabled == Some(false) && endpoint.disabled_at.is_none());
     endpoint.apply(change);
-    note(tx, origin, Action::WebhookUpdated, &endpoint)?;
-    store::update(tx, &endpoint)?;
     if disable {
-        return self::disable(tx, endpoint, "by hand");
+        endpoint = self::disable(tx, endpoint, "by hand")?;
+    } else {
+        store::update(tx, &endpoint)?;
     }
+    note(tx, origin, Action::WebhookUpdated, &endpoint, [&before, &endpoint.show()])?;
     Ok(endpoint)
 }
 
@@ -288,7 +290,7 @@ fn disable(tx: &Tx, mut endpoint: Endpoint, because: &str) -> Result<Endpoint> {
 /// # Errors
 /// The database refuses.
 pub fn remove(tx: &Tx, origin: Origin, endpoint: &Endpoint) -> Result<()> {
-    note(tx, origin, Action::WebhookRemoved, endpoint)?;
+    note(tx, origin, Action::WebhookRemoved, endpoint, [&endpoint.show(), &Value::Null])?;
     store::remove(tx, endpoint.id)?;
     store::remove_deliveries(tx, endpoint.id, AT_ONCE).map(drop)
 }
@@ -326,10 +328,11 @@ enum Is {
 /// [`Error::NoWebhook`].
 pub fn rotate(tx: &Tx, origin: Origin, id: EndpointId, overlap: Duration) -> Result<Endpoint> {
     let mut endpoint = store::lock(tx, id)?.ok_or(Error::NoWebhook)?;
-    note(tx, origin, Action::WebhookRotated, &endpoint)?;
+    let before = endpoint.show();
     let older = std::mem::take(&mut endpoint.keys).into_iter().map(|keys| keys.ending(tx.now() + overlap));
     endpoint.keys = [Keys::generate()].into_iter().chain(older).filter(|keys| keys.sign_at(tx.now())).collect();
     store::update(tx, &endpoint)?;
+    note(tx, origin, Action::WebhookRotated, &endpoint, [&before, &endpoint.show()])?;
     Ok(endpoint)
 }
 
@@ -339,7 +342,7 @@ pub fn rotate(tx: &Tx, origin: Origin, id: EndpointId, overlap: Duration) -> Res
 /// The endpoint is disabled.
 pub fn test(tx: &Tx, origin: Origin, endpoint: &Endpoint) -> Result<EventId> {
     endpoint.must_be_enabled()?;
-    note(tx, origin, Action::WebhookTested, endpoint)?;
+    audit::record(tx, endpoint.environment, origin, Action::WebhookTested, endpoint.id.0)?;
     let event = EventId::ordered(tx.now());
     let body = body(tx, Kind::Test, endpoint.environment, |_| ())?;
     store::insert(tx, endpoint.id, event, Kind::Test, None, &body, State::Queued)?;
@@ -371,7 +374,7 @@ pub struct Replayed {
 /// The endpoint is disabled, or no such event is known.
 pub fn replay(tx: &Tx, origin: Origin, endpoint: &Endpoint, which: Which) -> Result<Replayed> {
     endpoint.must_be_enabled()?;
-    note(tx, origin, Action::WebhookReplayed, endpoint)?;
+    audit::record(tx, endpoint.environment, origin, Action::WebhookReplayed, endpoint.id.0)?;
     match which {
         Which::Event(event) => match store::queue_event_again(tx, endpoint.id, event)? {
             0 => Err(Error::bad_request("no_such_event", "No such event waits to be sent again to this webhook")),

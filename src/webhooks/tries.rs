@@ -113,9 +113,10 @@ pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome, took: Duration) -> Result<(
             if endpoint.disabled_at.is_some() {
                 return Ok(());
             }
-            note(tx, Origin::of(Actor::Usher), Action::WebhookGone, &endpoint)?;
+            let before = endpoint.show();
             tell_contact(tx, &endpoint)?;
-            disable(tx, endpoint, "the endpoint answered 410 Gone").map(drop)
+            let endpoint = disable(tx, endpoint, "the endpoint answered 410 Gone")?;
+            note(tx, Origin::of(Actor::Usher), Action::WebhookGone, &endpoint, [&before, &endpoint.show()])
         }
         _ => match pause_after(delivery, tx.now()) {
             Some(pause) => store::retry(tx, delivery, tx.now() + vary(pause), &failure),

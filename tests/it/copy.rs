@@ -11,7 +11,7 @@ use usher::secret::Secret;
 
 use crate::cluster::on_postgres;
 use crate::harness::{Folder, jane, john, reveals};
-use crate::idempotency::create;
+use crate::idempotency_kill::create;
 use crate::program::{Program, call, raw, usher};
 use crate::receiver::Receiver;
 

@@ -215,7 +215,7 @@ impl TestApp {
 
     /// A caller that sends nothing about itself.
     pub fn anyone(&self) -> Client<'_> {
-        Client { app: self, headers: Vec::new(), peer: None }
+        Client { server: &self.app, headers: Vec::new(), peer: None }
     }
 
     /// A partner with a sandbox key of its own tenant.
@@ -300,6 +300,11 @@ impl TestApp {
         }
     }
 
+    /// A second server on the same database.
+    pub async fn another_server(&self) -> App {
+        App::new(self.another_store().await, self.app.api().links.clone(), None)
+    }
+
     /// A second server's store on the same database.
     pub async fn another_store(&self) -> Store {
         let clock = Clock::Manual(Arc::clone(&self.time));
@@ -327,12 +332,17 @@ pub fn a_key() -> NewKey {
 /// Someone who calls the app, with the headers they send.
 #[derive(Clone)]
 pub struct Client<'a> {
-    app: &'a TestApp,
+    server: &'a App,
     headers: Vec<(String, String)>,
     peer: Option<Peer>,
 }
 
-impl Client<'_> {
+impl<'a> Client<'a> {
+    /// The same caller at another server of the same installation.
+    pub fn at(&self, server: &'a App) -> Self {
+        Client { server, ..self.clone() }
+    }
+
     /// The same caller with one more header.
     pub fn with(&self, name: &str, value: &str) -> Self {
         let mut client = self.clone();
@@ -363,7 +373,7 @@ impl Client<'_> {
     /// What is no text, with its headers.
     pub async fn bytes(&self, path: &str) -> (HeaderMap, Vec<u8>) {
         let request = Request::builder().uri(path).body(Body::empty()).unwrap();
-        let (parts, body) = self.app.app.server().call(request).await.into_parts();
+        let (parts, body) = self.server.server().call(request).await.into_parts();
         assert_eq!(parts.status, 200, "{path}");
         (parts.headers, body.collect().await.unwrap().to_bytes().to_vec())
     }
@@ -380,7 +390,7 @@ impl Client<'_> {
         if let Some(peer) = self.peer {
             request = request.extension(peer);
         }
-        let response = self.app.app.server().call(request.body(body.into()).unwrap()).await;
+        let response = self.server.server().call(request.body(body.into()).unwrap()).await;
         let (parts, body) = response.into_parts();
         let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);

@@ -214,26 +214,34 @@ async fn ask_with(
     client.send(&operation.method, &ask.address(), ask.body.to_string()).await
 }
 
-/// Refused requests, and which of them the trail has.
+/// Refused requests, and which of them were counted: those of callers whom nobody knows.
 #[derive(Default)]
-struct Refused(Vec<(Uuid, u16)>);
+struct Refused(Vec<(Uuid, u16, bool)>);
 
 impl Refused {
-    fn note(&mut self, answer: &Answer) {
+    /// To be called after each request, for then what was counted since is this one.
+    fn note(&mut self, world: &World, operation: &Operation, answer: &Answer) {
+        let counted = world.app.app.api().refusals.take();
         if (400..500).contains(&answer.status) {
-            self.0.push((answer.header("request-id").parse().unwrap(), answer.status));
+            self.0.push((answer.header("request-id").parse().unwrap(), answer.status, !counted.is_empty()));
+        } else {
+            assert!(counted.is_empty(), "{counted:?}");
+        }
+        if let Some((kind, times)) = counted.first() {
+            let route = format!("{} {}", operation.method, operation.path);
+            assert_eq!((counted.len(), *times, kind.operation.as_ref()), (1, 1, Some(&route)), "{counted:?}");
         }
     }
 
-    /// Each has its entry; those of callers whom nobody knows are counted.
+    /// Each has its entry, or was counted.
     async fn assert_audited(self, world: &World) {
         let sql = "SELECT request_id FROM audit WHERE result <> 'done' AND request_id IS NOT NULL";
         let rows = world.app.store().scan(move |tx| tx.query(sql, &[])).await.unwrap();
         let entries: BTreeSet<Uuid> = rows.iter().map(|row| row.get(0).unwrap()).collect();
-        let counted: i64 = world.app.app.api().refusals.take().iter().map(|(_, times)| times).sum();
-        let without: Vec<_> = self.0.iter().filter(|(id, _)| !entries.contains(id)).collect();
-        assert!(without.iter().all(|(_, status)| [401, 403].contains(status)), "{without:?}");
-        assert_eq!(i64::try_from(without.len()).unwrap(), counted);
+        for (id, status, counted) in &self.0 {
+            assert_ne!(entries.contains(id), *counted, "{id} was answered {status}");
+            assert!(!counted || [401, 403].contains(status), "{id} was answered {status}");
+        }
         assert!(entries.len() > 100, "{}", entries.len());
     }
 }
@@ -261,11 +269,11 @@ async fn a_foreign_id_is_answered_as_one_that_nobody_has_wherever_it_stands_and_
             }
             for (place, name, thing) in &named {
                 let of_nobody = ask_with(&client, &operation, &home, place, name, &unknown(thing)).await;
-                refused.note(&of_nobody);
+                refused.note(&world, &operation, &of_nobody);
                 for owner in OWNERS.into_iter().filter(|owner| !sees(caller, owner, thing)) {
                     let answer =
                         ask_with(&client, &operation, &home, place, name, &world.things[owner][thing.as_str()]).await;
-                    refused.note(&answer);
+                    refused.note(&world, &operation, &answer);
                     let what = format!(
                         "{} {} as {caller}: {name} of {owner} in the {place}",
                         operation.surface, operation.name

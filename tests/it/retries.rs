@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{on_postgres, shared};
 use crate::harness::{But, Folder, jane};
-use crate::idempotency::{Reply, create};
+use crate::idempotency_kill::{Reply, create};
 use crate::load::{Stop, wait_for};
 use crate::program::Program;
 use crate::several::{Line, second_server};

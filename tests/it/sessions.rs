@@ -80,7 +80,7 @@ async fn signing_out_of_one_app_ends_that_apps_session_and_no_other_of_the_brows
 
     let (client, profile) = (app.client_id, format!("/profile?client_id={other}&environment=sandbox"));
     let page = browser.get(&profile).await.ok();
-    assert!(page.text.contains("Your profile") && page.text.contains("<p class=\"brand\">Other</p>"), "{}", page.text);
+    assert!(page.text.contains("Your profile") && page.text.contains("<span>Other</span>"), "{}", page.text);
     assert!(browser.get("/profile").await.ok().text.contains("Your profile"), "the one that is left");
     let gone = format!("/profile?client_id={client}&environment=sandbox");
     assert!(browser.get(&gone).await.ok().text.contains("signed out"));

@@ -130,7 +130,13 @@ async fn of_50_simultaneous_refreshes_one_wins_and_all_hear_of_it() {
     let (app, _) = app_and_jane().await;
     let first = app.exchange(&app.code().await).await.ok();
     let token = text(&first, "refreshToken");
-    let answers = futures_util::future::join_all((0..50).map(|_| app.refresh(token))).await;
+    let other = app.another_server().await;
+    let body = app.exchange_body("").but("refresh_token", json!(token));
+    let refresh = async |n: usize| {
+        let client = if n.is_multiple_of(2) { app.anyone() } else { app.anyone().at(&other) };
+        client.post("/v1/tokens", body.clone()).await.ok()
+    };
+    let answers = futures_util::future::join_all((0..50).map(refresh)).await;
     let next: std::collections::BTreeSet<&str> = answers.iter().map(|answer| text(answer, "refreshToken")).collect();
     assert_eq!(next.len(), 1);
     let generation = app.store().read(|tx| tx.query("SELECT generation FROM sessions", &[])).await.unwrap();
@@ -271,7 +277,7 @@ async fn forty_made_up_tokens_are_401() {
         with(ours.clone().without("kid"), parts[2]),
         with(ours, ""),
     ]);
-    forged.push("A".repeat(64 * 1024 / 4));
+    forged.extend(["A".repeat(64 * 1024), format!("{good}{}", "A".repeat(64 * 1024))]);
     assert!(forged.len() >= 40);
     for token in forged {
         assert_eq!(app.as_token(&token).await, 401, "{}", &token[..token.len().min(80)]);
@@ -332,6 +338,50 @@ async fn a_token_of_our_own_key_with_any_claim_off_is_401() {
     off.push("not json".into());
     for claims in off {
         assert_eq!(app.as_token(&signed(&app, &header, &claims).await).await, 401, "{claims}");
+    }
+}
+
+#[tokio::test]
+async fn case_e1_a_token_of_our_own_key_with_another_header_is_401() {
+    let (app, id) = app_and_jane().await;
+    let good = app.token(&id).await;
+    let header: Value = serde_json::from_slice(&BASE64URL.decode(good.split('.').next().unwrap()).unwrap()).unwrap();
+    let ours = claims(&good).to_string();
+    let client = app.client_id;
+    let live = move |tx: &Tx| Ok(usher::tokens::list(tx, apps::environment(tx, client, Kind::Live)?.id)?.remove(0).id);
+    let live = app.store().read(live).await.unwrap();
+    for (name, value) in [
+        ("alg", json!("none")),
+        ("alg", json!("nOnE")),
+        ("alg", json!("")),
+        ("alg", json!("HS256")),
+        ("alg", json!("RS512")),
+        ("alg", json!("PS256")),
+        ("alg", json!(["RS256"])),
+        ("alg", json!(null)),
+        ("typ", json!("at+jwt")),
+        ("typ", json!("jwt")),
+        ("typ", json!(null)),
+        ("crit", json!(["exp"])),
+        ("crit", json!([])),
+        ("kid", json!(null)),
+        ("kid", json!(7)),
+        // Signed by it, too: the key of the other environment.
+        ("kid", json!(live)),
+    ] {
+        let token = signed(&app, &header.clone().but(name, value), &ours).await;
+        assert_eq!(app.as_token(&token).await, 401, "{}", token.split('.').next().unwrap());
+    }
+    for name in ["alg", "typ", "kid"] {
+        assert_eq!(
+            app.as_token(&signed(&app, &header.clone().without(name), &ours).await).await,
+            401,
+            "without {name}"
+        );
+    }
+    // What a header brings along to verify by is not looked at.
+    for (name, value) in [("jwk", json!({"kty": "RSA"})), ("jku", json!("https://evil.example/jwks.json"))] {
+        assert_eq!(app.as_token(&signed(&app, &header.clone().but(name, value), &ours).await).await, 200, "{name}");
     }
 }
 

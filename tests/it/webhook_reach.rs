@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -133,6 +134,30 @@ async fn case_c8_sixty_addresses_that_lead_inside_are_not_dialled_and_all_say_th
     let open = Client::new(Reach::Public(Arc::new(["127.0.0.0/8".parse().unwrap()])));
     let request = hyper::Request::post(canary.url()).body(Full::new(Bytes::from("{}"))).unwrap();
     assert_eq!(open.send(request, 5, Duration::from_secs(8)).await.unwrap().body, b"thank");
+}
+
+/// A name whose answer lives for no time: outside when it is judged, inside when it is dialled, if it is asked twice.
+#[tokio::test]
+async fn case_c8_a_name_is_asked_once_and_what_was_judged_is_what_is_dialled() {
+    // What may be reached stands for the outside.
+    let outside = Receiver::on(TcpListener::bind("127.0.0.2:0").unwrap());
+    let inside = Receiver::on(TcpListener::bind(("127.0.0.1", outside.port)).unwrap());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let turncoat: usher::outbound::Resolve = Arc::new(move |_, port| {
+        let last = 2 - u8::try_from(count.fetch_add(1, SeqCst) % 2).unwrap();
+        let answer: std::io::Result<Vec<SocketAddr>> = Ok(vec![SocketAddr::from(([127, 0, 0, last], port))]);
+        Box::pin(async move { answer })
+    });
+    let reach = Reach::Public(Arc::new(["127.0.0.2".parse().unwrap()]));
+    let client = Client::on(reach, turncoat, &[80, 443, outside.port]);
+    let mut reached = 0;
+    for _ in 0..20 {
+        let request = hyper::Request::post(format!("http://rebind.example:{}/", outside.port));
+        let request = request.body(Full::new(Bytes::from("{}"))).unwrap();
+        reached += usize::from(client.send(request, 100, Duration::from_secs(8)).await.is_ok());
+    }
+    assert_eq!((asked.load(SeqCst), reached, outside.got().len(), inside.bytes()), (20, 10, 10, 0));
 }
 
 #[tokio::test]

@@ -262,6 +262,10 @@ impl World {
             let webhook = writer.post("/v1/webhooks", json!({"url": "https://hooks.example.com/own"})).await.ok();
             things.insert("webhookId", text(&webhook.body["data"]["id"]));
         }
+        if operation.path.contains("{importId}") {
+            let import = writer.post("/v1/imports", json!({"email": "canary"})).await.ok();
+            things.insert("importId", text(&import.body["data"]["id"]));
+        }
         writer.put(&format!("/v1/users/{id}"), json!({"user": {"middle_name": "M"}})).await.ok();
         things.extend([("email", email), ("userId", id), ("new phone", format!("20256{n:05}"))]);
         things

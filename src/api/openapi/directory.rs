@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    JSON, KEY_REUSED, STALE, failure, failures, idempotency_key, if_match, path_parameter, paths, reference, success,
-    tagged, written,
+    JSON, KEY_REUSED, STALE, dry_run, failure, failures, idempotency_key, if_match, path_parameter, paths, reference,
+    success, tagged, written,
 };
 use super::{imports, webhooks};
 use crate::api::Surface;
@@ -247,10 +247,6 @@ fn parameter(name: &str) -> Value {
         "created_from" | "updated_from" => query(when(), "From this day or time on."),
         "created_to" | "updated_to" => query(when(), "Before this day or time."),
         "cursor" => query(json!({"type": "string"}), "The `nextCursor` of the page before, with the same filters."),
-        "dry_run" => query(
-            json!({"type": "boolean"}),
-            "Change nothing, and answer in `data` what would have changed: `kind` is `dryRun`, `items` are the changes.",
-        ),
         "email" => query(json!({"type": "string"}), "The user with this e-mail address, in any spelling."),
         "external_id" => query(json!({"type": "string"}), "The user that the app calls so."),
         "from" => {
@@ -368,7 +364,7 @@ fn describe(route: &Route, operations: &[Operation]) -> Value {
     let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let mut parameters: Vec<Value> = in_path.chain(operation.takes.iter().copied()).map(parameter).collect();
     if writes {
-        parameters.extend([parameter("dry_run"), idempotency_key()]);
+        parameters.extend([dry_run("data"), idempotency_key()]);
     }
     let mut described = json!({"operationId": route.operation, "summary": route.summary});
     if operation.who == Who::Key {

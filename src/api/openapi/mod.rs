@@ -143,6 +143,16 @@ fn idempotency_key() -> Value {
     })
 }
 
+/// `place` is where the answer tells what would have changed.
+fn dry_run(place: &str) -> Value {
+    json!({
+        "name": "dry_run", "in": "query", "schema": {"type": "boolean"},
+        "description": format!(
+            "Change nothing, and answer in `{place}` what would have changed: `kind` is `dryRun`, `items` are the changes."
+        )
+    })
+}
+
 fn if_match() -> Value {
     json!({
         "name": "If-Match", "in": "header", "schema": {"type": "string"},

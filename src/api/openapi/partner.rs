@@ -3,13 +3,14 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    JSON, KEY_REUSED, STALE, error_schema, failure, failures, idempotency_key, if_match, paths, reference, success,
-    tagged, version_header, written,
+    JSON, KEY_REUSED, STALE, dry_run, error_schema, failure, failures, idempotency_key, if_match, paths, reference,
+    success, tagged, version_header, written,
 };
 use crate::api::Surface;
 use crate::api::partner::shape::retrieved_schema;
 use crate::api::routes::Route;
 use crate::api::versions::{ApiDate, CHANGES};
+use crate::api::write::REHEARSED;
 
 const FAILURES: [(u16, &str); 8] = [
     (400, "The body or the version is wrong; every wrong field is listed."),
@@ -65,15 +66,19 @@ pub(super) fn document(date: ApiDate) -> Value {
         let mut refuse =
             |(status, text): (u16, &str)| responses.insert(status.to_string(), failure("Error", status, text));
         if *effect != Effect::Reads {
-            parameters.push(idempotency_key());
+            parameters.extend([dry_run("dryRun"), idempotency_key()]);
             refuse(KEY_REUSED);
         }
         if *effect == Effect::Changes {
             parameters.push(if_match());
             refuse(STALE);
         }
-        let done = tagged(success(answer, true));
-        responses.insert("200".into(), if *effect == Effect::Reads { done } else { written(done) });
+        let mut done = tagged(success(answer, true));
+        if *effect != Effect::Reads {
+            done = written(done);
+            done["content"][JSON]["schema"] = json!({"anyOf": [reference(answer), reference("DryRun")]});
+        }
+        responses.insert("200".into(), done);
         responses.sort_keys();
         json!({
             "operationId": route.operation, "summary": route.summary,
@@ -117,6 +122,7 @@ pub(super) fn document(date: ApiDate) -> Value {
                 "PausedSubscription": said("pause request received", &[("email", email.clone())]),
                 "CancelSubscription": shapes.cancel.request_schema(),
                 "CancelledSubscription": said("Subscription request cancelled successfull", &[("email", email), ("identifier", id("The id of the user."))]),
+                "DryRun": rehearsed(),
                 "Error": error_schema()
             }
         }
@@ -129,4 +135,20 @@ fn said(message: &str, besides: &[(&str, Value)]) -> Value {
     properties.extend(besides.iter().map(|(name, schema)| ((*name).to_owned(), schema.clone())));
     let required: Vec<&String> = properties.keys().collect();
     json!({"type": "object", "required": required, "properties": properties})
+}
+
+/// The answer of a write that was only rehearsed: what it would have been, with another message and what would have changed.
+fn rehearsed() -> Value {
+    let change = json!({
+        "type": "object", "required": ["action", "fields", "health"],
+        "properties": {
+            "action": {"type": "string"}, "fields": {"type": "object", "description": "Each that would change, before and after."},
+            "health": {"type": "array", "items": {"type": "string"}, "description": "Which of the programme's facts would change."}
+        }
+    });
+    let changes = json!({
+        "type": "object", "required": ["kind", "itemsLength", "items"],
+        "properties": {"kind": {"const": "dryRun"}, "itemsLength": {"type": "integer"}, "items": {"type": "array", "items": change}}
+    });
+    said(REHEARSED, &[("dryRun", changes)])
 }

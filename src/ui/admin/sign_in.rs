@@ -92,6 +92,7 @@ pub async fn set_up(
     let address = email.clone();
     let made = api.store.write(move |tx| admins::first(tx, &link, &address, Some(trail.id()))).await?;
     if made.is_none() {
+        api.refusals.add_stranger("POST /admin/setup/{link}", "link_over");
         return Ok(setup_is_over());
     }
     api.admin_asks.add((email, reader.0.language()));
@@ -141,6 +142,7 @@ pub async fn follow(
 ) -> Result<Response> {
     from_our_page(&headers)?;
     let Some(session) = api.store.write(move |tx| admins::enter(tx, &link, Some(trail.id()))).await? else {
+        api.refusals.add_stranger("POST /admin/links/{link}", "link_over");
         return Ok(link_is_over());
     };
     let cookie = set_cookie(&api, session.expose(), "");

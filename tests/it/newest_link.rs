@@ -1,0 +1,89 @@
+//! Case D4: only the newest link works, within its life, as long as its mailbox is the person's and they may sign in. For
+//! the link of an enrolment and for that of a sign-in alike.
+
+use std::time::Duration;
+
+use serde_json::json;
+use usher::users::{self, Status, UserId};
+
+use crate::harness::{Client, TestApp};
+use crate::signin::app_and_jane;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The two kinds of link, with how long they work.
+const LINKS: [(&str, Duration); 2] = [("enrolment", Duration::from_hours(24)), ("sign-in", Duration::from_mins(10))];
+
+/// The newest link of that kind to Jane, and the browser that it works in.
+async fn sent<'a>(app: &'a TestApp, kind: &str) -> (Client<'a>, String) {
+    if kind == "enrolment" {
+        return (app.anyone(), app.newest_link().await);
+    }
+    let (browser, _) = app.begin("jane@doe.com").await;
+    (browser, app.newest_mail().await.0)
+}
+
+#[tokio::test]
+async fn case_d4_a_link_works_until_the_second_before_its_life_ends() {
+    for (kind, life) in LINKS {
+        for (after, works) in [(life.checked_sub(SECOND).unwrap(), true), (life, false), (life + SECOND, false)] {
+            let (app, _) = app_and_jane().await;
+            let (browser, link) = sent(&app, kind).await;
+            // The enrolment was a second ago.
+            let left = if kind == "enrolment" { after.checked_sub(SECOND).unwrap() } else { after };
+            app.advance(left);
+            let pressed = browser.send("POST", &link, "").await;
+            assert_eq!(pressed.status, if works { 303 } else { 410 }, "{kind} after {after:?}");
+            assert_eq!(app.count("sessions").await, i64::from(works), "{kind} after {after:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn case_d4_an_older_link_does_not_work_and_the_newest_does() {
+    for (kind, _) in LINKS {
+        let (app, _) = app_and_jane().await;
+        let (browser, old) = sent(&app, kind).await;
+        app.advance(SECOND);
+        let newer = if kind == "enrolment" {
+            app.anyone().send("POST", &format!("{old}/renew"), "").await.ok();
+            browser.clone()
+        } else {
+            app.begin_as(&browser, "jane@doe.com").await.0
+        };
+        let new = app.newest_mail().await.0;
+        for client in [&browser, &newer] {
+            assert!([403, 410].contains(&client.send("POST", &old, "").await.status), "{kind}");
+        }
+        assert_eq!(app.count("sessions").await, 0, "{kind}");
+        assert_eq!(newer.send("POST", &new, "").await.status, 303, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn case_d4_a_link_ends_with_the_address_and_with_the_leave_to_sign_in() {
+    for (kind, _) in LINKS {
+        for what in ["moved", "frozen", "deleted", "erased"] {
+            let (app, id) = app_and_jane().await;
+            let (browser, link) = sent(&app, kind).await;
+            let (server, user): (_, UserId) = (app.server().await, id.parse().unwrap());
+            match what {
+                "moved" => {
+                    server.put(&format!("/v1/users/{id}"), json!({"user": {"email": "j@roe.com"}})).await.ok();
+                }
+                "erased" => _ = server.send("POST", &format!("/v1/users/{id}/erase"), "").await.ok(),
+                _ => {
+                    let status = if what == "frozen" { Status::Frozen } else { Status::Deleted };
+                    app.store().write(move |tx| users::set_status(tx, user, status)).await.unwrap();
+                }
+            }
+            let pressed = browser.send("POST", &link, "").await;
+            assert!((400..500).contains(&pressed.status), "{kind} {what}: {}", pressed.status);
+            if ["frozen", "deleted"].contains(&what) {
+                app.store().write(move |tx| users::set_status(tx, user, Status::Active)).await.unwrap();
+                assert_eq!(browser.send("POST", &link, "").await.status, 410, "{kind}: it does not come back");
+            }
+            assert_eq!(app.count("sessions").await, 0, "{kind} {what}");
+        }
+    }
+}

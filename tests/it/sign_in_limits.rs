@@ -1,0 +1,86 @@
+//! How often somebody may sign in, be mailed, or try what belongs to others.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::john;
+use crate::signin::app_and_jane;
+
+#[tokio::test]
+async fn a_victim_gets_five_mails_an_hour_and_twenty_a_day_whoever_asks_and_their_own_link_works_on() {
+    let (app, _) = app_and_jane().await;
+    let enrolled = app.mails().await.len();
+    let (victim, _) = app.begin("jane@doe.com").await;
+    let (link, _) = app.newest_mail().await;
+    for i in 0..1000 {
+        let attacker = app.anyone().from(&format!("203.0.{}.7", i % 200));
+        let (_, answer) = app.begin_as(&attacker, ["jane@doe.com", "JANE@doe.com"][i % 2]).await;
+        assert_eq!((answer.status, answer.header("location")), (303, "/sign-in/code"));
+    }
+    assert_eq!(app.mails().await.len() - enrolled, 5);
+    assert_eq!(victim.send("POST", &link, "").await.status, 303);
+    for _ in 0..23 {
+        app.advance(Duration::from_hours(1));
+        for i in 0..10 {
+            app.begin_as(&app.anyone().from(&format!("198.51.{i}.7")), "jane@doe.com").await;
+        }
+        app.mails().await;
+    }
+    assert_eq!(app.mails().await.len() - enrolled, 20);
+}
+
+#[tokio::test]
+async fn a_network_begins_a_hundred_an_hour_whatever_it_says_of_itself() {
+    let (app, _) = app_and_jane().await;
+    let mut statuses = Vec::new();
+    for i in 0..102 {
+        let caller = app.anyone().from(&format!("203.0.113.{i}")).with("X-Forwarded-For", &format!("198.51.{i}.1"));
+        statuses.push(app.begin_as(&caller, &format!("n{i}@doe.com")).await.1.status);
+    }
+    assert_eq!(statuses.iter().filter(|status| **status == 303).count(), 100);
+    assert_eq!(statuses[100..], [429, 429]);
+    assert_eq!(app.begin_as(&app.anyone().from("203.0.114.1"), "jane@doe.com").await.1.status, 303);
+    app.advance(Duration::from_hours(1));
+    assert_eq!(app.begin_as(&app.anyone().from("203.0.113.1"), "jane@doe.com").await.1.status, 303);
+}
+
+#[tokio::test]
+async fn of_1000_at_once_from_one_network_on_two_servers_a_hundred_begin() {
+    let (app, _) = app_and_jane().await;
+    let (path, other) = (app.sign_in_path(), app.another_server().await);
+    let here = app.anyone().from("203.0.113.9");
+    let there = here.at(&other);
+    let begin = async |n: usize| {
+        let server = if n.is_multiple_of(2) { &here } else { &there };
+        server.send("POST", &path, format!("email=n{n}%40doe.com")).await.status
+    };
+    let statuses = futures_util::future::join_all((0..1000).map(begin)).await;
+    let of = |wanted: u16| statuses.iter().filter(|status| **status == wanted).count();
+    assert_eq!((of(303), of(429)), (100, 900));
+}
+
+#[tokio::test]
+async fn a_person_tries_twenty_addresses_and_numbers_a_day_and_learns_of_no_more() {
+    let (app, id) = app_and_jane().await;
+    app.partner("acme").await.post("/users/create", john()).await.ok();
+    let me = app.person(&id).await;
+    let dry = "/v1/users/me?dry_run=true";
+    let mut seen = Vec::new();
+    for n in 0..15_u32 {
+        let email = if n.is_multiple_of(2) { "john@doe.com".to_owned() } else { format!("n{n}@doe.com") };
+        seen.push(me.put(dry, json!({"user": {"email": email}})).await.status);
+    }
+    for n in 0..10 {
+        let body = json!({"user": {"phone_number": format!("20255501{n:02}")}}).to_string();
+        seen.push(me.send("PATCH", dry, body).await.status);
+    }
+    assert_eq!(seen[..20].iter().filter(|status| **status == 429).count(), 0, "{seen:?}");
+    assert_eq!(seen[20..], [429; 5]);
+    me.put("/v1/users/me", json!({"user": {"email": "JANE@doe.com", "nickname": "J"}})).await.ok();
+    let spare = app.server().await;
+    spare.put(&format!("/v1/users/{id}?dry_run=true"), json!({"user": {"email": "n1@doe.com"}})).await.ok();
+    app.advance(Duration::from_hours(24));
+    let me = app.person(&id).await;
+    assert_eq!(me.put(dry, json!({"user": {"email": "john@doe.com"}})).await.status, 400);
+}
