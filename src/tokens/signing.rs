@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::{ACCESS_LIFETIME, store};
 use crate::apps::EnvironmentId;
 use crate::audit::{self, Action};
-use crate::caller::{Actor, Origin};
+use crate::caller::Origin;
 use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::error::{Error, Result};
@@ -142,12 +142,12 @@ pub fn rotate(tx: &Tx, origin: Origin, environment: EnvironmentId, key: &Signing
 ///
 /// # Errors
 /// There is no such key.
-pub fn revoke(tx: &Tx, id: &str, next: &SigningKey) -> Result<()> {
+pub fn revoke(tx: &Tx, origin: Origin, id: &str, next: &SigningKey) -> Result<()> {
     let environment = store::revoke(tx, id)?.ok_or_else(|| {
         Error::operator(format!("there is no signing key {id}. `usher signing-key list` shows those that exist."))
     })?;
-    audit::record(tx, environment, Origin::of(Actor::Operator), Action::SigningKeyRevoked, environment.0)?;
-    rotate(tx, Origin::of(Actor::Operator), environment, next, Duration::ZERO)
+    audit::record(tx, environment, origin, Action::SigningKeyRevoked, environment.0)?;
+    rotate(tx, origin, environment, next, Duration::ZERO)
 }
 
 #[cfg(test)]

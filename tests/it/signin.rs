@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use usher::apps::{self, Kind, Settings, SignUp};
 use usher::users::{self, Status, UserId};
 
-use crate::harness::{Answer, But, Client, TestApp, jane, john};
+use crate::harness::{Answer, But, Client, OPERATOR, TestApp, jane, john};
 
 pub const CALLBACK: &str = "https://app.example.com/callback";
 
@@ -538,15 +538,7 @@ async fn a_record_that_cannot_be_read_keeps_nobody_elses_erasure_or_mail() {
 impl TestApp {
     async fn open_to_all(&self) {
         let (client, settings) = (self.client_id, Settings { sign_up: Some(SignUp::Open), ..Settings::default() });
-        let open = move |tx: &usher::db::Tx| {
-            apps::update(
-                tx,
-                usher::caller::Origin::of(usher::caller::Actor::Operator),
-                client,
-                Some(Kind::Sandbox),
-                &settings,
-            )
-        };
+        let open = move |tx: &usher::db::Tx| apps::update(tx, OPERATOR, client, Some(Kind::Sandbox), &settings);
         self.store().write(open).await.unwrap();
     }
 
