@@ -71,7 +71,6 @@ const PURGE: u64 = 3600;
 pub struct App {
     api: Api,
     server: Server,
-    smtp: Option<Smtp>,
     webhook_networks: Vec<Network>,
     tell: fn(&str),
 }
@@ -95,12 +94,13 @@ impl App {
             glances: Glances::default(),
             names: Names::default(),
             sends_mail: smtp.is_some(),
+            smtp: smtp.map(Arc::new),
             proxies,
             requests: crate::api::requests::Requests::default(),
             metrics: crate::api::metrics::Metrics::default(),
             closing: false.into(),
         });
-        App { server: Server::new(Arc::clone(&api)), api, smtp, webhook_networks: Vec::new(), tell: |_| () }
+        App { server: Server::new(Arc::clone(&api)), api, webhook_networks: Vec::new(), tell: |_| () }
     }
 
     /// Passes on what only the operator at the terminal may read.
@@ -130,7 +130,7 @@ impl App {
     /// # Errors
     /// It ended because the disk failed.
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<()> {
-        let App { api, server, smtp, webhook_networks, tell } = self;
+        let App { api, server, webhook_networks, tell } = self;
         let chores = [
             spawn(chores(Arc::clone(&api))),
             spawn(seal(api.store.clone())),
@@ -139,9 +139,10 @@ impl App {
             spawn(take_over(Arc::clone(&api))),
         ];
         let mut workers = vec![work(&api, webhook_sender(&api, webhook_networks)), work(&api, billing_sender(&api))];
-        if let Some(smtp) = smtp {
+        if let Some(smtp) = &api.smtp {
             let counting = Arc::clone(&api);
-            let sender = mail::sender::Sender::new(smtp, move |outcome| counting.metrics.note_mail(outcome));
+            let sender =
+                mail::sender::Sender::new(Arc::clone(smtp), move |outcome| counting.metrics.note_mail(outcome));
             workers.push(work(&api, sender));
         }
         let graceful = GracefulShutdown::new();
@@ -366,7 +367,7 @@ pub async fn answer_admins(api: &Api, tell: impl Fn(&str)) -> Result<()> {
 /// Gathers what people are called, where administrators search, for as long as the server runs.
 async fn gather_names(api: Api) {
     loop {
-        tokio::time::sleep(DECISIONS).await;
+        tokio::time::sleep(CHORES).await;
         if let Err(e) = gather(&api).await {
             tracing::warn!(code = e.code(), "names could not be gathered");
         }

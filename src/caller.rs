@@ -52,7 +52,7 @@ pub struct Origin {
 
 impl Origin {
     /// Someone acts, not by a request that has a caller.
-    pub fn of(actor: Actor) -> Origin {
+    pub const fn of(actor: Actor) -> Origin {
         Origin { actor, request: None, date: None, test: None }
     }
 }

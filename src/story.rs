@@ -8,7 +8,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::admins;
-use crate::audit::{self, Entry};
+use crate::audit::{self, Action, Entry};
 use crate::caller::Actor;
 use crate::clock::Timestamp;
 use crate::db::{Tx, words};
@@ -110,6 +110,7 @@ fn change(tx: &Tx, entry: &Entry) -> Result<Event> {
         Value::Array(names) => names.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         _ => Vec::new(),
     };
+    let reason = entry.changes.0["fields"]["reason"][1].as_str().filter(|_| entry.action == Action::HealthRead);
     let changed = [names(&entry.changes.0["fields"]), names(&entry.changes.0["health"])].concat();
     Ok(Event {
         at: entry.created_at,
@@ -117,7 +118,7 @@ fn change(tx: &Tx, entry: &Entry) -> Result<Event> {
         what: entry.operation.clone().unwrap_or_else(|| entry.action.as_str().to_owned()),
         who: who(tx, entry.actor)?,
         result: entry.result.clone(),
-        detail: changed.join(", "),
+        detail: reason.map_or_else(|| changed.join(", "), str::to_owned),
         request: entry.request,
     })
 }

@@ -10,11 +10,11 @@ pub use store::{by_id, list, purge};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use url::Url;
 use uuid::Uuid;
 
-use crate::audit::{self, Action, INSTALLATION};
+use crate::audit::{self, Action, Changes, Entry, Filter, INSTALLATION};
 use crate::caller::{Actor, Origin};
 use crate::clock::Timestamp;
 use crate::db::{Tx, id_type, words};
@@ -150,7 +150,8 @@ pub fn create(tx: &Tx, origin: Origin, email: &Email, role: Role) -> Result<Admi
             id
         }
     };
-    audit::record(tx, INSTALLATION, origin, Action::AdminCreated, admin.0)?;
+    let changes = Changes::of_field("role", Value::Null, role);
+    audit::record_changes(tx, INSTALLATION, origin, Action::AdminCreated, admin.0, &changes)?;
     get(tx, admin)
 }
 
@@ -165,7 +166,8 @@ pub fn set_role(tx: &Tx, origin: Origin, id: AdminId, role: Role) -> Result<()> 
     }
     keep_an_owner(tx, &admin)?;
     store::set_role(tx, id, role)?;
-    audit::record(tx, INSTALLATION, origin, Action::AdminRoleChanged, id.0)
+    let changes = Changes::of_field("role", admin.role, role);
+    audit::record_changes(tx, INSTALLATION, origin, Action::AdminRoleChanged, id.0, &changes)
 }
 
 /// Makes somebody an administrator no longer: they are signed out at once.
@@ -243,6 +245,25 @@ pub fn answer(tx: &Tx, links: &Links, (email, language): &Ask, way: &Way) -> Res
             Ok(None)
         }
     }
+}
+
+/// Notes that another administrator has a link sent to one, and says to which address.
+///
+/// # Errors
+/// There is no such administrator.
+pub fn offer_link(tx: &Tx, origin: Origin, id: AdminId) -> Result<Email> {
+    let admin = get(tx, id)?;
+    audit::record(tx, INSTALLATION, origin, Action::AdminLinkMade, id.0)?;
+    Email::new(&admin.email).ok_or(Error::Integrity)
+}
+
+/// What was done to administrators and by them that belongs to no app, the newest first.
+///
+/// # Errors
+/// The database does not answer.
+pub fn trail(tx: &Tx, limit: i64) -> Result<Vec<Entry>> {
+    let filter = Filter { environments: vec![INSTALLATION], ..Filter::default() };
+    Ok(audit::newest(tx, &filter, None, limit)?.0)
 }
 
 /// Makes a link for an administrator, for the operator to pass on.

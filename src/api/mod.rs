@@ -44,6 +44,7 @@ use crate::error::Error;
 use crate::glance::Glances;
 use crate::keys::{KeyCache, KeyId, KeyUse};
 use crate::links::Links;
+use crate::mail::transport::Smtp;
 use crate::network::Network;
 use crate::outbox::worker::Bell;
 use crate::users::names::Names;
@@ -76,6 +77,8 @@ pub struct Services {
     pub names: Names,
     /// Whether there is a mail server.
     pub sends_mail: bool,
+    /// The mail server, for a test.
+    pub smtp: Option<Arc<Smtp>>,
     /// The proxies whose word about a client's address counts.
     pub proxies: Vec<Network>,
     /// The newest requests.

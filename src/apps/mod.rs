@@ -6,7 +6,7 @@ mod store;
 pub use brand::{Color, Logo};
 pub use store::{by_id, claim_first, environment_of_redirect, environments, list, logo, redirect_uris};
 
-use rlibphonenumber::Region;
+use rlibphonenumber::{PHONE_NUMBER_UTIL, Region};
 use serde_json::{Value, json};
 
 use crate::audit::{self, Action, Changes};
@@ -177,6 +177,15 @@ pub fn update(tx: &Tx, origin: Origin, id: AppId, kind: Option<Kind>, settings: 
     Ok(())
 }
 
+/// Reads a region that has phone numbers, ISO 3166.
+///
+/// # Errors
+/// It has none; the text is the rule.
+pub fn region(text: &str) -> std::result::Result<Region, String> {
+    let region = text.parse().ok().filter(|region| PHONE_NUMBER_UTIL.get_country_code_for_region(*region).is_some());
+    region.ok_or_else(|| "this is not a region that has phone numbers; write two letters like US or DE".to_owned())
+}
+
 /// One environment of an app.
 ///
 /// # Errors
@@ -233,6 +242,9 @@ impl Settings {
     fn check(&self) -> Result<()> {
         if self.name.as_ref().is_some_and(|name| name.trim().is_empty() || name.chars().any(char::is_control)) {
             return Err(Error::operator("an app's name must be one line with something in it."));
+        }
+        if self.issuer.as_ref().is_some_and(|issuer| issuer.trim().is_empty() || issuer.chars().any(char::is_control)) {
+            return Err(Error::operator("an issuer must be one line with something in it."));
         }
         match self.redirect_url.as_deref() {
             None | Some("") => Ok(()),

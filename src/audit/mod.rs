@@ -151,7 +151,7 @@ words! {
         AdminRoleChanged = "admin.role_changed",
         /// An administrator was made one no longer.
         AdminRemoved = "admin.removed",
-        /// An administrator was given a link by the operator.
+        /// An administrator was given a link by the operator, or sent one by another administrator.
         AdminLinkMade = "admin.link_made",
         /// An administrator signed in.
         AdminSignedIn = "admin.signed_in",
@@ -161,6 +161,8 @@ words! {
         ImportFileSent = "import.file_sent",
         /// A file that waited was removed.
         ImportFileDiscarded = "import.file_discarded",
+        /// A test mail was sent.
+        MailTested = "mail.tested",
         /// A file of people was begun to be taken over; the import's id is the request's id of all that it did.
         ImportBegun = "import.begun",
         /// An import was begun to be undone.

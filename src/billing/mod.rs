@@ -240,16 +240,16 @@ fn mode_of(environment: &Environment, test: Option<bool>) -> Mode {
     if environment.kind == apps::Kind::Sandbox || test.unwrap_or(by_name) { Mode::Test } else { Mode::Live }
 }
 
-/// Queues a job again that was given up, or some of them; says how many. There are more unless it is none.
+/// Queues a job again that was given up, or some of them, everywhere or in an environment; says how many. There are more
+/// unless it is none.
 ///
 /// # Errors
 /// The database refuses.
-pub fn retry(tx: &Tx, id: Option<JobId>) -> Result<usize> {
-    let queued = outbox::queue_again(tx, outbox::Kind::BillingSync, id)?;
+pub fn retry(tx: &Tx, origin: Origin, environment: Option<EnvironmentId>, id: Option<JobId>) -> Result<usize> {
+    let queued = outbox::queue_again(tx, outbox::Kind::BillingSync, environment, id)?;
     let environments: BTreeSet<_> = queued.iter().map(|(_, environment)| environment.0).collect();
     for environment in environments {
         let target = id.map_or(environment, |id| id.0);
-        let origin = Origin::of(Actor::Operator);
         audit::record(tx, EnvironmentId(environment), origin, Action::BillingRetried, target)?;
     }
     Ok(queued.len())

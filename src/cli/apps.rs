@@ -1,7 +1,7 @@
 //! `usher app`
 
 use clap::Subcommand;
-use rlibphonenumber::{PHONE_NUMBER_UTIL, Region};
+use rlibphonenumber::Region;
 use serde_json::json;
 
 use super::Common;
@@ -126,7 +126,7 @@ impl Redirect {
 #[derive(clap::Args)]
 pub struct Options {
     /// Where phone numbers without a country code are, ISO 3166 [default for a new app: US]
-    #[arg(long, value_name = "XX", value_parser = region)]
+    #[arg(long, value_name = "XX", value_parser = apps::region)]
     region: Option<Region>,
     /// Where a person is sent after following a link; '' for the hosted profile page
     #[arg(long, value_name = "URL")]
@@ -164,11 +164,6 @@ fn read(file: &str) -> Result<Vec<u8>> {
         return Ok(Vec::new());
     }
     std::fs::read(file).map_err(|e| Error::operator(format!("{file} cannot be read: {e}.")))
-}
-
-fn region(text: &str) -> std::result::Result<Region, String> {
-    let region = text.parse().ok().filter(|region| PHONE_NUMBER_UTIL.get_country_code_for_region(*region).is_some());
-    region.ok_or_else(|| "this is not a region that has phone numbers; write two letters like US or DE".to_owned())
 }
 
 impl App {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{Common, or_dash};
 use crate::apps::{self, AppId};
 use crate::billing::{self, Account, AccountId, Existing, Mode, Settings};
+use crate::caller::{Actor, Origin};
 use crate::config::secret;
 use crate::db::{IfMissing, Store, Tx};
 use crate::error::{Error, Result};
@@ -154,7 +155,8 @@ impl Billing {
                 let mut count = 0;
                 // Some at a time, so that nobody else waits for all of them.
                 loop {
-                    let queued = store.write(move |tx| billing::retry(tx, id)).await?;
+                    let queued =
+                        store.write(move |tx| billing::retry(tx, Origin::of(Actor::Operator), None, id)).await?;
                     count += queued;
                     if queued == 0 || id.is_some() {
                         break;

@@ -2,9 +2,12 @@
 
 use clap::Subcommand;
 use serde_json::{Value, json};
+use url::Url;
 
+use super::mail_server::MailServer;
 use super::mail_templates::Templates;
 use super::{Common, or_dash};
+use crate::audit::INSTALLATION;
 use crate::caller::{Actor, Origin};
 use crate::db::{IfMissing, Tx};
 use crate::error::{Error, Result};
@@ -26,6 +29,17 @@ pub enum Mail {
     Show {
         /// The mail's id [default: the newest]
         id: Option<JobId>,
+    },
+    /// Send a test mail, and say what the mail server answers
+    #[command(after_help = "Example:\n  usher mail test ann@clinic.example --smtp-url-file /run/secrets/smtp-url")]
+    Test {
+        /// Where it goes
+        address: String,
+        /// Where people reach the server: mail comes from no-reply@ its host, unless --mail-from says otherwise
+        #[arg(long, value_name = "URL", env = "USHER_PUBLIC_URL", default_value = "http://localhost")]
+        public_url: Url,
+        #[command(flatten)]
+        server: MailServer,
     },
     /// Send the person of a failed mail a new one, with a new link
     #[command(after_help = "Example:\n  usher mail retry 4d5f3c1e-6f0b-4c8e-9f57-0a8f6d1c2b3a")]
@@ -84,6 +98,18 @@ impl Mail {
                     ),
                 };
                 common.say(&json, &words);
+            }
+            Mail::Test { address, public_url, server } => {
+                let smtp = server.open(&public_url)?.ok_or_else(|| {
+                    Error::operator(
+                        "no mail server is named; --smtp-url or --smtp-url-file does, as for `usher serve`.",
+                    )
+                })?;
+                let test = |tx: &Tx| mail::note_test(tx, INSTALLATION, Origin::of(Actor::Operator));
+                store.write(test).await?;
+                let said = smtp.test(&address).await;
+                let said = said.map_err(|why| Error::operator(format!("the mail was not sent: {why}")))?;
+                common.say(&json!({"sent": true, "answer": said}), &format!("Sent. The server said: {said}"));
             }
             Mail::Retry { id } => {
                 store

@@ -16,6 +16,7 @@ mod exports;
 mod health;
 mod imports;
 mod keys;
+mod mail_server;
 mod mail_templates;
 mod mails;
 mod roles;

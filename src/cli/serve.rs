@@ -2,26 +2,24 @@
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
 use tracing_subscriber::prelude::*;
 use url::Url;
 
+use super::mail_server::MailServer;
 use super::{Common, print, program};
 use crate::admins;
 use crate::app::{self, App};
 use crate::apps::{self, Kind, Settings};
 use crate::caller::{Actor, Origin};
-use crate::config::{secret, span, wants_colour};
+use crate::config::{span, wants_colour};
 use crate::db::{IfMissing, Store};
 use crate::error::{Error, Result};
 use crate::keys::{self, Access, NewKey};
 use crate::links::Links;
-use crate::mail::transport::Smtp;
 use crate::network::Network;
-use crate::outbox::LONGEST_TRY;
 use crate::secret::Secret;
 use crate::tokens::SigningKey;
 
@@ -36,18 +34,8 @@ pub struct Serve {
     /// Where people reach this server; links in mails are built from it [default: http://ADDRESS]
     #[arg(long, value_name = "URL", env = "USHER_PUBLIC_URL")]
     public_url: Option<Url>,
-    /// Send live mail through this server: smtps://USER:PASSWORD@HOST, or smtp:// with STARTTLS
-    #[arg(long, value_name = "URL", env = "USHER_SMTP_URL", hide_env_values = true)]
-    smtp_url: Option<Secret>,
-    /// A file that holds the SMTP URL
-    #[arg(long, value_name = "FILE", env = "USHER_SMTP_URL_FILE")]
-    smtp_url_file: Option<PathBuf>,
-    /// How long a mail server may take to answer, 45s at the most
-    #[arg(long, value_name = "SPAN", env = "USHER_SMTP_TIMEOUT", default_value = "30s", value_parser = smtp_timeout)]
-    smtp_timeout: Duration,
-    /// The sender of mails [default: no-reply@ the public URL's host]
-    #[arg(long, value_name = "ADDRESS", env = "USHER_MAIL_FROM")]
-    mail_from: Option<String>,
+    #[command(flatten)]
+    mail: MailServer,
     /// How long a link in an enrolment mail works
     #[arg(long, value_name = "SPAN", env = "USHER_LINK_LIFETIME", default_value = "24h", value_parser = span)]
     link_lifetime: Duration,
@@ -66,14 +54,6 @@ pub struct Serve {
     log_level: LogLevel,
 }
 
-fn smtp_timeout(text: &str) -> std::result::Result<Duration, String> {
-    let timeout = span(text)?;
-    if timeout > LONGEST_TRY {
-        return Err(format!("must be {} s at the most", LONGEST_TRY.as_secs()));
-    }
-    Ok(timeout)
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum LogFormat {
     Text,
@@ -90,7 +70,6 @@ enum LogLevel {
 impl Serve {
     pub async fn run(self, common: &Common) -> Result<()> {
         start_log(self.log_format, self.log_level);
-        let smtp_url = secret("smtp-url", self.smtp_url, self.smtp_url_file.as_deref())?;
         let is_origin = |url: &Url| {
             matches!(url.scheme(), "http" | "https")
                 && format!("{}/", url.origin().ascii_serialization()) == url.as_str()
@@ -100,20 +79,14 @@ impl Serve {
                 "--public-url must be an http:// or https:// address with nothing after the host and port.",
             ));
         }
-        let from = self.mail_from.unwrap_or_else(|| {
-            let host = self.public_url.as_ref().and_then(Url::host_str).unwrap_or("localhost");
-            format!("no-reply@{host}")
-        });
-        let smtp = match (smtp_url, &self.public_url) {
-            (Some(url), Some(public_url)) => Some(Smtp::new(&url, &from, public_url, self.smtp_timeout)?),
-            (Some(_), None) => {
-                return Err(Error::operator(
-                    "--smtp-url sends mail to real people, so say with --public-url where their links lead \
-                     (e.g. https://users.example.com).",
-                ));
-            }
-            (None, _) => None,
-        };
+        let nowhere = Url::parse("http://localhost").map_err(Error::internal)?;
+        let smtp = self.mail.open(self.public_url.as_ref().unwrap_or(&nowhere))?;
+        if smtp.is_some() && self.public_url.is_none() {
+            return Err(Error::operator(
+                "--smtp-url sends mail to real people, so say with --public-url where their links lead \
+                 (e.g. https://users.example.com).",
+            ));
+        }
         let store = common.open(IfMissing::Create).await?;
         let listener = app::listen(self.listen).await?;
         let address = listener.local_addr().map_err(Error::internal)?;

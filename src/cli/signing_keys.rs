@@ -88,7 +88,7 @@ impl SigningKeys {
             SigningKeys::Revoke { id } => {
                 let next = SigningKey::generate()?;
                 let next_id = next.id().to_owned();
-                store.write(move |tx| signing::revoke(tx, &id, &next)).await?;
+                store.write(move |tx| signing::revoke(tx, Origin::of(Actor::Operator), &id, &next)).await?;
                 common.say(&json!({ "id": next_id }), &format!("Revoked. The key {next_id} signs now."));
             }
         }

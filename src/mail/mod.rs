@@ -13,8 +13,9 @@ use minijinja::{AutoEscape, Environment, ErrorKind, State, UndefinedBehavior, co
 use serde_json::json;
 use url::Url;
 
-use crate::apps;
-use crate::audit::INSTALLATION;
+use crate::apps::{self, EnvironmentId};
+use crate::audit::{self, Action, INSTALLATION};
+use crate::caller::Origin;
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::outbox::{self, Job, Kind};
@@ -208,6 +209,22 @@ fn compose(kind: Kind, content: Content, app: Option<&apps::Environment>, wordin
 fn picture(logo: &str, link: &str) -> Option<String> {
     let link = Url::parse(link).ok().filter(|link| link.scheme() == "https")?;
     link.join(&format!("/brand/{logo}")).ok().map(String::from)
+}
+
+/// A mail that says nothing but that mail can be sent.
+pub fn test(to: &str) -> Mail {
+    let text = "This is a test: Usher can send mail. There is nothing to do.";
+    let html = format!("<!doctype html><html lang=\"en\"><title>A test</title><body><p>{text}</p></body></html>");
+    let (to, subject) = (to.to_owned(), "A test from Usher".to_owned());
+    Mail { to, subject, text: format!("{text}\n"), html, language: Language::default(), links: Vec::new() }
+}
+
+/// Notes that somebody has a test mail sent.
+///
+/// # Errors
+/// The database refuses.
+pub fn note_test(tx: &Tx, environment: EnvironmentId, origin: Origin) -> Result<()> {
+    audit::record(tx, environment, origin, Action::MailTested, environment.0)
 }
 
 /// The texts of a language in a template, as in those of pages: `{{ words.mail_hello_name(name) }}`; or what an app says

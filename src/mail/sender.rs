@@ -1,5 +1,7 @@
 //! Sends the mail that the outbox holds.
 
+use std::sync::Arc;
+
 use super::transport::Smtp;
 use crate::db::Store;
 use crate::error::Result;
@@ -8,14 +10,14 @@ use crate::outbox::{Job, Kind, Outcome};
 
 /// Sends mail by SMTP. One that hangs takes one place until its time is over; the others go on.
 pub struct Sender<N> {
-    smtp: Smtp,
+    smtp: Arc<Smtp>,
     /// Hears how each try went.
     noted: N,
 }
 
 impl<N> Sender<N> {
     /// Sends by `smtp`.
-    pub fn new(smtp: Smtp, noted: N) -> Sender<N> {
+    pub fn new(smtp: Arc<Smtp>, noted: N) -> Sender<N> {
         Sender { smtp, noted }
     }
 }

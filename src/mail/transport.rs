@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use lettre::message::header::{Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
-use lettre::transport::smtp::AsyncSmtpTransportBuilder;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
+use lettre::transport::smtp::response::Response;
+use lettre::transport::smtp::{self, AsyncSmtpTransportBuilder};
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use url::Url;
 
@@ -76,23 +77,47 @@ impl Smtp {
             Ok(message) => message,
             Err(why) => return Outcome::GiveUp(why),
         };
+        match self.hand_over(message).await {
+            Some(Ok(_)) => Outcome::Done,
+            Some(Err(e)) if e.is_permanent() && self.welcomes_us().await => Outcome::GiveUp(words(&e)),
+            Some(Err(e)) => Outcome::Retry(words(&e)),
+            None => Outcome::Retry(self.no_answer()),
+        }
+    }
+
+    /// Sends a test to this address, which nobody waits for. What the server said, or why it is not sent.
+    pub async fn test(&self, to: &str) -> std::result::Result<String, String> {
+        let message = self.message(&super::test(to), JobId::random())?;
+        match self.hand_over(message).await {
+            Some(Ok(answer)) => {
+                let lines: Vec<&str> = answer.message().collect();
+                Ok(format!("{} {}", answer.code(), lines.join(" ")).trim_end().to_owned())
+            }
+            Some(Err(e)) => Err(words(&e)),
+            None => Err(self.no_answer()),
+        }
+    }
+
+    /// `None`: there was no answer in time.
+    async fn hand_over(&self, message: Message) -> Option<std::result::Result<Response, smtp::Error>> {
         // The transport's own limit ends with the connection's set-up.
         let transport = self.transport().clone();
-        match tokio::time::timeout(self.timeout, transport.send(message)).await {
-            Ok(Ok(_)) => Outcome::Done,
-            Ok(Err(e)) if e.is_permanent() && self.welcomes_us(&transport).await => Outcome::GiveUp(words(&e)),
-            Ok(Err(e)) => Outcome::Retry(words(&e)),
-            Err(_) => {
-                // A connection that was left in the middle goes back to the others and would hang the next mail too.
-                *self.transport() = self.builder.clone().build();
-                Outcome::Retry(format!("the mail server did not answer within {} s", self.timeout.as_secs()))
-            }
+        let answer = tokio::time::timeout(self.timeout, transport.send(message)).await.ok();
+        if answer.is_none() {
+            // A connection that was left in the middle goes back to the others and would hang the next mail too.
+            *self.transport() = self.builder.clone().build();
         }
+        answer
+    }
+
+    fn no_answer(&self) -> String {
+        format!("the mail server did not answer within {} s", self.timeout.as_secs())
     }
 
     /// Whether the server lets us in at all. If not, its refusal was about us (a greeting of 554, a wrong password) and
     /// not about the message: the operator will mend that, and no mail may be lost meanwhile.
-    async fn welcomes_us(&self, transport: &AsyncSmtpTransport<Tokio1Executor>) -> bool {
+    async fn welcomes_us(&self) -> bool {
+        let transport = self.transport().clone();
         matches!(tokio::time::timeout(self.timeout, transport.test_connection()).await, Ok(Ok(true)))
     }
 

@@ -223,13 +223,21 @@ pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome) -> Result<()> {
     }
 }
 
-/// Queues a job of a kind again that was given up, or some of them, the oldest first; gives what was
-/// queued. There may be more.
+/// Queues a job of a kind again that was given up, or some of them, everywhere or in an environment, the oldest first; gives
+/// what was queued. There may be more.
 ///
 /// # Errors
 /// The database refuses.
-pub fn queue_again(tx: &Tx, kind: Kind, id: Option<JobId>) -> Result<Vec<(JobId, EnvironmentId)>> {
-    let given_up = store::given_up(tx, kind, id, AT_ONCE)?;
+pub fn queue_again(
+    tx: &Tx,
+    kind: Kind,
+    environment: Option<EnvironmentId>,
+    id: Option<JobId>,
+) -> Result<Vec<(JobId, EnvironmentId)>> {
+    let given_up = match environment {
+        Some(environment) => store::given_up_in(tx, kind, environment, AT_ONCE)?,
+        None => store::given_up(tx, kind, id, AT_ONCE)?,
+    };
     for (id, _) in &given_up {
         store::queue_again(tx, *id)?;
     }

@@ -80,6 +80,18 @@ pub(super) fn retry(tx: &Tx, job: &Job, due_at: Timestamp, failure: &str, round:
     tx.run(&sql, params![due_at, failure, round, job.id, job.attempts])
 }
 
+/// What was given up of a kind in an environment, oldest first.
+pub(super) fn given_up_in(
+    tx: &Tx,
+    kind: Kind,
+    environment: EnvironmentId,
+    limit: i64,
+) -> Result<Vec<(JobId, EnvironmentId)>> {
+    let sql = "SELECT id, environment_id FROM outbox WHERE state = 'failed' AND kind = $1 AND environment_id = $2 \
+         ORDER BY created_at LIMIT $3";
+    tx.query(sql, params![kind, environment, limit])?.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
 /// What was given up of a kind, oldest first; or that one job, if it was.
 pub(super) fn given_up(tx: &Tx, kind: Kind, id: Option<JobId>, limit: i64) -> Result<Vec<(JobId, EnvironmentId)>> {
     const GIVEN_UP: &str = "SELECT id, environment_id FROM outbox WHERE state = 'failed' AND kind = $1";

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::{ACCESS_LIFETIME, store};
 use crate::apps::EnvironmentId;
 use crate::audit::{self, Action, Changes};
-use crate::caller::{Actor, Origin};
+use crate::caller::Origin;
 use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::error::{Error, Result};
@@ -151,14 +151,13 @@ fn shown(id: &str, active_at: Timestamp) -> Value {
 ///
 /// # Errors
 /// There is no such key.
-pub fn revoke(tx: &Tx, id: &str, next: &SigningKey) -> Result<()> {
+pub fn revoke(tx: &Tx, origin: Origin, id: &str, next: &SigningKey) -> Result<()> {
     let environment = store::revoke(tx, id)?.ok_or_else(|| {
         Error::operator(format!("there is no signing key {id}. `usher signing-key list` shows those that exist."))
     })?;
-    let operator = Origin::of(Actor::Operator);
     let changes = Changes::between(&json!({ "id": id }), &json!({"revokedAt": tx.now()}));
-    audit::record_changes(tx, environment, operator, Action::SigningKeyRevoked, environment.0, &changes)?;
-    rotate(tx, operator, environment, next, Duration::ZERO)
+    audit::record_changes(tx, environment, origin, Action::SigningKeyRevoked, environment.0, &changes)?;
+    rotate(tx, origin, environment, next, Duration::ZERO)
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 // The dashboard in Chromium: an administrator comes in, sees every page, and does everything that can be done there. The last
 // test names what was left out: a new page or a new form is one more step here.
 import assert from "node:assert/strict";
+import { mkdtempSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createServer as listen } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, test } from "node:test";
 import { clientId, enrol, key, LOGO, newKey, server, usher } from "../contract/usher.mjs";
 import { assertAllAsked, assertAllDone } from "./actions.mjs";
@@ -500,6 +503,48 @@ test("settings are changed", () =>
     await button(page, "Rotate").click();
     await said(page, "The new key is in the key set");
     assert.equal(keys(), before + 1);
+    await confirm(page, "#revoke-words", "revoke", "Revoke");
+    await said(page, "A new key signs from now on.");
+    assert.equal(keys(), before + 2);
+    await page.getByLabel("Region of phone numbers").fill("DE");
+    await button(page, "Save these").click();
+    await said(page, "Saved.");
+    await button(page, "Send a test mail").click();
+    await page.getByRole("alert").filter({ hasText: "550 No mailbox of that name here" }).waitFor();
+    await look(page, "settings-mail-tested");
+
+    const secret = join(mkdtempSync(join(tmpdir(), "walk-")), "stripe-key");
+    writeFileSync(secret, "sk_test_walk", { mode: 0o600 });
+    const account = ["--app", clientId, "--environment", "sandbox", "--mode", "test", "--stripe-key-file", secret, "--url", "http://127.0.0.1:9"];
+    const { id } = usher("billing", "connect", ...account);
+    await page.reload();
+    await button(page, "Try again what was given up").click();
+    await said(page, "What still fails is given up again.");
+    await look(page, "settings-billing");
+    usher("billing", "disconnect", id);
+  }));
+
+test("administrators are invited, given another role, sent a link and removed", () =>
+  browse(async (page) => {
+    await signIn(page);
+    await page.goto(base);
+    await link(page, "Administrators").click();
+    await heading(page, "Administrators");
+    await page.getByLabel("E-mail").fill("bob@clinic.example");
+    await button(page, "Invite them").click();
+    await said(page, "Invited.");
+    await look(page, "admins");
+    await link(page, "bob@clinic.example").click();
+    await heading(page, "bob@clinic.example");
+    await look(page, "admin");
+    await page.getByLabel("They may").selectOption("support");
+    await button(page, "Change the role").click();
+    await said(page, "The new role holds from now on.");
+    assert.equal(usher("admin", "list").find((one) => one.email === "bob@clinic.example").role, "support");
+    await button(page, "Send a link").click();
+    await said(page, "A mail with a link is on its way.");
+    await confirm(page, "#words", "remove", "Remove the administrator");
+    await said(page, "Removed, and signed out everywhere.");
   }));
 
 test("every role sees pages that everybody can read, and no more than it may", () =>

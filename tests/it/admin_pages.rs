@@ -10,6 +10,7 @@ use usher::caller::{Actor, Origin};
 use usher::db::Tx;
 use usher::keys;
 use usher::outbox;
+use usher::tokens;
 use usher::webhooks;
 
 use crate::harness::{Answer, Client, TestApp, jane};
@@ -336,5 +337,113 @@ async fn support_sees_no_keys_and_no_webhooks() {
             assert_eq!(home.text.contains(section), seen, "{role:?} {section}");
         }
         assert!(home.text.contains("/audit\"") && home.text.contains("/mails\""));
+    }
+}
+
+#[tokio::test]
+async fn an_owner_changes_an_app_and_the_trail_has_what_it_was_before() {
+    let app = TestApp::new().await;
+    let owner = app.admin(Role::Owner).await;
+    let settings = at(&app, "settings");
+    let form = "region=DE&redirect_url=https%3A%2F%2Fapp.example.com%2Fin&sign_up=open&issuer=acme";
+    let saved = press(&owner, &format!("{settings}/app"), form).await;
+    assert_eq!(saved.status, 303, "{}", saved.text);
+    let shown = owner.get(saved.header("location")).await.ok().text;
+    for value in ["value=\"DE\"", "https://app.example.com/in", "value=\"acme\"", "\"open\" selected"] {
+        assert!(shown.contains(value), "{value}");
+    }
+    assert_eq!(press(&owner, &format!("{settings}/app"), form).await.status, 303, "the same again changes nothing");
+    for wrong in ["region=XX", "redirect_url=nonsense", "issuer="] {
+        assert_eq!(press(&owner, &format!("{settings}/app"), wrong).await.status, 400, "{wrong}");
+    }
+    let client = app.client_id;
+    let read = move |tx: &Tx| {
+        let [sandbox, live] = [Kind::Sandbox, Kind::Live].map(|kind| apps::environment(tx, client, kind));
+        let filter = Filter { environments: vec![sandbox?.id], action: Some(Action::AppUpdated), ..Filter::default() };
+        Ok((live?, audit::find(tx, &filter, Order::After(None), 10)?))
+    };
+    let (live, entries) = app.store().scan(read).await.unwrap();
+    assert_eq!((live.redirect_url, live.sign_up), (None, apps::SignUp::Closed), "that one stays as it was");
+    assert_eq!(entries.len(), 1);
+    assert!(matches!(entries[0].actor, Some(Actor::Admin(_))));
+    let fields = &entries[0].changes.0["fields"];
+    assert_eq!(fields["signUp"], json!(["closed", "open"]));
+    assert_eq!(fields["redirectUrl"], json!([null, "https://app.example.com/in"]));
+    assert_eq!(fields["region"], json!(["US", "DE"]));
+}
+
+#[tokio::test]
+async fn an_owner_revokes_a_signing_key_of_this_environment_alone() {
+    let app = TestApp::new().await;
+    let (owner, client) = (app.admin(Role::Owner).await, app.client_id);
+    let keys = async |kind: Kind| {
+        let list = move |tx: &Tx| tokens::list(tx, apps::environment(tx, client, kind)?.id);
+        app.store().read(list).await.unwrap()
+    };
+    let (sandbox, live) = (keys(Kind::Sandbox).await.remove(0), keys(Kind::Live).await.remove(0));
+    let path = at(&app, "settings/signing-keys/revoke");
+    assert_eq!(press(&owner, &path, &format!("key={}&words=yes", sandbox.id)).await.status, 400);
+    assert_eq!(press(&owner, &path, &format!("key={}&words=revoke", live.id)).await.status, 404);
+    assert_eq!(press(&owner, &path, &format!("key={}&words=revoke", sandbox.id)).await.status, 303);
+    let after = keys(Kind::Sandbox).await;
+    assert_eq!(after.len(), 2);
+    assert!(after.iter().any(|key| key.id == sandbox.id && key.revoked_at.is_some()));
+    assert!(keys(Kind::Live).await.iter().all(|key| key.revoked_at.is_none()));
+    assert_eq!(done_by_admins(&app).await, [Action::SigningKeyRevoked, Action::SigningKeyRotated]);
+}
+
+#[tokio::test]
+async fn what_billing_gave_up_in_this_environment_is_queued_again() {
+    let app = TestApp::new().await;
+    let user = app.partner("acme").await.post("/users/create", jane()).await.ok().id().to_owned();
+    let live = app.partner_in(Kind::Live, Some("acme")).await.post("/users/create", jane()).await.ok().id().to_owned();
+    for id in [user, live] {
+        let user = app.user(&id).await;
+        let fail = move |tx: &Tx| {
+            outbox::enqueue_about(tx, (user.environment, user.id), outbox::Kind::BillingSync, &json!({}), tx.now())
+        };
+        app.store().write(fail).await.unwrap();
+    }
+    app.tamper("UPDATE outbox SET state = 'failed', due_at = NULL, failure = '402' WHERE kind = 'billing'");
+    let owner = app.admin(Role::Owner).await;
+    assert_eq!(press(&owner, &at(&app, "settings/billing/retry"), "").await.status, 303);
+    let failed = app.store().scan(|tx| outbox::backlog(tx, outbox::Kind::BillingSync, outbox::State::Failed)).await;
+    assert_eq!(failed.unwrap().0, 1, "that of live stays");
+    assert_eq!(done_by_admins(&app).await, [Action::BillingRetried]);
+}
+
+#[tokio::test]
+async fn every_curl_line_of_the_dashboard_is_answered_by_the_directory_api() {
+    let app = TestApp::new().await;
+    let id = app.partner("acme").await.post("/users/create", jane()).await.ok().id().to_owned();
+    let owner = app.admin(Role::Owner).await;
+    press(&owner, &at(&app, "webhooks"), "url=https%3A%2F%2Fcrm.example.com%2Fin").await.ok();
+    let webhook = app.store().read(|tx| webhooks::list(tx, None)).await.unwrap().remove(0).id;
+    let server = app.server().await;
+    let pages = [
+        "users?status=active&created_from=2026-11-01&sort=created&q=jane%24(id)".to_owned(),
+        format!("users/{id}/sessions"),
+        format!("users/{id}/events"),
+        format!("users/{id}/json"),
+        // The last line erases her.
+        format!("users/{id}"),
+        "webhooks".to_owned(),
+        format!("webhooks/{webhook}"),
+    ];
+    let mut lines = Vec::new();
+    for page in pages {
+        let page = owner.get(&at(&app, &page)).await.ok().text;
+        let page = page.replace("&#38;", "&").replace("&#34;", "\"").replace("&#39;", "'");
+        lines.extend(page.split("curl -X ").skip(1).map(|rest| rest.split(['\n', '<']).next().unwrap().to_owned()));
+    }
+    assert!(lines.len() >= 13, "{lines:#?}");
+    for line in lines {
+        let (method, rest) = line.split_once(" \"$USHER_URL").expect("a method and an address");
+        let (path, rest) = rest.split_once('"').unwrap();
+        assert!(rest.contains(&format!("'X-CLIENT-ID: {}'", app.client_id)) && !path.contains("$("), "{line}");
+        let body = rest.split_once("-d ").map_or("", |(_, body)| body.trim_matches('\''));
+        let body = body.replace("ADDRESS", "https://hooks.example.com/usher");
+        let answer = server.send(method, path, body).await;
+        assert!(answer.status < 300, "{line}: {} {}", answer.status, answer.text);
     }
 }

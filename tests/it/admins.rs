@@ -213,6 +213,56 @@ async fn the_last_owner_stays() {
     app.store().write(move |tx| admins::remove(tx, operator, owner)).await.unwrap();
 }
 
+#[tokio::test]
+async fn an_owner_invites_changes_and_removes_administrators_and_the_last_owner_stays() {
+    let app = TestApp::new().await;
+    let owner = app.admin(Role::Owner).await;
+    let page = format!("/admin/{}/sandbox/admins", app.client_id);
+    let press = async |path: &str, form: &str| owner.send("POST", path, form.to_owned()).await;
+    assert_eq!(press(&page, "email=nonsense&role=support").await.status, 400);
+    assert_eq!(press(&page, "email=bob%40clinic.example&role=king").await.status, 400);
+    let invited = press(&page, "email=bob%40clinic.example&role=read_only").await;
+    assert!(owner.get(invited.header("location")).await.ok().text.contains("bob@clinic.example"));
+    assert_eq!(told(&app).await.len(), 1, "he is sent a link");
+    assert_eq!(press(&page, "email=BOB%40clinic.example&role=owner").await.status, 409, "he is there already");
+
+    let find = async |address: &'static str| {
+        app.store().read(move |tx| admins::by_email(tx, &email(address))).await.map(|admin| admin.id.to_string())
+    };
+    let bob = format!("{page}/{}", find("bob@clinic.example").await.unwrap());
+    assert_eq!(press(&format!("{bob}/role"), "role=owner").await.status, 303);
+    assert!(owner.get(&bob).await.ok().text.contains("usher admin role bob@clinic.example"));
+    assert_eq!(press(&format!("{bob}/role"), "role=support").await.status, 303);
+    assert_eq!(press(&format!("{bob}/send-link"), "").await.status, 303);
+    assert_eq!(told(&app).await.len(), 1);
+
+    let me = format!("{page}/{}", find("owner@clinic.example").await.unwrap());
+    for (path, form) in [("role", "role=support"), ("remove", "words=remove")] {
+        assert_eq!(press(&format!("{me}/{path}"), form).await.status, 409, "the last owner stays");
+    }
+    assert_eq!(press(&format!("{bob}/remove"), "words=yes").await.status, 400, "it has to be meant");
+    assert_eq!(press(&format!("{bob}/remove"), "words=remove").await.status, 303);
+    assert!(find("bob@clinic.example").await.is_err());
+    assert_eq!(owner.get(&bob).await.status, 404);
+
+    let filter = Filter { environments: vec![INSTALLATION], ..Filter::default() };
+    let all = app.store().scan(move |tx| audit::find(tx, &filter, Order::After(None), 100)).await.unwrap();
+    let by_admins = all.iter().filter(|entry| entry.is_done() && matches!(entry.actor, Some(Actor::Admin(_))));
+    let done: Vec<(Action, serde_json::Value)> =
+        by_admins.map(|entry| (entry.action, entry.changes.0["fields"]["role"].clone())).collect();
+    let expected = [
+        (Action::AdminSignedIn, json!(null)),
+        (Action::AdminCreated, json!([null, "read_only"])),
+        (Action::AdminRoleChanged, json!(["read_only", "owner"])),
+        (Action::AdminRoleChanged, json!(["owner", "support"])),
+        (Action::AdminLinkMade, json!(null)),
+        (Action::AdminRemoved, json!(null)),
+    ];
+    assert_eq!(done, expected);
+    let shown = owner.get(&page).await.ok().text;
+    assert!(shown.contains("admin.role_changed") && shown.contains("last_owner"), "{shown}");
+}
+
 /// Who may call what: the least role, or everybody.
 const POLICY: &[(&str, Option<Role>)] = &[
     ("showAdminSignIn", None),
@@ -279,6 +329,16 @@ const POLICY: &[(&str, Option<Role>)] = &[
     ("removeRedirectUri", Some(Role::Owner)),
     ("rotateSigningKey", Some(Role::Owner)),
     ("changeLook", Some(Role::Owner)),
+    ("saveSettings", Some(Role::Owner)),
+    ("sendTestMail", Some(Role::Owner)),
+    ("retryBilling", Some(Role::Owner)),
+    ("revokeSigningKey", Some(Role::Owner)),
+    ("showAdmins", Some(Role::Owner)),
+    ("inviteAdmin", Some(Role::Owner)),
+    ("showAdmin", Some(Role::Owner)),
+    ("setAdminRole", Some(Role::Owner)),
+    ("sendAdminLink", Some(Role::Owner)),
+    ("removeAdmin", Some(Role::Owner)),
     // The last one: it ends the sessions that the others need.
     ("adminSignOut", Some(Role::ReadOnly)),
 ];
@@ -318,6 +378,7 @@ async fn every_route_of_the_dashboard_answers_every_role_as_the_table_says() {
             .replace("{webhookId}", &nothing)
             .replace("{deliveryId}", &nothing)
             .replace("{entryId}", &nothing)
+            .replace("{adminId}", &nothing)
             .replace("{link}", "x");
         let least = POLICY[row(route.operation).unwrap()].1;
         let anyone = app.anyone().send(route.method, &path, "").await.status;
@@ -351,7 +412,8 @@ async fn pages_of_the_dashboard_are_private_and_load_nothing_from_elsewhere() {
     let app = TestApp::new().await;
     let owner = app.admin(Role::Owner).await;
     let home = format!("/admin/{}/sandbox", app.client_id);
-    let pages = ["keys", "imports", "mails", "audit", "webhooks", "requests"].map(|page| format!("{home}/{page}"));
+    let pages = ["keys", "imports", "mails", "audit", "webhooks", "requests", "admins"];
+    let pages = pages.map(|page| format!("{home}/{page}"));
     for path in [home.as_str(), "/admin/sign-in", "/admin/nowhere"].into_iter().chain(pages.iter().map(String::as_str))
     {
         let page = owner.get(path).await;

@@ -15,7 +15,7 @@ use usher::outbox::{self, Job, Outcome, State, worker};
 use usher::secret::Secret;
 use usher::users::{self, UserId};
 
-use crate::harness::{But, Folder, TestApp, jane, john, skip};
+use crate::harness::{But, Folder, OPERATOR, TestApp, jane, john, skip};
 use crate::idempotency::{CREATE, UPDATE};
 use crate::program::{Program, call, raw};
 use crate::receiver::{Message, Receiver, answer};
@@ -188,7 +188,7 @@ async fn a_lost_answer_does_not_make_a_second_customer_and_what_fails_is_tried_a
         Some("HTTP 400: type invalid_request_error, code email_invalid, param email")
     );
     stripe.answers(|_| answer(200, r#"{"id":"cus_8"}"#));
-    assert_eq!(app.store().write(|tx| billing::retry(tx, None)).await.unwrap(), 1);
+    assert_eq!(app.store().write(|tx| billing::retry(tx, OPERATOR, None, None)).await.unwrap(), 1);
     app.app.api().outbox.wake();
     app.billed(all_done).await;
     assert_eq!(app.customer(&john, Mode::Test).await.as_deref(), Some("cus_8"));
@@ -290,7 +290,7 @@ async fn a_job_that_is_tried_again_by_hand_tells_how_the_user_is_now_and_not_how
     stripe.answers(|_| answer(200, r#"{"id":"cus_1"}"#));
     rename("newer").await;
     app.billed(|jobs| jobs.len() == 3 && jobs[2].state == State::Sent).await;
-    let again = move |tx: &Tx| billing::retry(tx, Some(failed.id));
+    let again = move |tx: &Tx| billing::retry(tx, OPERATOR, None, Some(failed.id));
     assert_eq!(app.store().write(again).await.unwrap(), 1);
     app.app.api().outbox.wake();
     app.billed(all_done).await;
@@ -358,7 +358,7 @@ async fn who_is_erased_while_the_account_is_disconnected_is_seen_and_deleted_onc
     let failed = app.billed(|jobs| jobs.len() == 2 && jobs[1].state == State::Failed).await.remove(1);
     assert_eq!(failed.failure.as_deref(), Some("no account is connected in test mode"));
     app.connect_billing(Kind::Sandbox, Mode::Test, &address(&stripe)).await;
-    assert_eq!(app.store().write(|tx| billing::retry(tx, None)).await.unwrap(), 1);
+    assert_eq!(app.store().write(|tx| billing::retry(tx, OPERATOR, None, None)).await.unwrap(), 1);
     app.app.api().outbox.wake();
     app.billed(all_done).await;
     assert_eq!(stripe.got().last().unwrap().line, "DELETE /v1/customers/cus_1");

@@ -243,6 +243,22 @@ async fn a_name_is_found_as_it_is_now_also_when_names_were_gathered_before() {
     settle().await;
     assert_eq!(search("zo%C3%AB+%C5%82ap").await, ["jane@doe.com"]);
     assert_eq!(search("n%C3%BA%C3%B1ez-%C5%82api%C5%84ski").await, ["jane@doe.com"]);
+    let new = jane().but("email", json!("new@doe.com")).but("phonenumber", json!("2025550177"));
+    let new = new.but("firstname", json!("Li"));
+    let id = app.partner("acme").await.post("/users/create", new).await.ok().id().to_owned();
+    assert_eq!(search("li").await, ["new@doe.com"], "whoever is new is there at once");
+    settle().await;
+    assert_eq!(search("li").await, ["new@doe.com"]);
+    let erase = "confirm=new%40doe.com";
+    let path = format!("{}/users/{id}/erase", world.base);
+    assert_eq!(world.admin(Role::Owner).await.send("POST", &path, erase).await.status, 303);
+    assert!(search("li").await.is_empty(), "whoever is erased is not there");
+
+    app.advance(std::time::Duration::from_hours(1));
+    assert!(app.app.api().names.wanted(app.store().clock().now()).is_empty(), "nobody searched for an hour");
+    let admin = world.admin(Role::ReadOnly).await;
+    let again = admin.get(&format!("{}/users?q=zo%C3%AB", world.base)).await.ok();
+    assert_eq!(listed(&again), ["jane@doe.com"]);
 }
 
 #[tokio::test]
@@ -325,6 +341,9 @@ async fn health_is_masked_and_shown_to_owners_who_say_why() {
     assert_eq!(entry.action, Action::HealthRead);
     assert!(matches!(entry.actor, Some(Actor::Admin(_))));
     assert_eq!(entry.changes.0["fields"]["reason"][1], "She called about her plan");
+    for tab in ["/events", "/story"] {
+        assert!(owner.get(&world.of_jane(tab)).await.ok().text.contains("She called about her plan"), "{tab}");
+    }
 }
 
 #[tokio::test]

@@ -32,6 +32,9 @@ use crate::cluster;
 /// 2026-11-21T12:00:00Z
 const START: i64 = 1_795_262_400_000;
 
+/// What the operator does in a terminal.
+pub const OPERATOR: Origin = Origin::of(Actor::Operator);
+
 /// A directory of this process that is gone when it is dropped.
 pub struct Folder(pub PathBuf);
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use usher::apps::{self, Kind, Settings};
 use usher::users::{self, Status, UserId};
 
-use crate::harness::{Answer, But, TestApp, jane, john};
+use crate::harness::{Answer, But, OPERATOR, TestApp, jane, john};
 
 async fn app_with_link() -> (TestApp, String, String) {
     let app = TestApp::new().await;
@@ -247,18 +247,7 @@ async fn with_a_redirect_url_the_person_goes_to_the_app_with_a_one_time_code() {
     let id = app.client_id;
     let settings =
         Settings { redirect_url: Some("https://app.example.com/callback?from=mail".into()), ..Settings::default() };
-    app.store()
-        .write(move |tx| {
-            apps::update(
-                tx,
-                usher::caller::Origin::of(usher::caller::Actor::Operator),
-                id,
-                Some(Kind::Sandbox),
-                &settings,
-            )
-        })
-        .await
-        .unwrap();
+    app.store().write(move |tx| apps::update(tx, OPERATOR, id, Some(Kind::Sandbox), &settings)).await.unwrap();
     let page = app.open(&link).await.ok();
     assert!(page.header("content-security-policy").ends_with("form-action 'self' https://app.example.com"));
     let pressed = app.press(&link).await;

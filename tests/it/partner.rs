@@ -5,7 +5,7 @@ use usher::apps::Kind;
 use usher::error::Error;
 use usher::keys::{Access, NewKey};
 
-use crate::harness::{But, TestApp, a_key, jane, john};
+use crate::harness::{But, OPERATOR, TestApp, a_key, jane, john};
 
 #[tokio::test]
 async fn a_created_user_is_answered_as_documented_and_gets_one_mail() {
@@ -313,12 +313,7 @@ async fn phone_numbers_are_read_in_the_apps_region() {
     let app = TestApp::new().await;
     let id = app.client_id;
     let german = usher::apps::Settings { region: Some("DE".parse().unwrap()), ..Default::default() };
-    app.store()
-        .write(move |tx| {
-            usher::apps::update(tx, usher::caller::Origin::of(usher::caller::Actor::Operator), id, None, &german)
-        })
-        .await
-        .unwrap();
+    app.store().write(move |tx| usher::apps::update(tx, OPERATOR, id, None, &german)).await.unwrap();
     let acme = app.partner("acme").await;
     acme.post("/users/create", jane().but("phonenumber", json!("030 123456"))).await.ok();
     let same = acme.post("/users/create", john().but("phonenumber", json!("+49 30 123456"))).await;

@@ -5,21 +5,13 @@ use std::time::Duration;
 use serde_json::json;
 use usher::apps::{self, Kind, Settings, SignUp};
 
-use crate::harness::{Answer, Client, TestApp, john};
+use crate::harness::{Answer, Client, OPERATOR, TestApp, john};
 use crate::signin::{app_and_jane, code_of, text};
 
 impl TestApp {
     async fn open_to_all(&self) {
         let (client, settings) = (self.client_id, Settings { sign_up: Some(SignUp::Open), ..Settings::default() });
-        let open = move |tx: &usher::db::Tx| {
-            apps::update(
-                tx,
-                usher::caller::Origin::of(usher::caller::Actor::Operator),
-                client,
-                Some(Kind::Sandbox),
-                &settings,
-            )
-        };
+        let open = move |tx: &usher::db::Tx| apps::update(tx, OPERATOR, client, Some(Kind::Sandbox), &settings);
         self.store().write(open).await.unwrap();
     }
 

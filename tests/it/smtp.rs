@@ -1,6 +1,7 @@
 //! Live mail through an SMTP server that is not ours: aiosmtpd, by `tests/smtp/server.py`. `tests/setup` installs it.
 
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -13,6 +14,7 @@ use usher::secret::Secret;
 
 use crate::harness::{But, TestApp, jane};
 use crate::mailserver::{Certificate, MailServer, Usher, failure, header, html, id, link, start_in};
+use crate::program::raw;
 
 /// Longer than the outbox's worker sleeps, so what it does not send within this, it does not send.
 const A_WHILE: Duration = Duration::from_millis(2500);
@@ -151,7 +153,7 @@ async fn a_mail_that_is_given_up_counts_as_failed_once_and_every_try_before_as_a
     let public_url = "https://users.example.com".parse().unwrap();
     let smtp = Smtp::new(&url, "no-reply@example.com", &public_url, Duration::from_secs(5)).unwrap();
     let api = app.app.api();
-    let sender = Sender::new(smtp, |outcome| api.metrics.note_mail(outcome));
+    let sender = Sender::new(Arc::new(smtp), |outcome| api.metrics.note_mail(outcome));
     loop {
         let Some(job) = sender.take(app.store(), 1).await.unwrap().pop() else { break };
         sender.attempt(app.store(), job).await.unwrap();
@@ -361,4 +363,32 @@ fn a_server_without_starttls_gets_nothing_when_starttls_is_asked_for() {
     assert_eq!(mail["state"], "queued");
     assert!(failure(&mail).contains("STARTTLS"), "{mail}");
     assert_eq!(server.next(A_WHILE), None, "neither a password nor a mail");
+}
+
+#[test]
+fn a_test_mail_is_sent_by_a_command_and_by_the_dashboard_with_the_servers_words() {
+    let Some(server) = MailServer::start(&[]) else { return };
+    let usher = Usher::start(&server.url(""));
+    let program = &usher.program;
+    let sent = program.json(&["mail", "test", "ann@clinic.example", "--smtp-url", &server.url("")]);
+    assert!(sent["answer"].as_str().unwrap().starts_with("250"), "{sent}");
+    assert_eq!(server.message()["recipients"], json!(["ann@clinic.example"]));
+    let nowhere = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let failed = program.run(&["mail", "test", "ann@clinic.example", "--smtp-url", &format!("smtp://{nowhere}")]);
+    assert!(!failed.status.success() && String::from_utf8_lossy(&failed.stderr).contains("the mail was not sent"));
+
+    program.json(&["admin", "create", "ann@clinic.example", "--role", "owner"]);
+    let link = program.json(&["admin", "link", "ann@clinic.example", "--public-url", "https://users.example.com"]);
+    let (head, _) = usher.follow("POST", link["link"].as_str().unwrap());
+    let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap().split(';').next().unwrap();
+    let path = format!("/admin/{}/live/settings/test-mail", program.client_id);
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: usher\r\nCookie: {cookie}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    );
+    let (head, page) = raw(&program.url, request.as_bytes());
+    assert!(
+        head.starts_with("HTTP/1.1 200") && page.contains("The mail server said:") && page.contains("250"),
+        "{page}"
+    );
+    assert_eq!(server.message()["recipients"], json!(["ann@clinic.example"]));
 }

@@ -13,7 +13,7 @@ use usher::roles::{self, Right, Rights, RoleId};
 use usher::sessions;
 use usher::users::UserId;
 
-use crate::harness::{But, TestApp, a_key, jane, john};
+use crate::harness::{But, OPERATOR, TestApp, a_key, jane, john};
 use crate::life::{administrator, data, two};
 
 #[tokio::test]
@@ -259,18 +259,7 @@ async fn what_becomes_of_apps_keys_tenants_and_roles_is_in_the_trail_as_it_was_a
     told("key.revoked", "operator", &id, json!({"revokedAt": [null, "2026-11-21T12:00:00.000Z"]})).await;
 
     let settings = apps::Settings { name: Some("Better".into()), ..apps::Settings::default() };
-    app.store()
-        .write(move |tx| {
-            apps::update(
-                tx,
-                usher::caller::Origin::of(usher::caller::Actor::Operator),
-                client,
-                Some(Kind::Sandbox),
-                &settings,
-            )
-        })
-        .await
-        .unwrap();
+    app.store().write(move |tx| apps::update(tx, OPERATOR, client, Some(Kind::Sandbox), &settings)).await.unwrap();
     told("app.updated", "operator", &client.to_string(), json!({"name": ["Acme Coaching", "Better"]})).await;
     let uri = "https://app.example.com/back";
     let change = move |tx: &usher::db::Tx| {

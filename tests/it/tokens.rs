@@ -13,7 +13,7 @@ use usher::secret::sha256;
 use usher::tokens::signing::{self, SigningKey};
 use usher::users::{self, Status, UserId};
 
-use crate::harness::{But, TestApp};
+use crate::harness::{But, OPERATOR, TestApp};
 use crate::signin::{CALLBACK, app_and_jane, code_of, text};
 
 /// The `kid` of a token.
@@ -88,18 +88,7 @@ async fn the_code_of_an_enrolment_link_is_exchanged_too() {
     let (app, id) = app_and_jane().await;
     let client = app.client_id;
     let settings = Settings { redirect_url: Some(format!("{CALLBACK}?from=mail")), ..Settings::default() };
-    app.store()
-        .write(move |tx| {
-            apps::update(
-                tx,
-                usher::caller::Origin::of(usher::caller::Actor::Operator),
-                client,
-                Some(Kind::Sandbox),
-                &settings,
-            )
-        })
-        .await
-        .unwrap();
+    app.store().write(move |tx| apps::update(tx, OPERATOR, client, Some(Kind::Sandbox), &settings)).await.unwrap();
     let code = code_of(&app.anyone().send("POST", &app.newest_link().await, "").await);
     let answer = app.exchange(&code).await.ok();
     assert_eq!(claims(text(&answer, "accessToken"))["sub"], id);
@@ -418,7 +407,7 @@ async fn a_signing_key_rotates_without_a_refusal_and_a_revoked_one_is_dead_at_on
 
     let fresh = app.token(&id).await;
     let (emergency, revoked) = (SigningKey::generate().unwrap(), next_id.clone());
-    app.store().write(move |tx| signing::revoke(tx, &revoked, &emergency)).await.unwrap();
+    app.store().write(move |tx| signing::revoke(tx, OPERATOR, &revoked, &emergency)).await.unwrap();
     assert_eq!(app.as_token(&fresh).await, 401);
     assert!(!key_set().await.contains(&next_id));
     assert_eq!(app.as_token(&app.token(&id).await).await, 200);
@@ -449,7 +438,7 @@ async fn a_signing_key_that_was_superseded_while_it_waited_never_signs() {
         let (old, emergency) = (first.clone(), next);
         let supersede = move |tx: &Tx| {
             if revoke {
-                signing::revoke(tx, &old, &emergency)
+                signing::revoke(tx, OPERATOR, &old, &emergency)
             } else {
                 signing::rotate(
                     tx,

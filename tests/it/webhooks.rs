@@ -5,19 +5,18 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use usher::apps::{self, Kind};
 use usher::audit::Action;
-use usher::caller::{Actor, Origin, Scope};
+use usher::caller::{Actor, Scope};
 use usher::clock::Clock;
 use usher::db::{IfMissing, Store};
 use usher::outbox::worker;
 use usher::users::{Health, Status, UserId};
 use usher::webhooks::{self, Address, Attempt, Change, Delivery, Endpoint, EndpointId, EventId, New, State, Which};
 
-use crate::harness::{TestApp, jane, john};
+use crate::harness::{OPERATOR, TestApp, jane, john};
 use crate::idempotency::{CREATE, UPDATE, set_status};
 use crate::receiver::{Message, Receiver, answer};
 
 const SECOND: Duration = Duration::from_secs(1);
-const OPERATOR: Origin = Origin { actor: Actor::Operator, request: None, date: None, test: None };
 
 impl TestApp {
     /// Sends webhooks, to this machine too.

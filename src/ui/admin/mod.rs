@@ -5,6 +5,7 @@
 //! place in the sidebar is a line in [`SECTIONS`].
 
 pub mod access;
+pub mod admins;
 pub mod audit;
 mod chart;
 pub mod home;
@@ -27,11 +28,12 @@ use std::time::Duration;
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
+use serde_json::Value;
 
 use self::access::{Admin, ReadOnly};
 use super::page;
 use super::theme::Theme;
-use crate::admins::{self, Role};
+use crate::admins::Role;
 use crate::api::body::Form;
 use crate::apps::{Environment, Kind};
 use crate::codes::Parameters;
@@ -50,12 +52,13 @@ const SECTIONS: &[(&str, &str, &str, Role)] = &[
     ("requests", "Requests", "request", Role::ReadOnly),
     ("audit", "Audit", "audit", Role::ReadOnly),
     ("settings", "Settings", "settings", Role::Owner),
+    ("admins", "Administrators", "shield", Role::Owner),
 ];
 
 /// What surrounds every page: who looks at it, and where.
 pub struct Frame {
     /// The administrator.
-    pub who: admins::Admin,
+    pub who: crate::admins::Admin,
     /// How it looks.
     pub theme: Theme,
     /// The path and query of the page.
@@ -97,18 +100,23 @@ impl Frame {
             .map_or_else(String::new, |at| format!(" --app {} --environment {}", at.app, at.kind.as_str()))
     }
 
+    /// The line that asks the directory API for the same; the address and the key are in the reader's environment.
+    fn curl(&self, method: &str, path: &str) -> String {
+        let app = self.place.as_ref().map_or_else(String::new, |place| place.app.to_string());
+        format!(
+            "curl -X {method} \"$USHER_URL{path}\" -H \"X-API-KEY: $USHER_KEY\" -H 'X-API-KEY-TYPE: write' -H 'X-CLIENT-ID: {app}'"
+        )
+    }
+
+    /// The same with a body.
+    fn curl_with(&self, method: &str, path: &str, body: &Value) -> String {
+        let body = quoted(&body.to_string());
+        format!("{} -H 'Content-Type: application/json' -d {body}", self.curl(method, path))
+    }
+
     /// Back to a page of the environment after something was done.
     fn back(&self, path: &str) -> Response {
         Redirect::to(&format!("{}/{path}", self.base())).into_response()
-    }
-
-    /// What the administrator may do, in words.
-    fn role(&self) -> &'static str {
-        match self.who.role {
-            Role::Owner => "Owner",
-            Role::Support => "Support",
-            Role::ReadOnly => "Read only",
-        }
     }
 
     fn sections(&self) -> Vec<Section> {
@@ -122,6 +130,24 @@ impl Frame {
             Section { href, words, icon, current }
         };
         allowed.map(section).collect()
+    }
+}
+
+/// A text as one word of a shell, which runs nothing of it.
+fn quoted(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"@%+=:,./_-".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+/// A role in words.
+fn role(role: &Role) -> &'static str {
+    match role {
+        Role::Owner => "Owner",
+        Role::Support => "Support",
+        Role::ReadOnly => "Read only",
     }
 }
 
@@ -183,4 +209,17 @@ pub fn error_page(error: &Error, request_id: &str) -> Response {
         other => ("That did not work", other.to_string()),
     };
     page(&Card { title, text: &text, request_id: Some(request_id), back: true }, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_shell_runs_nothing_of_what_is_quoted() {
+        assert_eq!(quoted("ann@clinic.example"), "ann@clinic.example");
+        assert_eq!(quoted("o'neil@clinic.example"), r"'o'\''neil@clinic.example'");
+        assert_eq!(quoted("$(id)@x.example"), "'$(id)@x.example'");
+        assert_eq!(quoted(""), "''");
+    }
 }

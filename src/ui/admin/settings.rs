@@ -10,12 +10,13 @@ use super::Frame;
 use super::access::{Owner, Within};
 use crate::api::Api;
 use crate::api::body::Form;
-use crate::apps;
+use crate::apps::{self, Settings, SignUp};
 use crate::billing::{self, Account};
 use crate::clock::Timestamp;
 use crate::codes::Parameters;
 use crate::db::Tx;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::mail;
 use crate::outbox;
 use crate::tokens;
 use crate::tokens::signing::{self, Listed, SigningKey};
@@ -34,6 +35,8 @@ struct SettingsPage<'a> {
     accounts: Vec<Account>,
     /// How many changes wait for the billing provider, and how many were given up.
     billing: (i64, i64),
+    /// What the mail server said to a test, or why there was none.
+    tested: Option<std::result::Result<String, String>>,
     sends_mail: bool,
     public_url: &'a str,
     said: &'static str,
@@ -58,6 +61,25 @@ impl SettingsPage<'_> {
 
 /// `GET /admin/{appId}/{environment}/settings`
 pub async fn show(State(api): State<Api>, here: Within<Owner>, RawQuery(query): RawQuery) -> Result<Response> {
+    let said = match query.as_deref().and_then(|query| query.strip_prefix("said=")) {
+        Some("saved") => "Saved.",
+        Some("added") => "Added. People can be sent back there from now on.",
+        Some("removed") => "Removed. Nobody is sent back there any more.",
+        Some("looks") => "Saved. Pages and mails look like this from now on.",
+        Some("rotated") => "The new key is in the key set, and signs in ten minutes.",
+        Some("revoked") => "Revoked, with every token that it signed. A new key signs from now on.",
+        Some("retried") => "Queued again. What still fails is given up again.",
+        _ => "",
+    };
+    settings(&api, &here, said, None).await
+}
+
+async fn settings(
+    api: &Api,
+    here: &Within<Owner>,
+    said: &'static str,
+    tested: Option<std::result::Result<String, String>>,
+) -> Result<Response> {
     let id = here.environment.id;
     let read = move |tx: &Tx| {
         let accounts = billing::accounts(tx)?.into_iter().filter(|account| account.environment == id).collect();
@@ -66,13 +88,6 @@ pub async fn show(State(api): State<Api>, here: Within<Owner>, RawQuery(query): 
         Ok((apps::redirect_uris(tx, id)?, tokens::list(tx, id)?, accounts, billing))
     };
     let (redirect_uris, signing_keys, accounts, billing) = api.store.scan(read).await?;
-    let said = match query.as_deref().and_then(|query| query.strip_prefix("said=")) {
-        Some("added") => "Added. People can be sent back there from now on.",
-        Some("removed") => "Removed. Nobody is sent back there any more.",
-        Some("looks") => "Saved. Pages and mails look like this from now on.",
-        Some("rotated") => "The new key is in the key set, and signs in ten minutes.",
-        _ => "",
-    };
     let settings = SettingsPage {
         frame: &here.frame,
         environment: &here.environment,
@@ -80,12 +95,47 @@ pub async fn show(State(api): State<Api>, here: Within<Owner>, RawQuery(query): 
         signing_keys,
         accounts,
         billing,
+        tested,
         sends_mail: api.sends_mail,
         public_url: api.links.public_url.as_str(),
         said,
         now: api.store.clock().now(),
     };
     Ok(page(&settings, None))
+}
+
+/// `POST /admin/{appId}/{environment}/settings/app`
+pub async fn save(State(api): State<Api>, here: Within<Owner>, form: Form) -> Result<Response> {
+    let text = |name: &str| form.sent(name).map(|text| text.trim().to_owned());
+    let region = form.get("region").map(|text| apps::region(text.trim())).transpose();
+    let settings = Settings {
+        region: region.map_err(|rule| Error::bad_request("unknown_region", rule))?,
+        redirect_url: text("redirect_url"),
+        issuer: text("issuer"),
+        sign_up: form.get("sign_up").and_then(SignUp::named),
+        ..Settings::default()
+    };
+    let (origin, place) = (here.caller.origin(), here.environment.clone());
+    api.store.write(move |tx| apps::update(tx, origin, place.app, Some(place.kind), &settings)).await?;
+    Ok(here.frame.back("settings?said=saved"))
+}
+
+/// `POST /admin/{appId}/{environment}/settings/test-mail`: to the administrator themselves. The answer has the server's words.
+pub async fn test_mail(State(api): State<Api>, here: Within<Owner>) -> Result<Response> {
+    let smtp = api.smtp.clone().ok_or(Error::NotNow { code: "no_mail_server", message: "No mail server is set up" })?;
+    let (origin, environment) = (here.caller.origin(), here.environment.id);
+    api.store.write(move |tx| mail::note_test(tx, environment, origin)).await?;
+    let tested = smtp.test(&here.frame.who.email).await;
+    settings(&api, &here, "", Some(tested)).await
+}
+
+/// `POST /admin/{appId}/{environment}/settings/billing/retry`: what was given up in this environment.
+pub async fn retry_billing(State(api): State<Api>, here: Within<Owner>) -> Result<Response> {
+    let (origin, environment) = (here.caller.origin(), here.environment.id);
+    // Some at a time, so that nobody else waits for all of them.
+    while api.store.write(move |tx| billing::retry(tx, origin, Some(environment), None)).await? > 0 {}
+    api.outbox.wake();
+    Ok(here.frame.back("settings?said=retried"))
 }
 
 /// `POST /admin/{appId}/{environment}/settings/redirect-uris`
@@ -111,4 +161,20 @@ pub async fn rotate_signing_key(State(api): State<Api>, here: Within<Owner>, for
     let key = SigningKey::generate()?;
     api.store.write(move |tx| signing::rotate(tx, origin, environment, &key, SHOWN_BEFORE)).await?;
     Ok(here.frame.back("settings?said=rotated"))
+}
+
+/// `POST /admin/{appId}/{environment}/settings/signing-keys/revoke`
+pub async fn revoke_signing_key(State(api): State<Api>, here: Within<Owner>, form: Form) -> Result<Response> {
+    super::typed(&form, "revoke")?;
+    let (origin, environment) = (here.caller.origin(), here.environment.id);
+    let id = form.get("key").unwrap_or_default().to_owned();
+    let next = SigningKey::generate()?;
+    let revoke = move |tx: &Tx| {
+        if !tokens::list(tx, environment)?.iter().any(|key| key.id == id) {
+            return Err(Error::NotFound("There is no such signing key"));
+        }
+        signing::revoke(tx, origin, &id, &next)
+    };
+    api.store.write(revoke).await?;
+    Ok(here.frame.back("settings?said=revoked"))
 }

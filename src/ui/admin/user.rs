@@ -119,6 +119,32 @@ impl UserPage<'_> {
         };
         lines.iter().map(|words| line(words)).collect::<Vec<_>>().join("\n")
     }
+
+    /// The requests that do the same, where the directory API has them.
+    fn requests(&self) -> String {
+        let app = self.frame.place.as_ref().map_or_else(String::new, |place| place.app.to_string());
+        let access = format!("/v1/apps/{app}/users/ID/access-status");
+        let (freeze, unfreeze) = (format!("{access}/0"), format!("{access}/1"));
+        let lines: &[(&str, &str)] = match (self.tab, self.user.status()) {
+            (Tab::Sessions, _) => &[("GET", "/v1/users/ID/sessions"), ("DELETE", "/v1/users/ID/sessions")],
+            (Tab::Events, _) => &[("GET", "/v1/users/ID/events")],
+            (Tab::Json, _) => &[("GET", "/v1/users/ID")],
+            (Tab::Profile, Status::Active) => {
+                &[("PUT", &freeze), ("DELETE", "/v1/users/ID"), ("POST", "/v1/users/ID/erase")]
+            }
+            (Tab::Profile, Status::Frozen) => {
+                &[("PUT", &unfreeze), ("DELETE", "/v1/users/ID"), ("POST", "/v1/users/ID/erase")]
+            }
+            (Tab::Profile, Status::Deleted) => &[("POST", "/v1/users/ID/restore"), ("POST", "/v1/users/ID/erase")],
+            _ => &[],
+        };
+        let id = self.user.id.to_string();
+        lines
+            .iter()
+            .map(|(method, path)| self.frame.curl(method, &path.replace("ID", &id)))
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
 }
 
 /// What a page says that comes after an action.

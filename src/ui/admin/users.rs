@@ -42,6 +42,7 @@ struct UsersPage<'a> {
     back_to: Option<Timestamp>,
     is_early: bool,
     command: String,
+    request: String,
     /// Somebody was erased just now.
     erased: bool,
     now: Timestamp,
@@ -79,6 +80,16 @@ impl Asked {
             query.append_pair(name, value);
         }
         format!("?{}", query.finish())
+    }
+
+    /// The query by which the directory API lists the same, as far as it has it. Nothing but plain words goes into a line that
+    /// is copied to a shell.
+    fn in_the_api(&self) -> String {
+        let names = ["tenant", "status", "created_from", "created_to", "sort"];
+        let is_plain = |value: &str| value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-:.".contains(&byte));
+        let asked = self.pairs.iter().filter(|(name, value)| names.contains(&name.as_str()) && is_plain(value));
+        let query: Vec<String> = asked.map(|(name, value)| format!("{name}={value}")).collect();
+        if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) }
     }
 
     /// Whether anything but the order is asked for.
@@ -149,11 +160,24 @@ pub async fn list(State(api): State<Api>, here: Within<ReadOnly>, RawQuery(query
     let (tenants, found) = api.store.scan(read).await?;
     let place = &here.environment;
     let command = command(place, &asked);
+    let request = here.frame.curl("GET", &format!("/v1/users{}", asked.in_the_api()));
     let next = found.next.map(|cursor| asked.with("cursor", &cursor));
     let Found { users, back_to, is_early, .. } = found;
     let now = api.store.clock().now();
     Ok(page(
-        &UsersPage { frame: &here.frame, asked, users, tenants, next, back_to, is_early, command, erased, now },
+        &UsersPage {
+            frame: &here.frame,
+            asked,
+            users,
+            tenants,
+            next,
+            back_to,
+            is_early,
+            command,
+            request,
+            erased,
+            now,
+        },
         None,
     ))
 }

@@ -1,8 +1,11 @@
 //! Webhooks: where events go to, what became of them, and sending them again. For owners: an address may hold a secret.
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
+use serde_json::json;
 
 use super::access::{Owner, Within};
 use super::{Frame, span_of};
@@ -35,6 +38,10 @@ impl WebhooksPage<'_> {
     fn command(&self) -> String {
         format!("usher webhook create ADDRESS{}", self.frame.options())
     }
+
+    fn request(&self) -> String {
+        self.frame.curl_with("POST", "/v1/webhooks", &json!({"url": "ADDRESS"}))
+    }
 }
 
 #[derive(Template)]
@@ -60,6 +67,22 @@ impl WebhookPage<'_> {
             format!("usher webhook {word} {}{rest}", self.webhook.id)
         };
         words.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The requests that do the same.
+    fn requests(&self) -> String {
+        let at = |rest: &str| format!("/v1/webhooks/{}{rest}", self.webhook.id);
+        let since = self.now - Duration::from_hours(6);
+        let enable = |enabled: bool| self.frame.curl_with("PUT", &at(""), &json!({ "enabled": enabled }));
+        [
+            self.frame.curl_with("POST", &at("/test"), &json!({})),
+            self.frame.curl_with("POST", &at("/replay"), &json!({"since": since, "until": self.now})),
+            self.frame.curl_with("POST", &at("/rotate"), &json!({"overlapSeconds": 86_400})),
+            enable(false),
+            enable(true),
+            self.frame.curl("DELETE", &at("")),
+        ]
+        .join("\n")
     }
 }
 
