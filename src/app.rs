@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -307,8 +308,11 @@ async fn decide_sign_ins(api: Api, tell: fn(&str)) {
 async fn take_over(api: Api) {
     loop {
         tokio::time::sleep(CHORES).await;
-        if let Err(e) = import(&api).await {
-            tracing::warn!(code = e.code(), "an import could not go on");
+        // What a file makes of its reader must not end all others.
+        match AssertUnwindSafe(import(&api)).catch_unwind().await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => tracing::warn!(code = e.code(), "an import could not go on"),
+            Err(_) => tracing::error!("an import panicked; it is tried again in a minute, for a day"),
         }
     }
 }

@@ -151,6 +151,11 @@ fn an_owner_sets_how_an_app_looks_and_what_its_mails_say_in_a_browser() {
     node("browser/brand.mjs");
 }
 
+#[test]
+fn an_import_is_followed_in_a_browser_and_needs_no_script() {
+    node("browser/imports.mjs");
+}
+
 /// Runs a script below `tests/` against a server of its own; fails as it fails.
 #[track_caller]
 fn node(script: &str) {

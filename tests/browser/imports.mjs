@@ -1,0 +1,58 @@
+// Imports in Chromium, besides what the walk of the dashboard does: a bar that moves by itself, and the same without scripts.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { clientId, server, usher } from "../contract/usher.mjs";
+import { browse, look } from "./chromium.mjs";
+
+const base = `${server}/admin/${clientId}/sandbox/imports`;
+const button = (page, name) => page.getByRole("button", { name, exact: true });
+const begin = (page) => page.getByRole("button", { name: /^Import / });
+
+/** Comes in, and sends a list in which one row is wrong and one is there twice. */
+async function send(page, count) {
+  if (!usher("admin", "list").length) usher("admin", "create", "ann@clinic.example", "--role", "owner");
+  await page.goto(usher("admin", "link", "ann@clinic.example", "--public-url", server).link);
+  await button(page, "Sign in").click();
+  await page.waitForURL(`${server}/admin/**`);
+  const rows = Array.from({ length: count }, (_, n) => `person${n}@example.com;Ann;${n}`);
+  const text = ["E-Mail;First name;Number", ...rows, "nobody;x;", "person1@example.com;x;"].join("\n");
+  await page.goto(base);
+  await page.getByLabel("File").setInputFiles({ name: "people.csv", mimeType: "text/csv", buffer: Buffer.from(text) });
+  await button(page, "Look at it").click();
+}
+
+test("a bar moves by itself, and the page goes on when it is done", () =>
+  browse(async (page) => {
+    await send(page, 5000);
+    const number = page.getByRole("combobox", { name: "Number" });
+    assert.equal(await number.inputValue(), "guess");
+    await number.selectOption("externalId");
+    await button(page, "Rehearse it").click();
+    await begin(page).waitFor({ timeout: 60_000 });
+    assert.equal(await number.inputValue(), "externalId", "what was chosen stays");
+    await begin(page).click();
+    await page.getByRole("progressbar").waitFor();
+    await page.evaluate(() => (window.stays = true));
+    await look(page, "import-running");
+    await button(page, "Take the import back").waitFor({ timeout: 120_000 });
+    assert.equal(await page.evaluate(() => window.stays), true, "the page was not loaded again");
+    assert.equal(usher("user", "list").length, 50);
+  }));
+
+test("without a script the same forms and links do it", () =>
+  browse(
+    async (page) => {
+      const until = async (there) => {
+        while (!(await there.count())) await page.getByRole("link", { name: "Look again" }).click();
+      };
+      await send(page, 5010);
+      await button(page, "Rehearse it").click();
+      await until(begin(page));
+      await begin(page).click();
+      await until(button(page, "Take the import back"));
+      await page.getByLabel("Type undo to confirm").fill("undo");
+      await button(page, "Take the import back").click();
+      await until(page.getByText("taken back", { exact: true }));
+    },
+    { javaScriptEnabled: false },
+  ));
