@@ -12,14 +12,14 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0005_directory", include_str!("../../migrations/0005_directory.sql")),
     ("0006_webhooks", include_str!("../../migrations/0006_webhooks.sql")),
     ("0007_audit_chain", include_str!("../../migrations/0007_audit_chain.sql")),
-    ("0009_billing", include_str!("../../migrations/0009_billing.sql")),
-    ("0010_hooks", include_str!("../../migrations/0010_hooks.sql")),
-    ("0012_whose", include_str!("../../migrations/0012_whose.sql")),
-    ("0013_admins", include_str!("../../migrations/0013_admins.sql")),
-    ("0015_imports", include_str!("../../migrations/0015_imports.sql")),
-    ("0011_sign_in_again", include_str!("../../migrations/0011_sign_in_again.sql")),
-    ("0018_brand", include_str!("../../migrations/0018_brand.sql")),
-    ("0016_import_files", include_str!("../../migrations/0016_import_files.sql")),
+    ("0008_billing", include_str!("../../migrations/0008_billing.sql")),
+    ("0009_hooks", include_str!("../../migrations/0009_hooks.sql")),
+    ("0010_whose", include_str!("../../migrations/0010_whose.sql")),
+    ("0011_admins", include_str!("../../migrations/0011_admins.sql")),
+    ("0012_imports", include_str!("../../migrations/0012_imports.sql")),
+    ("0013_sign_in_again", include_str!("../../migrations/0013_sign_in_again.sql")),
+    ("0014_brand", include_str!("../../migrations/0014_brand.sql")),
+    ("0015_import_files", include_str!("../../migrations/0015_import_files.sql")),
 ];
 
 /// The version that this program needs.
