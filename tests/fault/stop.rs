@@ -121,16 +121,17 @@ pub fn database_away(case: &mut Case) {
     // One operation hangs, behind a lock of somebody else; 500 others do not.
     let (id, known) = (next.fetch_add(1, Ordering::SeqCst), "pg_sleep(15)");
     assert_eq!(Call::create(&site.sandbox, &person(id)).send(&server.url).unwrap().status, 200);
-    let hold = format!("BEGIN; UPDATE users SET version = version WHERE email = '{}'; SELECT {known}", email(id));
+    let lock = format!("BEGIN; UPDATE users SET version = version WHERE email = '{}'; SELECT {known}", email(id));
     scope(|scope| {
-        let holder = scope.spawn(|| cluster.try_sql("postgres", &hold));
+        let holder = scope.spawn(|| cluster.try_sql("postgres", &lock));
         let held = "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
         while cluster.sql("postgres", held) != "1" {
             sleep(Duration::from_millis(10));
         }
         let start = Instant::now();
         let update = Call::new("POST", "/users/update", &json!({"email": email(id), "diabetes": 1})).by(&site.sandbox);
-        let hung = scope.spawn(|| (update.send(&server.url).unwrap(), start.elapsed()));
+        let url = &server.url;
+        let hung = scope.spawn(move || (update.send(url).unwrap(), start.elapsed()));
         sleep(Duration::from_millis(50));
         let calls = (0..500).map(|id| (server.url.as_str(), Call::create(&site.sandbox, &person(1_000_000 + id))));
         let statuses: Vec<u16> = volley(calls).iter().map(|answer| answer.status).collect();

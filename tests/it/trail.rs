@@ -92,7 +92,7 @@ async fn a_signing_keys_entries_tell_which_one_took_the_place_of_which() {
 
     app.advance(Duration::from_hours(1));
     let (gone, now) = (second.clone(), app.store().clock().now());
-    app.store().write(move |tx| signing::revoke(tx, &gone, &last)).await.unwrap();
+    app.store().write(move |tx| signing::revoke(tx, operator, &gone, &last)).await.unwrap();
     let noted = app.changed(Action::SigningKeyRevoked, 1).await;
     assert_eq!(noted, json!({"id": [second, null], "revokedAt": [null, now]}));
     let noted = app.changed(Action::SigningKeyRotated, 2).await;
