@@ -36,7 +36,7 @@ export async function browse(use, { others = [], complaints = [], ...settings } 
   const browser = await chromium.launch({ executablePath: CHROMIUM, args: QUIET });
   try {
     const context = await browser.newContext(settings);
-    context.setDefaultTimeout(10_000);
+    context.setDefaultTimeout(20_000);
     const heard = [];
     const requests = [];
     context.on("console", (message) => ["error", "warning"].includes(message.type()) && !IN_A_FRAME.test(message.text()) && heard.push(`${message.text()} ${message.location().url}`));
