@@ -75,6 +75,14 @@ pub fn again(tx: &Tx, id: UserId) -> Result<Option<Receipt>> {
 /// The database refuses, or another operation changed the user meanwhile.
 pub fn erase(tx: &Tx, origin: Origin, user: &User) -> Result<Receipt> {
     imports::forget(tx, user)?;
+    take_back(tx, origin, user)
+}
+
+/// Erases a user whom an import made, as it is taken back: they may come again by a file that waits.
+///
+/// # Errors
+/// As [`erase`].
+pub fn take_back(tx: &Tx, origin: Origin, user: &User) -> Result<Receipt> {
     // Before all else about the user, so that whoever is about to note something of the user comes before this, or after.
     users::lock(tx, user.id)?.ok_or(Error::Conflict)?;
     let sign_ins = signin::forget(tx, user)?;

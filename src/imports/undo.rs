@@ -65,7 +65,7 @@ pub fn undo_some(tx: &Tx, id: ImportId) -> Result<Import> {
         match outcome.user.map(|user| users::any_by_id(tx, user)).transpose()?.flatten() {
             None => {}
             Some(user) if is_untouched(tx, &user)? => {
-                erasure::erase(tx, origin, &user)?;
+                erasure::take_back(tx, origin, &user)?;
                 import.removed += 1;
                 erased += 1;
             }

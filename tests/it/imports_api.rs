@@ -140,6 +140,20 @@ async fn whoever_is_erased_while_a_file_waits_does_not_come_back_by_it() {
 }
 
 #[tokio::test]
+async fn who_is_taken_back_with_one_file_comes_by_the_one_that_waits() {
+    let app = TestApp::new().await;
+    let server = app.server().await;
+    let wrong = post(&server, "", "email,given_name\nann@doe.com,Doe\n").await.ok();
+    take_over(&app).await;
+    server.send("DELETE", &format!("/v1/imports/{}", wrong.body["data"]["id"].as_str().unwrap()), "").await.ok();
+    app.advance(Duration::from_secs(1));
+    let right = post(&server, "", "email,given_name\nann@doe.com,Ann\n").await.ok();
+    take_over(&app).await;
+    assert_eq!(again(&server, &wrong).await["removed"], json!(1));
+    assert_eq!(again(&server, &right).await["imported"], json!(1));
+}
+
+#[tokio::test]
 async fn a_file_that_no_server_comes_to_is_gone_after_a_day() {
     let app = TestApp::new().await;
     let server = app.server().await;
