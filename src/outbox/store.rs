@@ -134,7 +134,7 @@ pub(super) fn by_id_in(tx: &Tx, environment: EnvironmentId, id: JobId) -> Result
 }
 
 /// How many jobs [`mails_of`] looks through, for no index has those of an environment.
-const LOOKED_THROUGH: i64 = 20_000;
+const LOOKED_THROUGH: i64 = 10_000;
 
 /// The newest mails of an environment, newest first: in one state or in any, from before a job on, among so many that looking
 /// is quick. Where to go on, if there may be more.

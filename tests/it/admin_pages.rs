@@ -208,7 +208,7 @@ async fn entries_and_mails_of_one_environment_are_found_behind_very_many_of_anot
     let id = app.partner_in(Kind::Live, Some("acme")).await.post("/users/create", jane()).await.ok().id().to_owned();
     let user = app.user(&id).await;
     app.advance(Duration::from_secs(1));
-    for _ in 0..41 {
+    for _ in 0..21 {
         let (live, id) = (user.environment, user.id);
         let fill = move |tx: &Tx| {
             for _ in 0..500 {
