@@ -163,11 +163,10 @@ impl User {
             User::Delete(named) => (named, Status::Deleted),
             User::Restore(named) => (named, Status::Active),
         };
-        let id = store
+        let (id, status) = store
             .write(move |tx| {
                 let (user, _) = the_one(tx, &named.user, &named.place)?;
-                users::set_status(tx, user.id, status)?;
-                Ok(user.id)
+                Ok((user.id, users::set_status(tx, user.id, status)?))
             })
             .await?;
         common.say(&json!({"id": id, "status": status}), &format!("The user is {}.", status.as_str()));

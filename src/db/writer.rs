@@ -20,8 +20,9 @@ use crate::random;
 const GROUP: usize = 256;
 /// How many do when they run step by step: where several servers want the same rows, each waits for the others'.
 const STEPS: usize = 64;
-/// How often an operation that met another in the database is run again.
+/// How often an operation that met another in the database is run again, and how often one that waited for another for seconds.
 const TRIES: usize = 8;
+const WAITS: usize = 2;
 
 /// A queued operation whose type a writer need not know.
 pub(super) trait Job: Send {
@@ -98,15 +99,21 @@ pub(super) fn write_forever(mut connection: Box<dyn Connection>, shared: &Shared
             continue;
         }
         while !group.is_empty() {
-            let mut some = group.drain(..group.len().min(STEPS)).collect::<Vec<_>>();
-            let commit = step_by_step(&mut *connection, &mut some, shared);
-            answer(&*connection, some, &commit, shared);
+            let most = group.len().min(STEPS);
+            let commit = step_by_step(&mut *connection, &mut group[..most], shared);
+            let ran = group.drain(..*commit.as_ref().unwrap_or(&most)).collect();
+            answer(&*connection, ran, &commit.map(drop), shared);
         }
         connection.give_up_if_lost();
         if let Err(error @ Error::DiskFailed(_)) = connection.keep_up() {
             shared.fail.send_replace(Some(error));
         }
     }
+}
+
+/// Whether the operation failed for another transaction's sake.
+fn has_met_another(job: &dyn Job) -> bool {
+    matches!(job.failure(), Some(Error::Conflict | Error::Locked | Error::StillRunning))
 }
 
 /// Answers the group's callers, once an operation that met another is done too.
@@ -116,9 +123,13 @@ fn answer(connection: &dyn Connection, group: Vec<Box<dyn Job>>, commit: &Result
     if failure.is_some() {
         shared.fail.send_replace(failure);
     }
-    for mut job in group {
-        let met_another = matches!(commit, Err(Error::Conflict)) || matches!(job.failure(), Some(Error::Conflict));
-        let commit = if met_another { alone(connection, &mut job) } else { commit.clone() };
+    let (again, done): (Vec<_>, Vec<_>) =
+        group.into_iter().partition(|job| matches!(commit, Err(Error::Conflict)) || has_met_another(&**job));
+    for job in done {
+        job.answer(commit.clone().and_then(|()| shared.refuse_failed()));
+    }
+    for mut job in again {
+        let commit = alone(connection, &mut job);
         job.answer(commit.and_then(|()| shared.refuse_failed()));
     }
 }
@@ -143,7 +154,8 @@ fn together(connection: &mut dyn Connection, group: &mut [Box<dyn Job>]) -> Opti
     }
 }
 
-fn step_by_step(connection: &mut dyn Connection, group: &mut [Box<dyn Job>], shared: &Shared) -> Result<()> {
+/// Runs the group, or the first of it; says how many.
+fn step_by_step(connection: &mut dyn Connection, group: &mut [Box<dyn Job>], shared: &Shared) -> Result<usize> {
     shared.refuse_failed()?;
     connection.ready()?;
     if connection.written().is_some() {
@@ -181,9 +193,11 @@ fn in_a_pipeline(connection: &dyn Connection, pipeline: &Pipeline, group: &mut [
     connection.batch("COMMIT")
 }
 
-/// Runs the group; when it fails, nothing of it is left, neither done nor open.
-fn in_one_transaction(connection: &dyn Connection, group: &mut [Box<dyn Job>], undo: Undo) -> Result<()> {
+/// Runs the group, up to the first operation that meets another transaction: what is done is committed then, so that the other
+/// need not wait for the rest. Says how many ran. When it fails, nothing of it is left, neither done nor open.
+fn in_one_transaction(connection: &dyn Connection, group: &mut [Box<dyn Job>], undo: Undo) -> Result<usize> {
     let run = || {
+        let mut ran = 0;
         connection.rare().forget();
         connection.begin_write()?;
         for job in group {
@@ -205,8 +219,12 @@ fn in_one_transaction(connection: &dyn Connection, group: &mut [Box<dyn Job>], u
             if undo == Undo::Operation {
                 connection.batch("RELEASE SAVEPOINT operation")?;
             }
+            ran += 1;
+            if undo == Undo::Operation && has_met_another(&**job) {
+                break;
+            }
         }
-        connection.batch("COMMIT")
+        connection.batch("COMMIT").map(|()| ran)
     };
     let done = run();
     if done.is_err() && !connection.ended() {
@@ -215,21 +233,23 @@ fn in_one_transaction(connection: &dyn Connection, group: &mut [Box<dyn Job>], u
     done
 }
 
-/// Runs one operation until it meets no other.
+/// Runs one operation until it meets no other. It holds nothing that others of its group did, so that nobody waits in a circle.
 fn alone(connection: &dyn Connection, job: &mut Box<dyn Job>) -> Result<()> {
-    let mut done = Err(Error::Busy);
+    let (mut done, mut waits) = (Err::<usize, _>(Error::Busy), 0);
     for tries in 0..TRIES {
         // Whoever it met is given time to end, and not the same to both.
         let [dice] = random::bytes::<1>();
         std::thread::sleep(Duration::from_micros(u64::from(dice) * 20 * tries as u64));
         done = in_one_transaction(connection, std::slice::from_mut(job), Undo::Operation);
-        if !matches!(done, Err(Error::Conflict)) && !matches!(job.failure(), Some(Error::Conflict)) {
-            break;
+        match (&done, job.failure()) {
+            (Err(Error::Conflict), _) | (_, Some(Error::Conflict)) => {}
+            (_, Some(Error::Locked | Error::StillRunning)) if waits + 1 < WAITS => waits += 1,
+            _ => break,
         }
     }
     match done {
         Err(Error::Conflict) => Err(Error::Busy),
-        done => done,
+        done => done.map(drop),
     }
 }
 

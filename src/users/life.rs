@@ -61,13 +61,14 @@ pub fn restore(tx: &Tx, caller: &Caller, id: UserId, if_match: &IfMatch) -> Resu
     save(tx, user, |tx, user| audit::note(tx, caller.origin(), Action::UserRestored, user, &user.person))
 }
 
-/// Freezes, deletes or restores a user, for the operator.
+/// Freezes, deletes or restores a user, for the operator; says what they are then. Who was deleted is as they were before: active,
+/// or frozen.
 ///
 /// # Errors
 /// [`Error::UserNotFound`].
-pub fn set_status(tx: &Tx, id: UserId, status: Status) -> Result<()> {
+pub fn set_status(tx: &Tx, id: UserId, status: Status) -> Result<Status> {
     let user = store::any_by_id(tx, id)?.ok_or(Error::UserNotFound)?;
-    make(tx, Origin::of(Actor::Operator), user, status).map(|_| ())
+    make(tx, Origin::of(Actor::Operator), user, status).map(|user| user.status())
 }
 
 fn make(tx: &Tx, origin: Origin, mut user: User, status: Status) -> Result<User> {
@@ -75,7 +76,9 @@ fn make(tx: &Tx, origin: Origin, mut user: User, status: Status) -> Result<User>
     if user.status() != status {
         let action = match status {
             Status::Active => {
-                (user.frozen_at, user.deleted_at) = (None, None);
+                if user.deleted_at.take().is_none() {
+                    user.frozen_at = None;
+                }
                 Action::UserRestored
             }
             Status::Frozen => {

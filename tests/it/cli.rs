@@ -284,6 +284,16 @@ fn freezing_a_deleted_user_does_not_bring_them_back() {
     assert_eq!((update(), &server.json(&["user", "show", &id])["status"]), (404, &json!("deleted")));
 }
 
+#[test]
+fn who_was_frozen_before_they_were_deleted_is_so_when_they_are_back() {
+    let server = Program::start(&[]);
+    let id = server.enrol(&jane()).1["identifier"].as_str().unwrap().to_owned();
+    for (word, status) in [("freeze", "frozen"), ("delete", "deleted"), ("restore", "frozen"), ("restore", "active")] {
+        assert_eq!(server.json(&["user", word, &id])["status"], status, "{word}");
+        assert_eq!(server.json(&["user", "show", &id])["status"], status, "{word}");
+    }
+}
+
 /// Every command that does something, with its name as it is typed.
 fn commands(command: clap::Command, above: &str, into: &mut Vec<(String, String)>) {
     let name = format!("{above}{}", command.get_name());

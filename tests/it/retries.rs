@@ -146,7 +146,7 @@ fn a_request_whose_first_time_is_still_running_is_told_so_and_nothing_else_waits
     assert_eq!((first.0, first.1), (200, false));
     // The record is in the hands of a transaction that has not ended.
     let database = server.folder.database().unwrap();
-    let sql = "BEGIN; DELETE FROM idempotency; SELECT pg_sleep(8); ROLLBACK";
+    let sql = "BEGIN; DELETE FROM idempotency; SELECT pg_sleep(14); ROLLBACK";
     let mut command = Command::new(shared().tools.join("psql"));
     let mut holder = command.args(["-qAt", "-c", sql, &database]).stdout(Stdio::null()).spawn().unwrap();
     let held = "SELECT COUNT(*) FROM pg_stat_activity WHERE query LIKE 'BEGIN; DELETE FROM idempotency%' AND wait_event = 'PgSleep'";
@@ -155,7 +155,7 @@ fn a_request_whose_first_time_is_still_running_is_told_so_and_nothing_else_waits
     let again = create(&server.url, &server.key, "once", &jane()).unwrap();
     assert_eq!(again.0, 409, "{}", again.2);
     assert_eq!(serde_json::from_str::<Value>(&again.2).unwrap()["code"], "idempotency_in_progress");
-    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
     let (status, body) = server.enrol(&person("other", 1));
     assert_eq!(status, 200, "{body}");
     assert!(holder.try_wait().unwrap().is_none(), "it did not wait for the other to end");

@@ -374,8 +374,8 @@ async fn a_begun_sign_in_looks_the_same_whatever_becomes_of_who_has_the_address(
         let server = app.server().await;
         match what {
             "activated" => assert_eq!(app.anyone().send("POST", &enrolled, "").await.status, 303),
-            "frozen" => app.store().write(move |tx| users::set_status(tx, user, Status::Frozen)).await.unwrap(),
-            "deleted" => app.store().write(move |tx| users::set_status(tx, user, Status::Deleted)).await.unwrap(),
+            "frozen" => _ = app.store().write(move |tx| users::set_status(tx, user, Status::Frozen)).await.unwrap(),
+            "deleted" => _ = app.store().write(move |tx| users::set_status(tx, user, Status::Deleted)).await.unwrap(),
             "erased" => _ = server.send("POST", &format!("/v1/users/{id}/erase"), "").await.ok(),
             "moved" => _ = server.put(&format!("/v1/users/{id}"), json!({"user": {"email": "j@roe.com"}})).await.ok(),
             _ => {}
