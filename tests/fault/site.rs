@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::harness::Folder;
-use crate::program::usher;
+use crate::program::{free_port, usher};
 use crate::wire::Call;
 
 /// What every user has a row in, written in the transaction that makes the user.
@@ -92,7 +91,7 @@ impl Site {
     pub fn spawn(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Server {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let log = self.folder.0.join(format!("log-{}", COUNT.fetch_add(1, Ordering::SeqCst)));
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let address = format!("127.0.0.1:{}", free_port());
         let mut command = self.command();
         command.args(["serve", "--json", "--log-format", "json", "--listen", &address]).args(arguments);
         command.envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(File::create(&log).unwrap());

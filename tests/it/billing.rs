@@ -462,7 +462,7 @@ impl LocalStripe {
             skip("billing against localstripe", "it is not installed (tests/setup installs it)");
             return None;
         }
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = crate::program::free_port();
         let folder = Folder::new();
         let child = Command::new(python)
             .args(["-m", "localstripe", "--from-scratch", "--port", &port.to_string()])

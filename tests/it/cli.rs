@@ -24,7 +24,7 @@ fn keys(value: &Value) -> Vec<&str> {
 fn the_first_start_prints_a_curl_line_that_works_and_the_line_that_shows_the_mail() {
     crate::cluster::about_the_file!();
     let folder = Folder::new();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = crate::program::free_port();
     let mut server = usher(&folder)
         .args(["serve", "--log-format", "text", "--listen", &format!("127.0.0.1:{port}")])
         .stdout(std::process::Stdio::piped())

@@ -134,9 +134,15 @@ impl Drop for Program {
     }
 }
 
-/// A port that nobody listened at a moment ago.
+/// A port that nobody listens at, of those that the system does not give to connections: another test's could be on one of
+/// these before the program listens there.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    loop {
+        let port = 10_000 + u16::from_le_bytes(usher::random::bytes()) % 22_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// The program with its data in `folder` and no settings from outside.
