@@ -133,11 +133,11 @@ impl App {
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<()> {
         let App { api, server, webhook_networks, tell } = self;
         let chores = [
-            spawn(chores(Arc::clone(&api))),
-            spawn(seal(api.store.clone())),
-            spawn(decide_sign_ins(Arc::clone(&api), tell)),
-            spawn(gather_names(Arc::clone(&api))),
-            spawn(take_over(Arc::clone(&api))),
+            keep_at(&api, chores),
+            keep_at(&api, seal),
+            keep_at(&api, move |api| decide_sign_ins(api, tell)),
+            keep_at(&api, gather_names),
+            keep_at(&api, take_over),
         ];
         let mut workers = vec![work(&api, webhook_sender(&api, webhook_networks)), work(&api, billing_sender(&api))];
         if let Some(smtp) = &api.smtp {
@@ -254,6 +254,22 @@ pub fn billing_sender(api: &Api) -> impl Work<Job = outbox::Job> + Send + Sync +
     billing::stripe::Sender::new(move |outcome| counting.metrics.note_billing(outcome))
 }
 
+/// Does what is done as long as the server runs. A panic does not end it: what one record makes of its reader must not end it
+/// for all others.
+fn keep_at<F: Future<Output = ()> + Send + 'static>(
+    api: &Api,
+    begin: impl Fn(Api) -> F + Send + 'static,
+) -> tokio::task::JoinHandle<()> {
+    let api = Arc::clone(api);
+    spawn(async move {
+        while AssertUnwindSafe(begin(Arc::clone(&api))).catch_unwind().await.is_err() {
+            // What it panicked with is on stderr.
+            tracing::error!("a task panicked; it begins again");
+            tokio::time::sleep(CHORES).await;
+        }
+    })
+}
+
 async fn chores(api: Api) {
     for second in 1_u64.. {
         tokio::time::sleep(CHORES).await;
@@ -308,11 +324,8 @@ async fn decide_sign_ins(api: Api, tell: fn(&str)) {
 async fn take_over(api: Api) {
     loop {
         tokio::time::sleep(CHORES).await;
-        // What a file makes of its reader must not end all others.
-        match AssertUnwindSafe(import(&api)).catch_unwind().await {
-            Ok(Ok(())) => {}
-            Ok(Err(e)) => tracing::warn!(code = e.code(), "an import could not go on"),
-            Err(_) => tracing::error!("an import panicked; it is tried again in a minute, for a day"),
+        if let Err(e) = import(&api).await {
+            tracing::warn!(code = e.code(), "an import could not go on");
         }
     }
 }
@@ -478,12 +491,12 @@ async fn flush_refusals(api: &Api) {
 }
 
 /// Seals the audit trail, for as long as the server runs.
-async fn seal(store: Store) {
+async fn seal(api: Api) {
     let mut unsound = 0;
     for pass in 0_u64.. {
         let watch = Stopwatch::start();
         let reach = if pass.is_multiple_of(PURGE) { chain::Reach::Far } else { chain::Reach::Usual };
-        let found = seal_now(&store, reach).await.unwrap_or(unsound);
+        let found = seal_now(&api.store, reach).await.unwrap_or(unsound);
         if found > unsound {
             tracing::error!(
                 entries = found,
@@ -541,4 +554,29 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener> {
             "cannot listen on {address}: {e}. Another program may be using it; --listen names another address."
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::db::{IfMissing, Location};
+
+    #[tokio::test]
+    async fn a_task_that_panics_begins_again() {
+        let folder = std::env::temp_dir().join(format!("usher-{}", crate::random::uuid()));
+        let store = Store::open(&Location::at(&folder), Clock::System, IfMissing::Create).await.unwrap();
+        let links = Links { public_url: "http://127.0.0.1:8080".parse().unwrap(), lifetime: SEAL };
+        let times = Arc::new(AtomicU32::new(0));
+        let counting = Arc::clone(&times);
+        let task = keep_at(App::new(store, links, None).api(), move |_| {
+            let time = counting.fetch_add(1, Ordering::SeqCst);
+            async move { assert!(time > 0, "on purpose") }
+        });
+        task.await.unwrap();
+        assert_eq!(times.load(Ordering::SeqCst), 2);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 }

@@ -17,8 +17,10 @@ use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::secret::sha256;
 
-/// How many rows are read, written and compared at once.
-const ROWS: usize = 500;
+/// How many rows are read, written and compared at once, and of how many bytes they are to be at the most: where they are
+/// large, fewer.
+const ROWS: usize = 512;
+const BYTES: usize = 4 << 20;
 /// Belongs to each database by itself, and is not copied.
 const OWN: [&str; 2] = ["meta", "migrations"];
 
@@ -154,8 +156,11 @@ impl Course<'_> {
 
     fn table(&mut self, snapshot: &Tx, table: &'static Table) -> Result<()> {
         let mut last: Option<Value<'static>> = None;
+        let mut at_once = 1;
         loop {
-            let rows = next(snapshot, table, last.as_ref())?;
+            let rows = next(snapshot, table, last.as_ref(), at_once)?;
+            let bytes: usize = rows.iter().flat_map(|row| &row.0).map(Value::size).sum();
+            at_once = if bytes > BYTES { (at_once / 2).max(1) } else { (at_once * 2).min(ROWS) };
             let Some(end) = rows.last() else { return Ok(()) };
             last = Some(end.0[table.key].clone());
             let rows = Arc::new(rows);
@@ -163,8 +168,10 @@ impl Course<'_> {
             if !missing.is_empty() {
                 self.copied.written += missing.len() as u64;
                 // Past the guard of the audit trail, which is copied like everything else.
-                let write =
-                    move |tx: &Tx| tx.connection.execute(&upsert(table, missing.len()), &values(&missing)).map(|_| ());
+                let write = move |tx: &Tx| {
+                    tx.connection.take_time();
+                    tx.connection.execute(&upsert(table, missing.len()), &values(&missing)).map(|_| ())
+                };
                 self.handle.block_on(self.target.write(write)).map_err(|e| match e {
                     Error::Unique(_) => since_changed(table),
                     other => other,
@@ -214,13 +221,13 @@ fn count(tx: &Tx, table: &Table) -> Result<u64> {
     u64::try_from(count).map_err(Error::internal)
 }
 
-/// The rows after `last` in the order of the key.
-fn next(tx: &Tx, table: &Table, last: Option<&Value>) -> Result<Vec<Row>> {
+/// The rows after `last` in the order of the key, `limit` at the most.
+fn next(tx: &Tx, table: &Table, last: Option<&Value>, limit: usize) -> Result<Vec<Row>> {
     let key = &table.columns[table.key];
     match last {
-        None => tx.query(&format!("{} ORDER BY {key} LIMIT {ROWS}", select(table)), params![]),
+        None => tx.query(&format!("{} ORDER BY {key} LIMIT {limit}", select(table)), params![]),
         Some(last) => {
-            let sql = format!("{} WHERE {key} > $1 ORDER BY {key} LIMIT {ROWS}", select(table));
+            let sql = format!("{} WHERE {key} > $1 ORDER BY {key} LIMIT {limit}", select(table));
             tx.query(&sql, std::slice::from_ref(last))
         }
     }

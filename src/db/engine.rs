@@ -220,8 +220,7 @@ impl Engine {
             let look = || if since.elapsed() < PATIENCE { engine.read_now(&operation) } else { Err(Error::Busy) };
             // Whoever has gone away need not be answered.
             if !reply.is_closed() {
-                let looked = catch_unwind(AssertUnwindSafe(look));
-                let _ = reply.send(looked.unwrap_or_else(|_| Err(Error::internal("the operation panicked"))));
+                let _ = reply.send(look());
             }
         }))?;
         answer.await.map_err(|_| Error::internal("the reader has stopped"))?
@@ -281,7 +280,9 @@ impl Engine {
         connection.ready()?;
         connection.rare().forget();
         connection.begin_read()?;
-        let answer = operation(connection.as_ref());
+        // One that panics leaves its connection to be closed.
+        let answer = catch_unwind(AssertUnwindSafe(|| operation(connection.as_ref())))
+            .map_err(|_| Error::internal("the operation panicked"))?;
         let ended = connection.end_read();
         connection.give_up_if_lost();
         ended?;

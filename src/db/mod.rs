@@ -19,6 +19,7 @@ mod value;
 mod writer;
 
 use std::cell::Cell;
+use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -35,6 +36,9 @@ use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 use crate::vault::Vault;
+
+/// What [`Store::inspect`] calls the version of the tables.
+pub const SCHEMA: &str = "schema version";
 
 /// Where an installation keeps its data.
 #[derive(Clone, Debug)]
@@ -163,8 +167,30 @@ impl Store {
         Ok(store)
     }
 
+    /// As [`Store::open`], and leaves the tables as they are. If they are not this program's version, nothing but
+    /// [`Store::inspect`] is of use.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_as_it_is(location: &Location, clock: Clock) -> Result<Store> {
+        let (store, _) = Store::connect(location, clock, IfMissing::Refuse)?;
+        store.read(copy::refuse_unfinished).await?;
+        Ok(store)
+    }
+
     /// As [`Store::open`], and also what an unfinished copy has left.
     async fn open_even_unfinished(location: &Location, clock: Clock, missing: IfMissing) -> Result<Store> {
+        let (store, found) = Store::connect(location, clock, missing)?;
+        store.migrate(&found).await?;
+        store.read(migrate::check_seal).await.map_err(|e| match e {
+            // Another server, with another key, was first on an empty database.
+            Error::Integrity => wrong_key(&location.key_file(), &store.context.vault),
+            other => other,
+        })?;
+        Ok(store)
+    }
+
+    fn connect(location: &Location, clock: Clock, missing: IfMissing) -> Result<(Store, Found)> {
         let found = location.peek()?;
         let vault = match &found {
             Found::Value(seal) => {
@@ -195,15 +221,8 @@ impl Store {
             Some(url) => postgres::start(url.expose())?,
             None => sqlite::start(&location.database())?,
         };
-        let store =
-            Store { engine: Arc::new(engine), context: Arc::new(Context { clock, vault, memory: Memory::default() }) };
-        store.migrate(&found).await?;
-        store.read(migrate::check_seal).await.map_err(|e| match e {
-            // Another server, with another key, was first on an empty database.
-            Error::Integrity => wrong_key(&location.key_file(), &store.context.vault),
-            other => other,
-        })?;
-        Ok(store)
+        let context = Context { clock, vault, memory: Memory::default() };
+        Ok((Store { engine: Arc::new(engine), context: Arc::new(context) }, found))
     }
 
     /// Brings the tables up to date. Of several servers that try at once, one succeeds and the others see that.
@@ -330,7 +349,14 @@ impl Store {
     pub async fn inspect(&self) -> Result<Vec<(&'static str, String, bool)>> {
         let mut findings = self.engine.scan(|connection| connection.inspect()).await?;
         let version = self.read(migrate::version).await?;
-        findings.push(("schema version", version.to_string(), version == migrate::NEWEST));
+        let remedy = match version.cmp(&migrate::NEWEST) {
+            Ordering::Less => {
+                format!(", this program's is {}; `usher migrate` or a start brings it there", migrate::NEWEST)
+            }
+            Ordering::Equal => String::new(),
+            Ordering::Greater => format!(", of a newer Usher; this program's is {}", migrate::NEWEST),
+        };
+        findings.push((SCHEMA, format!("{version}{remedy}"), remedy.is_empty()));
         findings.push(("data key", self.context.vault.key_id(), true));
         Ok(findings)
     }

@@ -8,7 +8,8 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Config, NoTls, Statement};
 
@@ -112,12 +113,27 @@ pub(super) fn peek(url: &str, sql: &str) -> Result<Found> {
 }
 
 fn configure(url: &str) -> Result<Config> {
+    // The driver knows no such words: with `require` it verifies the certificate and its name, as with all that we ask by TLS.
+    let known = url.replace("sslmode=verify-full", "sslmode=require").replace("sslmode=verify-ca", "sslmode=require");
     // The driver's message may quote the URL, which holds a password.
-    let mut config: Config = url.parse().map_err(|_| {
+    let mut config: Config = known.parse().map_err(|_| {
         Error::operator("--database: this is not a PostgreSQL URL (e.g. postgres://user:password@host/usher)")
     })?;
+    // The driver would take no for an answer, and whoever stands between could give it.
+    if !known.contains("sslmode=") && !config.get_hosts().iter().all(is_this_machine) {
+        config.ssl_mode(SslMode::Require);
+    }
     config.connect_timeout(CONNECT).application_name("usher");
     Ok(config)
+}
+
+fn is_this_machine(host: &Host) -> bool {
+    match host {
+        Host::Unix(_) => true,
+        Host::Tcp(name) => {
+            name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
+    }
 }
 
 impl Connection {
@@ -186,14 +202,23 @@ impl Connection {
             self.lost.set(true);
             Error::Unavailable(format!("no answer within {} s", limit.as_secs()))
         })?;
-        answer.map_err(failure)
+        answer.map_err(|e| self.failed(e))
+    }
+
+    /// What the server's refusal means; one that may only be read from is left for the one that may be written to.
+    fn failed(&self, e: tokio_postgres::Error) -> Error {
+        if e.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) {
+            self.lost.set(true);
+        }
+        failure(e)
     }
 
     fn prepare(&self, sql: &str) -> Result<Statement> {
         if let Some(statement) = self.prepared.borrow().get(sql) {
             return Ok(statement.clone());
         }
-        let statement = self.wait(self.client()?.prepare(sql))?;
+        // What the server refuses here ends the transaction as any other failure does, and its COMMIT would not say so.
+        let statement = self.wait(self.client()?.prepare(sql)).inspect_err(|_| self.pipeline.note_failure())?;
         self.prepared.borrow_mut().insert(sql.to_owned(), statement.clone());
         Ok(statement)
     }
@@ -212,12 +237,12 @@ impl Connection {
         let all = futures_util::future::join(futures_util::future::join_all(each), last);
         let (changed, last) = self.wait(async { Ok(all.await) })?;
         for (changed, batch) in changed.into_iter().zip(&waiting) {
-            let changed = changed.map_err(failure)?;
+            let changed = changed.map_err(|e| self.failed(e))?;
             if batch.expected.is_some_and(|expected| expected != changed) {
                 return Err(Error::Conflict);
             }
         }
-        last.map_err(failure)
+        last.map_err(|e| self.failed(e))
     }
 
     /// Puts a word of transactions before the next statement.
@@ -381,7 +406,10 @@ fn failure(e: tokio_postgres::Error) -> Error {
         "40001" | "40P01" => Error::Conflict,
         "55P03" => Error::Locked,
         "53100" => Error::StorageFull,
-        code if code.starts_with("57P") || code.starts_with("08") || code.starts_with("53") => {
+        // Told to end, by a limit of the server's; a standby; an outcome that is not known; a disk of the server's.
+        code if ["57014", "25006", "40003", "58030"].contains(&code)
+            || ["57P", "08", "53"].iter().any(|class| code.starts_with(class)) =>
+        {
             Error::Unavailable(format!("{code}: {}", db.message()))
         }
         code => Error::internal(format!("{code}: {}", db.message())),
@@ -431,5 +459,27 @@ impl<'a> FromSql<'a> for Raw {
 
     fn accepts(_: &Type) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_machine_is_spoken_to_in_tls_unless_the_url_says_otherwise() {
+        for (url, mode) in [
+            ("postgres://usher:x@db.internal/usher", SslMode::Require),
+            ("postgres://usher:x@localhost,db.internal/usher", SslMode::Require),
+            ("postgres://usher:x@db.internal/usher?sslmode=verify-full", SslMode::Require),
+            ("postgres://usher:x@localhost/usher?sslmode=verify-ca", SslMode::Require),
+            ("postgres://usher:x@db.internal/usher?sslmode=prefer", SslMode::Prefer),
+            ("postgres://usher:x@db.internal/usher?sslmode=disable", SslMode::Disable),
+            ("postgres://usher:x@127.0.0.1:5433/usher", SslMode::Prefer),
+            ("postgres://usher:x@localhost/usher", SslMode::Prefer),
+            ("postgres:///usher?host=/var/run/postgresql", SslMode::Prefer),
+        ] {
+            assert_eq!(configure(url).unwrap().get_ssl_mode(), mode, "{url}");
+        }
     }
 }

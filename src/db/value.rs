@@ -22,6 +22,15 @@ pub enum Value<'a> {
 }
 
 impl Value<'_> {
+    /// About how many bytes it takes.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Value::Null | Value::Integer(_) => 8,
+            Value::Text(text) => text.len(),
+            Value::Bytes(bytes) => bytes.len(),
+        }
+    }
+
     /// The same value without anything borrowed.
     pub fn into_owned(self) -> Value<'static> {
         match self {

@@ -105,8 +105,12 @@ pub(super) fn write_forever(mut connection: Box<dyn Connection>, shared: &Shared
             answer(&*connection, ran, &commit.map(drop), shared);
         }
         connection.give_up_if_lost();
-        if let Err(error @ Error::DiskFailed(_)) = connection.keep_up() {
+        let Err(error) = connection.keep_up() else { continue };
+        if matches!(error, Error::DiskFailed(_)) {
             shared.fail.send_replace(Some(error));
+        } else {
+            // It is tried again after the next group; while it fails, the log grows.
+            tracing::warn!(code = error.code(), what = error.for_log(), "the log could not be written back");
         }
     }
 }
@@ -211,7 +215,10 @@ fn in_one_transaction(connection: &dyn Connection, group: &mut [Box<dyn Job>], u
                     return Err(job.failure().cloned().unwrap_or(Error::Busy));
                 }
                 match undo {
-                    Undo::Operation => connection.batch("ROLLBACK TO SAVEPOINT operation")?,
+                    Undo::Operation => {
+                        connection.rare().forget();
+                        connection.batch("ROLLBACK TO SAVEPOINT operation")?;
+                    }
                     Undo::Group if connection.written() == before => {}
                     Undo::Group => return Err(Error::Conflict),
                 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::transport::Smtp;
 use crate::db::Store;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::outbox::worker::{self, Work};
 use crate::outbox::{Job, Kind, Outcome};
 
@@ -34,7 +34,7 @@ impl<N: Fn(&'static str) + Send + Sync> Work for Sender<N> {
         let read = job.clone();
         let outcome = match store.read(move |tx| super::render(tx, &read)).await {
             Ok(Some(mail)) => self.smtp.send(&mail, job.id).await,
-            Err(e) if e.status() == 503 => return Err(e),
+            Err(e) if !matches!(e, Error::Integrity) => return Err(e),
             _ => {
                 tracing::error!(mail = %job.id, "a mail cannot be made of its data");
                 Outcome::GiveUp("the message cannot be read: its data is damaged".to_owned())

@@ -5,11 +5,12 @@
 //! when a worker dies. Knows no SQL and nothing of what is sent; the app spawns it.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
 
 use super::{Job, Kind, Outcome};
@@ -89,7 +90,7 @@ pub async fn run<W: Work>(store: Store, bell: Bell, work: W) {
         let free = if closing { 0 } else { W::AT_ONCE - under_way.len() };
         if free > 0 {
             match work.take(&store, free).await {
-                Ok(jobs) => under_way.extend(jobs.into_iter().map(|job| work.attempt(&store, job))),
+                Ok(jobs) => under_way.extend(jobs.into_iter().map(|job| survive(work.attempt(&store, job)))),
                 Err(e) => complain(&e),
             }
         }
@@ -100,6 +101,11 @@ pub async fn run<W: Work>(store: Store, bell: Bell, work: W) {
             () = tokio::time::sleep(INTERVAL) => {}
         }
     }
+}
+
+/// A job that panics does not take those with it that are under way beside it. Its lease ends by itself.
+async fn survive(attempt: impl Future<Output = Result<()>>) -> Result<()> {
+    AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|_| Err(Error::internal("a job panicked")))
 }
 
 /// Up to `free` due jobs of the outbox, leased.
@@ -123,4 +129,43 @@ pub async fn settle(store: &Store, job: Job, outcome: Outcome) -> Result<()> {
 
 fn complain(error: &Error) {
     tracing::error!(code = error.code(), what = error.for_log(), "a queue cannot be worked on");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::db::{IfMissing, Location};
+
+    /// Three jobs at once: the first panics, and the last ends the work.
+    struct Three(Mutex<Vec<u8>>, Mutex<Vec<u8>>, Bell);
+
+    impl Work for &Three {
+        type Job = u8;
+        const AT_ONCE: usize = 3;
+
+        async fn take(&self, _: &Store, _: usize) -> Result<Vec<u8>> {
+            Ok(std::mem::take(&mut *self.0.lock().unwrap()))
+        }
+
+        async fn attempt(&self, _: &Store, job: u8) -> Result<()> {
+            tokio::time::sleep(Duration::from_millis(job.into())).await;
+            assert!(job > 1, "on purpose");
+            self.1.lock().unwrap().push(job);
+            if job == 3 {
+                self.2.close();
+            }
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_that_panics_ends_neither_the_others_nor_the_worker() {
+        let folder = std::env::temp_dir().join(format!("usher-{}", crate::random::uuid()));
+        let store = Store::open(&Location::at(&folder), Clock::System, IfMissing::Create).await.unwrap();
+        let three = Three(Mutex::new(vec![1, 2, 3]), Mutex::default(), Bell::default());
+        run(store, three.2.clone(), &three).await;
+        assert_eq!(*three.1.lock().unwrap(), [2, 3]);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 }

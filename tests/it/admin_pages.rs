@@ -224,8 +224,11 @@ async fn entries_and_mails_of_one_environment_are_found_behind_very_many_of_anot
     for (list, there) in [("audit?action=user.created", ">user.created</a>"), ("mails?state=captured", "row-link")] {
         let first = reader.get(&at(&app, list)).await.ok();
         assert!(!first.text.contains(there) && first.text.contains("Looked through back to"), "{}", first.text);
-        let second = reader.get(&further(&first)).await.ok();
-        assert!(second.text.contains(there) && !second.text.contains("Look further back"), "{}", second.text);
+        let mut page = first;
+        while !page.text.contains(there) {
+            page = reader.get(&further(&page)).await.ok();
+        }
+        assert!(!page.text.contains("Look further back"), "{}", page.text);
     }
     let failed = reader.get(&at(&app, "mails?state=failed")).await.ok();
     assert!(failed.text.contains("No mail is in this state"), "what was given up has an index");

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use usher::apps;
 use usher::audit::chain::{self, Anchor, Fault, Reach, Report};
-use usher::audit::{self, EntryId};
+use usher::audit::{self, Action, EntryId};
 use usher::caller::{Actor, Origin};
-use usher::db::Store;
+use usher::db::{Store, Tx};
 
 use crate::cluster::{on_postgres, shared};
 use crate::harness::{But, Folder, TestApp, jane};
@@ -276,6 +277,30 @@ async fn a_chain_that_was_written_anew_with_the_data_key_and_as_many_seals_is_no
     };
     let faults: Vec<Fault> = verify(app.store(), Some(&long)).await.findings.iter().map(|f| f.fault).collect();
     assert!(!faults.is_empty() && faults.iter().all(|fault| *fault == Fault::Rewritten), "{faults:?}");
+}
+
+#[tokio::test]
+async fn what_an_import_leaves_at_once_is_sealed_in_several_passes() {
+    let app = TestApp::new().await;
+    let acme = app.partner("acme").await;
+    acme.post(CREATE, jane()).await.ok();
+    let id = app.client_id;
+    for _ in 0..60 {
+        let thousand = move |tx: &Tx| {
+            let sandbox = apps::environment(tx, id, apps::Kind::Sandbox)?.id;
+            let by = Origin::of(Actor::Operator);
+            (0..1000).try_for_each(|_| audit::record(tx, sandbox, by, Action::KeyUpdated, uuid::Uuid::nil()))
+        };
+        app.store().write(thousand).await.unwrap();
+        // A pass that begins where the newest seal was made, and not where it ends, would never find the first of them again.
+        app.advance(Duration::from_secs(10));
+    }
+    let pass = async || chain::seal(app.store(), Reach::Usual).await.unwrap();
+    let (first, second) = (pass().await, pass().await);
+    assert_eq!((first.entries, first.more), (50_000, true));
+    assert!(second.entries >= 10_000 && !second.more, "{second:?}");
+    let report = verify(app.store(), None).await;
+    assert!(report.findings.is_empty() && report.waiting == 0, "{report:?}");
 }
 
 #[tokio::test]

@@ -194,6 +194,24 @@ async fn a_database_of_a_newer_program_is_refused() {
 }
 
 #[tokio::test]
+async fn doctor_tells_of_an_older_schema_and_does_not_change_it() {
+    let server = Program::start(&[]);
+    let (_, _, folder) = server.stop();
+    let store = Store::open(&folder.location(), Clock::System, IfMissing::Refuse).await.unwrap();
+    let older = "DELETE FROM migrations WHERE version = (SELECT MAX(version) FROM migrations)";
+    store.write(move |tx| tx.execute(older, &[])).await.unwrap();
+    drop(store);
+    let output = usher(&folder).args(["doctor"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let line = text.lines().find(|line| line.contains("schema version")).unwrap();
+    assert!(line.contains("PROBLEM") && line.contains("`usher migrate`"), "{text}");
+    assert!(text.contains("data key file"), "the rest is told: {text}");
+    let again = usher(&folder).args(["doctor"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&again.stdout).lines().find(|l| l.contains("schema version")), Some(line));
+}
+
+#[tokio::test]
 async fn an_operation_that_fails_or_panics_leaves_nothing_and_harms_no_other() {
     let folder = Folder::new();
     let store = Store::open(&folder.location(), Clock::System, IfMissing::Create).await.unwrap();
@@ -221,6 +239,8 @@ async fn an_operation_that_fails_or_panics_leaves_nothing_and_harms_no_other() {
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 20);
     let rows = store.read(|tx| tx.query("SELECT name FROM meta WHERE name LIKE 'row%'", &[])).await.unwrap();
     assert_eq!(rows.len(), 20);
+    let read = store.read(|_| -> usher::error::Result<()> { panic!("on purpose") }).await;
+    assert!(read.is_err_and(|e| e.code() == "internal"), "a read that panics is an error too");
 }
 
 #[test]

@@ -202,6 +202,29 @@ async fn writes_beyond_what_can_be_done_soon_are_refused_and_reads_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_operation_whose_words_the_database_does_not_know_takes_nothing_of_its_group_with_it() {
+    let app = TestApp::new().await;
+    let store = app.store();
+    let names: BTreeSet<String> = (0..200).map(|i| format!("written {i:03}")).collect();
+    let add = |name: String| {
+        store.write(move |tx| tx.add("meta (name, value)", &[name.as_str().into(), b"x".as_slice().into()]))
+    };
+    // What comes before it in a group is on its way when it asks its second question.
+    let ask = || {
+        store.write(|tx| {
+            tx.query("SELECT name FROM meta LIMIT 1", &[])?;
+            tx.query("SELECT nothing FROM nowhere", &[]).map(|_| ())
+        })
+    };
+    let all = names.iter().map(|name| async { tokio::join!(add(name.clone()), ask()) });
+    for (added, asked) in join_all(all).await {
+        assert!(added.is_ok() && asked.is_err(), "{added:?} {asked:?}");
+    }
+    let there = store.read(|tx| tx.query("SELECT name FROM meta WHERE name LIKE 'written %'", &[])).await.unwrap();
+    assert_eq!(there.iter().map(|row| row.get::<String>(0).unwrap()).collect::<BTreeSet<_>>(), names);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_operations_that_wait_for_each_other_both_end_well() {
     if !on_postgres() {
         return;

@@ -110,6 +110,31 @@ fn sql_stands_in_stores_and_nowhere_else() {
     assert_eq!(naming(&words, &|name| name.ends_with("store.rs") || name.starts_with("db/")), Vec::<String>::new());
 }
 
+/// What one of SQLite, PostgreSQL, CockroachDB and YugabyteDB does not have, or does in its own way.
+#[test]
+fn tables_are_made_in_words_that_every_engine_knows() {
+    let words = [
+        "TRIGGER",
+        "FUNCTION",
+        "PROCEDURE",
+        "SERIAL",
+        "AUTOINCREMENT",
+        "JSONB",
+        "TIMESTAMP",
+        "LISTEN",
+        "PRAGMA",
+        "EXTENSION",
+    ];
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    for file in std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()) {
+        let sql = std::fs::read_to_string(&file).unwrap().to_uppercase();
+        let statements = sql.lines().map(|line| line.split("--").next().unwrap()).collect::<Vec<_>>().join(" ");
+        let all: Vec<&str> =
+            statements.split(|c: char| !c.is_alphanumeric()).filter(|word| words.contains(word)).collect();
+        assert!(all.is_empty(), "{}: {all:?}", file.display());
+    }
+}
+
 #[test]
 fn http_and_pages_do_not_know_the_app_and_only_the_app_spawns() {
     assert_eq!(

@@ -11,6 +11,7 @@ mod verify;
 pub use verify::{Anchor, Chain, Fault, Finding, Link, Progress, Report, anchor, verify};
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -33,8 +34,10 @@ id_type!(
 const SLACK: Duration = Duration::from_mins(1);
 /// How far back a pass looks once in a while.
 const SLOW: Duration = Duration::from_hours(2);
-/// How many entries one seal has at the most.
+/// How many entries one seal has at the most, and how many a pass seals: an import leaves a million at once, which are not to be
+/// held in memory together.
 const LARGEST: usize = 1000;
+const AT_ONCE: usize = 50 * LARGEST;
 
 /// How far back to look for what is not sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,22 +57,31 @@ pub struct Sealed {
     pub entries: usize,
     /// Entries that were not, for they have no valid proof: somebody else than Usher wrote or changed them.
     pub unsound: usize,
+    /// Whether there may be more, for the next pass.
+    pub more: bool,
 }
 
 /// An entry's id and digest.
 type Digested = (EntryId, [u8; 32]);
 
-/// What is to be sealed: in each environment, after the seal of that number, these entries.
-type Loose = BTreeMap<Uuid, (i64, Vec<Digested>)>;
+/// What is to be sealed.
+#[derive(Default)]
+struct Loose {
+    /// In each environment, after the seal of that number, these entries.
+    chains: BTreeMap<Uuid, (i64, Vec<Digested>)>,
+    count: usize,
+    unsound: usize,
+}
 
-/// Seals what is not sealed yet. If another server is faster, its seals stand, and what is left is for the next pass.
+/// One pass: seals what is not sealed yet, the oldest first, up to so much. If another server is faster, its seals stand, and
+/// what is left is for the next pass.
 ///
 /// # Errors
 /// The database refuses.
 pub async fn seal(store: &Store, reach: Reach) -> Result<Sealed> {
-    let (loose, unsound) = store.scan(move |tx| find_loose(tx, reach)).await?;
-    let mut sealed = Sealed { entries: 0, unsound };
-    for (environment, (mut number, entries)) in loose {
+    let loose = store.scan(move |tx| find_loose(tx, reach)).await?;
+    let mut sealed = Sealed { entries: 0, unsound: loose.unsound, more: loose.count == AT_ONCE };
+    for (environment, (mut number, entries)) in loose.chains {
         for part in entries.chunks(LARGEST) {
             let (count, part) = (part.len(), part.to_vec());
             if !store.write(move |tx| append(tx, EnvironmentId(environment), number, &part)).await? {
@@ -82,34 +94,48 @@ pub async fn seal(store: &Store, reach: Reach) -> Result<Sealed> {
     Ok(sealed)
 }
 
-fn find_loose(tx: &Tx, reach: Reach) -> Result<(Loose, usize)> {
-    let floor = match (reach, store::newest_sealed_at(tx)?) {
+/// Seals all that is not sealed yet.
+///
+/// # Errors
+/// The database refuses.
+pub async fn seal_all(store: &Store) -> Result<()> {
+    let mut reach = Reach::All;
+    // A pass goes on where the one before has ended.
+    while seal(store, reach).await?.more {
+        reach = Reach::Usual;
+    }
+    Ok(())
+}
+
+fn find_loose(tx: &Tx, reach: Reach) -> Result<Loose> {
+    let floor = match (reach, store::newest_sealed(tx)?) {
         (Reach::All, _) | (_, None) => EntryId(Uuid::nil()),
-        (Reach::Usual, Some(at)) => EntryId::first(at.min(tx.now()) - SLACK),
-        (Reach::Far, Some(at)) => EntryId::first(at.min(tx.now()) - SLOW),
+        (Reach::Usual, Some(entry)) => EntryId::first(entry.time().min(tx.now()) - SLACK),
+        (Reach::Far, Some(entry)) => EntryId::first(entry.time().min(tx.now()) - SLOW),
     };
     let sealed = store::sealed_since(tx, floor)?;
-    let (mut loose, mut unsound) = (Loose::new(), 0);
+    let mut loose = Loose::default();
     store::each(tx, floor, |values| {
         let id = id_of(values)?;
         if sealed.contains(&id.0) {
-            return Ok(());
+            return Ok(ControlFlow::Continue(()));
         }
         match sound(tx, values) {
             Some(digest) => {
                 let environment = environment_of(values)?;
                 let number = || store::last(tx, environment).map(|last| last.map_or(0, |seal| seal.number));
-                let chain = match loose.entry(environment.0) {
+                let chain = match loose.chains.entry(environment.0) {
                     std::collections::btree_map::Entry::Occupied(chain) => chain.into_mut(),
                     std::collections::btree_map::Entry::Vacant(place) => place.insert((number()?, Vec::new())),
                 };
                 chain.1.push((id, digest));
+                loose.count += 1;
             }
-            None => unsound += 1,
+            None => loose.unsound += 1,
         }
-        Ok(())
+        Ok(if loose.count < AT_ONCE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
-    Ok((loose, unsound))
+    Ok(loose)
 }
 
 /// The digest of an entry, if Usher wrote it: nobody else can make its proof.

@@ -1,6 +1,7 @@
 //! The SQL of the chain: seals are added and read, entries are read as they lie.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 
 use uuid::Uuid;
 
@@ -59,9 +60,9 @@ pub(super) fn last(tx: &Tx, environment: EnvironmentId) -> Result<Option<Seal>> 
     tx.query_opt(&sql, params![environment])?.as_ref().map(read).transpose()
 }
 
-/// When the newest seal of all was made.
-pub(super) fn newest_sealed_at(tx: &Tx) -> Result<Option<Timestamp>> {
-    let row = tx.query_opt("SELECT sealed_at FROM audit_seals ORDER BY id DESC LIMIT 1", params![])?;
+/// The newest entry of the newest seal of all.
+pub(super) fn newest_sealed(tx: &Tx) -> Result<Option<EntryId>> {
+    let row = tx.query_opt("SELECT last_id FROM audit_seals ORDER BY id DESC LIMIT 1", params![])?;
     row.map(|row| row.get(0)).transpose()
 }
 
@@ -87,14 +88,16 @@ pub(super) fn sealed_since(tx: &Tx, floor: EntryId) -> Result<HashSet<Uuid>> {
     Ok(ids)
 }
 
-/// Shows every entry from `floor` on, as it lies, in the order of their ids.
-pub(super) fn each(tx: &Tx, floor: EntryId, mut show: impl FnMut(&[Value]) -> Result<()>) -> Result<()> {
+/// Shows the entries from `floor` on, as they lie, in the order of their ids, for as long as somebody looks.
+pub(super) fn each(tx: &Tx, floor: EntryId, mut show: impl FnMut(&[Value]) -> Result<ControlFlow<()>>) -> Result<()> {
     let mut page =
         tx.query(&format!("SELECT {COLUMNS} FROM audit WHERE id >= $1 ORDER BY id LIMIT $2"), params![floor, PAGE])?;
     while let Some(newest) = page.last() {
         let newest: EntryId = newest.get(0)?;
         for row in &page {
-            show(row.values())?;
+            if show(row.values())?.is_break() {
+                return Ok(());
+            }
         }
         let next = format!("SELECT {COLUMNS} FROM audit WHERE id > $1 ORDER BY id LIMIT $2");
         page = tx.query(&next, params![newest, PAGE])?;

@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
+use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::store::{self, LISTED, Seal};
-use super::{Reach, environment_of, hash, id_of, seal, sound};
+use super::{environment_of, hash, id_of, seal_all, sound};
 use crate::apps::EnvironmentId;
 use crate::audit::store::COVERED;
 use crate::audit::{Action, EntryId};
@@ -106,7 +107,7 @@ pub struct Link {
 /// # Errors
 /// The database refuses.
 pub async fn anchor(store: &Store) -> Result<Anchor> {
-    seal(store, Reach::All).await?;
+    seal_all(store).await?;
     let newest = |tx: &Tx| {
         let mut chains = Vec::new();
         for environment in store::environments(tx)? {
@@ -128,7 +129,7 @@ pub async fn verify(
     anchor: Option<Anchor>,
     progress: impl Fn(Progress) + Send + Sync + 'static,
 ) -> Result<Report> {
-    seal(store, Reach::All).await?;
+    seal_all(store).await?;
     store.scan(move |tx| Walk::new(tx, &progress)?.run(tx, anchor.as_ref())).await
 }
 
@@ -276,13 +277,13 @@ impl<'a> Walk<'a> {
         store::each(tx, EntryId(Uuid::nil()), |row| {
             let id = id_of(row)?.0;
             if listed.binary_search(&id).is_ok() {
-                return Ok(());
+                return Ok(ControlFlow::Continue(()));
             }
             match sound(tx, row) {
                 Some(_) => report.waiting += 1,
                 None => report.findings.push(at(Fault::Inserted, environment_of(row).ok(), id, None)),
             }
-            Ok(())
+            Ok(ControlFlow::Continue(()))
         })
     }
 }
