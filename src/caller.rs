@@ -33,7 +33,7 @@ pub enum Actor {
     Admin(AdminId),
     /// The operator of the installation, from its command line.
     Operator,
-    /// Usher itself, because a day has come or another system said something.
+    /// Usher itself, because a day has come, another system said something, or a token was used that must not be.
     Usher,
 }
 

@@ -116,7 +116,7 @@ fn change(tx: &Tx, entry: &Entry) -> Result<Event> {
         at: entry.created_at,
         kind: Kind::Change,
         what: entry.operation.clone().unwrap_or_else(|| entry.action.as_str().to_owned()),
-        who: who(tx, entry.actor)?,
+        who: who(tx, entry)?,
         result: entry.result.clone(),
         detail: reason.map_or_else(|| changed.join(", "), str::to_owned),
         request: entry.request,
@@ -127,10 +127,11 @@ fn change(tx: &Tx, entry: &Entry) -> Result<Event> {
 ///
 /// # Errors
 /// The database does not answer.
-pub fn who(tx: &Tx, actor: Option<Actor>) -> Result<String> {
-    Ok(match actor {
+pub fn who(tx: &Tx, entry: &Entry) -> Result<String> {
+    Ok(match entry.actor {
         Some(Actor::Key(id)) => format!("key {id}"),
-        Some(Actor::Person(_)) => "the person".into(),
+        Some(Actor::Person(id)) if entry.user == Some(id) => "the person".into(),
+        Some(Actor::Person(id)) => format!("person {id}"),
         Some(Actor::Admin(id)) => admins::by_id(tx, id)?.map_or_else(|| format!("admin {id}"), |admin| admin.email),
         Some(Actor::Operator) => "the operator".into(),
         Some(Actor::Usher) => "Usher".into(),

@@ -8,7 +8,7 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 
-use super::{Api, Asker, Trail};
+use super::{Api, Asker, Trail, write};
 use crate::api::versions::{ApiDate, Shapes};
 use crate::apps::AppId;
 use crate::caller::Caller;
@@ -82,7 +82,8 @@ impl<N: Needs> FromRequestParts<Api> for PartnerKey<N> {
             trail.note_date(date);
         }
         let caller = Caller { date: Some(date.as_str()), ..by_this_request(key.caller, parts) };
-        if key.api_version.is_none() {
+        // A dry run changes nothing, not even that.
+        if key.api_version.is_none() && !write::rehearses(parts).unwrap_or_default() {
             pin(api, &presented, key.clone(), caller).await;
         }
         Ok(PartnerKey { caller, context: key.caller.context(api.store.clock().now()), date, need: PhantomData })

@@ -34,13 +34,6 @@ impl FromRequestParts<Api> for Guard {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self> {
-        let query = parts.uri.query().unwrap_or_default().to_owned();
-        let wishes: Vec<_> = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "dry_run").collect();
-        let dry_run = match wishes.as_slice() {
-            [] => false,
-            [(_, value)] if value == "true" || value == "false" => value == "true",
-            _ => return Err(Error::bad_request("dry_run", "dry_run must be true or false, once")),
-        };
         let path = parts.uri.path().trim_start_matches("/api");
         Ok(Guard {
             key: text(&parts.headers, "idempotency-key")?.map(str::to_owned),
@@ -49,10 +42,24 @@ impl FromRequestParts<Api> for Guard {
                 Method::PUT | Method::POST => path.to_owned(),
                 ref other => format!("{path} {other}"),
             },
-            query,
-            dry_run,
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            dry_run: rehearses(parts)?,
             if_match: text(&parts.headers, "if-match")?.map_or(IfMatch::Anything, IfMatch::parse),
         })
+    }
+}
+
+/// Whether a request is a dry run.
+///
+/// # Errors
+/// It says neither yes nor no.
+pub(super) fn rehearses(parts: &Parts) -> Result<bool> {
+    let query = parts.uri.query().unwrap_or_default();
+    let wishes: Vec<_> = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "dry_run").collect();
+    match wishes.as_slice() {
+        [] => Ok(false),
+        [(_, value)] if value == "true" || value == "false" => Ok(value == "true"),
+        _ => Err(Error::bad_request("dry_run", "dry_run must be true or false, once")),
     }
 }
 

@@ -157,17 +157,18 @@ pub fn create(tx: &Tx, settings: &Settings, signing_keys: &[SigningKey; 2]) -> R
     Ok(app)
 }
 
-/// Changes an app, and its environment `kind` or both.
+/// Changes an app, and its environment `kind` or both. What is the app's is noted in both.
 ///
 /// # Errors
 /// There is no such app, or the settings are not acceptable.
 pub fn update(tx: &Tx, origin: Origin, id: AppId, kind: Option<Kind>, settings: &Settings) -> Result<()> {
     settings.check()?;
-    let kinds = || Kind::ALL.iter().copied().filter(|k| kind.is_none_or(|only| only == *k));
-    let before = kinds().map(|kind| environment(tx, id, kind)).collect::<Result<Vec<_>>>()?;
+    let before = Kind::ALL.iter().map(|kind| environment(tx, id, *kind)).collect::<Result<Vec<_>>>()?;
     store::update(tx, id, settings)?;
     for before in before {
-        store::update_environment(tx, before.id, settings)?;
+        if kind.is_none_or(|only| only == before.kind) {
+            store::update_environment(tx, before.id, settings)?;
+        }
         let after = environment(tx, id, before.kind)?;
         let (before, now) = (before.show(), after.show());
         if before != now {

@@ -18,11 +18,11 @@ use crate::billing;
 use crate::caller::{Actor, Caller, Origin};
 use crate::clock::Timestamp;
 use crate::db::{Tx, id_type, words};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::field::Wire;
 use crate::random;
 use crate::subscriptions;
-use crate::users::{Health, IDENTITY, Person, Profile, User, UserId};
+use crate::users::{Email, Health, IDENTITY, Person, Profile, User, UserId};
 use crate::webhooks;
 use store::Draft;
 
@@ -297,7 +297,7 @@ crate::secret::redacted!(Changes);
 pub fn note(tx: &Tx, origin: Origin, action: Action, user: &User, before: &Person) -> Result<()> {
     note_changes(tx, origin, action, user, &changes(before, &user.person))?;
     webhooks::announce(tx, action, user, before)?;
-    subscriptions::watch(tx, user, before)?;
+    subscriptions::watch(tx, action, user, before)?;
     billing::announce(tx, action, user, before, origin.test)
 }
 
@@ -352,6 +352,23 @@ pub fn of_request(tx: &Tx, user: UserId, request: Option<Uuid>) -> Result<Vec<En
     Ok(all.into_iter().filter(|entry| entry.request == request && entry.created_at == tx.now()).collect())
 }
 
+/// Every e-mail address that a user has or had, as far as the trail knows.
+///
+/// # Errors
+/// The database does not answer.
+pub fn addresses(tx: &Tx, user: UserId) -> Result<Vec<Email>> {
+    let entries = match of_user(tx, user) {
+        // A trail that somebody has changed keeps nobody from being erased.
+        Err(Error::Integrity) => Vec::new(),
+        entries => entries?,
+    };
+    let values = entries.iter().filter_map(|entry| entry.changes.0["fields"]["email"].as_array()).flatten();
+    let mut all: Vec<Email> = values.filter_map(Value::as_str).filter_map(Email::new).collect();
+    all.sort_unstable_by(|one, other| one.key().cmp(other.key()));
+    all.dedup_by(|one, other| one.key() == other.key());
+    Ok(all)
+}
+
 /// Notes that health data of a user is answered to someone.
 ///
 /// # Errors
@@ -361,12 +378,28 @@ pub fn note_read(tx: &Tx, origin: Origin, user: &User) -> Result<()> {
     store::insert(tx, &draft.by(origin))
 }
 
+/// Notes what was done to a user, and to no fact about them, by somebody unknown.
+///
+/// # Errors
+/// The database refuses.
+pub fn note_by_stranger(tx: &Tx, action: Action, user: &User, request: Option<Uuid>) -> Result<()> {
+    store::insert(tx, &Draft { user: Some(user.id), request, ..Draft::of(user.environment, action) })
+}
+
 /// Notes what was done to something else than a user, or to no fact about one.
 ///
 /// # Errors
 /// The database refuses.
 pub fn record(tx: &Tx, environment: EnvironmentId, origin: Origin, action: Action, target: Uuid) -> Result<()> {
     store::insert(tx, &Draft { target: Some(target), ..Draft::of(environment, action) }.by(origin))
+}
+
+/// Of what environment something is, and of which user, if it is theirs and goes with them.
+pub struct Whose {
+    /// The environment.
+    pub environment: EnvironmentId,
+    /// The user.
+    pub user: Option<UserId>,
 }
 
 /// Notes what became different about something else than a user. Nobody erases these entries: what may be about a person,
@@ -382,8 +415,23 @@ pub fn record_changes(
     target: Uuid,
     changes: &Changes,
 ) -> Result<()> {
-    let draft = Draft { target: Some(target), changes: Some(changes), ..Draft::of(environment, action) };
-    store::insert(tx, &draft.by(origin))
+    record_changes_of(tx, Whose { environment, user: None }, origin, action, target, changes)
+}
+
+/// The same of something that may be a user's: erasing them empties the entry.
+///
+/// # Errors
+/// The database refuses.
+pub fn record_changes_of(
+    tx: &Tx,
+    whose: Whose,
+    origin: Origin,
+    action: Action,
+    target: Uuid,
+    changes: &Changes,
+) -> Result<()> {
+    let draft = Draft { user: whose.user, target: Some(target), ..Draft::of(whose.environment, action) };
+    store::insert(tx, &Draft { changes: Some(changes), ..draft }.by(origin))
 }
 
 /// Notes that a request came again and is given its first answer, in which there may be health data.
@@ -400,9 +448,17 @@ pub fn note_replay(tx: &Tx, caller: &Caller) -> Result<()> {
 /// # Errors
 /// The database refuses.
 pub fn erase(tx: &Tx, origin: Origin, user: &User) -> Result<usize> {
-    let entries = tx.erase_audit(user.id)?;
+    let entries = empty(tx, user.id)?;
     note(tx, origin, Action::UserErased, user, &user.person)?;
     Ok(entries)
+}
+
+/// Takes what changed out of the entries of somebody who is erased, and says out of how many.
+///
+/// # Errors
+/// The database refuses.
+pub(crate) fn empty(tx: &Tx, user: UserId) -> Result<usize> {
+    tx.erase_audit(user)
 }
 
 /// An attempt that was refused.

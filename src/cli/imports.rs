@@ -191,9 +191,11 @@ impl Take {
     ) -> Result<Import> {
         let (digest, name) = (self.digest()?, self.tenant.clone());
         let begin = move |tx: &Tx| {
-            let tenant = name.as_deref().map(|name| tenants::named(tx, environment.id, name)).transpose()?;
+            let operator = Caller::operator(&environment);
+            let make = |name: &str| tenants::named(tx, environment.id, operator.origin(), name);
+            let tenant = name.as_deref().map(make).transpose()?;
             let new = New { tenant, settings: settings.clone(), total, digest, source: None };
-            imports::begin(tx, &Caller::operator(&environment), &new)
+            imports::begin(tx, &operator, &new)
         };
         let import = store.write(begin).await?;
         let mut row = 0;

@@ -177,8 +177,8 @@ impl Webhook {
                 let new = New { address: url, name, events, api_version, contact };
                 let make = move |tx: &Tx| {
                     let environment = apps::environment(tx, app, environment)?.id;
-                    let tenant =
-                        tenant.as_deref().map(|name| crate::tenants::named(tx, environment, name)).transpose()?;
+                    let make = |name: &str| crate::tenants::named(tx, environment, operator(), name);
+                    let tenant = tenant.as_deref().map(make).transpose()?;
                     webhooks::create(tx, Scope { environment, tenant }, operator(), &new)
                 };
                 with_secret(common, &store.write(make).await?, "Made")?;

@@ -314,7 +314,7 @@ pub fn exchange(
     }
     if let Some(used_at) = code.used_at {
         if tx.now() >= used_at + GRACE {
-            sessions::end(tx, &session, Origin { request: request_id, ..Origin::of(Actor::Person(session.user)) })?;
+            sessions::end(tx, &session, Origin { request: request_id, ..Origin::of(Actor::Usher) })?;
         }
         return Ok(None);
     }

@@ -20,6 +20,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0013_sign_in_again", include_str!("../../migrations/0013_sign_in_again.sql")),
     ("0014_brand", include_str!("../../migrations/0014_brand.sql")),
     ("0015_import_files", include_str!("../../migrations/0015_import_files.sql")),
+    ("0016_founders", include_str!("../../migrations/0016_founders.sql")),
 ];
 
 /// The version that this program needs.

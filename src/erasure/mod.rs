@@ -90,6 +90,13 @@ pub fn take_back(tx: &Tx, origin: Origin, user: &User) -> Result<Receipt> {
     counts.insert("sign_ins".into(), i64::try_from(sign_ins).unwrap_or(i64::MAX));
     users::delete_row(tx, user)?;
     counts.insert("users".into(), 1);
+    if let Some(founder) = user.tenant.map_or(Ok(None), |tenant| tenants::forget(tx, tenant))? {
+        counts.insert("tenants".into(), 1);
+        if founder != user.id {
+            // They went first, and what was noted of the tenant since then is theirs too.
+            audit::empty(tx, founder)?;
+        }
+    }
     counts.insert("audit".into(), i64::try_from(audit::erase(tx, origin, user)?).unwrap_or(i64::MAX));
     let receipt = Receipt {
         id: ErasureId::ordered(tx.now()),
@@ -128,7 +135,7 @@ pub fn due(tx: &Tx) -> Result<Vec<UserId>> {
 /// The database refuses, or the record cannot be read.
 pub fn erase_by_time(tx: &Tx, id: UserId) -> Result<()> {
     let user = users::any_by_id(tx, id)?.ok_or(Error::Conflict)?;
-    erase(tx, Origin::of(Actor::Operator), &user).map(|_| ())
+    erase(tx, Origin::of(Actor::Usher), &user).map(|_| ())
 }
 
 /// Everything that is held about a person, as JSON.
@@ -145,7 +152,7 @@ pub fn export(tx: &Tx, user: &User) -> Result<Value> {
             "id": user.id,
             "app": environment.app_name,
             "environment": environment.kind,
-            "tenant": tenant.and_then(|tenant| tenant.facts.name),
+            "tenant": tenant.as_ref().and_then(|tenant| tenant.facts.name.as_ref()),
             "role": role.map(|role| role.name),
             "status": user.status(),
             "email": user.email,
@@ -161,6 +168,9 @@ pub fn export(tx: &Tx, user: &User) -> Result<Value> {
         },
         "events": events,
     });
+    if let Some(own) = tenant.filter(|tenant| tenant.founder == Some(user.id)) {
+        held["tenant"] = own.facts.show().into();
+    }
     for (table, rows) in store::shown_rows(tx, user.id)? {
         held[table] = rows;
     }

@@ -147,7 +147,7 @@ impl<'a> Batch<'a> {
         let may_make = self.is_of_the_house();
         let id = match self.tenants.get(name) {
             Some(id) => *id,
-            None if may_make && make => Some(tenants::named(tx, environment, name)?),
+            None if may_make && make => Some(tenants::named(tx, environment, self.caller.origin(), name)?),
             None => tenants::find(tx, environment, name)?,
         };
         self.tenants.insert(name.to_owned(), id);

@@ -265,7 +265,8 @@ pub fn get(tx: &Tx, scope: Scope, id: ImportId) -> Result<Import> {
 }
 
 impl Import {
-    /// Who its users are made by: whoever began it, with the import's id where a request's would be.
+    /// Who its users are made by, and taken back by: whoever began it, or undoes it, with the import's id where a request's
+    /// would be.
     pub fn caller(&self, environment: &Environment) -> Caller {
         Caller {
             scope: Scope { environment: self.environment, tenant: self.tenant },

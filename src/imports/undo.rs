@@ -26,6 +26,9 @@ pub fn undo(tx: &Tx, caller: &Caller, id: ImportId, by_server: bool) -> Result<I
         audit::record(tx, import.environment, caller.origin(), Action::ImportUndone, id.0)?;
         import.state = State::Undoing;
         import.finished_at = None;
+        // Whoever undoes it erases its users, not who began it.
+        import.actor = caller.actor;
+        store::restart(tx, &import)?;
         store::forget_file(tx, id)?;
     }
     if import.state == State::Undoing {

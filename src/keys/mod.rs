@@ -85,7 +85,7 @@ impl Key {
     /// As the audit trail tells of it.
     fn show(&self) -> Value {
         json!({
-            "name": self.name, "access": self.access, "tenant": self.tenant, "apiVersion": self.api_version,
+            "name": self.name, "access": self.access, "tenantId": self.caller.scope.tenant, "apiVersion": self.api_version,
             "expiresAt": self.expires_at,
         })
     }
@@ -135,7 +135,8 @@ pub fn create(tx: &Tx, origin: Origin, environment: &Environment, new: &NewKey) 
         return Err(Error::bad_request("malformed_name", "A key's name is one line of at most 256 characters"));
     }
     let key = mint(environment.kind, new.access);
-    let tenant = new.tenant.as_deref().map(|name| crate::tenants::named(tx, environment.id, name)).transpose()?;
+    let tenant =
+        new.tenant.as_deref().map(|name| crate::tenants::named(tx, environment.id, origin, name)).transpose()?;
     let id = KeyId::random();
     store::insert(tx, id, environment.id, tenant, new, &key)?;
     let row = store::by_id(tx, id)?.ok_or_else(|| Error::internal("a key just made is not there"))?;

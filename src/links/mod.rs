@@ -220,11 +220,11 @@ pub fn follow(
     Ok(Ok(Entry { session, app, environment }))
 }
 
-/// Sends a new link to the address on record of whom an old link belonged to.
+/// Sends a new link to the address on record of whom an old link belonged to, for whoever has that.
 ///
 /// # Errors
 /// [`Error::TooMany`] when the person was sent several in the last hour.
-pub fn renew(tx: &Tx, links: &Links, secret: &Secret) -> Result<()> {
+pub fn renew(tx: &Tx, links: &Links, secret: &Secret, request: Option<Uuid>) -> Result<()> {
     let (_, link) = find(tx, secret)?.ok_or(Error::UserNotFound)?;
     let user = users::any_by_id(tx, link.user)?.ok_or(Error::UserNotFound)?;
     user.admit()?;
@@ -234,6 +234,7 @@ pub fn renew(tx: &Tx, links: &Links, secret: &Secret) -> Result<()> {
         ));
     }
     supersede(tx, user.id)?;
+    audit::note_by_stranger(tx, Action::LinkSent, &user, request)?;
     send(tx, links, &user)
 }
 

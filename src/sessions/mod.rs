@@ -180,7 +180,7 @@ pub fn refresh(tx: &Tx, client: AppId, presented: &Secret, request: Option<Uuid>
         }
         1 if just_now => session,
         _ => {
-            end(tx, &session, Origin { request, ..Origin::of(Actor::Person(user.id)) })?;
+            end(tx, &session, Origin { request, ..Origin::of(Actor::Usher) })?;
             return Ok(None);
         }
     };

@@ -303,13 +303,20 @@ fn enter(tx: &Tx, links: &Links, sign_in: &SignIn, request: Option<Uuid>) -> Res
     Ok(Ok(Entry { session, app: Some(app), environment }))
 }
 
-/// Takes the address out of every sign-in by it, and the user, and says out of how many. What is left is as a sign-in by an
-/// address that nobody has, so that no browser learns what has happened.
+/// Takes the address out of every sign-in by it, or by one that was the user's before, and the user, and says out of how
+/// many. What is left is as a sign-in by an address that nobody has, so that no browser learns what has happened.
 ///
 /// # Errors
 /// The database refuses.
 pub fn forget(tx: &Tx, user: &User) -> Result<usize> {
-    let of_user = store::of_user(tx, user.id, &fingerprint(tx, user.environment, &user.email))?;
+    let mut addresses = vec![fingerprint(tx, user.environment, &user.email)];
+    for email in audit::addresses(tx, user.id)? {
+        // Of one that somebody else has by now, they may be who asked.
+        if users::look_up(tx, user.environment, email.address())?.is_none() {
+            addresses.push(fingerprint(tx, user.environment, &email));
+        }
+    }
+    let of_user = store::of_user(tx, user.id, addresses)?;
     for id in &of_user {
         // What cannot be read cannot be kept without the address either.
         let asked = store::by_id(tx, *id).ok().flatten().map(|sign_in| Asked { email: String::new(), ..sign_in.asked });

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{Asked, SignIn};
 use crate::apps::EnvironmentId;
 use crate::clock::Timestamp;
-use crate::db::{Purge, Row, Tx, params};
+use crate::db::{Purge, Row, Tx, Value, params};
 use crate::error::{Error, Result};
 use crate::field::restore;
 use crate::random;
@@ -93,10 +93,15 @@ pub(super) fn void_by_address(tx: &Tx, address: &[u8]) -> Result<()> {
     tx.run(sql, params![tx.now(), address])
 }
 
-/// Every sign-in that names a user or their address.
-pub(super) fn of_user(tx: &Tx, user: UserId, address: &[u8]) -> Result<Vec<Uuid>> {
-    let sql = "SELECT id FROM sign_ins WHERE user_id = $1 UNION SELECT id FROM sign_ins WHERE address = $2";
-    tx.query(sql, params![user, address])?.iter().map(|row| row.get(0)).collect()
+/// Every sign-in that names a user or one of their addresses.
+pub(super) fn of_user(tx: &Tx, user: UserId, addresses: Vec<Vec<u8>>) -> Result<Vec<Uuid>> {
+    let places: Vec<String> = (2..addresses.len() + 2).map(|place| format!("${place}")).collect();
+    let sql = format!(
+        "SELECT id FROM sign_ins WHERE user_id = $1 UNION SELECT id FROM sign_ins WHERE address IN ({})",
+        places.join(", ")
+    );
+    let values: Vec<Value> = std::iter::once(user.into()).chain(addresses.into_iter().map(Value::from)).collect();
+    tx.query(&sql, &values)?.iter().map(|row| row.get(0)).collect()
 }
 
 /// Leaves of a sign-in that there was one; what was asked, if it is known, without the address. It is decided, for nobody is

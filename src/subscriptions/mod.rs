@@ -116,19 +116,22 @@ impl Subscription {
         }
     }
 
+    /// Lets it rest. A pause until a day that has come is none, and ends the one that there is.
     fn pause(&mut self, today: Date, until: Option<Day>) -> Result<()> {
+        let until = until.map(|day| day.0.max(today));
         match self.state(today) {
             State::Cancelled => Err(over()),
             State::Scheduled => {
                 Err(refused("subscription_not_begun", "The subscription has not begun; change planStartDate instead"))
             }
+            State::Active if until == Some(today) => Ok(()),
             State::Active => {
                 self.course.paused_on = Some(today);
-                self.course.paused_until = until.map(|day| day.0);
+                self.course.paused_until = until;
                 Ok(())
             }
             State::Paused => {
-                self.course.paused_until = until.map(|day| day.0);
+                self.course.paused_until = until;
                 Ok(())
             }
         }
@@ -244,10 +247,16 @@ fn change(
     turn: impl Fn(&mut Subscription, Date) -> Result<()>,
 ) -> Result<User> {
     let email = ask.email.as_ref().ok_or_else(|| Error::internal("a subscription needs the e-mail address"))?;
-    users::change_by_email(tx, caller, email, if_match, action, |user| {
-        let mut subscription = Subscription::of(user);
+    users::change_by_email(tx, caller, email, if_match, |user| {
+        let (mut subscription, today) = (Subscription::of(user), tx.now().day());
         let before = (subscription.plan, subscription.start, subscription.course.clone());
-        turn(&mut subscription, tx.now().day())?;
+        let stood = subscription.state(today);
+        turn(&mut subscription, today)?;
+        let action = match (action, stood, subscription.state(today)) {
+            (Action::SubscriptionPaused, State::Paused, State::Active) => Action::SubscriptionResumed,
+            (Action::SubscriptionPaused, _, State::Active) => Action::SubscriptionUpdated,
+            (asked, ..) => asked,
+        };
         let Subscription { plan, start, course } = subscription;
         let health = Health {
             payment_plan: plan.filter(|_| plan != before.0),
@@ -255,7 +264,7 @@ fn change(
             subscription: (course != before.2).then_some(course),
             ..Health::default()
         };
-        Ok(Person { health, ..Person::default() })
+        Ok((Person { health, ..Person::default() }, action))
     })
 }
 
@@ -328,6 +337,18 @@ mod tests {
         );
         it.cancel(day("2026-03-05"), day("2026-03-31"), None).unwrap();
         assert_eq!(states(&it, &["2026-03-31", "2026-04-01"]), [State::Active, State::Cancelled]);
+    }
+
+    #[test]
+    fn a_pause_until_a_day_that_has_come_is_none_and_ends_the_one_that_there_is() {
+        let (today, gone) = (day("2026-02-01"), Some(Day(day("2023-12-30"))));
+        let mut it = begun("2026-01-10");
+        it.pause(today, gone).unwrap();
+        assert!(it.course == Course::default());
+        it.pause(today, None).unwrap();
+        it.pause(day("2026-02-03"), gone).unwrap();
+        let states = ["2026-02-02", "2026-02-03"].map(|on| it.state(day(on)));
+        assert_eq!(states, [State::Paused, State::Active]);
     }
 
     #[test]

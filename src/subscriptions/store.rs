@@ -20,6 +20,15 @@ pub(super) fn due_turns(tx: &Tx, limit: i64) -> Result<Vec<(UserId, Action, Time
     rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).collect()
 }
 
+pub(super) fn put_off(tx: &Tx, user: UserId, due_at: Timestamp) -> Result<()> {
+    tx.run("UPDATE subscription_turns SET due_at = $1 WHERE user_id = $2", params![due_at, user])
+}
+
+/// Has a turn that was put off looked at again: whether its day has come is seen then.
+pub(super) fn make_due(tx: &Tx, user: UserId) -> Result<()> {
+    put_off(tx, user, tx.now())
+}
+
 /// `true` for the one who gets it.
 pub(super) fn take_turn(tx: &Tx, user: UserId, due_at: Timestamp) -> Result<bool> {
     let sql = "DELETE FROM subscription_turns WHERE user_id = $1 AND due_at = $2";

@@ -9,7 +9,7 @@ use crate::caller::{Actor, Origin};
 use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::error::Result;
-use crate::users::{self, Person, User};
+use crate::users::{self, Person, RESTORABLE, User};
 
 /// How many turns one transaction tells of at the most, so that it holds nobody up.
 const AT_ONCE: i64 = 100;
@@ -28,7 +28,10 @@ impl Course {
 ///
 /// # Errors
 /// The database refuses.
-pub fn watch(tx: &Tx, user: &User, before: &Person) -> Result<()> {
+pub fn watch(tx: &Tx, action: Action, user: &User, before: &Person) -> Result<()> {
+    if action == Action::UserRestored {
+        store::make_due(tx, user.id)?;
+    }
     match &user.person.health.subscription {
         course if *course == before.health.subscription => Ok(()),
         Some(course) => expect(tx, user, course),
@@ -60,10 +63,15 @@ pub fn tell_turns(tx: &Tx) -> Result<bool> {
     for (id, action, due_at) in &due {
         // Before the turn, as a change does, so that the two do not wait for each other.
         let user = users::lock(tx, *id)?;
+        if user.as_ref().is_some_and(|user| user.deleted_at.is_some()) {
+            // Until they are restored, or erased, which they are by then.
+            store::put_off(tx, *id, tx.now() + RESTORABLE)?;
+            continue;
+        }
         if !store::take_turn(tx, *id, *due_at)? {
             continue;
         }
-        let Some(user) = user.filter(|user| user.deleted_at.is_none()) else { continue };
+        let Some(user) = user else { continue };
         let subscription = Subscription::of(&user);
         let is_so = match subscription.state(tx.now().day()) {
             State::Active => *action == Action::SubscriptionResumed,
@@ -73,7 +81,7 @@ pub fn tell_turns(tx: &Tx) -> Result<bool> {
         if is_so {
             audit::note(tx, Origin::of(Actor::Usher), *action, &user, &user.person)?;
         }
-        if *action != Action::SubscriptionEnded {
+        if !is_so || *action != Action::SubscriptionEnded {
             expect(tx, &user, &subscription.course)?;
         }
     }

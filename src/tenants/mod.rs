@@ -15,6 +15,7 @@ use crate::db::{Tx, id_type};
 use crate::error::{Error, Result};
 use crate::field::{FilledLine, Line, Wire, wire};
 use crate::roles::Right;
+use crate::users::{self, UserId};
 pub use company::Company;
 
 id_type!(
@@ -62,6 +63,8 @@ pub struct Tenant {
     pub environment: EnvironmentId,
     /// What is known about it; `facts.name` is always there.
     pub facts: Facts,
+    /// Who made it by signing up: then it is about them, and goes with them.
+    pub founder: Option<UserId>,
     /// When it was made.
     pub created_at: Timestamp,
 }
@@ -70,18 +73,54 @@ pub struct Tenant {
 ///
 /// # Errors
 /// The name is empty or more than one line.
-pub fn named(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<TenantId> {
+pub fn named(tx: &Tx, environment: EnvironmentId, origin: Origin, name: &str) -> Result<TenantId> {
     if name.trim().is_empty() || name.chars().any(char::is_control) {
         return Err(Error::operator("a tenant's name must be one line with something in it."));
     }
     if let Some(id) = store::find(tx, environment, name)? {
         return Ok(id);
     }
-    let id = TenantId::random();
-    store::insert(tx, environment, id, name)?;
-    let changes = Changes::of_field("name", Value::Null, name);
-    audit::record_changes(tx, environment, Origin::of(Actor::Operator), Action::TenantCreated, id.0, &changes)?;
-    Ok(id)
+    make(tx, environment, origin, name, None)
+}
+
+/// Makes the tenant of somebody who signs up.
+///
+/// # Errors
+/// The database refuses.
+pub(crate) fn found(tx: &Tx, environment: EnvironmentId, origin: Origin, founder: UserId) -> Result<TenantId> {
+    make(tx, environment, origin, &founder.to_string(), Some(founder))
+}
+
+fn make(tx: &Tx, environment: EnvironmentId, origin: Origin, name: &str, founder: Option<UserId>) -> Result<TenantId> {
+    let facts = Facts { name: Some(Line(name.to_owned())), ..Facts::default() };
+    let tenant = Tenant { id: TenantId::random(), environment, facts, founder, created_at: tx.now() };
+    store::insert(tx, &tenant)?;
+    note(tx, origin, Action::TenantCreated, &tenant, &Changes::of_field("name", Value::Null, name))?;
+    Ok(tenant.id)
+}
+
+/// What is noted of a founder's tenant is theirs too: it goes with them.
+fn note(tx: &Tx, origin: Origin, action: Action, tenant: &Tenant, changes: &Changes) -> Result<()> {
+    let whose = audit::Whose { environment: tenant.environment, user: tenant.founder };
+    audit::record_changes_of(tx, whose, origin, action, tenant.id.0, changes)
+}
+
+/// Takes out what a founder's tenant says, once nobody is in it any more, and says who that was. While others are, it is
+/// theirs; and an organisation's stays as it is.
+///
+/// # Errors
+/// The database refuses.
+pub(crate) fn forget(tx: &Tx, id: TenantId) -> Result<Option<UserId>> {
+    // Looked at first: of an organisation's tenant, whose users come and go, nobody is kept waiting.
+    if by_id(tx, id)?.is_none_or(|tenant| tenant.founder.is_none()) {
+        return Ok(None);
+    }
+    let founder = store::locked(tx, id, tx.for_update())?.and_then(|tenant| tenant.founder);
+    if founder.is_none() || store::has_users(tx, id)? {
+        return Ok(None);
+    }
+    store::empty(tx, id)?;
+    Ok(founder)
 }
 
 /// The tenant of that name, if there is one.
@@ -134,6 +173,10 @@ fn reach(tx: &Tx, caller: &Caller, id: TenantId, for_update: &str) -> Result<Ten
 pub fn update(tx: &Tx, caller: &Caller, id: Option<TenantId>, change: Facts) -> Result<Changes> {
     caller.need(Right::ManageTenant)?;
     let before = reach(tx, caller, named_by(caller, id)?, tx.for_update())?;
+    // Who was erased a moment ago writes nothing about themselves any more.
+    if let Actor::Person(me) = caller.actor {
+        users::any_by_id(tx, me)?.ok_or_else(not_yours)?.admit()?;
+    }
     let mut after = before.clone();
     after.facts.name = change.name.or(after.facts.name);
     after.facts.company.merge(change.company);
@@ -149,7 +192,7 @@ pub fn update(tx: &Tx, caller: &Caller, id: Option<TenantId>, change: Facts) -> 
     store::update(tx, &after)?;
     let changes = Changes::between(&before.facts.show().into(), &after.facts.show().into());
     let noted = changes.hiding(Company::FIELDS.iter().map(|wire| wire.name));
-    audit::record_changes(tx, after.environment, caller.origin(), Action::TenantUpdated, after.id.0, &noted)?;
+    note(tx, caller.origin(), Action::TenantUpdated, &after, &noted)?;
     Ok(changes)
 }
 

@@ -7,7 +7,7 @@ use crate::db::{Row, Tx, params};
 use crate::error::{Error, Result};
 use crate::field::{Line, restore};
 
-const TENANT: &str = "SELECT id, environment_id, name, profile, created_at FROM tenants";
+const TENANT: &str = "SELECT id, environment_id, name, profile, created_at, founder_id FROM tenants";
 
 pub(super) fn find(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Option<TenantId>> {
     let row =
@@ -15,8 +15,15 @@ pub(super) fn find(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Op
     row.map(|row| row.get(0)).transpose()
 }
 
-pub(super) fn insert(tx: &Tx, environment: EnvironmentId, id: TenantId, name: &str) -> Result<()> {
-    tx.add("tenants (id, environment_id, name, created_at)", params![id, environment, name, tx.now()])
+pub(super) fn insert(tx: &Tx, tenant: &Tenant) -> Result<()> {
+    tx.add(
+        "tenants (id, environment_id, name, founder_id, created_at)",
+        params![tenant.id, tenant.environment, name(tenant), tenant.founder, tenant.created_at],
+    )
+}
+
+fn name(tenant: &Tenant) -> Option<&str> {
+    tenant.facts.name.as_ref().map(|name| name.0.as_str())
 }
 
 /// The tenant of that id.
@@ -49,13 +56,23 @@ pub fn newest(tx: &Tx, environment: EnvironmentId, limit: i64) -> Result<Vec<Ten
 
 pub(super) fn update(tx: &Tx, tenant: &Tenant) -> Result<()> {
     let profile = serde_json::to_string(&tenant.facts.company).map_err(Error::internal)?;
-    let name = tenant.facts.name.as_ref().map(|name| name.0.as_str());
-    tx.change_one("UPDATE tenants SET name = $1, profile = $2 WHERE id = $3", params![name, profile, tenant.id])
+    tx.change_one("UPDATE tenants SET name = $1, profile = $2 WHERE id = $3", params![name(tenant), profile, tenant.id])
         .map_err(|error| match error {
             // Two were given the name at once.
             Error::Unique(_) => super::name_taken(),
             other => other,
         })
+}
+
+/// Whether anybody is in it, deleted or not.
+pub(super) fn has_users(tx: &Tx, id: TenantId) -> Result<bool> {
+    Ok(tx.query_opt("SELECT 1 FROM users WHERE tenant_id = $1 LIMIT 1", params![id])?.is_some())
+}
+
+/// Leaves of a tenant its id, which keys and webhooks may name.
+pub(super) fn empty(tx: &Tx, id: TenantId) -> Result<()> {
+    let sql = "UPDATE tenants SET name = $1, profile = '{}', founder_id = NULL WHERE id = $2";
+    tx.run(sql, params![id.to_string(), id])
 }
 
 fn read(row: &Row) -> Result<Tenant> {
@@ -65,6 +82,7 @@ fn read(row: &Row) -> Result<Tenant> {
         id: row.get(0)?,
         environment: row.get(1)?,
         facts: Facts { name: Some(Line(name)), company },
+        founder: row.get(5)?,
         created_at: row.get(4)?,
     })
 }

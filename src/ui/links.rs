@@ -69,11 +69,12 @@ pub async fn renew(
     State(api): State<Api>,
     Reader(words): Reader,
     Path(secret): Path<Secret>,
+    Extension(trail): Extension<Trail>,
     headers: HeaderMap,
 ) -> Result<Response> {
     from_our_page(&headers)?;
     let (made_with, wanted) = (api.links.clone(), secret.clone());
-    api.store.write(move |tx| links::renew(tx, &made_with, &secret)).await?;
+    api.store.write(move |tx| links::renew(tx, &made_with, &secret, Some(trail.id()))).await?;
     api.outbox.wake();
     let found = api.store.read(move |tx| links::look(tx, &wanted)).await?;
     let words = found.as_ref().and_then(|found| found.language).map_or(words, Words::of);

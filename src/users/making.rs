@@ -92,12 +92,12 @@ pub(crate) fn register(
     email: Email,
     request: Option<Uuid>,
 ) -> Result<User> {
-    let tenant = tenants::named(tx, environment.id, &id.to_string())?;
+    let origin = Origin { request, ..Origin::of(Actor::Person(id)) };
+    let tenant = tenants::found(tx, environment.id, origin, id)?;
     let user = User { tenant: Some(tenant), ..stranger(tx, environment.id, id, email) };
     if !store::insert(tx, &user)? {
         return Err(Error::Conflict);
     }
-    let origin = Origin { request, ..Origin::of(Actor::Person(id)) };
     audit::note(tx, origin, Action::UserCreated, &user, &Person::default())?;
     let given = Changes::of_field("userRoleId", RoleId::MEMBER, RoleId::ADMINISTRATOR);
     let user = User { role: Some(RoleId::ADMINISTRATOR), ..user };

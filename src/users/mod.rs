@@ -184,9 +184,9 @@ pub fn update_by_email(tx: &Tx, caller: &Caller, change: Person, if_match: &IfMa
     let email = change.email.clone().ok_or_else(|| Error::internal("an update needs the e-mail address"))?;
     let change = Person { email: None, ..change };
     let before = Cell::new(0);
-    let user = change_by_email(tx, caller, &email, if_match, Action::UserUpdated, |user| {
+    let user = change_by_email(tx, caller, &email, if_match, |user| {
         before.set(user.version);
-        Ok(change)
+        Ok((change, Action::UserUpdated))
     })?;
     if user.version == before.get() {
         // The answer shows health data, whether anything has changed or not.
@@ -195,8 +195,8 @@ pub fn update_by_email(tx: &Tx, caller: &Caller, change: Person, if_match: &IfMa
     Ok(user)
 }
 
-/// Changes the user with that e-mail address, if the caller can see it, by what `decide` makes of it. What was done is
-/// noted as `action`.
+/// Changes the user with that e-mail address, if the caller can see it, by what `decide` makes of it, and notes it as what
+/// that says it is.
 ///
 /// # Errors
 /// As [`update_by_email`], and those of `decide`.
@@ -205,12 +205,11 @@ pub fn change_by_email(
     caller: &Caller,
     email: &Email,
     if_match: &IfMatch,
-    action: Action,
-    decide: impl FnOnce(&User) -> Result<Person>,
+    decide: impl FnOnce(&User) -> Result<(Person, Action)>,
 ) -> Result<User> {
     let user = store::by_email_to_change(tx, caller.scope, email)?.ok_or(Error::UserNotFound)?;
     if_match.allow(&user)?;
-    let change = decide(&user)?;
+    let (change, action) = decide(&user)?;
     apply(tx, caller, user, change.into(), action)
 }
 

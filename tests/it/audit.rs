@@ -1,14 +1,18 @@
 //! The audit trail: one entry for every change and every refused attempt, with who it was and what changed.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use usher::apps::Kind;
 use usher::audit::{self, Action, Entry, Filter, Order};
 use usher::caller::Actor;
 use usher::clock::Clock;
 use usher::db::{IfMissing, Store};
+use usher::keys::{Access, NewKey};
 use usher::users::UserId;
 
-use crate::harness::{Answer, But, Client, TestApp, a_key, jane, john};
+use crate::harness::{Answer, But, Client, OPERATOR, TestApp, a_key, jane, john};
 use crate::idempotency::{CREATE, KEY, UPDATE};
 use crate::program::Program;
 
@@ -293,19 +297,60 @@ async fn what_the_operator_does_to_keys_and_apps_and_sees_of_a_person_is_noted()
     server.json(&["key", "revoke", key]);
     server.json(&["app", "update", &app, "--environment", "live", "--name", "Acme"]);
     server.json(&["user", "show", &id]);
-    let list = server.json(&["audit", "list", "--limit", "5"]);
+    // The name of the app is that of its sandbox too.
+    let list = server.json(&["audit", "list", "--limit", "6"]);
     let seen: Vec<_> = list.as_array().unwrap().iter().map(|e| (e["action"].clone(), e["actor"].clone())).collect();
     let by_the_operator = |action: &str| (json!(action), json!("operator"));
     assert_eq!(
-        seen[..4],
-        ["user.health_read", "app.updated", "key.revoked", "key.created"].map(by_the_operator),
+        seen[..5],
+        ["user.health_read", "app.updated", "app.updated", "key.revoked", "key.created"].map(by_the_operator),
         "newest first"
     );
     assert_eq!(
-        (&list[0]["userId"], &list[2]["target"], &list[2]["environment"]),
+        (&list[0]["userId"], &list[3]["target"], &list[3]["environment"]),
         (&json!(id), &json!(key), &json!("live"))
     );
-    assert_eq!(seen[4].0, "user.created");
+    assert_eq!(seen[5].0, "user.created");
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_key_that_has_ended_or_may_not_do_it_at_either_door() {
+    let app = TestApp::new().await;
+    let (revoked, one) = app.new_key(Kind::Sandbox, a_key()).await;
+    app.store().write(move |tx| usher::keys::revoke(tx, OPERATOR, revoked.id)).await.unwrap();
+    let soon = NewKey { expires_in: Some(Duration::from_secs(1)), ..a_key() };
+    let (expired, two) = app.new_key(Kind::Sandbox, soon).await;
+    let (reader, three) = app.new_key(Kind::Sandbox, NewKey { access: Access::Read, ..a_key() }).await;
+    app.advance(Duration::from_secs(1));
+    let mut refused = BTreeMap::new();
+    for (key, secret, access) in [(&revoked, one, "write"), (&expired, two, "write"), (&reader, three, "read")] {
+        let partner = app.anyone().with("Authorization", &format!("Bearer {secret}"));
+        let server = app.anyone().with("X-API-KEY", &secret).with("X-API-KEY-TYPE", access);
+        let server = server.with("X-CLIENT-ID", &app.client_id.to_string());
+        for _ in 0..2 {
+            assert_eq!(partner.post(CREATE, jane()).await.status, 403);
+            let by_app = server.post("/v1/users", json!({"user": {"email": "jane@doe.com"}})).await;
+            assert!([401, 403].contains(&by_app.status), "{}", by_app.text);
+        }
+        refused.insert(key.id.to_string(), access);
+    }
+    let counts = app.app.api().refusals.take();
+    app.store().write(move |tx| audit::tally::write(tx, &counts)).await.unwrap();
+    // As `usher audit list` prints them.
+    let shown: Vec<Value> = app.audited(Action::RequestRefused).await.iter().map(|entry| entry.export(None)).collect();
+    for (id, access) in refused {
+        let hers = shown.iter().filter(|entry| entry["actor"] == "key" && entry["actorId"] == json!(id));
+        let mut told: Vec<_> = hers.map(|e| json!([e["operation"], e["result"], e["times"]]).to_string()).collect();
+        told.sort_unstable();
+        let expected = if access == "write" {
+            // Counted, for whoever has an old key may send it as often as they like.
+            vec![json!(["POST /users/create", "authentication_error", 2]), json!(["POST /v1/users", "invalid_key", 2])]
+        } else {
+            let one = |route: &str| json!([route, "read_only_key", 1]);
+            vec![one("POST /users/create"), one("POST /users/create"), one("POST /v1/users"), one("POST /v1/users")]
+        };
+        assert_eq!(told, expected.iter().map(Value::to_string).collect::<Vec<_>>(), "{access}");
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde_json::json;
 use usher::apps::Kind;
+use usher::audit::{Action, chain};
 use usher::billing;
+use usher::caller::Actor;
 use usher::db::{Row, Tx, Value};
 use usher::erasure::{self, End, ROWS};
 use usher::users::{RESTORABLE, Status, UserId};
@@ -15,7 +17,7 @@ use uuid::Uuid;
 use crate::harness::{But, Folder, TestApp, jane, john};
 use crate::idempotency::set_status;
 use crate::program::{Program, usher};
-use crate::signin::CALLBACK;
+use crate::signin::{CALLBACK, app_and_jane};
 use crate::tables::{rows, tables};
 
 /// What is known of Jane and of nobody else, in any table.
@@ -38,6 +40,9 @@ async fn everywhere() -> (TestApp, String) {
     let pause = json!({"email": "jane.two@doe.com", "pauseUntil": "2099-01-01"});
     acme.post("/subscription/pause", pause).await.ok();
     let user = app.user(&id).await;
+    // By an address that she had before: a sign-in that leads nowhere, and names her.
+    app.begin("jane@doe.com").await;
+    app.mails().await;
     let note = move |tx: &Tx| billing::note_customer(tx, user.environment, user.id, billing::Mode::Test, "cus_1");
     app.store().write(note).await.unwrap();
     // A receiver may say anything.
@@ -199,6 +204,92 @@ async fn who_was_deleted_for_thirty_days_is_erased_and_nobody_before() {
     let environment = app.user(&other).await.environment;
     let receipts = app.store().read(move |tx| erasure::receipts(tx, environment)).await.unwrap();
     assert_eq!(receipts.iter().map(|receipt| receipt.user_id.to_string()).collect::<Vec<_>>(), [id]);
+    assert_eq!(app.audited(Action::UserErased).await[0].actor, Some(Actor::Usher), "nobody asked for it");
+}
+
+/// What Nora says of herself, and nobody else of anything.
+const HER_TENANTS: &[&str] = &["canary", "nora@roe.com"];
+
+/// Nora, who has signed up by herself and said what her tenant is; it has a key and a webhook.
+async fn nora(app: &TestApp) -> (String, String) {
+    let (id, tenant) = app.signed_up("nora@roe.com").await;
+    let me = app.person(&id).await;
+    let address = json!({"name": "canary name", "line1": "canary street", "city": "canary city"});
+    let facts = json!({"tenant": {"name": "canary one", "companyName": "canary", "billingAddress": address}});
+    me.with("Idempotency-Key", "tenant").put("/v1/tenants/me", facts).await.ok();
+    let own = app.server_of("canary one").await;
+    own.post("/v1/webhooks", json!({"url": "https://hooks.example.com/own"})).await.ok();
+    own.put(&format!("/v1/tenants/{tenant}"), json!({"tenant": {"name": "canary two"}})).await.ok();
+    me.put("/v1/tenants/me", json!({"tenant": {"description": "canary"}})).await.ok();
+    (id, tenant)
+}
+
+#[tokio::test]
+async fn who_signed_up_by_themselves_takes_along_what_their_tenant_says_and_an_organisation_keeps_it() {
+    let (app, jane) = app_and_jane().await;
+    let (id, tenant) = nora(&app).await;
+    let user = app.user(&id).await;
+    let held = app.store().read(move |tx| erasure::export(tx, &user)).await.unwrap();
+    assert_eq!((&held["tenant"]["name"], &held["tenant"]["companyName"]), (&json!("canary two"), &json!("canary")));
+    assert_eq!(held["tenant"]["billingAddress"]["line1"], "canary street");
+    let events = held["events"].as_array().unwrap();
+    let told = |event: &&serde_json::Value| event["changes"]["fields"]["name"] == json!(["canary one", "canary two"]);
+    assert_eq!(events.iter().filter(told).count(), 1, "{held:#}");
+    let before = tables_with(&app, &stored(&app).await, HER_TENANTS).await;
+    assert!(["users", "tenants", "audit"].iter().all(|table| before.contains(*table)), "{before:?}");
+
+    let server = app.server().await;
+    let erased = server.send("POST", &format!("/v1/users/{id}/erase"), "").await.ok();
+    assert_eq!(erased.body["data"]["counts"]["tenants"], 1);
+    assert_eq!(tables_with(&app, &stored(&app).await, HER_TENANTS).await, BTreeSet::new());
+    let left = server.get(&format!("/v1/tenants/{tenant}")).await.ok().body["data"].clone();
+    assert_eq!((&left["name"], &left["billingAddress"], &left["users"]), (&json!(tenant), &json!(null), &json!([])));
+    let report = chain::verify(app.store(), None, |_| ()).await.unwrap();
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    assert!(erased.body["data"]["counts"]["audit"].as_i64().unwrap() >= 4, "{}", erased.text);
+
+    let theirs = app.user(&jane).await.tenant.unwrap();
+    server.send("POST", &format!("/v1/users/{jane}/erase"), "").await.ok();
+    let acme = server.get(&format!("/v1/tenants/{theirs}")).await.ok();
+    assert_eq!((&acme.body["data"]["name"], &acme.body["data"]["users"]), (&json!("acme"), &json!([])));
+}
+
+#[tokio::test]
+async fn a_tenant_that_others_share_stays_as_it_is_until_the_last_of_them_is_erased() {
+    let app = TestApp::new().await;
+    app.register(Kind::Sandbox, CALLBACK).await;
+    let (id, tenant) = nora(&app).await;
+    let server = app.server().await;
+    let other = server.post(&format!("/v1/users/{id}"), json!({"email": "bob@doe.com", "language": "en"})).await;
+    other.ok();
+    let found = server.get("/v1/users/bob@doe.com").await.ok().body["data"].clone();
+    assert_eq!(found["tenantId"], json!(tenant));
+    let bob = found["id"].as_str().unwrap().to_owned();
+    let name = async || server.get(&format!("/v1/tenants/{tenant}")).await.ok().body["data"]["name"].clone();
+    // Who can be restored is there.
+    set_status(&app, &bob, Status::Deleted).await;
+    server.send("POST", &format!("/v1/users/{id}/erase"), "").await.ok();
+    assert_eq!(name().await, "canary two");
+    server.put(&format!("/v1/tenants/{tenant}"), json!({"tenant": {"name": "canary three"}})).await.ok();
+    server.send("POST", &format!("/v1/users/{bob}/erase"), "").await.ok();
+    assert_eq!(name().await, json!(tenant));
+    assert_eq!(tables_with(&app, &stored(&app).await, HER_TENANTS).await, BTreeSet::new());
+    assert!(chain::verify(app.store(), None, |_| ()).await.unwrap().findings.is_empty());
+}
+
+#[tokio::test]
+async fn an_earlier_address_that_somebody_else_has_by_now_is_theirs() {
+    let (app, jane) = app_and_jane().await;
+    let server = app.server().await;
+    let other = app.partner("acme").await.post("/users/create", john()).await.ok().id().to_owned();
+    for (id, email) in [(&jane, "jane.two@doe.com"), (&other, "jane@doe.com")] {
+        server.put(&format!("/v1/users/{id}"), json!({"user": {"email": email}})).await.ok();
+    }
+    app.advance(Duration::from_secs(1));
+    let (browser, _) = app.begin("jane@doe.com").await;
+    server.send("POST", &format!("/v1/users/{jane}/erase"), "").await.ok();
+    let (link, _) = app.newest_mail().await;
+    assert_eq!(browser.send("POST", &link, "").await.status, 303);
 }
 
 #[tokio::test]

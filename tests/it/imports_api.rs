@@ -47,8 +47,13 @@ async fn an_apps_server_sends_a_file_and_asks_what_became_of_it() {
     assert!(app.mails().await.is_empty());
     assert_eq!(app.count("imports").await, 1);
 
-    server.send("DELETE", &path, "").await.ok();
+    app.server().await.send("DELETE", &path, "").await.ok();
     take_over(&app).await;
+    let mut by = Vec::new();
+    for action in [Action::UserCreated, Action::ImportUndone, Action::UserErased] {
+        by.push(app.audited(action).await[0].actor.unwrap());
+    }
+    assert!(by[1] == by[2] && by[0] != by[1], "who undoes an import erases its users: {by:?}");
     let undone = server.get(&path).await.ok().body["data"].clone();
     assert_eq!((&undone["state"], &undone["removed"]), (&json!("undone"), &json!(1)));
     assert_eq!(app.count("users").await, 0);

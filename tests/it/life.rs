@@ -329,3 +329,17 @@ async fn a_rehearsal_answers_what_would_change_and_changes_nothing() {
         .ok();
     assert_eq!(json!(app.user(&id).await.person.profile)["nickname"], "JJ");
 }
+
+#[tokio::test]
+async fn the_story_tells_whether_it_was_the_person_or_another_of_their_tenant() {
+    let (app, id, other) = two().await;
+    administrator(&app, &other).await;
+    for person in [&id, &other] {
+        let change = json!({"user": {"nickname": person}});
+        app.person(person).await.put(&format!("/v1/users/{id}"), change).await.ok();
+    }
+    let user = app.user(&id).await;
+    let story = app.store().scan(move |tx| usher::story::changes(tx, &user)).await.unwrap();
+    let who: Vec<_> = story.iter().take(2).map(|event| event.who.clone()).collect();
+    assert_eq!(who, [format!("person {other}"), "the person".to_owned()]);
+}

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::json;
 use usher::apps::{self, Kind, Settings};
+use usher::audit::Action;
 use usher::users::{self, Status, UserId};
 
 use crate::harness::{Answer, But, OPERATOR, TestApp, jane, john};
@@ -88,7 +89,7 @@ async fn the_link_has_256_random_bits_and_only_their_hash_is_stored() {
 
 #[tokio::test]
 async fn a_link_works_for_a_day_and_then_offers_a_new_one() {
-    let (app, _, link) = app_with_link().await;
+    let (app, id, link) = app_with_link().await;
     app.advance(Duration::from_hours(24) - Duration::from_secs(1));
     assert!(app.open(&link).await.text.contains("Sign in"));
     app.advance(Duration::from_secs(1));
@@ -97,6 +98,9 @@ async fn a_link_works_for_a_day_and_then_offers_a_new_one() {
     }
     let sent = app.renew(&link).await.ok();
     assert!(sent.text.contains("sent you a new link"));
+    let noted = app.audited(Action::LinkSent).await.remove(0);
+    assert_eq!((noted.user.unwrap().to_string(), noted.actor), (id, None), "whoever has the old link");
+    assert_eq!(noted.request.unwrap().to_string(), sent.header("request-id"));
     assert_eq!(app.press(&app.newest_link().await).await.status, 303);
 }
 

@@ -4,15 +4,28 @@ use std::time::Duration;
 
 use serde_json::json;
 use usher::apps::{self, Kind, Settings, SignUp};
+use usher::audit::Action;
 
 use crate::harness::{Answer, Client, OPERATOR, TestApp, john};
 use crate::signin::{app_and_jane, code_of, text};
 
 impl TestApp {
-    async fn open_to_all(&self) {
+    pub async fn open_to_all(&self) {
         let (client, settings) = (self.client_id, Settings { sign_up: Some(SignUp::Open), ..Settings::default() });
         let open = move |tx: &usher::db::Tx| apps::update(tx, OPERATOR, client, Some(Kind::Sandbox), &settings);
         self.store().write(open).await.unwrap();
+    }
+
+    /// Somebody who has signed up by themselves: their id, and that of the tenant that is theirs.
+    pub async fn signed_up(&self, email: &str) -> (String, String) {
+        self.open_to_all().await;
+        let (browser, _) = self.begin_at(&self.sign_in_path().replace("signIn", "signUp"), email).await;
+        let (link, _) = self.newest_mail().await;
+        let tokens = self.exchange(&code_of(&browser.send("POST", &link, "").await)).await.ok();
+        let me = self.anyone().with("Authorization", &format!("Bearer {}", text(&tokens, "accessToken")));
+        let shown = me.get("/v1/users/me").await.ok().body["data"].clone();
+        let text = |name: &str| shown[name].as_str().unwrap().to_owned();
+        (text("id"), text("tenantId"))
     }
 
     async fn begin_at(&self, path: &str, email: &str) -> (Client<'_>, Answer) {
@@ -46,6 +59,9 @@ async fn who_signs_up_becomes_a_user_with_a_tenant_of_their_own_where_that_is_op
     assert_eq!((&shown["email"], &shown["email_verified"]), (&json!("New@doe.com"), &json!(true)));
     let tenant = me.get("/v1/tenants/me").await.ok().body["data"].clone();
     assert_eq!((&tenant["id"], tenant["users"].as_array().unwrap().len()), (&shown["tenantId"], 1));
+    let made = app.audited(Action::TenantCreated).await.remove(0);
+    let by = made.by().1.unwrap().to_string();
+    assert_eq!((&json!(made.target), &json!(by)), (&tenant["id"], &shown["id"]), "who signed up made it");
     me.put("/v1/tenants/me", json!({"tenant": {"name": "Mine"}})).await.ok();
     assert_eq!(app.count("users").await, 2);
 
@@ -59,6 +75,25 @@ async fn who_signs_up_becomes_a_user_with_a_tenant_of_their_own_where_that_is_op
     let enrolled = app.partner("acme").await.post("/users/create", john()).await.ok().id().to_owned();
     let tokens = app.exchange(&code_of(&browser.send("POST", &link, "").await)).await.ok();
     assert_eq!(crate::tokens::claims(text(&tokens, "idToken"))["sub"], json!(enrolled), "enrolled meanwhile");
+}
+
+#[tokio::test]
+async fn whose_tenant_it_is_that_was_made_before_it_said_so_is_told_by_the_trail() {
+    let (app, _) = app_and_jane().await;
+    let (id, tenant) = app.signed_up("new@doe.com").await;
+    let founders = async || {
+        let sql = "SELECT id, founder_id FROM tenants WHERE founder_id IS NOT NULL";
+        let rows = app.store().read(move |tx| tx.query(sql, &[])).await.unwrap();
+        let uuid = |row: &usher::db::Row, place| row.get::<uuid::Uuid>(place).unwrap().to_string();
+        rows.iter().map(|row| (uuid(row, 0), uuid(row, 1))).collect::<Vec<_>>()
+    };
+    assert_eq!(founders().await, [(tenant.clone(), id.clone())]);
+    let migration = include_str!("../../migrations/0016_founders.sql");
+    let update = migration.find("UPDATE tenants").unwrap();
+    app.tamper("UPDATE tenants SET founder_id = NULL");
+    assert_eq!(founders().await, []);
+    app.tamper(&migration[update..]);
+    assert_eq!(founders().await, [(tenant, id)], "and acme is nobody's");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use usher::audit::{self, Action};
 use usher::caller::Actor;
 use usher::keys::{Access, NewKey};
 use usher::subscriptions;
+use usher::users::Status;
 
 use crate::harness::{Answer, But, Client, TestApp, a_key, jane};
 use crate::idempotency::{CREATE, KEY, set_status};
@@ -304,9 +305,77 @@ async fn what_is_taken_back_or_put_off_is_not_told_and_neither_is_what_became_of
     acme.post(PAUSE, hers(json!({"pauseUntil": "2026-11-26"}))).await.ok();
     days(&app, 4);
     assert_eq!(told(&app).await, []);
-    set_status(&app, &id, usher::users::Status::Deleted).await;
+    set_status(&app, &id, Status::Deleted).await;
     days(&app, 4);
     assert_eq!(told(&app).await, []);
+}
+
+#[tokio::test]
+async fn what_came_while_somebody_was_deleted_is_told_once_they_are_restored_by_whichever_door() {
+    let usher = Some(Actor::Usher);
+    let (resumed, ended) = (("subscription.resumed", usher), ("subscription.ended", usher));
+    for by_the_operator in [true, false] {
+        let app = TestApp::new().await;
+        let (acme, id) = enrolled(&app).await;
+        let restore = async || {
+            if by_the_operator {
+                set_status(&app, &id, Status::Active).await;
+            } else {
+                app.server().await.send("POST", &format!("/v1/users/{id}/restore"), "").await.ok();
+            }
+        };
+        acme.post(PAUSE, hers(json!({"pauseUntil": "2026-11-24"}))).await.ok();
+        acme.post(CANCEL, hers(json!({"cancellationDate": "2026-11-26"}))).await.ok();
+        set_status(&app, &id, Status::Deleted).await;
+        days(&app, 1);
+        assert_eq!(told(&app).await, []);
+        restore().await;
+        assert_eq!(told(&app).await, [], "the 22nd is too early, and the turn still to come");
+        set_status(&app, &id, Status::Deleted).await;
+        days(&app, 3);
+        assert_eq!(told(&app).await, [], "nobody is told of the deleted");
+        restore().await;
+        assert_eq!(told(&app).await, [resumed]);
+        set_status(&app, &id, Status::Deleted).await;
+        days(&app, 20);
+        assert_eq!(told(&app).await, [resumed]);
+        restore().await;
+        assert_eq!(told(&app).await, [resumed, ended]);
+        set_status(&app, &id, Status::Deleted).await;
+        restore().await;
+        days(&app, 1);
+        assert_eq!((told(&app).await, app.count("subscription_turns").await), (vec![resumed, ended], 0), "once");
+    }
+}
+
+#[tokio::test]
+async fn a_pause_until_a_day_that_has_come_is_told_as_what_it_does() {
+    let (app, receiver) = (TestApp::new().await, Receiver::start());
+    app.send_webhooks();
+    let endpoint = app.webhook(&receiver).await.id;
+    let (acme, id) = enrolled(&app).await;
+    let steps = [
+        (PAUSE, json!({"pauseUntil": "2026-11-21"}), None),
+        (UPDATE, json!({"pauseUntil": "2023-12-30"}), None),
+        (UPDATE, json!({"pauseUntil": "2023-12-30", "paymentPlan": 12}), Some("subscription.updated")),
+        (PAUSE, json!({"pauseUntil": "2026-12-24"}), Some("subscription.paused")),
+        (PAUSE, json!({"pauseUntil": "2023-12-30"}), Some("subscription.resumed")),
+    ];
+    let mut expected = vec!["user.created"];
+    for (path, more, action) in steps {
+        acme.post(path, hers(more)).await.ok();
+        expected.extend(action);
+    }
+    assert_eq!(stands(&app, &id).await.0, "active");
+    let user = app.user(&id).await.id;
+    let entries = app.store().read(move |tx| audit::of_user(tx, user)).await.unwrap();
+    assert_eq!(entries.iter().map(|entry| entry.action.as_str()).collect::<Vec<_>>(), expected);
+    app.once(endpoint, |all| all.len() == expected.len() && all_sent(all)).await;
+    let messages = receiver.soon(expected.len()).await;
+    let kinds: Vec<_> = messages.iter().map(|message| message.json()["type"].clone()).collect();
+    assert_eq!(kinds, expected);
+    days(&app, 40);
+    assert_eq!(told(&app).await, [], "it runs already");
 }
 
 #[tokio::test]

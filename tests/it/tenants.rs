@@ -6,8 +6,8 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use usher::api::directory;
 use usher::apps::{self, Kind};
-use usher::audit::{self, Entry, Filter, Order};
-use usher::caller::Scope;
+use usher::audit::{self, Action, Entry, Filter, Order};
+use usher::caller::{Actor, Origin, Scope};
 use usher::keys::{self, Access, NewKey};
 use usher::roles::{self, Right, Rights, RoleId};
 use usher::sessions;
@@ -198,8 +198,8 @@ async fn what_becomes_of_apps_keys_tenants_and_roles_is_in_the_trail_as_it_was_a
         assert_eq!(entry.target.unwrap().to_string(), target);
         assert_eq!(shown["changes"], json!({"fields": fields, "health": []}));
     };
-    let tenant = app.store().write(move |tx| usher::tenants::named(tx, sandbox, "acme")).await.unwrap();
-    let same = app.store().write(move |tx| usher::tenants::named(tx, sandbox, "acme")).await.unwrap();
+    let tenant = app.store().write(move |tx| usher::tenants::named(tx, sandbox, OPERATOR, "acme")).await.unwrap();
+    let same = app.store().write(move |tx| usher::tenants::named(tx, sandbox, OPERATOR, "acme")).await.unwrap();
     assert_eq!((tenant, app.count("audit WHERE action = 'tenant.created'").await), (same, 1));
     told("tenant.created", "operator", &tenant.to_string(), json!({"name": [null, "acme"]})).await;
 
@@ -230,7 +230,7 @@ async fn what_becomes_of_apps_keys_tenants_and_roles_is_in_the_trail_as_it_was_a
     let new = NewKey { name: "desk".into(), tenant: Some("Acme".into()), ..a_key() };
     let (key, secret) = app.new_key(Kind::Sandbox, new).await;
     let id = key.id.to_string();
-    let made = json!({"name": [null, "desk"], "access": [null, "write"], "tenant": [null, "Acme"]});
+    let made = json!({"name": [null, "desk"], "access": [null, "write"], "tenantId": [null, tenant]});
     told("key.created", "operator", &id, made).await;
     assert!(!newest().await.show().to_string().contains(&secret[..20]));
     let partner = app.anyone().with("Authorization", &format!("Bearer {secret}"));
@@ -261,6 +261,15 @@ async fn what_becomes_of_apps_keys_tenants_and_roles_is_in_the_trail_as_it_was_a
     let settings = apps::Settings { name: Some("Better".into()), ..apps::Settings::default() };
     app.store().write(move |tx| apps::update(tx, OPERATOR, client, Some(Kind::Sandbox), &settings)).await.unwrap();
     told("app.updated", "operator", &client.to_string(), json!({"name": ["Acme Coaching", "Better"]})).await;
+    // The name is the app's, so that the other environment has another one too.
+    let renamed = app.audited(Action::AppUpdated).await;
+    let places: std::collections::BTreeSet<_> = renamed.iter().map(|entry| entry.environment.0).collect();
+    assert_eq!((renamed.len(), places.len()), (2, 2));
+    assert_eq!(renamed[0].changes.0, renamed[1].changes.0);
+    let settings = apps::Settings { issuer: Some("https://acme.example".into()), ..apps::Settings::default() };
+    app.store().write(move |tx| apps::update(tx, OPERATOR, client, Some(Kind::Live), &settings)).await.unwrap();
+    let entry = app.audited(Action::AppUpdated).await.remove(0);
+    assert_eq!((app.audited(Action::AppUpdated).await.len(), entry.environment != sandbox), (3, true));
     let uri = "https://app.example.com/back";
     let change = move |tx: &usher::db::Tx| {
         apps::add_redirect_uri(
@@ -272,6 +281,18 @@ async fn what_becomes_of_apps_keys_tenants_and_roles_is_in_the_trail_as_it_was_a
     };
     app.store().write(change).await.unwrap();
     told("app.updated", "operator", &client.to_string(), json!({"redirectUri": [null, uri]})).await;
+}
+
+#[tokio::test]
+async fn a_tenant_was_made_by_whoever_named_it_first() {
+    let app = TestApp::new().await;
+    let (client, admin) = (app.client_id, Actor::Admin(usher::admins::AdminId::random()));
+    let new = NewKey { tenant: Some("north".into()), ..a_key() };
+    let make = move |tx: &usher::db::Tx| {
+        keys::create(tx, Origin::of(admin), &apps::environment(tx, client, Kind::Sandbox)?, &new)
+    };
+    app.store().write(make).await.unwrap();
+    assert_eq!(app.audited(Action::TenantCreated).await[0].actor, Some(admin));
 }
 
 #[tokio::test]

@@ -8,6 +8,8 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use serde_json::{Value, json};
 use usher::apps::{self, Kind, Settings};
+use usher::audit::Action;
+use usher::caller::Actor;
 use usher::db::Tx;
 use usher::secret::sha256;
 use usher::tokens::signing::{self, SigningKey};
@@ -57,6 +59,7 @@ async fn a_code_is_exchanged_once_for_a_flat_answer_with_the_nonce_in_the_id_tok
     app.advance(Duration::from_secs(10));
     app.exchange(&code).await;
     assert_eq!(app.as_token(text(&answer, "accessToken")).await, 401, "somebody else may have the code");
+    assert_eq!(app.audited(Action::SessionEnded).await[0].actor, Some(Actor::Usher));
 }
 
 #[tokio::test]
@@ -112,6 +115,8 @@ async fn a_refresh_token_works_once_and_an_old_one_ends_the_session() {
     assert_eq!(app.refresh(&one).await.status, 400);
     assert_eq!(app.refresh(&three).await.status, 400, "the family is revoked");
     assert_eq!(app.as_token(&access).await, 401);
+    let ended = app.audited(Action::SessionEnded).await;
+    assert_eq!((ended.len(), ended[0].actor), (1, Some(Actor::Usher)), "nobody knows who came with the old one");
 }
 
 #[tokio::test]

@@ -34,7 +34,8 @@ impl TestApp {
         let (app, tenant) = (self.client_id, tenant.map(str::to_owned));
         let make = move |tx: &usher::db::Tx| {
             let environment = apps::environment(tx, app, kind)?.id;
-            let tenant = tenant.as_deref().map(|name| usher::tenants::named(tx, environment, name)).transpose()?;
+            let make = |name: &str| usher::tenants::named(tx, environment, OPERATOR, name);
+            let tenant = tenant.as_deref().map(make).transpose()?;
             webhooks::create(tx, Scope { environment, tenant }, OPERATOR, &new)
         };
         self.store().write(make).await.unwrap()

@@ -77,7 +77,7 @@ fn role(form: &Form) -> Result<Role> {
 pub async fn list(State(api): State<Api>, here: Within<Owner>, RawQuery(query): RawQuery) -> Result<Response> {
     let read = |tx: &Tx| {
         let entries = admins::trail(tx, ROWS)?.into_iter();
-        let trail = entries.map(|entry| story::who(tx, entry.actor).map(|who| (entry, who)));
+        let trail = entries.map(|entry| story::who(tx, &entry).map(|who| (entry, who)));
         Ok((admins::list(tx)?, trail.collect::<Result<Vec<_>>>()?))
     };
     let (admins, trail) = api.store.scan(read).await?;

@@ -297,7 +297,8 @@ pub async fn start(
     let settings = api.store.scan(look).await?;
     let tenant = form.get("tenant").map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
     let start = move |tx: &Tx| {
-        let tenant = tenant.as_deref().map(|name| tenants::named(tx, caller.scope.environment, name)).transpose()?;
+        let make = |name: &str| tenants::named(tx, caller.scope.environment, caller.origin(), name);
+        let tenant = tenant.as_deref().map(make).transpose()?;
         imports::start(tx, &caller, id, tenant, &settings)
     };
     api.store.write(start).await?;

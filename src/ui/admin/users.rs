@@ -302,7 +302,7 @@ pub async fn find(State(api): State<Api>, here: Within<ReadOnly>, RawQuery(query
         let Some(id) = request else { return Ok((found, Vec::new())) };
         let mut entries = Vec::new();
         for entry in audit::of_request_id(tx, caller.scope.environment, id)? {
-            let who = crate::story::who(tx, entry.actor)?;
+            let who = crate::story::who(tx, &entry)?;
             entries.push((entry, who));
         }
         Ok((found, entries))
