@@ -96,7 +96,14 @@ async fn an_owner_makes_a_key_that_is_shown_once_and_replaces_moves_and_revokes_
 
     assert_eq!(
         done_by_admins(&app).await,
-        [Action::KeyCreated, Action::KeyUpdated, Action::KeyUpdated, Action::KeyCreated, Action::KeyRevoked]
+        [
+            Action::TenantCreated,
+            Action::KeyCreated,
+            Action::KeyUpdated,
+            Action::KeyUpdated,
+            Action::KeyCreated,
+            Action::KeyRevoked
+        ]
     );
     let live = format!("/admin/{}/live/keys/{id}", app.client_id);
     assert_eq!(owner.get(&live).await.status, 404, "a key is of one environment");
