@@ -48,7 +48,7 @@ pub struct Glance {
     pub old_keys: Vec<Key>,
     /// Keys that end soon.
     pub ending_keys: Vec<Key>,
-    /// Webhooks that are switched off because they failed for long.
+    /// Webhooks to which nothing is sent any more: their addresses are gone, or somebody said so.
     pub disabled_webhooks: Vec<Endpoint>,
 }
 

@@ -4,7 +4,6 @@
 //! facts changed.
 
 use serde::Serialize;
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::admins;
@@ -74,10 +73,14 @@ pub fn of(tx: &Tx, user: &User) -> Result<Vec<Event>> {
         detail: session.scope.clone(),
         request: None,
     }));
+    // What is announced bears the time of its cause, by which the deliveries of an endpoint are found.
+    let mut moments: Vec<Timestamp> =
+        entries.iter().filter(|entry| entry.is_done()).map(|entry| entry.created_at).collect();
+    moments.dedup();
+    moments.truncate(TOLD);
     for endpoint in webhooks::list(tx, Some(user.environment))? {
-        for entry in entries.iter().filter(|entry| entry.is_done()).take(TOLD) {
-            // What is announced bears the time of its cause, by which the deliveries of an endpoint are found.
-            for delivery in webhooks::of_moment(tx, endpoint.id, entry.created_at)? {
+        for at in &moments {
+            for delivery in webhooks::of_moment(tx, endpoint.id, *at)? {
                 if delivery.user == Some(user.id) {
                     story.push(Event {
                         at: delivery.created_at,
@@ -105,13 +108,8 @@ pub fn changes(tx: &Tx, user: &User) -> Result<Vec<Event>> {
 }
 
 fn change(tx: &Tx, entry: &Entry) -> Result<Event> {
-    let names = |value: &Value| match value {
-        Value::Object(fields) => fields.keys().cloned().collect::<Vec<_>>(),
-        Value::Array(names) => names.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-        _ => Vec::new(),
-    };
     let reason = entry.changes.0["fields"]["reason"][1].as_str().filter(|_| entry.action == Action::HealthRead);
-    let changed = [names(&entry.changes.0["fields"]), names(&entry.changes.0["health"])].concat();
+    let changed: Vec<&str> = entry.changes.fields().chain(entry.changes.health()).collect();
     Ok(Event {
         at: entry.created_at,
         kind: Kind::Change,

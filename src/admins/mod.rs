@@ -85,6 +85,8 @@ pub struct Admin {
     pub signed_in_at: Option<Timestamp>,
     /// Since when they are none any more.
     pub removed_at: Option<Timestamp>,
+    /// The language of the browser by which they last signed in.
+    pub language: Option<Language>,
 }
 
 /// An administrator's browser that is signed in.
@@ -226,8 +228,9 @@ pub enum Way {
 ///
 /// # Errors
 /// The database refuses.
-pub fn answer(tx: &Tx, links: &Links, (email, language): &Ask, way: &Way) -> Result<Option<Url>> {
-    let Some(admin) = store::by_email(tx, email)?.filter(|admin| admin.removed_at.is_none()) else { return Ok(None) };
+pub fn answer(tx: &Tx, links: &Links, ask: &Ask, way: &Way) -> Result<Option<Url>> {
+    let found = store::by_email(tx, &ask.email)?;
+    let Some(admin) = found.filter(|admin| admin.removed_at.is_none()) else { return Ok(None) };
     if store::count_links(tx, admin.id, tx.now() - Duration::from_hours(1))? >= LINKS_PER_HOUR {
         return Ok(None);
     }
@@ -236,6 +239,7 @@ pub fn answer(tx: &Tx, links: &Links, (email, language): &Ask, way: &Way) -> Res
         Way::Tell => Ok(Some(link)),
         Way::Mail => {
             let lifetime = LINK_LIFETIME.as_secs();
+            let language = admin.language.filter(|_| ask.for_another).unwrap_or(ask.language);
             let mail = json!({
                 "to": admin.email, "app": "Usher", "language": language, "link": link.as_str(), "lifetime_seconds": lifetime,
             });
@@ -289,18 +293,19 @@ pub fn look(tx: &Tx, secret: &Secret) -> Result<bool> {
     Ok(store::find(tx, secret, Purpose::Link)?.is_some_and(|row| row.works(tx.now())))
 }
 
-/// Signs an administrator in by a link, once. The secret is for the browser's cookie; `None` if the link does not work.
+/// Signs an administrator in by a link, once, in a browser of that language. The secret is for the browser's cookie; `None`
+/// if the link does not work.
 ///
 /// # Errors
 /// The database refuses.
-pub fn enter(tx: &Tx, secret: &Secret, request: Option<Uuid>) -> Result<Option<Secret>> {
+pub fn enter(tx: &Tx, secret: &Secret, language: Language, request: Option<Uuid>) -> Result<Option<Secret>> {
     let found = store::find(tx, secret, Purpose::Link)?;
     let Some(id) = found.filter(|row| row.works(tx.now())).and_then(|row| row.admin) else { return Ok(None) };
     let admin = get(tx, id)?;
     if !store::use_up(tx, secret, Purpose::Link)? {
         return Ok(None);
     }
-    store::note_sign_in(tx, admin.id)?;
+    store::note_sign_in(tx, admin.id, language)?;
     let origin = Origin { request, ..Origin::of(Actor::Admin(admin.id)) };
     audit::record(tx, INSTALLATION, origin, Action::AdminSignedIn, admin.id.0)?;
     issue(tx, Purpose::Session, Some(admin.id), SESSION_LIFETIME).map(Some)
@@ -368,8 +373,16 @@ impl Row {
 #[derive(Default)]
 pub struct Asks(Mutex<Vec<Ask>>);
 
-/// By which address, and in which language: that of the browser, for the dashboard keeps none of anybody.
-pub type Ask = (Email, Language);
+/// A wish for a link.
+#[derive(Debug)]
+pub struct Ask {
+    /// For whom.
+    pub email: Email,
+    /// The language of the browser that asks.
+    pub language: Language,
+    /// Another administrator asks, whose language counts where nothing is known of theirs.
+    pub for_another: bool,
+}
 
 impl Asks {
     /// More than people ask for in a quarter of a second.

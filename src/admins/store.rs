@@ -8,8 +8,9 @@ use crate::random;
 use crate::secret::Secret;
 use crate::ticket::Ticket;
 use crate::users::Email;
+use crate::words::Language;
 
-const ADMIN: &str = "SELECT id, email, role, created_at, signed_in_at, removed_at FROM admins";
+const ADMIN: &str = "SELECT id, email, role, created_at, signed_in_at, removed_at, language FROM admins";
 
 /// Everybody who is an administrator, the first one first.
 ///
@@ -49,8 +50,9 @@ pub(super) fn remove(tx: &Tx, id: AdminId) -> Result<()> {
     tx.change_one("UPDATE admins SET removed_at = $1 WHERE id = $2 AND removed_at IS NULL", params![tx.now(), id])
 }
 
-pub(super) fn note_sign_in(tx: &Tx, id: AdminId) -> Result<()> {
-    tx.run("UPDATE admins SET signed_in_at = $1 WHERE id = $2", params![tx.now(), id])
+pub(super) fn note_sign_in(tx: &Tx, id: AdminId, language: Language) -> Result<()> {
+    let sql = "UPDATE admins SET signed_in_at = $1, language = $2 WHERE id = $3";
+    tx.run(sql, params![tx.now(), language.tag(), id])
 }
 
 pub(super) fn insert_ticket(
@@ -126,5 +128,6 @@ fn read(row: &Row) -> Result<Admin> {
         created_at: row.get(3)?,
         signed_in_at: row.get(4)?,
         removed_at: row.get(5)?,
+        language: row.get::<Option<String>>(6)?.as_deref().and_then(Language::of_tag),
     })
 }

@@ -65,7 +65,7 @@ words! {
         UserDeleted = "user.deleted",
         /// A user was made active again.
         UserRestored = "user.restored",
-        /// A user was given a role.
+        /// A user was given a role, in place of the one they had; `member`, if that was taken away.
         RoleGiven = "user.role_given",
         /// A user was erased: nothing of them is left but their id.
         UserErased = "user.erased",
@@ -290,30 +290,40 @@ pub struct Changes(pub Value);
 crate::secret::redacted!(Changes);
 
 /// Notes what was done to a user: every fact that changed, before and after; of health, which ones. This is where a
-/// change becomes known, so webhooks and billing are told from here too.
+/// change becomes known, so billing and, as from every entry with changes, webhooks are told from here too.
 ///
 /// # Errors
 /// The database refuses.
 pub fn note(tx: &Tx, origin: Origin, action: Action, user: &User, before: &Person) -> Result<()> {
     note_changes(tx, origin, action, user, &changes(before, &user.person))?;
-    webhooks::announce(tx, action, user, before)?;
     subscriptions::watch(tx, action, user, before)?;
     billing::announce(tx, action, user, before, origin.test)
 }
 
-/// Notes what was done to a user where that is not about facts of their person, and of no concern to webhooks.
+/// Notes what was done to a user where that is not about facts of their person.
 ///
 /// # Errors
 /// The database refuses.
 pub fn note_changes(tx: &Tx, origin: Origin, action: Action, user: &User, changes: &Changes) -> Result<()> {
     let draft = Draft { user: Some(user.id), changes: Some(changes), ..Draft::of(user.environment, action) };
-    store::insert(tx, &draft.by(origin))
+    store::insert(tx, &draft.by(origin))?;
+    webhooks::announce(tx, action, user, changes)
 }
 
 impl Changes {
     /// No fact changed.
     pub fn none() -> Changes {
         Changes(json!({"fields": {}, "health": []}))
+    }
+
+    /// The names of the facts that changed, but those of health.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        self.0["fields"].as_object().into_iter().flat_map(Map::keys).map(String::as_str)
+    }
+
+    /// The names of the facts of health that changed.
+    pub fn health(&self) -> impl Iterator<Item = &str> {
+        self.0["health"].as_array().into_iter().flatten().filter_map(Value::as_str)
     }
 
     /// The change of one field.
@@ -431,7 +441,8 @@ pub fn record_changes_of(
     changes: &Changes,
 ) -> Result<()> {
     let draft = Draft { user: whose.user, target: Some(target), ..Draft::of(whose.environment, action) };
-    store::insert(tx, &Draft { changes: Some(changes), ..draft }.by(origin))
+    store::insert(tx, &Draft { changes: Some(changes), ..draft }.by(origin))?;
+    webhooks::announce_other(tx, action, whose.environment, target, changes)
 }
 
 /// Notes that a request came again and is given its first answer, in which there may be health data.

@@ -130,6 +130,6 @@ impl Admin {
 fn to_json(admin: &Person) -> serde_json::Value {
     json!({
         "id": admin.id, "email": admin.email, "role": admin.role,
-        "createdAt": admin.created_at, "signedInAt": admin.signed_in_at,
+        "createdAt": admin.created_at, "signedInAt": admin.signed_in_at, "language": admin.language,
     })
 }

@@ -43,7 +43,7 @@ pub struct App {
 
 #[derive(clap::Args)]
 pub struct At {
-    /// The mail: enrolment or sign_in
+    /// The mail: enrolment, sign_in or webhook_gone
     mail: String,
     /// The language, like de
     language: String,

@@ -210,8 +210,8 @@ pub fn follow(
         return Ok(Err(state));
     }
     user.admit()?;
-    users::prove_mailbox(tx, &user)?;
     let origin = Origin { request, ..Origin::of(Actor::Person(user.id)) };
+    let user = users::prove_mailbox(tx, origin, user)?;
     audit::note(tx, origin, Action::LinkFollowed, &user, &user.person)?;
     let environment = apps::by_id(tx, user.environment)?;
     let (id, session) = sessions::start(tx, &user)?;

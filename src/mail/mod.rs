@@ -164,11 +164,13 @@ pub struct Sample<'a> {
 pub fn sample(app: &apps::Environment, template: Template, wording: Wording, sample: &Sample) -> Result<Mail> {
     let content = Content {
         language: template.language,
-        name: sample.name.map(str::to_owned),
+        name: sample.name.filter(|_| template.greets_by_name()).map(str::to_owned),
         app: Some(app.app_name.clone()),
         link: Some(sample.link.to_string()),
         code: Some("123456".to_owned()),
         lifetime: sample.lifetime,
+        environment: Some(app.kind.as_str().to_owned()),
+        webhook: Some(uuid::Uuid::nil().to_string()),
         ..Content::default()
     };
     compose(template.kind, content, Some(app), wording)

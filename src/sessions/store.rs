@@ -2,12 +2,15 @@
 
 use std::collections::HashSet;
 
+use uuid::Uuid;
+
 use super::{LIFETIME, Session, SessionId};
 use crate::apps::EnvironmentId;
 use crate::caller::Scope;
 use crate::clock::Timestamp;
 use crate::db::{Purge, Row, Tx, params};
 use crate::error::Result;
+use crate::place::Place;
 use crate::random;
 use crate::secret::Secret;
 use crate::ticket::Ticket;
@@ -63,12 +66,20 @@ pub(super) fn end(tx: &Tx, id: SessionId) -> Result<()> {
 /// How many sessions one look takes.
 const PAGE: i64 = 500;
 
-/// Who signed in within a span of time, and when last, newest first: by the sessions that began then, of which those older
-/// than [`LIFETIME`] are gone.
-pub fn sign_ins(tx: &Tx, scope: Scope, from: Timestamp, to: Timestamp, limit: i64) -> Result<Vec<(User, Timestamp)>> {
+/// Who signed in within a span of time, and when last, newest first, from after a place on: by the sessions that began then,
+/// of which those older than [`LIFETIME`] are gone.
+pub fn sign_ins(
+    tx: &Tx,
+    scope: Scope,
+    (from, to): (Timestamp, Timestamp),
+    place: Option<Place>,
+    limit: i64,
+) -> Result<Vec<(User, Place)>> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     // Ids begin with the time.
-    let (first, mut end) = (random::first_uuid(from), random::first_uuid(to));
+    let (first, last) = (random::first_uuid(from), random::first_uuid(to));
+    let begin = place.map_or(last, |place| place.id.min(last));
+    let mut end = begin;
     let sql = "SELECT s.user_id, s.created_at, s.id FROM sessions s JOIN users u ON u.id = s.user_id \
          WHERE s.environment_id = $1 AND s.id >= $2 AND s.id < $3 AND u.deleted_at IS NULL";
     let order = "ORDER BY s.id DESC";
@@ -83,18 +94,28 @@ pub fn sign_ins(tx: &Tx, scope: Scope, from: Timestamp, to: Timestamp, limit: i6
         }?;
         for row in &rows {
             let id: UserId = row.get(0)?;
+            end = row.get(2)?;
             if found.len() < limit
                 && seen.insert(id)
+                && !has_begun(tx, id, begin, last)?
                 && let Some(user) = users::any_by_id(tx, id)?
             {
-                found.push((user, row.get(1)?));
+                found.push((user, Place { at: row.get(1)?, id: end }));
             }
-            end = row.get(2)?;
         }
         if found.len() >= limit || rows.len() < usize::try_from(PAGE).unwrap_or(usize::MAX) {
             return Ok(found);
         }
     }
+}
+
+/// Whether a user has begun a session between two ids: then the pages before have them.
+fn has_begun(tx: &Tx, user: UserId, from: Uuid, to: Uuid) -> Result<bool> {
+    if from == to {
+        return Ok(false);
+    }
+    let sql = "SELECT 1 FROM sessions WHERE user_id = $1 AND id >= $2 AND id < $3 LIMIT 1";
+    Ok(tx.query_opt(sql, params![user, from, to])?.is_some())
 }
 
 /// How many sessions of an environment's users have begun since then, by the day since 1970.

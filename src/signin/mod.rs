@@ -296,8 +296,9 @@ fn enter(tx: &Tx, links: &Links, sign_in: &SignIn, request: Option<Uuid>) -> Res
     if email.key() != user.email.key() {
         return Ok(Err(State::Superseded));
     }
-    users::prove_mailbox(tx, &user)?;
-    audit::note(tx, Origin { request, ..Origin::of(Actor::Person(user.id)) }, Action::SignedIn, &user, &user.person)?;
+    let origin = Origin { request, ..Origin::of(Actor::Person(user.id)) };
+    let user = users::prove_mailbox(tx, origin, user)?;
+    audit::note(tx, origin, Action::SignedIn, &user, &user.person)?;
     let (id, session) = crate::sessions::start(tx, &user)?;
     let app = codes::issue(tx, &environment, id, &sign_in.asked.request, links)?;
     Ok(Ok(Entry { session, app: Some(app), environment }))

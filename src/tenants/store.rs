@@ -6,6 +6,7 @@ use crate::clock::Timestamp;
 use crate::db::{Row, Tx, params};
 use crate::error::{Error, Result};
 use crate::field::{Line, restore};
+use crate::place::Place;
 
 const TENANT: &str = "SELECT id, environment_id, name, profile, created_at, founder_id FROM tenants";
 
@@ -35,23 +36,25 @@ pub(super) fn locked(tx: &Tx, id: TenantId, for_update: &str) -> Result<Option<T
     tx.query_opt(&format!("{TENANT} WHERE id = $1{for_update}"), params![id])?.as_ref().map(read).transpose()
 }
 
-/// The tenants of an environment that were made in a span of time, newest first.
+/// The tenants of an environment that were made in a span of time, newest first, from after a place on.
 pub fn made_between(
     tx: &Tx,
     environment: EnvironmentId,
-    from: Timestamp,
-    to: Timestamp,
+    (from, to): (Timestamp, Timestamp),
+    place: Option<Place>,
     limit: i64,
 ) -> Result<Vec<Tenant>> {
     let sql = format!(
-        "{TENANT} WHERE environment_id = $1 AND created_at >= $2 AND created_at < $3 ORDER BY created_at DESC, id LIMIT $4"
+        "{TENANT} WHERE environment_id = $1 AND created_at >= $2 AND created_at < $3 AND (created_at, id) < ($4, $5) \
+         ORDER BY created_at DESC, id DESC LIMIT $6"
     );
-    tx.query(&sql, params![environment, from, to, limit])?.iter().map(read).collect()
+    let place = place.unwrap_or(Place::LAST);
+    tx.query(&sql, params![environment, from, to, place.at, place.id, limit])?.iter().map(read).collect()
 }
 
 /// The newest tenants of an environment.
 pub fn newest(tx: &Tx, environment: EnvironmentId, limit: i64) -> Result<Vec<Tenant>> {
-    made_between(tx, environment, Timestamp(i64::MIN), Timestamp(i64::MAX), limit)
+    made_between(tx, environment, (Timestamp(i64::MIN), Timestamp(i64::MAX)), None, limit)
 }
 
 pub(super) fn update(tx: &Tx, tenant: &Tenant) -> Result<()> {

@@ -99,7 +99,7 @@ pub(crate) fn register(
         return Err(Error::Conflict);
     }
     audit::note(tx, origin, Action::UserCreated, &user, &Person::default())?;
-    let given = Changes::of_field("userRoleId", RoleId::MEMBER, RoleId::ADMINISTRATOR);
+    let given = Changes::of_field("role", "member", "administrator");
     let user = User { role: Some(RoleId::ADMINISTRATOR), ..user };
     save(tx, user, |tx, user| audit::note_changes(tx, origin, Action::RoleGiven, user, &given))
 }

@@ -29,8 +29,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::apps::EnvironmentId;
-use crate::audit::{self, Action};
-use crate::caller::{Actor, Caller, Name, Target};
+use crate::audit::{self, Action, Changes};
+use crate::caller::{Actor, Caller, Name, Origin, Target};
 use crate::clock::Timestamp;
 use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
@@ -229,7 +229,7 @@ pub fn retrieve(tx: &Tx, caller: &Caller, email: &Email) -> Result<User> {
 /// There is no such user in the caller's environment.
 pub fn reveal(tx: &Tx, caller: &Caller, id: UserId, reason: &str) -> Result<User> {
     let user = look_up(tx, caller.scope.environment, &id.to_string())?.ok_or(Error::UserNotFound)?;
-    let why = audit::Changes::of_field("reason", Value::Null, reason);
+    let why = Changes::of_field("reason", Value::Null, reason);
     audit::note_changes(tx, caller.origin(), Action::HealthRead, &user, &why)?;
     Ok(user)
 }
@@ -288,19 +288,21 @@ pub fn count_attempt(tx: &Tx, caller: &Caller, target: Target, change: &Change) 
     Ok(())
 }
 
-/// Notes that the person has proven that the mailbox is theirs. The first time, whatever led in before ends: whoever made
-/// the record, or had the address put into it, may hold it.
+/// Notes that the person has proven that the mailbox is theirs, by what `origin` tells of. The first time, whatever led in
+/// before ends: whoever made the record, or had the address put into it, may hold it.
 ///
 /// # Errors
 /// The database refuses.
-pub(crate) fn prove_mailbox(tx: &Tx, user: &User) -> Result<()> {
+pub(crate) fn prove_mailbox(tx: &Tx, origin: Origin, user: User) -> Result<User> {
     if user.email_verified_at.is_some() {
-        return Ok(());
+        return Ok(user);
     }
     links::supersede(tx, user.id)?;
-    signin::void(tx, user)?;
+    signin::void(tx, &user)?;
     sessions::end_all(tx, user.id)?;
-    store::mark_email_verified(tx, user.id)
+    let verified = Changes::of_field("email_verified", false, true);
+    let user = User { email_verified_at: Some(tx.now()), ..user };
+    save(tx, user, |tx, user| audit::note_changes(tx, origin, Action::UserUpdated, user, &verified))
 }
 
 /// The user that an address or an id names in one environment, deleted or not, for the operator.

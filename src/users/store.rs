@@ -269,14 +269,6 @@ fn read_name(row: &Row) -> Result<Named> {
     })
 }
 
-pub(super) fn mark_email_verified(tx: &Tx, id: UserId) -> Result<()> {
-    tx.run(
-        "UPDATE users SET email_verified_at = $1, updated_at = $1, version = version + 1 \
-         WHERE id = $2 AND email_verified_at IS NULL",
-        params![tx.now(), id],
-    )
-}
-
 pub(super) fn email_is_taken(tx: &Tx, user: &User) -> Result<bool> {
     let sql = "SELECT 1 FROM users WHERE environment_id = $1 AND email_key = $2 AND id <> $3";
     Ok(tx.query_opt(sql, params![user.environment, user.email.key(), user.id])?.is_some())

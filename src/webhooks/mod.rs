@@ -16,6 +16,7 @@ pub use tries::{Job, Outcome, lease, settle};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::apps::{self, EnvironmentId};
 use crate::audit::{self, Action, Changes};
@@ -23,8 +24,9 @@ use crate::caller::{Origin, Scope};
 use crate::clock::Timestamp;
 use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
-use crate::field::Wire;
-use crate::users::{Health, IDENTITY, Person, Profile, User, UserId};
+use crate::roles::RoleId;
+use crate::tenants::TenantId;
+use crate::users::{User, UserId};
 use sign::Keys;
 
 id_type!(
@@ -55,6 +57,8 @@ words! {
         UserRestored = "user.restored",
         /// A user was erased for good.
         UserErased = "user.erased",
+        /// A user was given a role, in place of the one they had; `member`, if that was taken away.
+        RoleGiven = "user.role_given",
         /// The plan of a subscription was changed, or its start.
         SubscriptionUpdated = "subscription.updated",
         /// A subscription was paused.
@@ -67,6 +71,14 @@ words! {
         SubscriptionEnded = "subscription.ended",
         /// A person followed their link.
         LinkFollowed = "link.followed",
+        /// A tenant was made.
+        TenantCreated = "tenant.created",
+        /// Facts about a tenant were changed.
+        TenantUpdated = "tenant.updated",
+        /// A role was made.
+        RoleCreated = "role.created",
+        /// A role was removed: who had it is a member.
+        RoleRemoved = "role.removed",
         /// Somebody asked for a test.
         Test = "webhook.test",
     }
@@ -161,18 +173,50 @@ const MOST_ENDPOINTS: usize = 50;
 ///
 /// # Errors
 /// The database refuses.
-pub fn announce(tx: &Tx, action: Action, user: &User, before: &Person) -> Result<()> {
-    let endpoints = store::listening(tx, user.environment)?;
-    let Some(kind) = Kind::named(action.as_str()).filter(|_| !endpoints.is_empty()) else { return Ok(()) };
-    let body = body(tx, kind, user.environment, |data| {
+pub fn announce(tx: &Tx, action: Action, user: &User, changes: &Changes) -> Result<()> {
+    let about = About { environment: user.environment, tenant: user.tenant, user: Some((user.id, user.version)) };
+    tell(tx, action, &about, |data| {
         data["userId"] = json!(user.id);
         data["tenantId"] = json!(user.tenant);
-        data["fields"] = json!(changed(before, &user.person));
-    })?;
+        if action == Action::RoleGiven {
+            data["roleId"] = json!(user.role.unwrap_or(RoleId::MEMBER));
+        }
+        data["fields"] = json!(changed(changes));
+    })
+}
+
+/// Tells them of a change of something else, by its id: a tenant or a role.
+///
+/// # Errors
+/// The database refuses.
+pub fn announce_other(tx: &Tx, action: Action, environment: EnvironmentId, id: Uuid, changes: &Changes) -> Result<()> {
+    let is_tenant = matches!(action, Action::TenantCreated | Action::TenantUpdated);
+    let about = About { environment, tenant: is_tenant.then_some(TenantId(id)), user: None };
+    tell(tx, action, &about, |data| {
+        data[if is_tenant { "tenantId" } else { "roleId" }] = json!(id);
+        data["fields"] = json!(changed(changes));
+    })
+}
+
+/// Who may hear of an event, and in which order.
+struct About {
+    environment: EnvironmentId,
+    tenant: Option<TenantId>,
+    /// With their version: the events of one user keep their order.
+    user: Option<(UserId, i64)>,
+}
+
+fn tell(tx: &Tx, action: Action, about: &About, fill: impl FnOnce(&mut Value)) -> Result<()> {
+    let Some(kind) = Kind::named(action.as_str()) else { return Ok(()) };
+    let endpoints = store::listening(tx, about.environment)?;
+    if endpoints.is_empty() {
+        return Ok(());
+    }
+    let body = body(tx, kind, about.environment, fill)?;
     let event = EventId::ordered(tx.now());
-    for endpoint in endpoints.iter().filter(|endpoint| endpoint.hears(kind, user.tenant)) {
+    for endpoint in endpoints.iter().filter(|endpoint| endpoint.hears(kind, about.tenant)) {
         let state = if endpoint.disabled { State::Skipped } else { State::Queued };
-        store::insert(tx, endpoint.id, event, kind, Some((user.id, user.version)), &body, state)?;
+        store::insert(tx, endpoint.id, event, kind, about.user, &body, state)?;
     }
     Ok(())
 }
@@ -189,14 +233,10 @@ fn body(tx: &Tx, kind: Kind, environment: EnvironmentId, fill: impl FnOnce(&mut 
 const PLAN: [&str; 3] = ["paymentPlan", "planStartDate", "subscriptionDates"];
 
 /// The names of the facts that changed. Of health, not even the names: which field it was would tell of an illness.
-fn changed(before: &Person, after: &Person) -> Vec<&'static str> {
-    let differs = |wire: &&Wire<Person>| (wire.show)(before) != (wire.show)(after);
-    let mut names: Vec<_> = Profile::FIELDS.iter().chain(IDENTITY).filter(differs).map(|wire| wire.name).collect();
-    let (plan, health): (Vec<_>, Vec<_>) =
-        Health::FIELDS.iter().filter(differs).partition(|wire| PLAN.contains(&wire.name));
-    names.extend((!plan.is_empty()).then_some("subscription"));
-    names.extend((!health.is_empty()).then_some("health"));
-    names
+fn changed(changes: &Changes) -> Vec<&str> {
+    let (plan, health): (Vec<&str>, Vec<&str>) = changes.health().partition(|name| PLAN.contains(name));
+    let words = [(plan, "subscription"), (health, "health")];
+    changes.fields().chain(words.iter().filter(|(names, _)| !names.is_empty()).map(|(_, word)| *word)).collect()
 }
 
 /// Makes an endpoint. Its keys are seen in what this gives, and the secret nowhere else.

@@ -56,6 +56,14 @@ const SIGN_IN: &[Text] = &[
     text("mail_fallback", "If the button does not work", 300),
 ];
 
+const WEBHOOK_GONE: &[Text] = &[
+    text("mail_gone_subject", "Subject", 120),
+    text("mail_hello", "Greeting", 80),
+    text("mail_gone", "What has happened", 500),
+    text("mail_gone_mend", "What to do", 500),
+    text("mail_gone_contact", "Why they get the mail", 300),
+];
+
 /// A kind of mail in a language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Template {
@@ -66,8 +74,8 @@ pub struct Template {
 }
 
 impl Template {
-    /// The kinds of mail that an app has words for: those to its people.
-    pub const KINDS: &'static [Kind] = &[Kind::EnrolmentMail, Kind::SignInMail];
+    /// The kinds of mail that an app has words for. The mail to an administrator is the installation's, and no app's.
+    pub const KINDS: &'static [Kind] = &[Kind::EnrolmentMail, Kind::SignInMail, Kind::WebhookGoneMail];
 
     /// Every one.
     pub fn all() -> impl Iterator<Item = Template> {
@@ -83,7 +91,8 @@ impl Template {
     /// There is none.
     pub fn named(kind: &str, language: &str) -> Result<Template> {
         let found = Kind::named(kind).filter(|kind| Template::KINDS.contains(kind));
-        let unknown = || Error::operator("there is no such mail to word; there are enrolment and sign_in.");
+        let kinds: Vec<&str> = Template::KINDS.iter().map(|kind| kind.as_str()).collect();
+        let unknown = || Error::operator(format!("there is no such mail to word; there are {}.", kinds.join(", ")));
         let kind = found.ok_or_else(unknown)?;
         let language = Language::wanted(language)?.ok_or_else(|| Error::operator("a language must be named."))?;
         Ok(Template { kind, language })
@@ -94,8 +103,14 @@ impl Template {
         match self.kind {
             Kind::EnrolmentMail => ENROLMENT,
             Kind::SignInMail => SIGN_IN,
+            Kind::WebhookGoneMail => WEBHOOK_GONE,
             _ => &[],
         }
+    }
+
+    /// Whether it greets by name whose name is known.
+    pub fn greets_by_name(self) -> bool {
+        self.texts().iter().any(|text| text.name == "mail_hello_name")
     }
 
     /// What Usher says there.
@@ -301,9 +316,14 @@ mod tests {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("templates/mail");
         let file = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
         for kind in Template::KINDS.iter().copied() {
+            // The greeting of the layout stands in the plain part too.
             let own = ["subject.txt", "body.txt", "body.html"].map(|part| file(&format!("{}/{part}", kind.as_str())));
-            let all =
-                own.into_iter().chain(["layout.html", "button.html", "fallback.html"].map(file)).collect::<String>();
+            let mut all = own.concat();
+            for part in ["button.html", "fallback.html"] {
+                if own[2].contains(part) {
+                    all.push_str(&file(part));
+                }
+            }
             let mut said: Vec<&str> = all.split("words.").skip(1).filter_map(|rest| rest.split('(').next()).collect();
             said.sort_unstable();
             said.dedup();

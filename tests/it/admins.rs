@@ -45,6 +45,15 @@ async fn told(app: &TestApp) -> Vec<String> {
     told.into_inner().unwrap()
 }
 
+/// The mail that the one who has asked is sent.
+async fn mailed(app: &TestApp) -> (usher::outbox::Job, usher::mail::Mail) {
+    app.advance(MINUTE);
+    let (ask, links) = (app.app.api().admin_asks.take().remove(0), app.app.api().links.clone());
+    let answer = move |tx: &usher::db::Tx| admins::answer(tx, &links, &ask, &Way::Mail);
+    assert!(app.store().write(answer).await.unwrap().is_none(), "it is told to nobody else");
+    app.mails().await.remove(0)
+}
+
 async fn post(app: &TestApp, path: &str, form: &str) -> Answer {
     app.anyone().send("POST", path, form.to_owned()).await
 }
@@ -126,11 +135,8 @@ async fn whoever_asks_is_told_the_same_and_only_administrators_are_sent_a_link()
 async fn with_a_mail_server_the_link_is_mailed() {
     let app = TestApp::new().await;
     app.admin(Role::Owner).await;
-    let links = app.app.api().links.clone();
-    let ask = (email("owner@clinic.example"), Language::English);
-    let answer = move |tx: &usher::db::Tx| admins::answer(tx, &links, &ask, &Way::Mail);
-    assert!(app.store().write(answer).await.unwrap().is_none(), "it is told to nobody else");
-    let (job, mail) = app.mails().await.remove(0);
+    post(&app, "/admin/sign-in", "email=owner%40clinic.example").await;
+    let (job, mail) = mailed(&app).await;
     assert_eq!((mail.to.as_str(), mail.subject.as_str()), ("owner@clinic.example", "Sign in to the Usher dashboard"));
     assert_eq!(job.state, usher::outbox::State::Queued);
     assert!(mail.links[0].starts_with("https://users.example.com/admin/links/") && mail.text.contains("10 minutes"));
@@ -140,12 +146,32 @@ async fn with_a_mail_server_the_link_is_mailed() {
 
     let reads = app.anyone().with("Accept-Language", "de-AT, en;q=0.5");
     reads.send("POST", "/admin/sign-in", "email=owner%40clinic.example").await.ok();
-    let (ask, links) = (app.app.api().admin_asks.take().remove(0), app.app.api().links.clone());
-    app.advance(MINUTE);
-    app.store().write(move |tx| admins::answer(tx, &links, &ask, &Way::Mail)).await.unwrap();
-    let mail = app.mails().await.remove(0).1;
+    let (_, mail) = mailed(&app).await;
     assert_eq!((mail.subject.as_str(), mail.language), ("Anmelden im Usher-Dashboard", Language::German));
     assert!(mail.text.contains("10 Minuten"), "{}", mail.text);
+}
+
+#[tokio::test]
+async fn who_is_sent_a_link_by_another_reads_it_in_the_language_of_their_own_browser_once_that_is_known() {
+    let app = TestApp::new().await;
+    let owner = app.admin(Role::Owner).await.with("Accept-Language", "fr");
+    let page = format!("/admin/{}/sandbox/admins", app.client_id);
+    assert_eq!(owner.send("POST", &page, "email=ann%40clinic.example&role=support").await.status, 303);
+    let (_, mail) = mailed(&app).await;
+    assert_eq!((mail.to.as_str(), mail.language), (ANN, Language::French), "nothing is known of Ann's");
+
+    let path = mail.links[0].strip_prefix("https://users.example.com").unwrap();
+    assert_eq!(app.anyone().with("Accept-Language", "de-CH").send("POST", path, "").await.status, 303);
+    let ann = app.store().read(|tx| admins::by_email(tx, &email(ANN))).await.unwrap();
+    assert_eq!(ann.language, Some(Language::German));
+    assert!(owner.get(&format!("{page}/{}", ann.id)).await.ok().text.contains("Deutsch"));
+    assert_eq!(owner.send("POST", &format!("{page}/{}/send-link", ann.id), "").await.status, 303);
+    assert_eq!(mailed(&app).await.1.language, Language::German);
+
+    // Who asks for themselves reads what they read now.
+    let reads = app.anyone().with("Accept-Language", "es");
+    reads.send("POST", "/admin/sign-in", "email=ann%40clinic.example").await.ok();
+    assert_eq!(mailed(&app).await.1.language, Language::Spanish);
 }
 
 #[tokio::test]

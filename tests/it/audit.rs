@@ -136,7 +136,8 @@ fn jane_health(metadata: Value) -> Value {
 }
 
 #[tokio::test]
-async fn following_a_link_leaves_one_entry_of_the_person_and_each_refusal_one_of_somebody_unknown() {
+async fn following_a_link_leaves_an_entry_of_the_person_and_of_what_it_proves_and_each_refusal_one_of_somebody_unknown()
+{
     let app = TestApp::new().await;
     let id = app.partner("acme").await.post(CREATE, jane()).await.ok().id().to_owned();
     let link = app.newest_link().await;
@@ -144,10 +145,13 @@ async fn following_a_link_leaves_one_entry_of_the_person_and_each_refusal_one_of
     assert_eq!(users_entries(&app).await, 1, "opening it is no change");
     let pressed = app.anyone().send("POST", &link, "").await;
     assert_eq!(pressed.status, 303);
-    let entry = added(&app, &id, 1).await;
+    let entry = added(&app, &id, 2).await;
     let me = Actor::Person(id.parse().unwrap());
     assert_eq!((entry.action, entry.actor), (Action::LinkFollowed, Some(me)));
     assert_eq!(entry.changes.0, json!({"fields": {}, "health": []}));
+    let proven = entries(app.store(), &id).await.remove(1);
+    assert_eq!((proven.action, proven.actor, proven.request), (Action::UserUpdated, Some(me), entry.request));
+    assert_eq!(proven.changes.0["fields"], json!({"email_verified": [false, true]}));
     let again = app.anyone().send("POST", &link, "").await;
     assert_eq!(again.status, 410);
     let refused = entries(app.store(), &id).await.pop().unwrap();
@@ -155,7 +159,7 @@ async fn following_a_link_leaves_one_entry_of_the_person_and_each_refusal_one_of
     assert_eq!(refused.request.unwrap().to_string(), again.header("request-id"));
     assert_eq!(app.anyone().send("POST", &format!("{}x", &link), "").await.status, 404);
     assert_eq!(app.app.api().refusals.take()[0].0.code, "link_unknown", "of unknown links, how many");
-    assert_eq!(users_entries(&app).await, 3);
+    assert_eq!(users_entries(&app).await, 4);
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-fn finding(folder: &Folder, what: &str) -> (String, String) {
+pub fn finding(folder: &Folder, what: &str) -> (String, String) {
     let output = usher(folder).args(["doctor", "--json"]).output().unwrap();
     let findings: Value = serde_json::from_slice(&output.stdout).unwrap();
     let found = findings.as_array().unwrap().iter().find(|f| f["what"] == what).expect(what).clone();

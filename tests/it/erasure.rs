@@ -318,7 +318,7 @@ async fn an_export_has_everything_that_is_held_and_no_way_in() {
         let some = held[rows.table].as_array().is_some_and(|all| !all.is_empty());
         assert!(some, "{} is missing", rows.table);
     }
-    assert_eq!(held["events"].as_array().unwrap().len(), 6);
+    assert_eq!(held["events"].as_array().unwrap().len(), 7);
     assert_eq!(
         (&held["billing_customers"][0]["customer"], &held["delivery_attempts"][0]["words"]),
         (&json!("cus_1"), &json!("no jane@doe.com here"))

@@ -108,7 +108,7 @@ pub struct TestApp {
     pub client_id: AppId,
     pub app: App,
     time: Arc<AtomicI64>,
-    folder: Folder,
+    pub folder: Folder,
 }
 
 /// What no line of a log may hold: the example persons' data, keys, tokens, links.
@@ -210,7 +210,7 @@ impl TestApp {
             }
             let link = admins::link_for(tx, &links, &email)?;
             let secret = Secret::new(link.path().rsplit('/').next().unwrap());
-            Ok(admins::enter(tx, &secret, None)?.expect("the link works"))
+            Ok(admins::enter(tx, &secret, Default::default(), None)?.expect("the link works"))
         };
         let session = self.store().write(enter).await.unwrap();
         self.anyone().with("Cookie", &format!("__Host-usher_admin={}", session.expose()))

@@ -396,6 +396,10 @@ fn the_documents_tell_it_and_the_rehearsal_of_every_write_and_of_no_read() {
                 let ok = &operation["responses"]["200"]["headers"];
                 let found = [takes(KEY), takes("dry_run"), answers("422"), ok["Idempotent-Replayed"].is_object()];
                 assert_eq!(found, [write; 4], "{name} {method} {path}");
+                let conflict = operation["responses"]["409"]["description"].as_str().unwrap_or_default();
+                let schema = operation["responses"]["200"]["content"]["application/json"]["schema"].to_string();
+                let found = [conflict.contains("still running"), schema.contains("#/components/schemas/DryRun")];
+                assert_eq!(found, [write; 2], "{name} {method} {path}: {conflict}");
                 assert_eq!(ok["ETag"].is_object(), of_a_user, "{name} {method} {path}");
                 assert_eq!([takes("If-Match"), answers("412")], [change; 2], "{name} {method} {path}");
                 writes += u32::from(write);

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use usher::audit::{self, Action, Entry, Filter, Order};
 use usher::users::Status;
 
@@ -180,9 +180,18 @@ async fn every_write_and_every_look_at_health_data_stands_in_the_trail() {
     assert_eq!(actions, [Action::UserCreated, Action::KeyUpdated]);
 }
 
+/// What the documents of a surface say that a change has in the answer of a rehearsal, and where that stands.
+fn in_documents((surface, place): (&'static str, &str)) -> (&'static str, Vec<String>) {
+    let documents = usher::api::openapi::documents();
+    let (_, document) = documents.iter().find(|(name, _)| name.starts_with(surface)).unwrap();
+    let changes = &document["components"]["schemas"]["DryRun"]["properties"][place]["properties"]["items"]["items"];
+    (surface, changes["properties"].as_object().unwrap().keys().cloned().collect())
+}
+
 #[tokio::test]
 async fn every_write_can_be_rehearsed_and_leaves_everything_as_it_was() {
     let world = World::new().await;
+    let known: BTreeMap<&str, Vec<String>> = [("partner", "dryRun"), ("directory", "data")].map(in_documents).into();
     for (n, (operation, caller)) in writes().into_iter().enumerate() {
         if caller == "admin" {
             continue;
@@ -201,6 +210,9 @@ async fn every_write_can_be_rehearsed_and_leaves_everything_as_it_was() {
         let told = &answer.body[if operation.surface == "partner" { "dryRun" } else { "data" }];
         assert_eq!((&told["kind"], answer.message()), (&json!("dryRun"), "Dry run: nothing was changed"), "{what}");
         assert!(told["items"].as_array().is_some_and(|items| !items.is_empty()), "{what}: {told}");
+        let is_described =
+            |item: &Value| item.as_object().unwrap().keys().all(|key| known[operation.surface].contains(key));
+        assert!(told["items"].as_array().unwrap().iter().all(is_described), "{what}: the document has no {told}");
         for (table, rows) in everything(&world.app).await {
             assert!(rows == before[&table], "{what} changed {table}");
         }

@@ -4,12 +4,17 @@ use std::time::Duration;
 
 use serde_json::json;
 use usher::admins::Role;
+use usher::apps::Kind;
 use usher::audit::Action;
 use usher::caller::Actor;
+use usher::users::Email;
+use usher::webhooks::{New, State};
 
 use crate::harness::{Answer, But, Client, TestApp, jane};
 use crate::program::Program;
+use crate::receiver::Receiver;
 use crate::signin::app_and_jane;
+use crate::webhooks::a_webhook;
 
 struct Page<'a> {
     app: &'a TestApp,
@@ -149,6 +154,32 @@ async fn the_preview_follows_a_draft_and_keeps_nothing() {
 }
 
 #[tokio::test]
+async fn what_the_contact_of_a_webhook_is_told_has_the_apps_words_and_cannot_lose_which_webhook_it_is() {
+    let (app, receiver) = (TestApp::new().await, Receiver::start());
+    let page = Page::of(&app, "webhook_gone", "en").await;
+    let nil = "00000000-0000-0000-0000-000000000000";
+    let own = ("mail_gone", "{webhook} ({environment}) of {app} went away & stays away.");
+    let (shown, frame) = page.draft(&[own]).await;
+    assert!(frame.text.contains(&format!("{nil} (sandbox) of Acme Coaching went away &amp; stays away.")));
+    assert!(!shown.text.contains("nameless") && !frame.text.contains("Alex"), "nobody is greeted by name");
+    let refused = page.save(&[("mail_gone", "A webhook of {app} went away.")]).await;
+    assert!(refused.status == 400 && refused.text.contains("{webhook} is missing"), "{}", refused.text);
+    assert_eq!(page.save(&[own, ("mail_gone_subject", "Gone: {app}")]).await.status, 303);
+
+    app.send_webhooks();
+    receiver.says(410);
+    let new = New { contact: Email::new("owner@roe.com"), ..a_webhook(&receiver) };
+    let endpoint = app.webhook_as(Kind::Sandbox, None, new).await;
+    page.enrol(1).await;
+    app.once(endpoint.id, |all| all[0].state == State::Failed).await;
+    let mails = app.mails().await;
+    let (_, mail) = mails.iter().find(|(job, _)| job.kind == usher::outbox::Kind::WebhookGoneMail).unwrap();
+    assert_eq!(mail.subject, "Gone: Acme Coaching");
+    let says = format!("{} (sandbox) of Acme Coaching went away & stays away.", endpoint.id);
+    assert!(mail.text.contains(&says) && mail.text.contains("for 30 days"), "{}", mail.text);
+}
+
+#[tokio::test]
 async fn every_administrator_sees_the_words_and_owners_change_them_with_before_and_after_in_the_trail() {
     let (app, _) = app_and_jane().await;
     let page = Page::of(&app, "sign_in", "de").await;
@@ -189,7 +220,7 @@ fn usher_mail_template_lists_shows_sets_and_resets() {
             .map(|one| one["mail"].clone())
             .collect::<Vec<_>>()
     };
-    assert_eq!(run(&["list"]).as_array().unwrap().len(), 12);
+    assert_eq!(run(&["list"]).as_array().unwrap().len(), 18);
     run(&["set", "enrolment", "en", "mail_welcome=Come in: {app}", "sign_in_button=Go"]);
     run(&["set", "enrolment", "en", "sign_in_button="]);
     let shown = run(&["show", "enrolment", "en"]);
@@ -203,7 +234,7 @@ fn usher_mail_template_lists_shows_sets_and_resets() {
     for (words, says) in [
         (&["set", "enrolment", "en", "mail_welcome={x}"][..], "only {app} is filled in"),
         (&["set", "enrolment", "en", "mail_code=x"], "has no text mail_code"),
-        (&["show", "webhook_gone", "en"], "enrolment and sign_in"),
+        (&["show", "admin_sign_in", "en"], "enrolment, sign_in, webhook_gone"),
         (&["show", "enrolment", "nl"], "one of"),
     ] {
         let refused = server.run(&[&["mail", "template"], words, &["--app", &server.client_id]].concat());

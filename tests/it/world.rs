@@ -182,8 +182,10 @@ impl World {
         let id = self.enrol(owner, &email, phone).await;
         let path = format!("/v1/users/{id}");
         key.send("PATCH", &path, json!({"user": {"externalId": name}}).to_string()).await.ok();
-        key.post("/v1/users", json!({"user": {"email": format!("two.{email}")}})).await.ok();
-        self.app.token(&id).await;
+        let two = key.post("/v1/users", json!({"user": {"email": format!("two.{email}")}})).await.ok();
+        for id in [two.body["data"]["id"].as_str().unwrap(), &id] {
+            self.app.token(id).await;
+        }
         let data = async |path: &str| key.get(path).await.ok().body["data"].clone();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let session = text(&data(&format!("{path}/sessions")).await["items"][0]["id"]);
@@ -198,6 +200,7 @@ impl World {
         let role = self.role_of(environment).await;
         let tenant = user.tenant.unwrap().to_string();
         let (events, users) = (data(&format!("{path}/events?limit=1")).await, data("/v1/users?limit=1").await);
+        let sign_ins = data("/v1/analytics/sign-ins?limit=1").await;
         BTreeMap::from([
             ("userId", id),
             ("email", email),
@@ -217,6 +220,9 @@ impl World {
             ("userRoleId", role.to_string()),
             ("cursor of listEvents", text(&events["nextCursor"])),
             ("cursor of listUsers", text(&users["nextCursor"])),
+            ("cursor of listSignIns", text(&sign_ins["nextCursor"])),
+            // Who is bound to a tenant sees one, so there are no pages of them.
+            ("cursor of listTenants", text(&sign_ins["nextCursor"])),
         ])
     }
 

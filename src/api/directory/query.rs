@@ -57,8 +57,13 @@ impl Query {
 
     /// Takes the length of a page.
     pub fn limit(&mut self) -> i64 {
+        self.limit_or(50)
+    }
+
+    /// The same, with another length where none is asked for.
+    pub fn limit_or(&mut self, usual: i64) -> i64 {
         let read = |text: &str| text.parse().ok().filter(|limit| (1..=MOST).contains(limit));
-        self.take("limit", format!("a number from 1 to {MOST}"), read).unwrap_or(50)
+        self.take("limit", format!("a number from 1 to {MOST}"), read).unwrap_or(usual)
     }
 
     /// Takes the place where the page begins.

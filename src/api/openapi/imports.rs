@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::directory::{list, object, or_null, time, uuid};
+use super::schemas::{list, object, or_null, time, uuid};
 use crate::imports::{State, Status};
 
 /// What the file that is sent looks like.

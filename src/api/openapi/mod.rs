@@ -7,6 +7,7 @@ mod difference;
 mod directory;
 mod imports;
 mod partner;
+mod schemas;
 mod webhooks;
 
 pub use difference::{Difference, differences};
@@ -76,6 +77,17 @@ fn failure(schema: &str, status: u16, text: &str) -> Value {
     json!({"description": text, "headers": headers, "content": {JSON: {"schema": reference(schema)}}})
 }
 
+/// What a write may meet besides: itself, sent before with the same `Idempotency-Key`. Others may have the same status.
+fn refuse_twice(responses: &mut Map<String, Value>, schema: &str) {
+    let (status, text) = (Error::StillRunning.status(), format!("{}.", Error::StillRunning));
+    let others = responses.get(&status.to_string()).and_then(|others| others["description"].as_str());
+    let text = others.map_or_else(|| text.clone(), |others| format!("{others} Or: {text}"));
+    let mut answer = failure(schema, status, &text);
+    answer["headers"]["Retry-After"] =
+        json!({"schema": {"type": "integer"}, "description": "Seconds to wait; if that request is still running."});
+    responses.insert(status.to_string(), answer);
+}
+
 fn success(schema: &str, dated: bool) -> Value {
     json!({"description": "Done.", "headers": headers(dated), "content": {JSON: {"schema": reference(schema)}}})
 }
@@ -89,8 +101,10 @@ fn tagged(mut answer: Value) -> Value {
     answer
 }
 
-/// The answer of a write.
+/// The answer of a write, or of its dry run.
 fn written(mut answer: Value) -> Value {
+    let done = answer["content"][JSON]["schema"].take();
+    answer["content"][JSON]["schema"] = json!({"anyOf": [done, reference("DryRun")]});
     answer["headers"]["Idempotent-Replayed"] = json!({
         "schema": {"const": "true"},
         "description": "This is the answer of an earlier request with the same Idempotency-Key; nothing was done again."
@@ -150,6 +164,24 @@ fn dry_run(place: &str) -> Value {
         "description": format!(
             "Change nothing, and answer in `{place}` what would have changed: `kind` is `dryRun`, `items` are the changes."
         )
+    })
+}
+
+/// What a dry run answers: what would have changed. A change has what is `required`, and may have `more`.
+fn changes(required: &[&str], more: Map<String, Value>) -> Value {
+    let mut change = json!({
+        "type": "object", "required": required,
+        "properties": {
+            "action": {"type": "string"}, "fields": {"type": "object", "description": "Each that would change, before and after."},
+            "health": {"type": "array", "items": {"type": "string"}, "description": "Which of the programme's facts would change."}
+        }
+    });
+    for (name, schema) in more {
+        change["properties"][name] = schema;
+    }
+    json!({
+        "type": "object", "required": ["kind", "itemsLength", "items"],
+        "properties": {"kind": {"const": "dryRun"}, "itemsLength": {"type": "integer"}, "items": {"type": "array", "items": change}}
     })
 }
 

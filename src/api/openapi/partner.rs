@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    JSON, KEY_REUSED, STALE, dry_run, error_schema, failure, failures, idempotency_key, if_match, paths, reference,
-    success, tagged, version_header, written,
+    JSON, KEY_REUSED, STALE, changes, dry_run, error_schema, failure, failures, idempotency_key, if_match, paths,
+    reference, refuse_twice, success, tagged, version_header, written,
 };
 use crate::api::Surface;
 use crate::api::partner::shape::retrieved_schema;
@@ -75,8 +75,8 @@ pub(super) fn document(date: ApiDate) -> Value {
         }
         let mut done = tagged(success(answer, true));
         if *effect != Effect::Reads {
+            refuse_twice(&mut responses, "Error");
             done = written(done);
-            done["content"][JSON]["schema"] = json!({"anyOf": [reference(answer), reference("DryRun")]});
         }
         responses.insert("200".into(), done);
         responses.sort_keys();
@@ -139,16 +139,5 @@ fn said(message: &str, besides: &[(&str, Value)]) -> Value {
 
 /// The answer of a write that was only rehearsed: what it would have been, with another message and what would have changed.
 fn rehearsed() -> Value {
-    let change = json!({
-        "type": "object", "required": ["action", "fields", "health"],
-        "properties": {
-            "action": {"type": "string"}, "fields": {"type": "object", "description": "Each that would change, before and after."},
-            "health": {"type": "array", "items": {"type": "string"}, "description": "Which of the programme's facts would change."}
-        }
-    });
-    let changes = json!({
-        "type": "object", "required": ["kind", "itemsLength", "items"],
-        "properties": {"kind": {"const": "dryRun"}, "itemsLength": {"type": "integer"}, "items": {"type": "array", "items": change}}
-    });
-    said(REHEARSED, &[("dryRun", changes)])
+    said(REHEARSED, &[("dryRun", changes(&["action", "fields", "health"], Map::new()))])
 }

@@ -2,8 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::directory::object;
+use super::schemas::object;
+use super::{JSON, reference};
 use crate::api::versions::ApiDate;
+use crate::apps;
 use crate::webhooks::{Kind, State};
 
 /// The bodies that operations take.
@@ -27,6 +29,48 @@ pub(super) fn bodies() -> Map<String, Value> {
             }}),
         ),
     ])
+}
+
+/// What the address of a webhook is sent.
+pub(super) fn events() -> Value {
+    let header = |name: &str, text: &str| json!({"name": name, "in": "header", "required": true, "schema": {"type": "string"}, "description": text});
+    json!({"event": {"post": {
+        "operationId": "receiveEvent", "summary": "Something has happened", "security": [],
+        "parameters": [
+            header("webhook-id", "The same for every try and for a replay."),
+            header("webhook-timestamp", "When this try was, in seconds since 1970."),
+            header("webhook-signature", "`v1` and `v1a` of the Standard Webhooks specification, with spaces between."),
+        ],
+        "requestBody": {"required": true, "content": {JSON: {"schema": reference("Message")}}},
+        "responses": {
+            "2XX": {"description": "It was taken. Anything else is tried again, for three days."},
+            "410": {"description": "Nobody is here any more: the webhook is disabled."}
+        }
+    }}})
+}
+
+/// The body of that: ids and the names of what changed.
+pub(super) fn message() -> Value {
+    let id = |text: &str| json!({"type": "string", "format": "uuid", "description": text});
+    json!({
+        "type": "object", "required": ["type", "timestamp", "data", "apiVersion"],
+        "properties": {
+            "type": kind(), "timestamp": time("When it happened."),
+            "apiVersion": {"type": "string", "format": "date", "description": "The API date whose shape this has."},
+            "data": {
+                "type": "object", "required": ["appId", "environment"],
+                "properties": {
+                    "appId": uuid(), "environment": {"enum": apps::Kind::ALL}, "userId": id("The user it is about."),
+                    "tenantId": nullable(&id("The tenant it is about, or that of the user.")),
+                    "roleId": id("The role it is about, or that the user has now."),
+                    "fields": {
+                        "type": "array", "items": {"type": "string"},
+                        "description": "The names of what changed; `health` for all of the health record, `subscription` for the plan."
+                    }
+                }
+            }
+        }
+    })
 }
 
 /// What operations answer in `data`.

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 
 use super::access::{Owner, Within};
 use super::{Frame, quoted};
-use crate::admins::{self, Admin, AdminId, Role};
+use crate::admins::{self, Admin, AdminId, Ask, Role};
 use crate::api::Api;
 use crate::api::body::Form;
 use crate::audit::Entry;
@@ -15,9 +15,8 @@ use crate::codes::Parameters;
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::story;
-use crate::ui::page;
+use crate::ui::{Reader, page};
 use crate::users::Email;
-use crate::words::Language;
 
 type Place = Path<(String, String, String)>;
 
@@ -86,12 +85,12 @@ pub async fn list(State(api): State<Api>, here: Within<Owner>, RawQuery(query): 
 }
 
 /// `POST /admin/{appId}/{environment}/admins`: they are sent a link at once.
-pub async fn invite(State(api): State<Api>, here: Within<Owner>, form: Form) -> Result<Response> {
+pub async fn invite(State(api): State<Api>, here: Within<Owner>, reader: Reader, form: Form) -> Result<Response> {
     let email = form.get("email").and_then(Email::new);
     let email = email.ok_or_else(|| Error::bad_request("malformed_email", "This is not an e-mail address"))?;
     let (origin, role, address) = (here.caller.origin(), role(&form)?, email.clone());
     api.store.write(move |tx| admins::create(tx, origin, &address, role)).await?;
-    api.admin_asks.add((email, Language::default()));
+    api.admin_asks.add(Ask { email, language: reader.0.language(), for_another: true });
     Ok(here.frame.back("admins?said=invited"))
 }
 
@@ -125,10 +124,15 @@ pub async fn set_role(
 }
 
 /// `POST /admin/{appId}/{environment}/admins/{adminId}/send-link`
-pub async fn send_link(State(api): State<Api>, here: Within<Owner>, Path((_, _, text)): Place) -> Result<Response> {
+pub async fn send_link(
+    State(api): State<Api>,
+    here: Within<Owner>,
+    reader: Reader,
+    Path((_, _, text)): Place,
+) -> Result<Response> {
     let (id, origin) = (id(&text)?, here.caller.origin());
     let email = api.store.write(move |tx| admins::offer_link(tx, origin, id)).await?;
-    api.admin_asks.add((email, Language::default()));
+    api.admin_asks.add(Ask { email, language: reader.0.language(), for_another: true });
     Ok(here.frame.back(&format!("admins/{id}?said=link")))
 }
 

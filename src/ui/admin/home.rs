@@ -72,7 +72,8 @@ fn attention(glance: &Glance, stuck: bool, sees_keys: bool, now: Timestamp) -> V
         all.push(("fault", format!("Mail was given up in the last 24 hours ({}).", grouped(*failed))));
     }
     for webhook in &glance.disabled_webhooks {
-        all.push(("fault", format!("The webhook “{}” is switched off.", webhook.name)));
+        let why = webhook.disabled_because.as_deref().unwrap_or_default();
+        all.push(("fault", format!("The webhook “{}” is disabled: {why}.", webhook.name)));
     }
     for key in glance.ending_keys.iter().filter(|_| sees_keys) {
         let at = key.expires_at.map_or_else(String::new, |at| ago(&at, &now));

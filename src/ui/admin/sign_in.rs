@@ -8,10 +8,11 @@ use axum::response::{IntoResponse, Redirect, Response};
 
 use super::access::{Admin, ReadOnly, cookie_name};
 use super::{Card, card};
-use crate::admins;
+use crate::admins::{self, Ask};
 use crate::api::body::Form;
 use crate::api::{Api, Trail};
 use crate::codes::Parameters;
+use crate::db::Tx;
 use crate::error::Result;
 use crate::secret::Secret;
 use crate::ui::links::from_our_page;
@@ -55,7 +56,7 @@ pub async fn ask(State(api): State<Api>, reader: Reader, headers: HeaderMap, for
     let Some(email) = form.get("email").and_then(Email::new) else {
         return Ok(card(&SignInPage { fault: NO_ADDRESS, ..SIGN_IN }, StatusCode::BAD_REQUEST));
     };
-    api.admin_asks.add((email, reader.0.language()));
+    api.admin_asks.add(Ask { email, language: reader.0.language(), for_another: false });
     Ok(on_its_way(&api))
 }
 
@@ -95,7 +96,7 @@ pub async fn set_up(
         api.refusals.add_stranger("POST /admin/setup/{link}", "link_over");
         return Ok(setup_is_over());
     }
-    api.admin_asks.add((email, reader.0.language()));
+    api.admin_asks.add(Ask { email, language: reader.0.language(), for_another: false });
     Ok(on_its_way(&api))
 }
 
@@ -136,12 +137,15 @@ pub async fn show_link(State(api): State<Api>, Path(link): Path<Secret>) -> Resu
 /// `POST /admin/links/{link}`: the button.
 pub async fn follow(
     State(api): State<Api>,
+    reader: Reader,
     Path(link): Path<Secret>,
     Extension(trail): Extension<Trail>,
     headers: HeaderMap,
 ) -> Result<Response> {
     from_our_page(&headers)?;
-    let Some(session) = api.store.write(move |tx| admins::enter(tx, &link, Some(trail.id()))).await? else {
+    let language = reader.0.language();
+    let enter = move |tx: &Tx| admins::enter(tx, &link, language, Some(trail.id()));
+    let Some(session) = api.store.write(enter).await? else {
         api.refusals.add_stranger("POST /admin/links/{link}", "link_over");
         return Ok(link_is_over());
     };

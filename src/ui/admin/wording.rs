@@ -78,6 +78,15 @@ impl WordingPage<'_> {
         kind_of(self.template.kind)
     }
 
+    /// What no text has to say.
+    fn besides(&self) -> &'static str {
+        match self.template.kind {
+            Kind::EnrolmentMail => "The link stands in the mail by itself.",
+            Kind::SignInMail => "The link and the code stand in the mail by themselves.",
+            _ => "",
+        }
+    }
+
     fn at(&self) -> String {
         format!("{}/{}", self.frame.base(), path(self.template))
     }
