@@ -6,6 +6,7 @@
 
 mod batch;
 pub mod cell;
+mod column;
 mod columns;
 pub mod export;
 mod files;

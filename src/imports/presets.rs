@@ -1,6 +1,6 @@
 //! What the exports of other services are like: which of their columns become which facts.
 
-use super::columns::Reading::{self, DeletedIf, FrozenIf, FrozenUnless, FrozenUntil, Names, Plain, Plus, Present};
+use super::column::Reading::{self, DeletedIf, FrozenIf, FrozenUnless, FrozenUntil, Names, Plain, Plus, Present};
 use crate::db::words;
 
 words! {

@@ -1,0 +1,132 @@
+//! Billing against a Stripe that is not ours: localstripe, from the Python package index.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Folder, jane, skip};
+use crate::program::{Program, call, raw};
+
+/// localstripe on a free port.
+struct LocalStripe {
+    child: Child,
+    url: String,
+    _folder: Folder,
+}
+
+impl LocalStripe {
+    fn start() -> Option<LocalStripe> {
+        let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/.venv/bin/python");
+        if !python.is_file() {
+            skip("billing against localstripe", "it is not installed (tests/setup installs it)");
+            return None;
+        }
+        let port = crate::program::free_port();
+        let folder = Folder::new();
+        let child = Command::new(python)
+            .args(["-m", "localstripe", "--from-scratch", "--port", &port.to_string()])
+            .env("TMPDIR", &folder.0)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let stripe = LocalStripe { child, url: format!("http://127.0.0.1:{port}"), _folder: folder };
+        patiently(|| std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+        Some(stripe)
+    }
+
+    fn ask(&self, method: &str, path: &str) -> (u16, Value) {
+        call(&self.url, "sk_test_123456", method, path, &json!({}))
+    }
+
+    fn customers(&self) -> Vec<Value> {
+        self.ask("GET", "/v1/customers").1["data"].as_array().cloned().unwrap_or_default()
+    }
+}
+
+impl Drop for LocalStripe {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[track_caller]
+fn patiently<T>(look: impl Fn() -> Option<T>) -> T {
+    for _ in 0..300 {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("this took too long");
+}
+
+#[test]
+fn the_program_keeps_customers_in_step_at_localstripe_and_hears_of_those_deleted_there() {
+    let Some(stripe) = LocalStripe::start() else { return };
+    let server = Program::start(&[]);
+    let file = |name: &str, text: &str| {
+        let path = server.folder.0.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (key, secret) = (file("stripe-key", "sk_test_123456\n"), file("stripe-secret", "whsec_stripe"));
+    let account = server.json(&[
+        "billing",
+        "connect",
+        "--app",
+        &server.client_id,
+        "--environment",
+        "sandbox",
+        "--mode",
+        "test",
+        "--stripe-key-file",
+        &key,
+        "--webhook-secret-file",
+        &secret,
+        "--url",
+        &stripe.url,
+    ]);
+    let hook = format!(
+        "url={}{}&secret=whsec_stripe&events[]=customer.deleted",
+        server.url,
+        account["webhookPath"].as_str().unwrap()
+    );
+    let request = format!(
+        "POST /_config/webhooks/1 HTTP/1.1\r\nHost: s\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{hook}",
+        hook.len()
+    );
+    let (head, _) = raw(&stripe.url, request.as_bytes());
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    std::thread::sleep(Duration::from_millis(700));
+
+    let id = server.enrol(&jane()).1["identifier"].as_str().unwrap().to_owned();
+    let customer = patiently(|| stripe.customers().first().cloned());
+    assert_eq!((&customer["name"], &customer["email"]), (&json!("jane doe"), &json!("jane@doe.com")));
+    assert_eq!((&customer["phone"], &customer["metadata"]["usher_user_id"]), (&json!("1234567890"), &json!(id)));
+
+    let token = server.json(&["token", "create", "--user", &id])["accessToken"].as_str().unwrap().to_owned();
+    let change = json!({"user": {"name": "Janet Roe", "language": "pt-BR", "phone_number": "2025550123"}});
+    assert_eq!(server.call_as(&token, "PUT", "/v1/users/me", &change).0, 200);
+    let customer = patiently(|| stripe.customers().into_iter().find(|customer| customer["name"] == "Janet Roe"));
+    assert_eq!(stripe.customers().len(), 1, "it is the same customer");
+    assert_eq!((&customer["preferred_locales"], &customer["phone"]), (&json!(["pt-BR"]), &json!("2025550123")));
+
+    // Deleted there: the next change makes a new one.
+    let path = format!("/v1/customers/{}", customer["id"].as_str().unwrap());
+    assert_eq!(stripe.ask("DELETE", &path).0, 200);
+    patiently(|| {
+        let text = raw(&server.url, b"GET /metrics HTTP/1.1\r\nHost: u\r\nConnection: close\r\n\r\n").1;
+        text.contains(r#"route="/webhooks/stripe/{account}",status="200""#).then_some(())
+    });
+    let change = json!({"user": {"name": "Jane Again"}});
+    assert_eq!(server.call_as(&token, "PUT", "/v1/users/me", &change).0, 200);
+    let anew = patiently(|| stripe.customers().into_iter().find(|customer| customer["name"] == "Jane Again"));
+    assert_ne!(anew["id"], customer["id"]);
+    let list = server.json(&["billing", "list"]);
+    assert_eq!((&list["failed"], list["accounts"].as_array().unwrap().len()), (&json!(0), 1));
+    assert_eq!(server.json(&["billing", "failures"]), json!([]));
+}
