@@ -1,4 +1,8 @@
-//! A running Usher: the server, the worker and the small chores beside them. The only module that spawns tasks.
+//! A running Usher: the server, the workers and the chores beside them. The only file that spawns tasks.
+
+mod chores;
+
+pub use chores::{answer_admins, decide, erase_expired, gather, import, purge, tell_turns};
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -16,23 +20,16 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
-use uuid::Uuid;
 
 use crate::admins;
 use crate::api::{Api, Peer, Server, Services, TooLate, versions};
 use crate::audit::chain;
-use crate::audit::tally::{self, Tally};
+use crate::audit::tally::Tally;
 use crate::billing;
-use crate::clock::Stopwatch;
-use crate::codes;
-use crate::db::{Store, Tx};
-use crate::erasure;
+use crate::db::Store;
 use crate::error::{Error, Result};
 use crate::glance::Glances;
-use crate::idempotency;
-use crate::imports;
 use crate::keys;
-use crate::limits;
 use crate::links::Links;
 use crate::mail;
 use crate::mail::transport::Smtp;
@@ -40,9 +37,6 @@ use crate::network::Network;
 use crate::outbound::{Client, Reach};
 use crate::outbox;
 use crate::outbox::worker::{self, Bell, Work};
-use crate::sessions;
-use crate::signin;
-use crate::subscriptions;
 use crate::users::names::Names;
 use crate::webhooks;
 
@@ -56,17 +50,6 @@ const CONNECTIONS: usize = 4096;
 const HEADER_LIMIT: usize = 32 * 1024;
 /// How long requests and mails under way may take to finish when the server stops.
 const GRACE: Duration = Duration::from_secs(8);
-/// How often sign-ins are decided.
-const DECISIONS: Duration = Duration::from_millis(250);
-/// How often the chores run.
-const CHORES: Duration = Duration::from_secs(1);
-/// Every how many of them refused attempts of unknown callers are written down, and the day of subscriptions is looked at.
-const TALLY: u64 = 60;
-/// How often the audit trail is sealed, and for what part of the time at the most: one in so many.
-const SEAL: Duration = Duration::from_secs(1);
-const SEAL_SHARE: u32 = 10;
-/// Every how many of them what has expired is removed: once an hour.
-const PURGE: u64 = 3600;
 
 /// A running Usher.
 pub struct App {
@@ -133,11 +116,11 @@ impl App {
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<()> {
         let App { api, server, webhook_networks, tell } = self;
         let chores = [
-            keep_at(&api, chores),
-            keep_at(&api, seal),
-            keep_at(&api, move |api| decide_sign_ins(api, tell)),
-            keep_at(&api, gather_names),
-            keep_at(&api, take_over),
+            keep_at(&api, chores::run),
+            keep_at(&api, chores::seal),
+            keep_at(&api, move |api| chores::decide_sign_ins(api, tell)),
+            keep_at(&api, chores::gather_names),
+            keep_at(&api, chores::take_over),
         ];
         let mut workers = vec![work(&api, webhook_sender(&api, webhook_networks)), work(&api, billing_sender(&api))];
         if let Some(smtp) = &api.smtp {
@@ -178,9 +161,9 @@ impl App {
         drop(listener);
         chores.iter().for_each(tokio::task::JoinHandle::abort);
         let Some(failed) = failed else {
-            flush_key_use(&api).await;
-            flush_refusals(&api).await;
-            seal_now(&api.store, chain::Reach::Usual).await;
+            chores::flush_key_use(&api).await;
+            chores::flush_refusals(&api).await;
+            chores::seal_now(&api.store, chain::Reach::Usual).await;
             return Ok(());
         };
         Err(Error::operator(format!(
@@ -265,258 +248,9 @@ fn keep_at<F: Future<Output = ()> + Send + 'static>(
         while AssertUnwindSafe(begin(Arc::clone(&api))).catch_unwind().await.is_err() {
             // What it panicked with is on stderr.
             tracing::error!("a task panicked; it begins again");
-            tokio::time::sleep(CHORES).await;
+            tokio::time::sleep(chores::EVERY).await;
         }
     })
-}
-
-async fn chores(api: Api) {
-    for second in 1_u64.. {
-        tokio::time::sleep(CHORES).await;
-        flush_key_use(&api).await;
-        if second.is_multiple_of(TALLY) {
-            flush_refusals(&api).await;
-            tell_turns(&api).await;
-        }
-        if !second.is_multiple_of(PURGE) {
-            continue;
-        }
-        purge(&api.store).await;
-        erase_expired(&api).await;
-    }
-}
-
-/// Erases who was deleted for long enough. Should some together fail, each by themselves, so that one whose record cannot be
-/// read does not keep the others.
-pub async fn erase_expired(api: &Api) {
-    loop {
-        match api.store.write(erasure::erase_expired).await {
-            Ok(0) => return,
-            Ok(users) => tracing::info!(users, "deleted users were erased after their time"),
-            Err(_) => break,
-        }
-    }
-    let due = match api.store.read(erasure::due).await {
-        Ok(due) => due,
-        Err(e) => return tracing::warn!(code = e.code(), "deleted users could not be erased"),
-    };
-    for id in due {
-        if let Err(e) = api.store.write(move |tx| erasure::erase_by_time(tx, id)).await {
-            tracing::error!(user = %id, code = e.code(), "a deleted user could not be erased");
-        }
-    }
-}
-
-/// Decides who is sent a mail to sign in by. In steps of its own, so that no request's time tells what was decided.
-async fn decide_sign_ins(api: Api, tell: fn(&str)) {
-    loop {
-        tokio::time::sleep(DECISIONS).await;
-        if let Err(e) = decide(&api).await {
-            tracing::warn!(code = e.code(), "sign-ins could not be decided");
-        }
-        if let Err(e) = answer_admins(&api, tell).await {
-            tracing::warn!(code = e.code(), "administrators who asked for a link could not be sent one");
-        }
-    }
-}
-
-/// Takes over what was sent to be imported, one file after the other.
-async fn take_over(api: Api) {
-    loop {
-        tokio::time::sleep(CHORES).await;
-        if let Err(e) = import(&api).await {
-            tracing::warn!(code = e.code(), "an import could not go on");
-        }
-    }
-}
-
-/// Does what there is to do of all imports that wait now.
-///
-/// # Errors
-/// The database does not answer.
-pub async fn import(api: &Api) -> Result<()> {
-    while api.store.read(imports::waits).await? {
-        if let Some((import, file)) = api.store.write(imports::claim).await? {
-            imports::serve(&api.store, import, file, &api.links).await?;
-            api.outbox.wake();
-        }
-    }
-    Ok(())
-}
-
-/// Decides all that wait now.
-///
-/// # Errors
-/// The database does not answer.
-pub async fn decide(api: &Api) -> Result<()> {
-    loop {
-        let waiting = api.store.read(signin::waiting).await?;
-        if waiting.is_empty() {
-            return Ok(());
-        }
-        let (links, all) = (api.links.clone(), waiting.clone());
-        if api.store.write(move |tx| signin::decide(tx, &links, &all)).await.is_err() {
-            decide_one_by_one(api, waiting).await?;
-        }
-        api.outbox.wake();
-    }
-}
-
-/// Mails a link to each administrator who has asked for one, or tells it if there is no mail server.
-///
-/// # Errors
-/// The database refuses.
-pub async fn answer_admins(api: &Api, tell: impl Fn(&str)) -> Result<()> {
-    for ask in api.admin_asks.take() {
-        let (links, mails) = (api.links.clone(), api.sends_mail);
-        let answer = move |tx: &Tx| {
-            let way = if mails { admins::Way::Mail } else { admins::Way::Tell };
-            admins::answer(tx, &links, &ask, &way)
-        };
-        if let Some(link) = api.store.write(answer).await? {
-            tell(&format!("Sign in to the dashboard, within ten minutes:\n\n  {link}\n"));
-        }
-        api.outbox.wake();
-    }
-    Ok(())
-}
-
-/// Gathers what people are called, where administrators search, for as long as the server runs.
-async fn gather_names(api: Api) {
-    loop {
-        tokio::time::sleep(CHORES).await;
-        if let Err(e) = gather(&api).await {
-            tracing::warn!(code = e.code(), "names could not be gathered");
-        }
-    }
-}
-
-/// Gathers all that are wanted now.
-///
-/// # Errors
-/// The database does not answer.
-pub async fn gather(api: &Api) -> Result<()> {
-    for environment in api.names.wanted(api.store.clock().now()) {
-        loop {
-            let (gathering, watch) = (Arc::clone(api), Stopwatch::start());
-            if !api.store.scan(move |tx| gathering.names.gather(tx, environment)).await? {
-                break;
-            }
-            // Half of the time is for others.
-            tokio::time::sleep(watch.elapsed()).await;
-        }
-    }
-    Ok(())
-}
-
-/// What removes what has expired, some in each transaction, and says whether there may be more.
-const PURGES: &[fn(&Tx) -> Result<bool>] = &[
-    admins::purge,
-    idempotency::purge,
-    signin::purge_strangers,
-    signin::purge,
-    codes::purge,
-    sessions::purge,
-    limits::purge,
-    webhooks::tidy,
-    outbox::purge,
-];
-
-/// Removes all that has expired.
-pub async fn purge(store: &Store) {
-    for purge in PURGES {
-        let outcome = loop {
-            match store.write(purge).await {
-                Ok(true) => {}
-                outcome => break outcome,
-            }
-        };
-        if let Err(e) = outcome {
-            tracing::warn!(code = e.code(), "what has expired could not be removed");
-        }
-    }
-}
-
-/// Tells of the subscriptions whose day has come to resume, or to end.
-pub async fn tell_turns(api: &Api) {
-    let tell = async || {
-        if api.store.read(subscriptions::any_turns).await? {
-            while api.store.write(subscriptions::tell_turns).await? {}
-            api.outbox.wake();
-        }
-        Ok::<(), Error>(())
-    };
-    if let Err(e) = tell().await {
-        tracing::warn!(code = e.code(), "subscriptions that turned could not be told of");
-    }
-}
-
-/// One that cannot be read is set aside, so that it does not keep the others.
-async fn decide_one_by_one(api: &Api, waiting: Vec<Uuid>) -> Result<()> {
-    for id in waiting {
-        let links = api.links.clone();
-        match api.store.write(move |tx| signin::decide(tx, &links, &[id])).await {
-            Err(e @ (Error::Integrity | Error::Internal(_))) => {
-                tracing::error!(sign_in = %id, code = e.code(), "a sign-in could not be decided");
-                api.store.write(move |tx| signin::set_aside(tx, id)).await?;
-            }
-            other => other?,
-        }
-    }
-    Ok(())
-}
-
-async fn flush_key_use(api: &Api) {
-    let used = api.key_use.take();
-    if used.is_empty() {
-        return;
-    }
-    if let Err(e) = api.store.write(move |tx| keys::note_use(tx, &used)).await {
-        tracing::warn!(code = e.code(), "the use of keys could not be noted");
-    }
-}
-
-async fn flush_refusals(api: &Api) {
-    let counts = api.refusals.take();
-    if counts.is_empty() {
-        return;
-    }
-    let written = counts.clone();
-    if let Err(e) = api.store.write(move |tx| tally::write(tx, &written)).await {
-        tracing::warn!(code = e.code(), "refused attempts could not be noted");
-        for (kind, times) in counts {
-            api.refusals.add(kind, times);
-        }
-    }
-}
-
-/// Seals the audit trail, for as long as the server runs.
-async fn seal(api: Api) {
-    let mut unsound = 0;
-    for pass in 0_u64.. {
-        let watch = Stopwatch::start();
-        let reach = if pass.is_multiple_of(PURGE) { chain::Reach::Far } else { chain::Reach::Usual };
-        let found = seal_now(&api.store, reach).await.unwrap_or(unsound);
-        if found > unsound {
-            tracing::error!(
-                entries = found,
-                "the audit trail has entries that Usher did not write; see `usher audit verify`"
-            );
-        }
-        unsound = found;
-        tokio::time::sleep(SEAL.max(watch.elapsed() * (SEAL_SHARE - 1))).await;
-    }
-}
-
-/// How many entries could not be sealed, for Usher did not write them.
-async fn seal_now(store: &Store, reach: chain::Reach) -> Option<usize> {
-    match chain::seal(store, reach).await {
-        Ok(sealed) => Some(sealed.unsound),
-        Err(e) => {
-            tracing::warn!(code = e.code(), "the audit trail could not be sealed");
-            None
-        }
-    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that spawns tasks")]

@@ -1,0 +1,288 @@
+//! The chores of a running server: what is done by the clock and not because somebody asks. Each is a function that does what
+//! there is to do now, and a loop around it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::admins;
+use crate::api::Api;
+use crate::audit::chain;
+use crate::audit::tally;
+use crate::clock::Stopwatch;
+use crate::codes;
+use crate::db::{Store, Tx};
+use crate::erasure;
+use crate::error::{Error, Result};
+use crate::idempotency;
+use crate::imports;
+use crate::keys;
+use crate::limits;
+use crate::outbox;
+use crate::sessions;
+use crate::signin;
+use crate::subscriptions;
+use crate::webhooks;
+
+/// How often sign-ins are decided.
+const DECISIONS: Duration = Duration::from_millis(250);
+/// How often the chores run.
+pub(super) const EVERY: Duration = Duration::from_secs(1);
+/// Every how many of them refused attempts of unknown callers are written down, and the day of subscriptions is looked at.
+const TALLY: u64 = 60;
+/// How often the audit trail is sealed, and for what part of the time at the most: one in so many.
+const SEAL: Duration = Duration::from_secs(1);
+const SEAL_SHARE: u32 = 10;
+/// Every how many of them what has expired is removed: once an hour.
+const PURGE: u64 = 3600;
+
+/// What is done once a second, a minute, and an hour, for as long as the server runs.
+pub(super) async fn run(api: Api) {
+    for second in 1_u64.. {
+        tokio::time::sleep(EVERY).await;
+        flush_key_use(&api).await;
+        if second.is_multiple_of(TALLY) {
+            flush_refusals(&api).await;
+            tell_turns(&api).await;
+        }
+        if !second.is_multiple_of(PURGE) {
+            continue;
+        }
+        purge(&api.store).await;
+        erase_expired(&api).await;
+    }
+}
+
+/// Erases who was deleted for long enough. Should some together fail, each by themselves, so that one whose record cannot be
+/// read does not keep the others.
+pub async fn erase_expired(api: &Api) {
+    loop {
+        match api.store.write(erasure::erase_expired).await {
+            Ok(0) => return,
+            Ok(users) => tracing::info!(users, "deleted users were erased after their time"),
+            Err(_) => break,
+        }
+    }
+    let due = match api.store.read(erasure::due).await {
+        Ok(due) => due,
+        Err(e) => return tracing::warn!(code = e.code(), "deleted users could not be erased"),
+    };
+    for id in due {
+        if let Err(e) = api.store.write(move |tx| erasure::erase_by_time(tx, id)).await {
+            tracing::error!(user = %id, code = e.code(), "a deleted user could not be erased");
+        }
+    }
+}
+
+/// Decides who is sent a mail to sign in by. In steps of its own, so that no request's time tells what was decided.
+pub(super) async fn decide_sign_ins(api: Api, tell: fn(&str)) {
+    loop {
+        tokio::time::sleep(DECISIONS).await;
+        if let Err(e) = decide(&api).await {
+            tracing::warn!(code = e.code(), "sign-ins could not be decided");
+        }
+        if let Err(e) = answer_admins(&api, tell).await {
+            tracing::warn!(code = e.code(), "administrators who asked for a link could not be sent one");
+        }
+    }
+}
+
+/// Takes over what was sent to be imported, one file after the other.
+pub(super) async fn take_over(api: Api) {
+    loop {
+        tokio::time::sleep(EVERY).await;
+        if let Err(e) = import(&api).await {
+            tracing::warn!(code = e.code(), "an import could not go on");
+        }
+    }
+}
+
+/// Does what there is to do of all imports that wait now.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn import(api: &Api) -> Result<()> {
+    while api.store.read(imports::waits).await? {
+        if let Some((import, file)) = api.store.write(imports::claim).await? {
+            imports::serve(&api.store, import, file, &api.links).await?;
+            api.outbox.wake();
+        }
+    }
+    Ok(())
+}
+
+/// Decides all that wait now.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn decide(api: &Api) -> Result<()> {
+    loop {
+        let waiting = api.store.read(signin::waiting).await?;
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let (links, all) = (api.links.clone(), waiting.clone());
+        if api.store.write(move |tx| signin::decide(tx, &links, &all)).await.is_err() {
+            decide_one_by_one(api, waiting).await?;
+        }
+        api.outbox.wake();
+    }
+}
+
+/// Mails a link to each administrator who has asked for one, or tells it if there is no mail server.
+///
+/// # Errors
+/// The database refuses.
+pub async fn answer_admins(api: &Api, tell: impl Fn(&str)) -> Result<()> {
+    for ask in api.admin_asks.take() {
+        let (links, mails) = (api.links.clone(), api.sends_mail);
+        let answer = move |tx: &Tx| {
+            let way = if mails { admins::Way::Mail } else { admins::Way::Tell };
+            admins::answer(tx, &links, &ask, &way)
+        };
+        if let Some(link) = api.store.write(answer).await? {
+            tell(&format!("Sign in to the dashboard, within ten minutes:\n\n  {link}\n"));
+        }
+        api.outbox.wake();
+    }
+    Ok(())
+}
+
+/// Gathers what people are called, where administrators search, for as long as the server runs.
+pub(super) async fn gather_names(api: Api) {
+    loop {
+        tokio::time::sleep(EVERY).await;
+        if let Err(e) = gather(&api).await {
+            tracing::warn!(code = e.code(), "names could not be gathered");
+        }
+    }
+}
+
+/// Gathers all that are wanted now.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn gather(api: &Api) -> Result<()> {
+    for environment in api.names.wanted(api.store.clock().now()) {
+        loop {
+            let (gathering, watch) = (Arc::clone(api), Stopwatch::start());
+            if !api.store.scan(move |tx| gathering.names.gather(tx, environment)).await? {
+                break;
+            }
+            // Half of the time is for others.
+            tokio::time::sleep(watch.elapsed()).await;
+        }
+    }
+    Ok(())
+}
+
+/// What removes what has expired, some in each transaction, and says whether there may be more.
+const PURGES: &[fn(&Tx) -> Result<bool>] = &[
+    admins::purge,
+    idempotency::purge,
+    signin::purge_strangers,
+    signin::purge,
+    codes::purge,
+    sessions::purge,
+    limits::purge,
+    webhooks::tidy,
+    outbox::purge,
+];
+
+/// Removes all that has expired.
+pub async fn purge(store: &Store) {
+    for purge in PURGES {
+        let outcome = loop {
+            match store.write(purge).await {
+                Ok(true) => {}
+                outcome => break outcome,
+            }
+        };
+        if let Err(e) = outcome {
+            tracing::warn!(code = e.code(), "what has expired could not be removed");
+        }
+    }
+}
+
+/// Tells of the subscriptions whose day has come to resume, or to end.
+pub async fn tell_turns(api: &Api) {
+    let tell = async || {
+        if api.store.read(subscriptions::any_turns).await? {
+            while api.store.write(subscriptions::tell_turns).await? {}
+            api.outbox.wake();
+        }
+        Ok::<(), Error>(())
+    };
+    if let Err(e) = tell().await {
+        tracing::warn!(code = e.code(), "subscriptions that turned could not be told of");
+    }
+}
+
+/// One that cannot be read is set aside, so that it does not keep the others.
+async fn decide_one_by_one(api: &Api, waiting: Vec<Uuid>) -> Result<()> {
+    for id in waiting {
+        let links = api.links.clone();
+        match api.store.write(move |tx| signin::decide(tx, &links, &[id])).await {
+            Err(e @ (Error::Integrity | Error::Internal(_))) => {
+                tracing::error!(sign_in = %id, code = e.code(), "a sign-in could not be decided");
+                api.store.write(move |tx| signin::set_aside(tx, id)).await?;
+            }
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn flush_key_use(api: &Api) {
+    let used = api.key_use.take();
+    if used.is_empty() {
+        return;
+    }
+    if let Err(e) = api.store.write(move |tx| keys::note_use(tx, &used)).await {
+        tracing::warn!(code = e.code(), "the use of keys could not be noted");
+    }
+}
+
+pub(super) async fn flush_refusals(api: &Api) {
+    let counts = api.refusals.take();
+    if counts.is_empty() {
+        return;
+    }
+    let written = counts.clone();
+    if let Err(e) = api.store.write(move |tx| tally::write(tx, &written)).await {
+        tracing::warn!(code = e.code(), "refused attempts could not be noted");
+        for (kind, times) in counts {
+            api.refusals.add(kind, times);
+        }
+    }
+}
+
+/// Seals the audit trail, for as long as the server runs.
+pub(super) async fn seal(api: Api) {
+    let mut unsound = 0;
+    for pass in 0_u64.. {
+        let watch = Stopwatch::start();
+        let reach = if pass.is_multiple_of(PURGE) { chain::Reach::Far } else { chain::Reach::Usual };
+        let found = seal_now(&api.store, reach).await.unwrap_or(unsound);
+        if found > unsound {
+            tracing::error!(
+                entries = found,
+                "the audit trail has entries that Usher did not write; see `usher audit verify`"
+            );
+        }
+        unsound = found;
+        tokio::time::sleep(SEAL.max(watch.elapsed() * (SEAL_SHARE - 1))).await;
+    }
+}
+
+/// How many entries could not be sealed, for Usher did not write them.
+pub(super) async fn seal_now(store: &Store, reach: chain::Reach) -> Option<usize> {
+    match chain::seal(store, reach).await {
+        Ok(sealed) => Some(sealed.unsound),
+        Err(e) => {
+            tracing::warn!(code = e.code(), "the audit trail could not be sealed");
+            None
+        }
+    }
+}
