@@ -123,12 +123,6 @@ pub fn refused_restores(case: &mut Case) {
     restore(&site, &place("good")).assert_whole();
 }
 
-fn nothing_yet() -> Site {
-    let folder = Folder::new();
-    let database = folder.database();
-    Site { folder, database, client_id: String::new(), sandbox: String::new(), live: String::new() }
-}
-
 /// Five servers start at once on nothing; and first starts that are killed on the way.
 pub fn first_starts(case: &mut Case) {
     let whole = |site: &Site| {
@@ -137,7 +131,7 @@ pub fn first_starts(case: &mut Case) {
         assert_eq!((site.count("environments"), site.count("signing_keys")), (2, 2), "environments, signing keys");
     };
     for _ in 0..case.pick(2, 20) {
-        let site = nothing_yet();
+        let site = Site::nothing_yet();
         let start = Instant::now();
         let mut servers: Vec<Server> = (0..5).map(|_| site.spawn(&[], &[])).collect();
         servers.iter_mut().for_each(Server::await_ready);
@@ -151,7 +145,7 @@ pub fn first_starts(case: &mut Case) {
         case.note("servers", servers.len());
     }
     for _ in 0..case.pick(4, 50) {
-        let site = nothing_yet();
+        let site = Site::nothing_yet();
         let servers = [site.spawn(&[], &[]), site.spawn(&[], &[])];
         sleep(Duration::from_micros(case.dice(0..250_000)));
         servers.into_iter().for_each(Server::kill);

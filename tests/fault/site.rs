@@ -35,8 +35,19 @@ impl Site {
         Site::on(folder, database)
     }
 
+    /// Where no server was started yet.
+    pub fn nothing_yet() -> Site {
+        let folder = Folder::new();
+        let database = folder.database();
+        Site::empty(folder, database)
+    }
+
+    fn empty(folder: Folder, database: Option<String>) -> Site {
+        Site { folder, database, client_id: String::new(), sandbox: String::new(), live: String::new() }
+    }
+
     pub fn on(folder: Folder, database: Option<String>) -> Site {
-        let mut site = Site { folder, database, client_id: String::new(), sandbox: String::new(), live: String::new() };
+        let mut site = Site::empty(folder, database);
         let first = site.serve();
         let told = |name: &str| first.banner[name].as_str().unwrap().to_owned();
         (site.client_id, site.sandbox) = (told("clientId"), told("key"));
@@ -126,6 +137,17 @@ impl Site {
             })
         };
         statement.query_map([], text).unwrap().map(Result::unwrap).collect()
+    }
+
+    /// Runs statements behind the program's back.
+    #[track_caller]
+    pub fn execute(&self, text: &str) {
+        if self.database.is_some() {
+            self.sql(text);
+            return;
+        }
+        let database = rusqlite::Connection::open(self.folder.0.join("usher.db")).unwrap();
+        database.execute_batch(&format!("PRAGMA foreign_keys = OFF; BEGIN; {text}; COMMIT")).unwrap();
     }
 
     /// How many rows a `FROM …` has.

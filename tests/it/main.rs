@@ -71,6 +71,7 @@ mod tenants;
 mod timing;
 mod tls;
 mod tokens;
+mod tokens_foreign;
 mod tokens_forged;
 mod trail;
 mod transport;

@@ -61,6 +61,47 @@ async fn case_d4_an_older_link_does_not_work_and_the_newest_does() {
 }
 
 #[tokio::test]
+async fn case_d4_the_mail_of_another_browser_older_or_newer_does_not_work_and_each_ones_own_does() {
+    for proven in [false, true] {
+        let (app, _) = app_and_jane().await;
+        if proven {
+            app.code().await;
+            app.advance(SECOND);
+        }
+        let before = app.count("sessions").await;
+        let (one, _) = app.begin("jane@doe.com").await;
+        let older = app.newest_mail().await;
+        app.advance(SECOND);
+        let (two, _) = app.begin("jane@doe.com").await;
+        let newer = app.newest_mail().await;
+        for (browser, (link, digits), what) in [(&two, &older, "an older mail"), (&one, &newer, "a newer mail")] {
+            assert_eq!(browser.send("POST", link, "").await.status, 403, "the link of {what}");
+            let typed = browser.send("POST", "/sign-in/code", format!("code={digits}")).await;
+            assert_eq!(typed.status, 400, "the digits of {what}");
+        }
+        assert_eq!(app.count("sessions").await, before);
+        // Who asks elsewhere takes nothing from who has asked here.
+        assert_eq!(one.send("POST", &older.0, "").await.status, 303);
+        // Only the first proof of a mailbox ends what waits.
+        assert_eq!(two.send("POST", &newer.0, "").await.status, if proven { 303 } else { 410 });
+    }
+}
+
+#[tokio::test]
+async fn case_d4_an_older_enrolment_link_works_in_no_browser() {
+    let (app, _) = app_and_jane().await;
+    let old = app.newest_link().await;
+    let elsewhere = app.anyone().from("203.0.113.7");
+    app.advance(SECOND);
+    elsewhere.send("POST", &format!("{old}/renew"), "").await.ok();
+    for browser in [app.anyone(), elsewhere] {
+        assert_eq!(browser.send("POST", &old, "").await.status, 410);
+    }
+    assert_eq!(app.count("sessions").await, 0);
+    assert_eq!(app.anyone().send("POST", &app.newest_link().await, "").await.status, 303);
+}
+
+#[tokio::test]
 async fn case_d4_a_link_ends_with_the_address_and_with_the_leave_to_sign_in() {
     for (kind, _) in LINKS {
         for what in ["moved", "frozen", "deleted", "erased"] {

@@ -1,5 +1,6 @@
 //! What ends takes effect on every server within a second, under load; a key that rotates refuses nobody.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -48,8 +49,10 @@ fn meanwhile(servers: [&str; 2], uses: impl Fn(&str) -> u16 + Sync, act: impl Fn
             .map(|asker| scope.spawn(|| ask(asker)))
             .collect();
         std::thread::sleep(Duration::from_millis(200));
-        act();
+        let acted = catch_unwind(AssertUnwindSafe(act));
+        // Whatever became of it: the askers wait for this, and the scope for them.
         done.set(Instant::now()).unwrap();
+        acted.unwrap_or_else(|panic| resume_unwind(panic));
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     // Where answers come in time for it, the pace was kept.
@@ -70,6 +73,13 @@ fn lingers(servers: [&str; 2], uses: impl Fn(&str) -> u16 + Sync, end: impl FnOn
     assert!(seen.iter().all(|one| matches!(one.status, 200 | 401 | 403)));
     let taken = seen.iter().filter(|one| one.status == 200);
     taken.map(|one| one.asked.saturating_duration_since(ended)).max().unwrap_or_default()
+}
+
+#[test]
+fn what_fails_meanwhile_is_told_and_keeps_nobody_waiting() {
+    let fails = || meanwhile(["one", "two"], |_| 200, || panic!("it could not be done"));
+    let Err(told) = catch_unwind(fails) else { panic!("it was not told") };
+    assert_eq!(told.downcast_ref::<&str>(), Some(&"it could not be done"));
 }
 
 #[test]

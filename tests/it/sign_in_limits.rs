@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use serde_json::json;
+use usher::apps::Kind;
+use usher::db::Tx;
 
 use crate::harness::john;
-use crate::signin::app_and_jane;
+use crate::signin::{CALLBACK, app_and_jane};
 
 #[tokio::test]
 async fn a_victim_gets_five_mails_an_hour_and_twenty_a_day_whoever_asks_and_their_own_link_works_on() {
@@ -58,6 +60,50 @@ async fn of_1000_at_once_from_one_network_on_two_servers_a_hundred_begin() {
     let statuses = futures_util::future::join_all((0..1000).map(begin)).await;
     let of = |wanted: u16| statuses.iter().filter(|status| **status == wanted).count();
     assert_eq!((of(303), of(429)), (100, 900));
+}
+
+#[tokio::test]
+async fn an_environment_sends_ten_thousand_mails_an_hour_and_the_other_one_its_own() {
+    const LIVE: &str = "https://live.example.com/callback";
+    let (app, id) = app_and_jane().await;
+    app.partner("acme").await.post("/users/create", john()).await.ok();
+    app.partner_in(Kind::Live, None).await.post("/users/create", john()).await.ok();
+    app.register(Kind::Live, LIVE).await;
+    let (environment, now) = (app.user(&id).await.environment, app.store().clock().now());
+    let fill = move |tx: &Tx| {
+        for n in 0..9_999_i64 {
+            tx.add(
+                "sign_ins (id, hash, environment_id, address, request, created_at, expires_at, decided_at, sent_at)",
+                &[
+                    usher::random::ordered_uuid(now).into(),
+                    vec![0_u8].into(),
+                    environment.into(),
+                    n.to_be_bytes().to_vec().into(),
+                    vec![0_u8].into(),
+                    now.into(),
+                    now.into(),
+                    now.into(),
+                    now.into(),
+                ],
+            )?;
+        }
+        Ok(())
+    };
+    app.store().write(fill).await.unwrap();
+    let mailed = async |path: &str, email: &str| {
+        let before = app.mails().await.len();
+        let answer = app.anyone().send("POST", path, format!("email={email}")).await;
+        assert_eq!((answer.status, answer.header("location")), (303, "/sign-in/code"), "nobody learns of it");
+        app.mails().await.len() - before
+    };
+    let sandbox = app.sign_in_path();
+    assert_eq!(mailed(&sandbox, "jane%40doe.com").await, 1, "the last one");
+    assert_eq!(mailed(&sandbox, "john%40doe.com").await, 0);
+    assert_eq!(mailed(&sandbox, "jane%40doe.com").await, 0);
+    let live = sandbox.replace(CALLBACK, LIVE);
+    assert_eq!(mailed(&live, "john%40doe.com").await, 1);
+    app.advance(Duration::from_hours(1));
+    assert_eq!(mailed(&sandbox, "john%40doe.com").await, 1);
 }
 
 #[tokio::test]

@@ -2,18 +2,27 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use serde_json::json;
+use usher::admins::{self, Role};
+use usher::apps::{self, AppId, Kind, Settings, SignUp};
+use usher::caller::Caller;
+use usher::clock::Clock;
+use usher::db::{IfMissing, Store, Tx};
+use usher::tokens::SigningKey;
+use usher::users::{self, Email, Person};
 
-use crate::harness::{But, jane, skip};
+use crate::harness::{OPERATOR, skip};
 use crate::program::Program;
 
 /// How often each kind of address is asked for at a door, after some to warm up.
 const TIMES: usize = 2000;
 const WARM_UP: usize = 200;
-/// How many addresses there are of each kind.
-const ADDRESSES: usize = 50;
+/// How many mails an address is sent within an hour.
+const MAILS: usize = 5;
+/// How many addresses there are of each kind, for each look at a door other ones: none is asked for more often than it is
+/// sent a mail.
+const ADDRESSES: usize = (TIMES + WARM_UP).div_ceil(MAILS);
 const KINDS: [&str; 3] = ["known", "other", "third"];
 const CALLBACK: &str = "https://app.example.com/callback";
 
@@ -94,32 +103,100 @@ fn the_comparison_tells_two_kinds_from_one() {
     assert!(kolmogorov_smirnov(&spread(0), &spread(150)) < 0.01);
 }
 
+/// What the program has, seen from beside it, and who is known there.
+struct Beside {
+    runtime: tokio::runtime::Runtime,
+    store: Store,
+}
+
+impl Beside {
+    fn of(program: &Program) -> Beside {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let location = program.folder.location();
+        let store = runtime.block_on(Store::open(&location, Clock::System, IfMissing::Refuse)).unwrap();
+        Beside { runtime, store }
+    }
+
+    /// An app that people sign in to and register with, and the known addresses of a round: people there, or administrators.
+    fn acquaint(&self, round: usize, administrators: bool) -> AppId {
+        let signing_keys = [SigningKey::generate().unwrap(), SigningKey::generate().unwrap()];
+        let make = move |tx: &Tx| {
+            let settings = Settings { sign_up: Some(SignUp::Open), ..Settings::default() };
+            let app = apps::create(tx, &settings, &signing_keys)?.id;
+            let environment = apps::environment(tx, app, Kind::Sandbox)?;
+            apps::add_redirect_uri(tx, OPERATOR, &environment, CALLBACK)?;
+            for email in (0..ADDRESSES).map(|n| Email::new(&address(KINDS[0], n, round)).unwrap()) {
+                if administrators {
+                    admins::create(tx, OPERATOR, &email, Role::ReadOnly)?;
+                } else {
+                    let person = Person { email: Some(email), ..Person::default() };
+                    users::create(tx, &Caller::operator(&environment), person)?;
+                }
+            }
+            Ok(app)
+        };
+        self.runtime.block_on(self.store.write(make)).unwrap()
+    }
+
+    /// How many sign-ins of known addresses an app has sent a mail for, once it has decided them all.
+    fn mails(&self, app: AppId) -> usize {
+        const UNDECIDED: &str = "SELECT COUNT(*) FROM sign_ins WHERE decided_at IS NULL";
+        const SENT: &str = "SELECT COUNT(*) FROM sign_ins s JOIN users u ON u.id = s.user_id \
+             JOIN environments e ON e.id = s.environment_id WHERE s.sent_at IS NOT NULL AND e.app_id = $1";
+        let count = |sql: &'static str, of: Option<AppId>| {
+            let values: Vec<_> = of.into_iter().map(usher::db::Value::from).collect();
+            let rows = self.runtime.block_on(self.store.read(move |tx| tx.query(sql, &values))).unwrap();
+            usize::try_from(rows[0].get::<i64>(0).unwrap()).unwrap()
+        };
+        let start = Instant::now();
+        while count(UNDECIDED, None) > 0 {
+            assert!(start.elapsed() < Duration::from_secs(30), "sign-ins wait to be decided");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        count(SENT, Some(app))
+    }
+}
+
+fn address(kind: &str, n: usize, round: usize) -> String {
+    format!("{kind}{n:03}@r{round:02}.doe.com")
+}
+
 /// A place where anybody can try an address.
 struct Door {
     method: &'static str,
+    /// With `{client}` for the app.
     path: String,
     /// Whether the address goes into the path; else it is in the form.
     in_path: bool,
     /// Whether digits that may have been mailed can be guessed afterwards.
     then_guess: bool,
+    /// Who is known here.
+    administrators: bool,
+}
+
+/// What a look at a door shows.
+struct Look {
+    app: AppId,
+    /// How often a known address was asked for.
+    known: usize,
+    /// Whether known addresses are answered as unknown ones are; nothing if two kinds of unknown ones differ, for then the
+    /// machine does not allow for a judgement.
+    alike: Option<bool>,
 }
 
 impl Door {
     /// What an address is answered here, and the guess after it.
-    fn ask(&self, line: &mut Line, email: &str) -> Vec<Reply> {
-        let (path, form) = if self.in_path {
-            (format!("{}{email}", self.path), String::new())
-        } else {
-            (self.path.clone(), format!("email={email}"))
-        };
+    fn ask(&self, line: &mut Line, app: AppId, address: &str) -> Vec<Reply> {
+        let (path, email) = (self.path.replace("{client}", &app.to_string()), address.replace('@', "%40"));
+        let (path, form) =
+            if self.in_path { (format!("{path}{email}"), String::new()) } else { (path, format!("email={email}")) };
         let asked = line.ask(self.method, &path, "", &form);
         let guessed = self.then_guess.then(|| line.ask("POST", "/sign-in/code", &asked.cookie, "code=x"));
         std::iter::once(asked).chain(guessed).collect()
     }
 
-    /// Whether known addresses are answered as unknown ones are; nothing if two kinds of unknown ones differ, for then the
-    /// machine does not allow for a judgement.
-    fn judge(&self, line: &mut Line) -> Option<bool> {
+    fn look(&self, line: &mut Line, beside: &Beside, round: usize) -> Look {
+        let app = beside.acquaint(round, self.administrators);
         let mut times: [Vec<Vec<f64>>; 3] = [const { Vec::new() }; 3];
         let mut deck: Vec<usize> = (0..TIMES * 3 + WARM_UP).map(|i| i % 3).collect();
         for i in (1..deck.len()).rev() {
@@ -127,8 +204,10 @@ impl Door {
             deck.swap(i, dice as usize % (i + 1));
         }
         let mut shapes: Vec<Vec<(String, usize)>> = Vec::new();
+        let mut asked = [0; 3];
         for (i, kind) in deck.into_iter().enumerate() {
-            let replies = self.ask(line, &format!("{}{:03}%40doe.com", KINDS[kind], i % ADDRESSES));
+            let replies = self.ask(line, app, &address(KINDS[kind], asked[kind] % ADDRESSES, round));
+            asked[kind] += 1;
             times[kind].resize(replies.len(), Vec::new());
             shapes.resize(replies.len(), Vec::new());
             for (n, reply) in replies.into_iter().enumerate() {
@@ -147,44 +226,43 @@ impl Door {
                 .zip(&times[b])
                 .all(|(a, b)| (median(a) - median(b)).abs() < 1.0 && kolmogorov_smirnov(a, b) > 0.01)
         };
-        alike(1, 2).then(|| alike(0, 1))
+        Look { app, known: asked[0], alike: alike(1, 2).then(|| alike(0, 1)) }
     }
 }
 
 #[test]
 fn a_known_address_is_answered_as_an_unknown_one_and_takes_as_long_at_every_door() {
     let program = Program::start(&[]);
-    let client = &program.client_id;
-    program.json(&["app", "redirect", "add", client, CALLBACK, "--environment", "sandbox"]);
-    program.json(&["app", "update", client, "--environment", "sandbox", "--sign-up", "open"]);
-    for i in 0..ADDRESSES {
-        let body = jane()
-            .but("email", json!(format!("known{i:03}@doe.com")))
-            .but("phonenumber", json!(format!("20255501{i:02}")));
-        assert_eq!(program.enrol(&body).0, 200);
-        if i % 10 == 0 {
-            program.json(&["admin", "create", &format!("known{i:03}@doe.com"), "--role", "read_only"]);
-        }
-    }
-    let hosted = format!("/sign-in?client_id={client}&redirect_uri={CALLBACK}");
+    let beside = Beside::of(&program);
+    let hosted = format!("/sign-in?client_id={{client}}&redirect_uri={CALLBACK}");
     let standard = format!(
-        "/authorize?client_id={client}&redirect_uri={CALLBACK}&response_type=code&code_challenge_method=S256&code_challenge={}",
+        "/authorize?client_id={{client}}&redirect_uri={CALLBACK}&response_type=code&code_challenge_method=S256&code_challenge={}",
         "A".repeat(43)
     );
-    let door = |method, path: &str| Door { method, path: path.to_owned(), in_path: false, then_guess: false };
+    let door = |method, path: &str| Door {
+        method,
+        path: path.to_owned(),
+        in_path: false,
+        then_guess: false,
+        administrators: false,
+    };
     let doors = [
         Door { then_guess: true, ..door("POST", &hosted) },
         door("POST", &format!("{hosted}&type=signUp")),
         door("POST", &standard),
         Door { in_path: true, ..door("GET", &format!("{standard}&login_hint=")) },
         Door { in_path: true, ..door("GET", &format!("{standard}&prompt=none&login_hint=")) },
-        door("POST", "/admin/sign-in"),
+        Door { administrators: true, ..door("POST", "/admin/sign-in") },
     ];
     let mut line = Line::to(&program);
-    for door in doors {
+    for (n, door) in doors.into_iter().enumerate() {
         let (mut told_apart, mut judged) = (0, false);
-        for _ in 0..4 {
-            match door.judge(&mut line) {
+        for round in n * 4..n * 4 + 4 {
+            let look = door.look(&mut line, &beside, round);
+            if door.method == "POST" && !door.administrators {
+                assert_eq!(beside.mails(look.app), look.known, "{} sends a mail each time", door.path);
+            }
+            match look.alike {
                 Some(true) => judged = true,
                 Some(false) => told_apart += 1,
                 None => {}
