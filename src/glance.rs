@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::apps::{Environment, EnvironmentId};
-use crate::audit;
 use crate::clock::{Stopwatch, Timestamp};
 use crate::db::Tx;
 use crate::error::Result;
@@ -40,12 +39,8 @@ pub struct Glance {
     pub mails: Vec<(State, i64)>,
     /// Mails that wait, and since when the oldest does.
     pub waiting: (i64, Option<Timestamp>),
-    /// What was done in the last hour.
-    pub done: i64,
-    /// What was refused in the last hour, by the code of the error, the most frequent first.
-    pub refused: Vec<(String, i64)>,
-    /// Keys in use that call an older date of the partner API than the newest.
-    pub old_keys: Vec<Key>,
+    /// Keys that have called an older date of the partner API than the newest: which, and when they last did.
+    pub old_keys: Vec<(Key, String, Timestamp)>,
     /// Keys that end soon.
     pub ending_keys: Vec<Key>,
     /// Webhooks to which nothing is sent any more: their addresses are gone, or somebody said so.
@@ -69,13 +64,11 @@ pub fn of(tx: &Tx, environment: &Environment, newest_date: &str) -> Result<Glanc
     let keys = keys::list(tx)?;
     let keys = keys.into_iter().filter(|key| key.caller.scope.environment == environment.id && key.works(now));
     let keys: Vec<Key> = keys.collect();
-    let is_used = |key: &Key| key.last_used_at.is_some_and(|at| at >= first);
-    let is_old = |key: &Key| key.api_version.as_deref().is_some_and(|date| date != newest_date);
+    let old = |key: &Key| {
+        let called = key.older_call.clone().filter(|(date, at)| date != newest_date && *at >= first);
+        called.map(|(date, at)| (key.clone(), date, at))
+    };
     let ends = |key: &Key| key.expires_at.is_some_and(|at| at < now + SOON);
-    let mut results = audit::results_since(tx, environment.id, now - Duration::from_hours(1))?;
-    let done = results.iter().find(|(result, _)| result == "done").map_or(0, |(_, count)| *count);
-    results.retain(|(result, _)| result != "done");
-    results.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let mut waiting = (0, None);
     for kind in Kind::MAILS {
         let (count, oldest) = outbox::waiting(tx, environment.id, *kind)?;
@@ -88,9 +81,7 @@ pub fn of(tx: &Tx, environment: &Environment, newest_date: &str) -> Result<Glanc
         sign_ins: every_day(sessions::begun_by_day(tx, environment.id, first)?),
         mails: outbox::states_since(tx, environment.id, now - Duration::from_hours(24))?,
         waiting,
-        done,
-        refused: results,
-        old_keys: keys.iter().filter(|key| is_old(key) && is_used(key)).cloned().collect(),
+        old_keys: keys.iter().filter_map(old).collect(),
         ending_keys: keys.iter().filter(|key| ends(key)).cloned().collect(),
         disabled_webhooks: endpoints.into_iter().filter(|endpoint| endpoint.disabled_at.is_some()).collect(),
     };

@@ -48,13 +48,13 @@ impl Place {
             let (at, id) = plain.split_at_checked(8)?;
             Some(Place { at: Timestamp(i64::from_be_bytes(at.try_into().ok()?)), id: Uuid::from_slice(id).ok()? })
         });
-        place.ok_or_else(|| {
-            Error::bad_request(
-                "invalid_cursor",
-                "cursor must be the nextCursor of the same list, with the same filters",
-            )
-        })
+        place.ok_or_else(unknown)
     }
+}
+
+/// The refusal of a cursor that leads nowhere.
+pub(crate) fn unknown() -> Error {
+    Error::bad_request("invalid_cursor", "cursor must be the nextCursor of the same list, with the same filters")
 }
 
 /// What sealed values are bound to is a row's id elsewhere; this cannot be one.

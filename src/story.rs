@@ -17,10 +17,10 @@ use crate::sessions;
 use crate::users::User;
 use crate::webhooks;
 
-/// How much of each kind is told, the newest.
-const MOST: i64 = 200;
-/// For how many changes, the newest, what webhooks were told of them is looked up.
-const TOLD: usize = 50;
+/// How much of each kind is told, the newest, unless somebody wants more.
+pub const USUAL: i64 = 200;
+/// For which part of the changes, the newest, what webhooks were told of them is looked up.
+const TOLD: i64 = 4;
 
 words! {
     /// What kind of thing happened.
@@ -56,15 +56,38 @@ pub struct Event {
     pub request: Option<Uuid>,
 }
 
-/// The story of a user, the newest first.
+/// What happened, the newest first.
+pub struct Story {
+    /// All that is told.
+    pub events: Vec<Event>,
+    /// There is more of some kind, which is older.
+    pub is_cut: bool,
+}
+
+impl Story {
+    /// At most so many of what was asked for with one more.
+    fn cut<T>(&mut self, mut all: Vec<T>, most: i64) -> Vec<T> {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        self.is_cut |= all.len() > most;
+        all.truncate(most);
+        all
+    }
+}
+
+/// The story of a user: at most so many events of each kind.
 ///
 /// # Errors
 /// The database does not answer.
-pub fn of(tx: &Tx, user: &User) -> Result<Vec<Event>> {
-    let entries = audit::before(tx, user.id, None, MOST)?;
-    let mut story = entries.iter().map(|entry| change(tx, entry)).collect::<Result<Vec<_>>>()?;
-    story.extend(outbox::of_user(tx, user.id, MOST)?.iter().map(mail));
-    story.extend(sessions::newest_of_user(tx, user.id, MOST)?.iter().map(|session| Event {
+pub fn of(tx: &Tx, user: &User, most: i64) -> Result<Story> {
+    let mut story = Story { events: Vec::new(), is_cut: false };
+    let entries = story.cut(audit::before(tx, user.id, None, most + 1)?, most);
+    let mails = story.cut(outbox::of_user(tx, user.id, most + 1)?, most);
+    let sessions = story.cut(sessions::newest_of_user(tx, user.id, most + 1)?, most);
+    for entry in &entries {
+        story.events.push(change(tx, entry)?);
+    }
+    story.events.extend(mails.iter().map(mail));
+    story.events.extend(sessions.iter().map(|session| Event {
         at: session.created_at,
         kind: Kind::Session,
         what: "signed in".into(),
@@ -73,16 +96,19 @@ pub fn of(tx: &Tx, user: &User) -> Result<Vec<Event>> {
         detail: session.scope.clone(),
         request: None,
     }));
+    let endpoints = webhooks::list(tx, Some(user.environment))?;
     // What is announced bears the time of its cause, by which the deliveries of an endpoint are found.
     let mut moments: Vec<Timestamp> =
         entries.iter().filter(|entry| entry.is_done()).map(|entry| entry.created_at).collect();
     moments.dedup();
-    moments.truncate(TOLD);
-    for endpoint in webhooks::list(tx, Some(user.environment))? {
+    if !endpoints.is_empty() {
+        moments = story.cut(moments, most / TOLD);
+    }
+    for endpoint in endpoints {
         for at in &moments {
             for delivery in webhooks::of_moment(tx, endpoint.id, *at)? {
                 if delivery.user == Some(user.id) {
-                    story.push(Event {
+                    story.events.push(Event {
                         at: delivery.created_at,
                         kind: Kind::Webhook,
                         what: delivery.kind.as_str().into(),
@@ -95,16 +121,19 @@ pub fn of(tx: &Tx, user: &User) -> Result<Vec<Event>> {
             }
         }
     }
-    story.sort_by_key(|event| std::cmp::Reverse(event.at));
+    story.events.sort_by_key(|event| std::cmp::Reverse(event.at));
     Ok(story)
 }
 
-/// What was done to a user and refused about them, the newest first.
+/// What was done to a user and refused about them.
 ///
 /// # Errors
 /// The database does not answer.
-pub fn changes(tx: &Tx, user: &User) -> Result<Vec<Event>> {
-    audit::before(tx, user.id, None, MOST)?.iter().map(|entry| change(tx, entry)).collect()
+pub fn changes(tx: &Tx, user: &User) -> Result<Story> {
+    let mut story = Story { events: Vec::new(), is_cut: false };
+    let entries = story.cut(audit::before(tx, user.id, None, USUAL + 1)?, USUAL);
+    story.events = entries.iter().map(|entry| change(tx, entry)).collect::<Result<_>>()?;
+    Ok(story)
 }
 
 fn change(tx: &Tx, entry: &Entry) -> Result<Event> {

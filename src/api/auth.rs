@@ -78,6 +78,9 @@ impl<N: Needs> FromRequestParts<Api> for PartnerKey<N> {
         })?;
         allow(&key, N::ACCESS)?;
         let date = api_date(&parts.headers, &key)?;
+        if date != ApiDate::NEWEST {
+            api.key_use.note_older(key.id, date.as_str(), api.store.clock().now());
+        }
         if let Some(trail) = parts.extensions.get::<Trail>() {
             trail.note_date(date);
         }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 
+use super::Trail;
 use crate::codes::Parameters;
 use crate::error::{Error, Result};
 use crate::field::json;
@@ -27,7 +28,11 @@ impl<S: Sync> FromRequest<S> for JsonObject {
     type Rejection = Error;
 
     async fn from_request(request: Request, _: &S) -> Result<Self> {
+        let trail = request.extensions().get::<Trail>().cloned();
         let bytes = read(request.into_body()).await?;
+        if let Some(trail) = trail {
+            trail.note_body(bytes.clone());
+        }
         match json::parse(&bytes)? {
             Value::Object(map) => Ok(JsonObject(map)),
             _ => Err(Error::bad_request("not_an_object", "The body must be a JSON object")),

@@ -4,6 +4,7 @@
 //! of its address, count it and log it without anything personal.
 
 pub mod auth;
+pub mod bodies;
 pub mod body;
 pub mod directory;
 pub mod metrics;
@@ -20,7 +21,7 @@ pub mod write;
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -29,6 +30,7 @@ use axum::http::{StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, http};
+use bytes::Bytes;
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -50,6 +52,7 @@ use crate::outbox::worker::Bell;
 use crate::users::names::Names;
 use crate::words::Language;
 use crate::{random, ui};
+use bodies::Bodies;
 use versions::ApiDate;
 
 /// What handlers work with.
@@ -102,6 +105,7 @@ struct Steps {
     date: OnceLock<ApiDate>,
     key: OnceLock<KeyId>,
     asker: OnceLock<Asker>,
+    body: Mutex<Option<Bytes>>,
 }
 
 /// Whose credential a request came with.
@@ -118,8 +122,8 @@ enum Asker {
 impl Trail {
     /// The id begins with the time, so that what a request did is found by it without an index.
     fn new(now: Timestamp) -> Trail {
-        let (date, key, asker) = Default::default();
-        Trail(Arc::new(Steps { id: random::ordered_uuid_v4(now), date, key, asker }))
+        let (date, key, asker, body) = Default::default();
+        Trail(Arc::new(Steps { id: random::ordered_uuid_v4(now), date, key, asker, body }))
     }
 
     /// The request's id.
@@ -137,6 +141,15 @@ impl Trail {
 
     fn note_asker(&self, asker: Asker) {
         let _ = self.0.asker.set(asker);
+    }
+
+    fn note_body(&self, body: Bytes) {
+        *self.0.body.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+    }
+
+    /// The body of the request, which is kept until it is answered and no longer.
+    fn take_body(&self) -> Option<Bytes> {
+        self.0.body.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The environment of whoever asks, if they have proved who they are.
@@ -177,6 +190,11 @@ pub enum Surface {
 }
 
 impl Surface {
+    /// Whether apps and partners send and get JSON there, as the documents have it.
+    fn is_documented(self) -> bool {
+        matches!(self, Surface::Partner | Surface::Directory | Surface::Extended)
+    }
+
     fn of(path: &str) -> Surface {
         let below =
             |prefix: &&str| path.strip_prefix(*prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -308,7 +326,10 @@ async fn edge(State(api): State<Api>, path: Option<MatchedPath>, mut request: Re
     if !matches!(surface, Surface::Admin | Surface::Service)
         && !["/assets", "/brand"].iter().any(|loaded| request.route.starts_with(loaded))
     {
-        api.requests.note(request);
+        let (id, sent) = (request.id, trail.take_body());
+        if api.requests.note(request) && surface.is_documented() {
+            api.requests.keep(id, Bodies::of(sent, &mut response, error.is_some()).await);
+        }
     }
     let key = key.map(|key| key.to_string());
     tracing::info!(

@@ -122,7 +122,7 @@ pub fn routes() -> Vec<Route> {
         route(Admin,     "POST", "/admin/sign-out",              "adminSignOut",     "End the administrator's session",                        post(ui::admin::sign_in::sign_out)),
         route(Admin,     "GET",  "/admin",                       "enterDashboard",   "To the first app",                                       get(ui::admin::enter)),
         route(Admin,     "GET",  "/admin/{appId}/{environment}", "showHome",         "How the environment does",                               get(ui::admin::home::show)),
-        route(Admin,     "GET",  "/admin/{appId}/{environment}/search", "find",      "A person or a request, by whatever is known of it",      get(ui::admin::users::find)),
+        route(Admin,     "GET",  "/admin/{appId}/{environment}/search", "find",      "A person or a request, by whatever is known of it",      get(ui::admin::search::find)),
         route(Admin,     "GET",  "/admin/{appId}/{environment}/users", "showUsers",  "The users, by filters or a search",                      get(ui::admin::users::list)),
         route(Admin,     "GET",  "/admin/{appId}/{environment}/users/export", "exportUsers", "The users that the filters let through, as a file", get(ui::admin::users::export)),
         route(Admin,     "GET",  "/admin/{appId}/{environment}/users/{userId}", "showUser", "A user",                                         get(ui::admin::user::show)),

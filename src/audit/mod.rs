@@ -5,9 +5,7 @@ pub mod chain;
 mod store;
 pub mod tally;
 
-pub use store::{
-    Call, Filter, Order, Outcome, before, dates_called, entry, find, newest, of_request_id, of_user, results_since,
-};
+pub use store::{Call, Filter, Order, Outcome, before, dates_called, entry, find, newest, of_request_id, of_user};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};

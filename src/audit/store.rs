@@ -130,13 +130,6 @@ pub fn of_request_id(tx: &Tx, environment: EnvironmentId, request: Uuid) -> Resu
     Ok(found.into_iter().filter(|entry| entry.environment == environment).collect())
 }
 
-/// How often which result stands in an environment's entries since then.
-pub fn results_since(tx: &Tx, environment: EnvironmentId, since: Timestamp) -> Result<Vec<(String, i64)>> {
-    let sql = "SELECT result, COUNT(*) FROM audit WHERE id >= $1 AND environment_id = $2 GROUP BY result";
-    let rows = tx.query(sql, params![EntryId::first(since), environment])?;
-    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
-}
-
 pub(super) fn count_refused(tx: &Tx, user: UserId, since: Timestamp) -> Result<i64> {
     let sql = "SELECT COUNT(*) FROM audit WHERE user_id = $1 AND created_at > $2 AND result <> 'done'";
     tx.query_opt(sql, params![user, since])?.map_or(Ok(0), |row| row.get(0))

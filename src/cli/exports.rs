@@ -20,6 +20,7 @@ use crate::imports::Format;
 use crate::imports::export::{self, Writer};
 use crate::place::MOST;
 use crate::tenants;
+use crate::users::names::Names;
 use crate::users::{List, Range, Sort, Status};
 
 #[derive(Args)]
@@ -60,6 +61,12 @@ pub struct Export {
     /// Those last changed before this day or time
     #[arg(long, value_name = "TIME", value_parser = time)]
     updated_to: Option<Timestamp>,
+    /// Those whom the dashboard's search finds: by a part of a name, an address or its beginning, a number, an id
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    search: Option<String>,
+    /// In which order: created, updated or email; with - before it, from the end [default: created]
+    #[arg(long, value_name = "ORDER", allow_hyphen_values = true, value_parser = order, conflicts_with = "search")]
+    sort: Option<Sort>,
     /// Write here, for its owner only, and over nothing [default: standard output]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -67,6 +74,11 @@ pub struct Export {
 
 fn time(text: &str) -> std::result::Result<Timestamp, String> {
     Timestamp::parse(text).ok_or_else(|| "write a day like 2026-11-21, or a time as RFC 3339 has it".to_owned())
+}
+
+fn order(text: &str) -> std::result::Result<Sort, String> {
+    let words = || Sort::ALL.iter().map(|sort| sort.as_str()).collect::<Vec<_>>().join(", ");
+    Sort::named(text).ok_or_else(|| format!("write one of: {}", words()))
 }
 
 impl Export {
@@ -90,15 +102,18 @@ impl Export {
             status: self.status,
             created: Range { from: self.created_from, to: self.created_to },
             updated: Range { from: self.updated_from, to: self.updated_to },
-            sort: Sort::Oldest,
+            sort: self.sort.unwrap_or(Sort::Oldest),
             limit: MOST,
             ..List::default()
         };
         let mut writer = self.writer()?;
         let mut count: u64 = 0;
         loop {
-            let wanted = list.clone();
-            let page = move |tx: &Tx| export::page(tx, &caller, &wanted, health);
+            let (wanted, text) = (list.clone(), self.search.clone());
+            let page = move |tx: &Tx| {
+                // Names are gathered by a server; a command reads those of everybody.
+                export::page(tx, &caller, (text.as_deref(), &Names::default()), &wanted, health)
+            };
             let (rows, next) = if health { store.write(page).await } else { store.scan(page).await }?;
             count += rows.len() as u64;
             rows.iter().try_for_each(|row| writer.add(row))?;

@@ -6,7 +6,8 @@ use url::Url;
 
 use super::mail_server::MailServer;
 use super::mail_templates::Templates;
-use super::{Common, or_dash};
+use super::users::environments;
+use super::{Common, Place, or_dash};
 use crate::audit::INSTALLATION;
 use crate::caller::{Actor, Origin};
 use crate::db::{IfMissing, Tx};
@@ -18,8 +19,15 @@ use crate::outbox::{self, Job, JobId, State};
 #[derive(Subcommand)]
 pub enum Mail {
     /// List the newest mails with their state
-    #[command(after_help = "Example:\n  usher mail list --limit 5")]
+    #[command(
+        after_help = "Examples:\n  usher mail list --limit 5\n  usher mail list --environment live --state failed"
+    )]
     List {
+        #[command(flatten)]
+        place: Place,
+        /// In this state
+        #[arg(long)]
+        state: Option<State>,
         /// How many at the most
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
         limit: i64,
@@ -57,8 +65,8 @@ impl Mail {
         let store = common.open(IfMissing::Refuse).await?;
         match self {
             Mail::Template(templates) => templates.run(common, &store).await?,
-            Mail::List { limit } => {
-                let jobs = store.read(move |tx| outbox::newest_mails(tx, limit)).await?;
+            Mail::List { place, state, limit } => {
+                let jobs = store.scan(move |tx| newest(tx, &place, state, limit)).await?;
                 let json: Vec<Value> = jobs.iter().map(to_json).collect();
                 let row = |job: &Job| {
                     vec![
@@ -120,6 +128,30 @@ impl Mail {
         }
         Ok(())
     }
+}
+
+/// The newest mails that are meant.
+fn newest(tx: &Tx, place: &Place, state: Option<State>, limit: i64) -> Result<Vec<Job>> {
+    if place.app.is_none() && place.environment.is_none() && state.is_none() {
+        return outbox::newest_mails(tx, limit);
+    }
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut all = Vec::new();
+    for environment in environments(tx, place)? {
+        let (mut found, mut place) = (Vec::new(), None);
+        loop {
+            let (jobs, next) = outbox::mails_of(tx, environment.id, state, place, limit)?;
+            found.extend(jobs);
+            place = next;
+            if place.is_none() || found.len() >= most {
+                break;
+            }
+        }
+        all.extend(found);
+    }
+    all.sort_by_key(|job| std::cmp::Reverse(job.id.0));
+    all.truncate(most);
+    Ok(all)
 }
 
 fn to(job: &Job) -> String {

@@ -21,6 +21,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0014_brand", include_str!("../../migrations/0014_brand.sql")),
     ("0015_import_files", include_str!("../../migrations/0015_import_files.sql")),
     ("0016_founders", include_str!("../../migrations/0016_founders.sql")),
+    ("0017_older_calls", include_str!("../../migrations/0017_older_calls.sql")),
     ("0018_admin_language", include_str!("../../migrations/0018_admin_language.sql")),
 ];
 

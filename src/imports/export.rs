@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 use crate::field::{Wire, show};
 use crate::roles::{self, RoleId};
 use crate::tenants;
-use crate::users::{self, Health, IDENTITY, List, Person, Profile, User};
+use crate::users::names::Names;
+use crate::users::{self, Health, IDENTITY, List, Person, Profile, User, search};
 
 /// A user as a file has them.
 pub type Row = Map<String, Value>;
@@ -31,13 +32,22 @@ pub fn columns(health: bool) -> Vec<&'static str> {
     BESIDES.into_iter().chain(facts(health).map(|wire| wire.name)).collect()
 }
 
-/// A page of the users that `list` wants, as rows, and where the next page begins. That somebody's health data was read is
-/// noted of each, so with `health` this must be able to write.
+/// A page of the users that `list` wants, of those only whom a search finds if there is one, as rows; and where the next page
+/// begins. That somebody's health data was read is noted of each, so with `health` this must be able to write.
 ///
 /// # Errors
 /// As [`users::list`].
-pub fn page(tx: &Tx, caller: &Caller, list: &List, health: bool) -> Result<(Vec<Row>, Option<String>)> {
-    let (users, next) = users::list(tx, caller, list)?;
+pub fn page(
+    tx: &Tx,
+    caller: &Caller,
+    (search, names): (Option<&str>, &Names),
+    list: &List,
+    health: bool,
+) -> Result<(Vec<Row>, Option<String>)> {
+    let (users, next) = match search {
+        Some(text) => search::search(tx, caller, names, text, Some(list)).map(|found| (found.users, found.next))?,
+        None => users::list(tx, caller, list)?,
+    };
     let roles: HashMap<RoleId, String> =
         roles::list(tx, caller.scope.environment)?.into_iter().map(|role| (role.id, role.name)).collect();
     let mut tenants = HashMap::new();

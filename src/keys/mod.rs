@@ -8,7 +8,7 @@ mod store;
 pub use store::{list, note_use, of_environment};
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -79,6 +79,8 @@ pub struct Key {
     pub revoked_at: Option<Timestamp>,
     /// When it was last used, noted once a second.
     pub last_used_at: Option<Timestamp>,
+    /// Which older date of the partner API than the newest it called last, and when.
+    pub older_call: Option<(String, Timestamp)>,
 }
 
 impl Key {
@@ -291,19 +293,37 @@ impl KeyCache {
     }
 }
 
+/// The last uses of a key.
+#[derive(Clone, Copy, Debug)]
+pub struct Use {
+    /// When it was used.
+    pub at: Timestamp,
+    /// Which older date of the partner API it called, and when.
+    pub older_call: Option<(&'static str, Timestamp)>,
+}
+
 /// Which keys were used when, kept in memory so that a request never writes for it.
 #[derive(Default)]
-pub struct KeyUse(Mutex<HashMap<KeyId, Timestamp>>);
+pub struct KeyUse(Mutex<HashMap<KeyId, Use>>);
 
 impl KeyUse {
+    fn all(&self) -> MutexGuard<'_, HashMap<KeyId, Use>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes a use.
     pub fn note(&self, key: KeyId, at: Timestamp) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, at);
+        self.all().entry(key).or_insert(Use { at, older_call: None }).at = at;
+    }
+
+    /// Notes that a use was a call of an older API date than the newest.
+    pub fn note_older(&self, key: KeyId, date: &'static str, at: Timestamp) {
+        self.all().insert(key, Use { at, older_call: Some((date, at)) });
     }
 
     /// Takes what was noted since the last time.
-    pub fn take(&self) -> Vec<(KeyId, Timestamp)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).drain().collect()
+    pub fn take(&self) -> Vec<(KeyId, Use)> {
+        self.all().drain().collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The SQL of keys.
 
-use super::{Access, Key, KeyId, NewKey};
+use super::{Access, Key, KeyId, NewKey, Use};
 use crate::apps::EnvironmentId;
 use crate::caller::{Actor, Caller, Facts, Scope};
 use crate::clock::Timestamp;
@@ -10,7 +10,7 @@ use crate::secret::Secret;
 use crate::tenants::TenantId;
 
 const KEY: &str = "SELECT k.id, k.name, k.access, k.api_version, t.name, e.app_id, e.kind, k.environment_id, k.tenant_id, \
-     a.region, k.created_at, k.expires_at, k.revoked_at, k.last_used_at \
+     a.region, k.created_at, k.expires_at, k.revoked_at, k.last_used_at, k.older_version, k.older_version_at \
      FROM keys k JOIN environments e ON e.id = k.environment_id JOIN apps a ON a.id = e.app_id \
      LEFT JOIN tenants t ON t.id = k.tenant_id";
 
@@ -77,10 +77,14 @@ pub(super) fn revoke(tx: &Tx, id: KeyId) -> Result<()> {
     tx.run("UPDATE keys SET revoked_at = COALESCE(revoked_at, $1) WHERE id = $2", params![tx.now(), id])
 }
 
-/// Notes when keys were last used.
-pub fn note_use(tx: &Tx, used: &[(KeyId, Timestamp)]) -> Result<()> {
-    for (id, at) in used {
-        tx.execute("UPDATE keys SET last_used_at = $1 WHERE id = $2", params![*at, *id])?;
+/// Notes when keys were last used, and which of them called an older API date.
+pub fn note_use(tx: &Tx, used: &[(KeyId, Use)]) -> Result<()> {
+    for (id, last) in used {
+        tx.execute("UPDATE keys SET last_used_at = $1 WHERE id = $2", params![last.at, *id])?;
+        if let Some((date, at)) = last.older_call {
+            let sql = "UPDATE keys SET older_version = $1, older_version_at = $2 WHERE id = $3";
+            tx.execute(sql, params![date, at, *id])?;
+        }
     }
     Ok(())
 }
@@ -109,5 +113,6 @@ fn read(row: &Row) -> Result<Key> {
         expires_at: row.get(11)?,
         revoked_at: row.get(12)?,
         last_used_at: row.get(13)?,
+        older_call: row.get::<Option<String>>(14)?.zip(row.get(15)?),
     })
 }

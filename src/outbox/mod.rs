@@ -70,6 +70,7 @@ impl Kind {
 
 words! {
     /// How far a job has come.
+    #[derive(clap::ValueEnum)]
     pub enum State {
         /// Waiting for its first or next try.
         Queued = "queued",

@@ -20,6 +20,26 @@ pub struct Range {
     pub to: Option<Timestamp>,
 }
 
+impl Range {
+    fn has(self, at: Timestamp) -> bool {
+        self.from.is_none_or(|from| at >= from) && self.to.is_none_or(|to| at < to)
+    }
+}
+
+/// As much of a user as lists are filtered by.
+pub(super) struct Outline {
+    pub(super) tenant: Option<TenantId>,
+    pub(super) status: Status,
+    pub(super) created_at: Timestamp,
+    pub(super) updated_at: Timestamp,
+}
+
+impl User {
+    pub(super) fn outline(&self) -> Outline {
+        Outline { tenant: self.tenant, status: self.status(), created_at: self.created_at, updated_at: self.updated_at }
+    }
+}
+
 words! {
     /// The order of a list.
     #[derive(Default)]
@@ -33,6 +53,10 @@ words! {
         LastChanged = "-updated",
         /// The one first that has not changed for longest.
         FirstChanged = "updated",
+        /// By address, from its beginning.
+        Address = "email",
+        /// By address, from the end.
+        LastAddress = "-email",
     }
 }
 
@@ -99,22 +123,31 @@ impl List {
         matches!(self.sort, Sort::LastChanged | Sort::FirstChanged)
     }
 
-    /// Whether an index has the list in its order. A span of the other time has to be sorted, or sought through.
+    pub(super) fn is_by_address(&self) -> bool {
+        matches!(self.sort, Sort::Address | Sort::LastAddress)
+    }
+
+    /// Whether an index has the list in its order. A span of the other time has to be sorted, or sought through; the index of
+    /// addresses has the environment alone.
     pub fn is_quick(&self) -> bool {
+        if self.is_by_address() {
+            let is_common = self.status.is_none_or(|status| status == Status::Active);
+            return is_common && self.tenant.is_none() && [self.created, self.updated] == [Range::default(); 2];
+        }
         let other = if self.is_by_change() { self.created } else { self.updated };
         other == Range::default()
     }
 
-    /// Whether the list's tenant, status and time let a user through whom something else has found.
-    pub fn wants(&self, user: &User) -> bool {
+    /// Whether the list's tenant, status and times let a user through whom something else has found.
+    pub(super) fn wants(&self, user: &Outline) -> bool {
         self.tenant.is_none_or(|tenant| user.tenant == Some(tenant))
-            && self.status.is_none_or(|status| user.status() == status)
-            && self.created.from.is_none_or(|from| user.created_at >= from)
-            && self.created.to.is_none_or(|to| user.created_at < to)
+            && self.status.map_or(user.status != Status::Deleted, |status| user.status == status)
+            && self.created.has(user.created_at)
+            && self.updated.has(user.updated_at)
     }
 
     /// Everything that makes this list another one than others, with nothing personal in it.
-    fn name(&self, scope: Scope) -> String {
+    pub(super) fn name(&self, scope: Scope) -> String {
         let personal = format!(
             "{:?}\n{:?}\n{:?}",
             self.email.as_ref().map(Email::key),

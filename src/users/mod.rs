@@ -114,11 +114,7 @@ impl User {
 
     /// What has become of the user.
     pub fn status(&self) -> Status {
-        match (self.deleted_at, self.frozen_at) {
-            (Some(_), _) => Status::Deleted,
-            (None, Some(_)) => Status::Frozen,
-            (None, None) => Status::Active,
-        }
+        Status::since(self.frozen_at, self.deleted_at)
     }
 
     /// Whether the person may sign in and use tokens.
@@ -146,6 +142,16 @@ words! {
         Frozen = "frozen",
         /// Gone for every caller; the record stays.
         Deleted = "deleted",
+    }
+}
+
+impl Status {
+    fn since(frozen_at: Option<Timestamp>, deleted_at: Option<Timestamp>) -> Status {
+        match (deleted_at, frozen_at) {
+            (Some(_), _) => Status::Deleted,
+            (None, Some(_)) => Status::Frozen,
+            (None, None) => Status::Active,
+        }
     }
 }
 

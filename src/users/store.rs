@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::db::{Row, Tx, Value, params};
 use crate::error::{Error, Result};
 use crate::field::{Line, restore};
-use crate::place::Place;
+use crate::place::{self, Place};
 
 const USER: &str = "SELECT u.id, u.environment_id, u.tenant_id, u.email, u.email_key, u.phone, u.phone_key, u.profile, u.health, \
      u.email_verified_at, u.created_at, u.updated_at, u.frozen_at, u.deleted_at, u.version, u.external_id, u.role_id \
@@ -181,15 +181,6 @@ pub fn newest_created_at(tx: &Tx) -> Result<Option<Timestamp>> {
     Ok(times.into_iter().flatten().max())
 }
 
-/// Users whose address begins so, deleted or not, in the order of addresses.
-pub(super) fn with_address_like(tx: &Tx, environment: EnvironmentId, beginning: &str, limit: i64) -> Result<Vec<User>> {
-    // Where it ends is not asked of the index: which text is the last with a beginning depends on the collation.
-    let sql = format!("{USER} WHERE u.environment_id = $1 AND u.email_key >= $2 ORDER BY u.email_key LIMIT $3");
-    let rows = tx.query(&sql, params![environment, beginning, limit])?;
-    let alike = |row: &&Row| row.get::<String>(4).is_ok_and(|key| key.starts_with(beginning));
-    rows.iter().filter(alike).map(|row| read(tx, row)).collect()
-}
-
 /// A user by number, deleted or not.
 pub(super) fn any_by_phone(tx: &Tx, environment: EnvironmentId, phone: &Phone) -> Result<Option<User>> {
     one(tx, &format!("{USER} WHERE u.environment_id = $1 AND u.phone_key = $2"), params![environment, phone.key()])
@@ -198,39 +189,6 @@ pub(super) fn any_by_phone(tx: &Tx, environment: EnvironmentId, phone: &Phone) -
 /// A user by the app's own name, deleted or not.
 pub(super) fn any_by_external_id(tx: &Tx, environment: EnvironmentId, id: &str) -> Result<Option<User>> {
     one(tx, &format!("{USER} WHERE u.environment_id = $1 AND u.external_id = $2"), params![environment, id])
-}
-
-/// Users whose name has all these words, deleted or not, newest first: of the newest `at_once` between two places, and at
-/// most `most` of them. The place where that ended, if there are more; and how many were read.
-pub(super) fn named(
-    tx: &Tx,
-    environment: EnvironmentId,
-    words: &[String],
-    (after, before): (Place, Place),
-    at_once: i64,
-    most: usize,
-) -> Result<(Vec<User>, Option<Place>, i64)> {
-    let sql = "SELECT u.id, u.created_at, u.profile FROM users u \
-         WHERE u.environment_id = $1 AND (u.created_at, u.id) < ($2, $3) AND (u.created_at, u.id) > ($4, $5) \
-         ORDER BY u.created_at DESC, u.id DESC LIMIT $6";
-    let rows = tx.query(sql, params![environment, before.at, before.id, after.at, after.id, at_once])?;
-    let read = i64::try_from(rows.len()).unwrap_or(at_once);
-    let (mut found, mut last) = (Vec::new(), None);
-    for row in &rows {
-        let profile: String = row.get(2)?;
-        let text = profile.to_lowercase();
-        // Most are no candidates, which is seen without reading the JSON.
-        if words.iter().all(|word| text.contains(word.as_str()))
-            && names::fits(&names::called(&restore(profile.as_bytes())?), words)
-        {
-            found.extend(any_by_id(tx, row.get(0)?)?);
-        }
-        last = Some(Place { at: row.get(1)?, id: row.get(0)? });
-        if found.len() == most {
-            return Ok((found, last, read));
-        }
-    }
-    Ok((found, last.filter(|_| read == at_once), read))
 }
 
 /// What users are called, by the time they were made: from after a place on, up to a time.
@@ -340,14 +298,23 @@ pub(super) fn page(tx: &Tx, scope: Scope, list: &List, place: Option<Place>, lim
         Sort::Oldest => ("u.created_at", ">", "ASC"),
         Sort::LastChanged => ("u.updated_at", "<", "DESC"),
         Sort::FirstChanged => ("u.updated_at", ">", "ASC"),
+        Sort::Address => ("u.email_key", ">", "ASC"),
+        Sort::LastAddress => ("u.email_key", "<", "DESC"),
     };
     if let Some(place) = place {
-        and(&format!("({column}, u.id) {further} (?, ?)"), vec![place.at.into(), place.id.into()]);
+        let at = if list.is_by_address() { address_at(tx, place)?.into() } else { place.at.into() };
+        and(&format!("({column}, u.id) {further} (?, ?)"), vec![at, place.id.into()]);
     }
     values.push(limit.into());
     let sql = format!("{sql} ORDER BY {column} {order}, u.id {order} LIMIT ${}", values.len());
     let users: Vec<User> = tx.query(&sql, &values)?.iter().map(|row| read(tx, row)).collect::<Result<_>>()?;
     Ok(users.into_iter().filter(|user| within(user, scope)).collect())
+}
+
+/// The address of the user at a place: no cursor holds one. Who was erased meanwhile has none, and the list is to be begun anew.
+fn address_at(tx: &Tx, place: Place) -> Result<String> {
+    let row = tx.query_opt("SELECT email_key FROM users WHERE id = $1", params![place.id])?;
+    row.ok_or_else(place::unknown)?.get(0)
 }
 
 /// Who has been deleted for so long.

@@ -36,7 +36,9 @@ export function assertAllAsked(routes) {
 }
 
 /** Runs in every page. An action is a form with the names of its fields and of the button that sends it, a button without
- * a form, or a link; ids in its address are left out, and of its query what is not a choice between views. */
+ * a form, or a link; ids in its address are left out, and of its query what is not a choice between views. A link counts as
+ * followed when its page was reached, by whatever way: what it can do wrong is lead nowhere. The documentation has the same form
+ * on the page of every operation and the same link to the Markdown of every page, which are one action each. */
 function account() {
   const CHOICES = ["view", "state", "format", "live"];
   const place = (address) => {
@@ -45,12 +47,14 @@ function account() {
       .replaceAll(/\/[0-9a-f]{8}-[0-9a-f-]{27}(?=\/|$)/g, "/{id}")
       .replaceAll(/\/[\w-]{43,}(?=\/|$)/g, "/{secret}")
       .replace(/\/(sandbox|live)(?=\/|$)/, "/{environment}")
+      .replace(/^\/docs\/.*\.md$/, "/docs/{page}.md")
       .replace(/\/templates\/\w+\/\w+(?=\/|$)/, "/templates/{kind}/{language}");
     const query = CHOICES.filter((name) => url.searchParams.get(name)).map((name) => `${name}=${url.searchParams.get(name)}`);
     return path + (query.length ? `?${query.join("&")}` : "");
   };
   // A field may be called `method`, so attributes are asked for as such.
   const form = (form, button) => {
+    if (form.dataset.path) return "TRY /docs";
     const method = (form.getAttribute("method") ?? "get").toUpperCase();
     const names = [...form.elements].filter((e) => e.name && e.type !== "hidden" && e !== button && !e.matches("button")).map((e) => e.name);
     const hidden = [...form.elements].filter((e) => e.type === "hidden" && e.name && method === "POST").map((e) => e.name);

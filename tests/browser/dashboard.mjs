@@ -137,7 +137,7 @@ test("people are found, filtered, and taken out as a file", () =>
       const [file] = await Promise.all([page.waitForEvent("download"), link(page, kind).click()]);
       assert.match(file.suggestedFilename(), new RegExp(`\\.${kind.toLowerCase()}$`));
     }
-    for (const column of ["Created", "Changed"]) {
+    for (const column of ["by e-mail", "Created", "Changed"]) {
       await link(page, column).click();
       await page.locator("th[aria-sort]").filter({ hasText: column }).waitFor();
     }
@@ -159,6 +159,30 @@ test("people are found, filtered, and taken out as a file", () =>
     await page.keyboard.press("Enter");
     await page.waitForURL(`${base}/users/*`);
   }));
+
+test("when a part of a page does not come, the page says so until one comes again", () =>
+  browse(
+    async (page) => {
+      await signIn(page);
+      await page.goto(`${base}/users`);
+      const search = (text) => page.locator("#q").fill(text);
+      const trouble = page.locator("#trouble");
+      assert.ok(await trouble.isHidden());
+      await page.context().setOffline(true);
+      await search("jane");
+      await page.getByRole("alert").filter({ hasText: "The server does not answer." }).waitFor();
+      await look(page, "users-trouble");
+      await page.context().setOffline(false);
+      await search("mar");
+      await trouble.waitFor({ state: "hidden" });
+      await page.getByText("jane@doe.com").waitFor({ state: "detached" });
+      await page.context().clearCookies();
+      await search("ja");
+      await page.getByRole("alert").filter({ hasText: "The server answered 401. Sign in to the dashboard." }).waitFor();
+      assert.ok(await page.getByText("mary@doe.com").isVisible(), "what was there stays");
+    },
+    { complaints: [/ERR_INTERNET_DISCONNECTED/, /status of 401/] },
+  ));
 
 test("a person is frozen, revealed, signed out, deleted, restored and erased, and every page of theirs can be read by everybody", () =>
   browse(async (page) => {
@@ -453,8 +477,14 @@ test("requests are followed and filtered, and the audit trail is read, verified 
     await page.waitForResponse((response) => response.url().includes("live=1") && response.request().headers()["hx-request"]);
     await link(page, "Stop following").click();
     await page.getByLabel("Status").selectOption("4xx");
+    await page.getByLabel("From, UTC").fill("2020-01-01T00:00");
     await button(page, "Show").click();
     await page.waitForURL(`${base}/requests?*status=4*`);
+    await page.goto(`${base}/requests?route=create`);
+    await page.locator("tbody a").first().click();
+    await heading(page, "Request");
+    await page.getByText('"email": "<string>"').waitFor();
+    await look(page, "request-bodies");
 
     await page.goto(`${base}/audit`);
     await heading(page, "Audit trail");

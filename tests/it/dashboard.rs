@@ -7,7 +7,8 @@ use usher::apps::Kind;
 use usher::audit::{self, Action};
 use usher::caller::Actor;
 use usher::db::{Tx, Value};
-use usher::users::Status;
+use usher::story;
+use usher::users::{self, Status};
 
 use crate::harness::{Answer, But, Client, TestApp, jane, john};
 use crate::program::Program;
@@ -72,6 +73,8 @@ async fn the_table_filters_by_tenant_status_and_day_and_sorts() {
     assert_eq!(list("q=doe&status=frozen").await, ["jane@doe.com"]);
     assert_eq!(list("created_from=2026-11-22").await, Vec::<String>::new());
     assert_eq!(list("created_from=2026-11-21&created_to=2026-11-22").await.len(), 2);
+    assert_eq!(list("sort=email").await, ["jane@doe.com", "john@doe.com"]);
+    assert_eq!(list("sort=-email").await, ["john@doe.com", "jane@doe.com"]);
     for wrong in ["status=pink", "sort=name", "tenant=x", "created_from=yesterday", "cursor=x", "colour=red"] {
         assert_eq!(admin.get(&format!("{}/users?{wrong}", world.base)).await.status, 400, "{wrong}");
     }
@@ -379,6 +382,33 @@ async fn the_story_tells_changes_mails_sessions_and_webhooks_in_one_line_of_time
 }
 
 #[tokio::test]
+async fn a_story_that_is_cut_says_so_and_how_to_read_on() {
+    let world = World::new().await;
+    let server = world.app.server().await;
+    let page = async || world.admin(Role::ReadOnly).await.get(&world.of_jane("/story")).await.ok().text;
+    for number in 0..199 {
+        let body = json!({"user": {"nickname": format!("J{number}")}});
+        server.put(&format!("/v1/users/{}", world.jane), body).await.ok();
+    }
+    let whole = page().await;
+    assert!(whole.contains("user.created") && !whole.contains("There is more"), "200 changes");
+    server.put(&format!("/v1/users/{}", world.jane), json!({"user": {"nickname": "JJ"}})).await.ok();
+    let cut = page().await;
+    assert!(!cut.contains("user.created"));
+    assert!(
+        cut.contains("There is more: these are the newest 200") && cut.contains(&format!("audit?user={}", world.jane))
+    );
+    let (store, id) = (world.app.store(), world.jane.parse().unwrap());
+    let read = async |limit: i64| {
+        let look = move |tx: &Tx| story::of(tx, &users::any_by_id(tx, id)?.expect("jane"), limit);
+        store.read(look).await.unwrap()
+    };
+    let (some, all) = (read(200).await, read(2000).await);
+    assert!(some.is_cut && !all.is_cut);
+    assert_eq!((some.events.len() + 1, all.events.len()), (all.events.len(), 202), "201 changes and a mail");
+}
+
+#[tokio::test]
 async fn home_counts_what_happened_and_says_what_needs_attention() {
     let world = World::new().await;
     let acme = world.app.partner("acme").await;
@@ -386,8 +416,8 @@ async fn home_counts_what_happened_and_says_what_needs_attention() {
     let owner = world.admin(Role::Owner).await;
     let home = owner.get(&world.base).await.ok().text;
     assert!(home.contains("Enrolments a day in 30 days: 2 in all, 2 at the most"), "{home}");
-    assert!(home.contains("email_taken") && home.contains("jane@doe.com"));
-    assert!(home.contains("Mail goes out, webhooks are answered"));
+    assert!(home.contains("33.3 %") && home.contains("jane@doe.com"));
+    assert!(home.contains("Mail goes out, webhooks are answered, no key"));
     let second = jane().but("email", json!("p@doe.com")).but("phonenumber", json!("2025550199"));
     acme.post("/users/create", second).await.ok();
     assert!(owner.get(&world.base).await.ok().text.contains("p@doe.com"), "whoever is new is there at once");
@@ -409,6 +439,8 @@ fn usher_explain_tells_the_story_and_send_link_sends_one() {
     server.enrol(&jane());
     let sent = server.json(&["user", "send-link", "jane@doe.com", "--public-url", &server.url]);
     assert_eq!(sent["sent"], true);
+    let cut = server.run(&["explain", "jane@doe.com", "--limit", "1"]);
+    assert!(String::from_utf8_lossy(&cut.stderr).contains("There is more, which is older: --limit 10 tells it."));
     let story = server.json(&["explain", "jane@doe.com"]);
     let what: Vec<&str> = story.as_array().unwrap().iter().map(|event| event["what"].as_str().unwrap()).collect();
     for told in ["link.sent", "user.created", "enrolment"] {

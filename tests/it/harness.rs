@@ -176,6 +176,11 @@ impl TestApp {
         &self.app.api().store
     }
 
+    /// Where its data is.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
     /// Where the files are.
     pub fn path(&self) -> &PathBuf {
         &self.folder.0

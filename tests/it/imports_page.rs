@@ -9,6 +9,7 @@ use usher::users::Status;
 use crate::harness::{Answer, Client, TestApp, jane};
 use crate::imports::people;
 use crate::imports_api::take_over;
+use crate::people_table::{lines, shell};
 
 fn base(app: &TestApp) -> String {
     format!("/admin/{}/sandbox/imports", app.client_id)
@@ -75,10 +76,7 @@ async fn an_owner_sends_a_list_sees_the_guesses_changes_them_rehearses_imports_a
     let facts = ["Would be imported", "There already", "Failed", "Tenant"].map(|name| fact(&rehearsed, name));
     assert_eq!(facts, ["2", "2", "1", "Clinic North"]);
     assert!(rehearsed.text.contains("<option selected>externalId</option>"), "what was said stays");
-    assert!(
-        rehearsed.text.contains("--map &#39;Number=externalId&#39;")
-            && rehearsed.text.contains("map=Number%3DexternalId")
-    );
+    assert!(rehearsed.text.contains("--map=Number=externalId") && rehearsed.text.contains("map=Number%3DexternalId"));
     assert_eq!(app.count("users").await, 1, "nobody was made");
 
     press(&owner, &path, &form.replace("rehearse", "import")).await;
@@ -199,4 +197,37 @@ async fn a_file_that_waits_is_removed_by_hand_or_after_a_day_and_what_is_none_is
     assert_eq!(again.status, 409, "it has begun");
     let live = path.replace("/sandbox/", "/live/");
     assert_eq!(owner.get(&live).await.status, 404, "an import is of one environment");
+}
+
+#[tokio::test]
+async fn the_lines_of_an_import_do_what_its_page_does_whatever_its_columns_are_called() {
+    let app = TestApp::new().await;
+    let owner = app.admin(Role::Owner).await;
+    let list = "E-Mail;It's $(id) & \"so\";Name\nann@doe.com;17;Ann Doe\n";
+    let path = draft(&app, &owner, list).await;
+    let form = "map.It%27s+%24%28id%29+%26+%22so%22=externalId&map.Name=&tenant=O%27Neil+%26+Sons&preset=&do=rehearse";
+    press(&owner, &path, form).await;
+    take_over(&app).await;
+    let page = owner.get(&path).await.ok();
+    std::fs::write(app.path().join("people.csv"), list).unwrap();
+    let shown = lines(&page);
+    let [rehearse, import] = shown.as_slice() else { panic!("{shown:?}") };
+    shell(&app, rehearse);
+    assert_eq!(app.count("users").await, 0, "{rehearse}");
+
+    let requests = page.text.split("curl &#34;$USHER_URL").skip(1).map(|rest| rest.split("&#34;").next().unwrap());
+    let requests: Vec<String> = requests.map(|path| path.replace("&#38;", "&")).collect();
+    assert_eq!(requests.len(), 2);
+    let begun = app.server().await.send("POST", &requests[0], list).await.ok();
+    assert_eq!(begun.body["data"]["rehearsed"], true, "{requests:?}");
+    take_over(&app).await;
+    assert_eq!(app.count("users").await, 0, "{}", requests[0]);
+
+    shell(&app, import);
+    assert_eq!(app.count("users").await, 1, "{import}");
+    let found = owner.get(&format!("/admin/{}/sandbox/search?q=17", app.client_id)).await;
+    let ann = app.user(found.header("location").rsplit('/').next().unwrap()).await;
+    assert_eq!((ann.email.address(), ann.person.profile.name.is_none()), ("ann@doe.com", true));
+    let tenant = app.store().read(move |tx| usher::tenants::by_id(tx, ann.tenant.unwrap())).await.unwrap().unwrap();
+    assert_eq!(tenant.facts.name.unwrap().0, "O'Neil & Sons");
 }

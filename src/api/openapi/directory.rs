@@ -153,7 +153,7 @@ fn parameter(name: &str) -> Value {
         "phone" => query(json!({"type": "string"}), "The user with this phone number, in any spelling."),
         "sort" => query(
             words(Sort::ALL.iter().map(|sort| sort.as_str())),
-            "The order; `-` is the newest first, which is usual.",
+            "The order; with `-` from its end: `-created`, the newest first, is usual.",
         ),
         "status" => query(
             words(Status::ALL.iter().map(|status| status.as_str())),

@@ -13,6 +13,7 @@ use super::users::called;
 use super::words::{ago, grouped};
 use crate::admins::Role;
 use crate::api::Api;
+use crate::api::requests::Answers;
 use crate::api::versions::ApiDate;
 use crate::apps::Kind;
 use crate::clock::Timestamp;
@@ -32,12 +33,21 @@ fn sum(days: &[(Timestamp, i64)]) -> String {
     grouped(days.iter().map(|(_, count)| count).sum())
 }
 
+/// How many were refused and failed, in words.
+fn refused(answers: &Answers) -> String {
+    let number = |count: u64| grouped(i64::try_from(count).unwrap_or(i64::MAX));
+    format!("{} of {} refused, {} failed", number(answers.refused), number(answers.all), number(answers.failed))
+}
+
 #[derive(Template)]
 #[template(path = "admin/home.html")]
 struct HomePage<'a> {
     frame: &'a Frame,
     glance: Arc<Glance>,
     newest: Vec<User>,
+    /// How this process has answered requests of the environment, and of callers whom nobody knows.
+    answers: Answers,
+    to_strangers: Answers,
     /// What needs attention: how bad, and a sentence.
     attention: Vec<(&'static str, String)>,
     now: Timestamp,
@@ -57,7 +67,8 @@ pub async fn show(State(api): State<Api>, here: Within<ReadOnly>) -> Result<Resp
     let newest = api.store.read(move |tx| users::newest(tx, place, NEWEST)).await?;
     let stuck = environment.kind == Kind::Live && !api.sends_mail;
     let attention = attention(&glance, stuck, here.frame.may(Role::Owner), now);
-    Ok(page(&HomePage { frame: &here.frame, glance, newest, attention, now }, None))
+    let (answers, to_strangers) = (api.requests.answers(Some(place), now), api.requests.answers(None, now));
+    Ok(page(&HomePage { frame: &here.frame, glance, newest, answers, to_strangers, attention, now }, None))
 }
 
 fn attention(glance: &Glance, stuck: bool, sees_keys: bool, now: Timestamp) -> Vec<(&'static str, String)> {
@@ -79,9 +90,9 @@ fn attention(glance: &Glance, stuck: bool, sees_keys: bool, now: Timestamp) -> V
         let at = key.expires_at.map_or_else(String::new, |at| ago(&at, &now));
         all.push(("warn", format!("The key “{}” ends {at}.", key.name)));
     }
-    for key in glance.old_keys.iter().filter(|_| sees_keys) {
-        let date = key.api_version.as_deref().unwrap_or_default();
-        all.push(("info", format!("The key “{}” calls the partner API as it was on {date}.", key.name)));
+    for (key, date, at) in glance.old_keys.iter().filter(|_| sees_keys) {
+        let what = format!("The key “{}” has called the partner API as it was on {date}", key.name);
+        all.push(("info", format!("{what}, the last time {}.", ago(at, &now))));
     }
     all
 }
@@ -89,10 +100,6 @@ fn attention(glance: &Glance, stuck: bool, sees_keys: bool, now: Timestamp) -> V
 impl HomePage<'_> {
     fn waiting(&self) -> String {
         grouped(self.glance.waiting.0)
-    }
-
-    fn done(&self) -> String {
-        grouped(self.glance.done)
     }
 
     fn enrolments(&self) -> String {
@@ -103,15 +110,11 @@ impl HomePage<'_> {
         bars("sign-ins-chart", "Sign-ins", &self.glance.sign_ins)
     }
 
-    fn refused(&self) -> i64 {
-        self.glance.refused.iter().map(|(_, count)| count).sum()
-    }
-
-    /// Which part of what was asked for in the last hour was refused, in percent.
+    /// Which part of the environment's requests was refused or failed, in percent.
     #[expect(clippy::cast_precision_loss, reason = "one place after the point is shown")]
     fn error_rate(&self) -> String {
-        let (refused, all) = (self.refused(), self.refused() + self.glance.done);
-        if all == 0 { "–".to_owned() } else { format!("{:.1} %", refused as f64 * 100.0 / all as f64) }
+        let Answers { all, refused, failed } = self.answers;
+        if all == 0 { "–".to_owned() } else { format!("{:.1} %", (refused + failed) as f64 * 100.0 / all as f64) }
     }
 
     fn mails(&self, state: &Mail) -> String {

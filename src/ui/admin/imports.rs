@@ -8,9 +8,10 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use url::form_urlencoded::Serializer;
 
 use super::access::{Owner, Within};
-use super::{Frame, words};
+use super::{Frame, quoted, words};
 use crate::api::Api;
 use crate::api::body::{self, Form};
 use crate::api::directory::imports::LIMIT;
@@ -21,7 +22,7 @@ use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::imports::{self, Format, Import, ImportId, New, Plan, Preset, Results, Settings, State as At};
 use crate::secret::sha256;
-use crate::tenants;
+use crate::tenants::{self, TenantId};
 use crate::ui::page;
 
 type Place = Path<(String, String, String)>;
@@ -144,7 +145,7 @@ impl ImportPage<'_> {
     fn commands(&self) -> String {
         let import = self.import;
         if import.state == At::Draft {
-            return commands(self.frame, &import.settings, self.tenant.as_deref());
+            return commands(self.frame, &import.settings, import.tenant.zip(self.tenant.as_deref()));
         }
         let id = import.id;
         let api = |more: &str| curl(&format!("/{id}{more}"), self.frame);
@@ -183,30 +184,31 @@ fn badge(import: &Import) -> (&'static str, &'static str) {
     }
 }
 
-/// The lines that rehearse such a file, by the command line and by the API.
-fn commands(frame: &Frame, settings: &Settings, tenant: Option<&str>) -> String {
+/// The lines that rehearse such a file and that take it over, by the command line and by the API.
+fn commands(frame: &Frame, settings: &Settings, tenant: Option<(TenantId, &str)>) -> String {
     let file = format!("people.{}", settings.format);
-    let mut line = format!("usher import {file} --dry-run{}", frame.options());
-    let mut query = format!("?rehearse=true&format={}", settings.format);
+    let mut line = format!("usher import {file}{}", frame.options());
+    let mut query = Serializer::new(String::new());
+    query.append_pair("format", &settings.format);
     if let Some(preset) = &settings.preset {
         line.extend([" --preset ", preset]);
-        query.extend(["&preset=", preset]);
+        query.append_pair("preset", preset);
     }
-    // Whoever copies the line to a shell runs it, so nothing but plain words goes into it.
-    let is_plain = |text: &str| text.chars().all(|c| c.is_alphanumeric() || " .-_=".contains(c));
-    for mapping in settings.mappings.iter().filter(|mapping| is_plain(mapping)) {
-        let encoded: String = url::form_urlencoded::byte_serialize(mapping.as_bytes()).collect();
-        line.extend([" --map '", mapping, "'"]);
-        query.extend(["&map=", &encoded]);
+    for mapping in &settings.mappings {
+        line.extend([" --map=", &quoted(mapping)]);
+        query.append_pair("map", mapping);
     }
-    if let Some(tenant) = tenant.filter(|tenant| is_plain(tenant)) {
-        line.extend([" --tenant '", tenant, "'"]);
+    if let Some((id, name)) = tenant {
+        line.extend([" --tenant=", &quoted(name)]);
+        query.append_pair("tenant", &id.to_string());
     }
     if settings.send_links {
         line.push_str(" --send-links --public-url \"$USHER_URL\"");
-        query.push_str("&send_links=true");
+        query.append_pair("send_links", "true");
     }
-    format!("{line}\n{} --data-binary @{file}", curl(&query, frame))
+    let query = query.finish();
+    let request = |more: &str| format!("{} --data-binary @{file}", curl(&format!("?{query}{more}"), frame));
+    [format!("{line} --dry-run"), line.clone(), request("&rehearse=true"), request("")].join("\n")
 }
 
 /// A request about imports, as an app's server sends it.

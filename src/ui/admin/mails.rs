@@ -68,6 +68,11 @@ impl MailsPage<'_> {
         self.stage.map_or("", Stage::as_str)
     }
 
+    fn command(&self) -> String {
+        let state = self.stage.map_or_else(String::new, |stage| format!(" --state {}", stage.as_str()));
+        format!("usher mail list{}{state} --limit {ROWS}", self.frame.options())
+    }
+
     /// Back to when mails were looked through, if there are more than a page looks through.
     fn looked_back_to(&self) -> Option<Timestamp> {
         let is_full = i64::try_from(self.mails.len()).is_ok_and(|count| count == ROWS);

@@ -15,6 +15,7 @@ pub mod keys;
 pub mod look;
 pub mod mails;
 pub mod requests;
+pub mod search;
 pub mod settings;
 pub mod sign_in;
 pub mod user;

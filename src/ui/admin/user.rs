@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::links;
 use crate::outbox::{self, Job};
 use crate::sessions::{self, Session, SessionId};
-use crate::story::{self, Event};
+use crate::story::{self, Story};
 use crate::subscriptions;
 use crate::tenants;
 use crate::ui::page;
@@ -75,7 +75,7 @@ enum View {
     Health(Vec<(String, String)>),
     Mails(Vec<Job>),
     Sessions(Vec<Session>),
-    Events(Vec<Event>),
+    Events(Story),
     Json(String),
 }
 
@@ -102,14 +102,11 @@ impl UserPage<'_> {
 
     /// The lines that do the same as the page's buttons.
     fn commands(&self) -> String {
-        let place = self.frame.place.as_ref();
-        let place =
-            place.map_or_else(String::new, |at| format!(" --app {} --environment {}", at.app, at.kind.as_str()));
-        let id = self.user.id;
+        let (place, id) = (self.frame.options(), self.user.id);
         let line = |words: &str| format!("usher {words}{place}").replacen("ID", &id.to_string(), 1);
         let lines: &[&str] = match (self.tab, self.user.status()) {
             (Tab::Sessions, _) => &["session list ID", "session revoke ID --all"],
-            (Tab::Events | Tab::Story, _) => &["explain ID"],
+            (Tab::Mail | Tab::Events | Tab::Story, _) => &["explain ID"],
             (Tab::Profile, Status::Active) => {
                 &["user send-link ID", "user freeze ID", "user delete ID", "user erase ID"]
             }
@@ -117,7 +114,18 @@ impl UserPage<'_> {
             (Tab::Profile, Status::Deleted) => &["user restore ID", "user erase ID"],
             _ => &["user show ID"],
         };
-        lines.iter().map(|words| line(words)).collect::<Vec<_>>().join("\n")
+        let of_one = self.open_sessions().map(|session| format!("session revoke ID {session}"));
+        let lines = lines.iter().map(|words| line(words)).chain(of_one.map(|words| line(&words)));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// The sessions on the page that can be ended.
+    fn open_sessions(&self) -> impl Iterator<Item = SessionId> {
+        let sessions = match &self.view {
+            View::Sessions(sessions) => sessions.as_slice(),
+            _ => &[],
+        };
+        sessions.iter().filter(|session| session.works(self.now)).map(|session| session.id)
     }
 
     /// The requests that do the same, where the directory API has them.
@@ -139,11 +147,9 @@ impl UserPage<'_> {
             _ => &[],
         };
         let id = self.user.id.to_string();
-        lines
-            .iter()
-            .map(|(method, path)| self.frame.curl(method, &path.replace("ID", &id)))
-            .collect::<Vec<_>>()
-            .join("\n")
+        let of_one = self.open_sessions().map(|session| ("DELETE", format!("/v1/users/ID/sessions/{session}")));
+        let lines = lines.iter().map(|(method, path)| (*method, (*path).to_owned())).chain(of_one);
+        lines.map(|(method, path)| self.frame.curl(method, &path.replace("ID", &id))).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -212,7 +218,7 @@ fn view(tx: &Tx, caller: &Caller, user: &User, tab: Tab) -> Result<View> {
         Tab::Mail => View::Mails(outbox::of_user(tx, user.id, ROWS)?),
         Tab::Sessions => View::Sessions(sessions::newest_of_user(tx, user.id, ROWS)?),
         Tab::Events => View::Events(story::changes(tx, user)?),
-        Tab::Story => View::Events(story::of(tx, user)?),
+        Tab::Story => View::Events(story::of(tx, user, story::USUAL)?),
         Tab::Json => View::Json(format!("{:#}", directory::users::show(caller, user))),
     })
 }

@@ -4,16 +4,15 @@ use askama::Template;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::header;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Response};
 use url::form_urlencoded;
 
-use super::Frame;
 use super::access::{ReadOnly, Support, Within};
+use super::{Frame, quoted};
 use crate::admins::Role;
 use crate::api::Api;
 use crate::api::directory::query::Query;
-use crate::apps::Environment;
-use crate::audit::{self, Action, Entry};
+use crate::audit::{self, Action};
 use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::error::{Error, Result};
@@ -34,13 +33,10 @@ const TENANTS: i64 = 200;
 struct UsersPage<'a> {
     frame: &'a Frame,
     asked: Asked,
-    users: Vec<User>,
+    found: Found,
     tenants: Vec<Tenant>,
     /// The address of the next page.
     next: Option<String>,
-    /// How far back a search for a name has come, and whether that is so for names are not gathered yet.
-    back_to: Option<Timestamp>,
-    is_early: bool,
     command: String,
     request: String,
     /// Somebody was erased just now.
@@ -55,6 +51,8 @@ struct Asked {
     pairs: Vec<(String, String)>,
     q: String,
     has_cursor: bool,
+    /// What filters and sorts, as it was understood.
+    list: List,
 }
 
 impl Asked {
@@ -64,7 +62,7 @@ impl Asked {
         let (cursors, pairs): (Vec<_>, Vec<_>) =
             all.filter(|(name, value)| !value.is_empty() && name != "said").partition(|(name, _)| name == "cursor");
         let q = pairs.iter().find(|(name, _)| name == "q").map(|(_, q)| q.trim().to_owned()).unwrap_or_default();
-        Asked { pairs, q, has_cursor: !cursors.is_empty() }
+        Asked { pairs, q, has_cursor: !cursors.is_empty(), list: List::default() }
     }
 
     /// What was asked for under a name.
@@ -82,14 +80,13 @@ impl Asked {
         format!("?{}", query.finish())
     }
 
-    /// The query by which the directory API lists the same, as far as it has it. Nothing but plain words goes into a line that
-    /// is copied to a shell.
-    fn in_the_api(&self) -> String {
+    /// The query by which the directory API lists the same; it has no search.
+    fn in_the_api(&self) -> Option<String> {
         let names = ["tenant", "status", "created_from", "created_to", "sort"];
-        let is_plain = |value: &str| value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-:.".contains(&byte));
-        let asked = self.pairs.iter().filter(|(name, value)| names.contains(&name.as_str()) && is_plain(value));
-        let query: Vec<String> = asked.map(|(name, value)| format!("{name}={value}")).collect();
-        if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) }
+        let mut query = form_urlencoded::Serializer::for_suffix("?".to_owned(), 1);
+        query.extend_pairs(self.pairs.iter().filter(|(name, _)| names.contains(&name.as_str())));
+        let query = query.finish().trim_end_matches('?').to_owned();
+        self.q.is_empty().then_some(query)
     }
 
     /// Whether anything but the order is asked for.
@@ -97,30 +94,21 @@ impl Asked {
         self.pairs.iter().any(|(name, _)| name != "sort")
     }
 
-    /// The query that turns the order by a column around, or takes it up, the newest first.
+    /// The query that turns the order by a column around, or takes it up: the newest first, addresses from their beginning.
     fn sorted_by(&self, column: &str) -> String {
-        let newest = format!("-{column}");
-        self.with("sort", if self.sort() == newest { column } else { &newest })
+        let (up, down) = (column.to_owned(), format!("-{column}"));
+        let (first, second) = if column == "email" { (up, down) } else { (down, up) };
+        self.with("sort", if self.sort() == first { &second } else { &first })
     }
 
-    fn sort(&self) -> &str {
-        match self.get("sort") {
-            "" => Sort::default().as_str(),
-            "-updated" if self.has_span() => "-created",
-            "updated" if self.has_span() => "created",
-            sort => sort,
-        }
-    }
-
-    /// Whether users of a span of time are asked for. They are in the order in which they were made: no index has them in
-    /// another.
-    fn has_span(&self) -> bool {
-        ["created_from", "created_to"].iter().any(|end| !self.get(end).is_empty())
+    fn sort(&self) -> &'static str {
+        self.list.sort.as_str()
     }
 
     /// Whether the table can be had in the order of a column.
     fn may_sort_by(&self, column: &str) -> bool {
-        self.q.is_empty() && (column == "created" || !self.has_span())
+        let sorted = Sort::named(column).map(|sort| List { sort, ..self.list.clone() });
+        self.q.is_empty() && sorted.is_some_and(|list| list.is_quick())
     }
 
     /// For the head of a column, whether the table is in its order: the value of `aria-sort`.
@@ -135,7 +123,7 @@ impl Asked {
 
 /// `GET /admin/{appId}/{environment}/users`
 pub async fn list(State(api): State<Api>, here: Within<ReadOnly>, RawQuery(query): RawQuery) -> Result<Response> {
-    let asked = Asked::read(query.as_deref());
+    let mut asked = Asked::read(query.as_deref());
     let filled = form_urlencoded::parse(query.as_deref().unwrap_or_default().as_bytes()).into_owned();
     let filled: Vec<(String, String)> = filled.filter(|(_, value)| !value.is_empty()).collect();
     let filled = form_urlencoded::Serializer::new(String::new()).extend_pairs(filled).finish();
@@ -143,38 +131,36 @@ pub async fn list(State(api): State<Api>, here: Within<ReadOnly>, RawQuery(query
     filters.take("q", "a text", |_| Some(()));
     let erased = filters.take("said", "a word", |word| Some(word == "erased")) == Some(true);
     let list = filters_of(filters, ROWS)?;
+    asked.list = list.clone();
     let (caller, q) = (here.caller, asked.q.clone());
     let names = searching(&api, &here);
     let read = move |tx: &Tx| {
-        let tenants = tenants::newest(tx, caller.scope.environment, TENANTS)?;
+        let mut tenants = tenants::newest(tx, caller.scope.environment, TENANTS)?;
+        if let Some(id) = list.tenant.filter(|id| tenants.iter().all(|tenant| tenant.id != *id)) {
+            tenants.push(tenants::get(tx, &caller, id)?);
+        }
         let found = if q.is_empty() {
             let (users, next) = users::list(tx, &caller, &list)?;
-            Found { users, next, back_to: None, is_early: false }
+            Found { users, next, back_to: None, is_early: false, more_alike: false }
         } else {
-            let mut found = search(tx, &caller, &names.names, &q, list.cursor.as_deref())?;
-            found.users.retain(|user| list.wants(user));
-            found
+            search(tx, &caller, &names.names, &q, Some(&list))?
         };
         Ok((tenants, found))
     };
     let (tenants, found) = api.store.scan(read).await?;
-    let place = &here.environment;
-    let command = command(place, &asked);
-    let request = here.frame.curl("GET", &format!("/v1/users{}", asked.in_the_api()));
-    let next = found.next.map(|cursor| asked.with("cursor", &cursor));
-    let Found { users, back_to, is_early, .. } = found;
+    let command = command(&here.frame, &asked, &tenants);
+    let request = asked.in_the_api().map(|query| here.frame.curl("GET", &format!("/v1/users{query}")));
+    let next = found.next.as_ref().map(|cursor| asked.with("cursor", cursor));
     let now = api.store.clock().now();
     Ok(page(
         &UsersPage {
             frame: &here.frame,
             asked,
-            users,
+            found,
             tenants,
             next,
-            back_to,
-            is_early,
             command,
-            request,
+            request: request.unwrap_or_default(),
             erased,
             now,
         },
@@ -183,23 +169,39 @@ pub async fn list(State(api): State<Api>, here: Within<ReadOnly>, RawQuery(query
 }
 
 /// Has names gathered, for somebody looks at the users of an environment.
-fn searching(api: &Api, here: &Within<ReadOnly>) -> Api {
+pub(super) fn searching(api: &Api, here: &Within<ReadOnly>) -> Api {
     api.names.want(here.environment.id, api.store.clock().now());
     Api::clone(api)
 }
 
 /// The line that writes what the table shows to a file.
-fn command(place: &Environment, asked: &Asked) -> String {
-    let mut line =
-        format!("usher export --app {} --environment {} --format csv --out users.csv", place.app, place.kind.as_str());
-    for (name, option) in [("status", "--status"), ("created_from", "--created-from"), ("created_to", "--created-to")] {
-        // Whoever copies the line to a shell runs it, so nothing but plain words goes into it.
-        let value = asked.get(name);
-        if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-:.".contains(&byte)) {
-            line.extend([" ", option, " ", value]);
+fn command(frame: &Frame, asked: &Asked, tenants: &[Tenant]) -> String {
+    let mut line = format!("usher export{}", frame.options());
+    let mut add = |option: &str, value: &str| line.extend([" --", option, "=", &quoted(value)]);
+    if asked.q.is_empty() {
+        add("sort", asked.sort());
+    } else {
+        add("search", &asked.q);
+    }
+    let tenant = tenants.iter().find(|tenant| tenant.id.to_string() == asked.get("tenant"));
+    if let Some(name) = tenant.and_then(|tenant| tenant.facts.name.as_ref()) {
+        add("tenant", &name.0);
+    }
+    for (name, option) in [("status", "status"), ("created_from", "created-from"), ("created_to", "created-to")] {
+        if !asked.get(name).is_empty() {
+            add(option, asked.get(name));
         }
     }
-    line
+    line + " --format csv --out users.csv"
+}
+
+/// The order that is asked for, if an index has it with these filters; else that in which the users were made.
+fn quick(list: &List) -> Sort {
+    match list.sort {
+        sort if list.is_quick() => sort,
+        Sort::FirstChanged | Sort::Oldest | Sort::Address => Sort::Oldest,
+        Sort::LastChanged | Sort::Newest | Sort::LastAddress => Sort::Newest,
+    }
 }
 
 fn filters_of(mut filters: Query, limit: i64) -> Result<List> {
@@ -213,12 +215,7 @@ fn filters_of(mut filters: Query, limit: i64) -> Result<List> {
         ..List::default()
     };
     let list = filters.end(list)?;
-    let sort = match list.sort {
-        _ if list.is_quick() => list.sort,
-        Sort::FirstChanged | Sort::Oldest => Sort::Oldest,
-        Sort::LastChanged | Sort::Newest => Sort::Newest,
-    };
-    Ok(List { sort, ..list })
+    Ok(List { sort: quick(&list), ..list })
 }
 
 impl UsersPage<'_> {
@@ -237,6 +234,7 @@ impl UsersPage<'_> {
 pub async fn export(State(api): State<Api>, here: Within<Support>, RawQuery(query): RawQuery) -> Result<Response> {
     let asked = Asked::read(query.as_deref());
     let mut filters = Query::new(Some(asked.with("q", "").trim_start_matches('?')));
+    let search = Some(asked.q).filter(|q| !q.is_empty());
     let format =
         filters.take("format", "csv or jsonl", |word| ["csv", "jsonl"].iter().find(|one| **one == word).copied());
     let format = format.unwrap_or("csv");
@@ -247,11 +245,12 @@ pub async fn export(State(api): State<Api>, here: Within<Support>, RawQuery(quer
         audit::record(tx, environment, caller.origin(), Action::UsersExported, environment.0)
     };
     api.store.write(taken).await?;
-    let begin = (api, Some(list), true);
-    let file = futures_util::stream::try_unfold(begin, move |(api, list, is_first)| async move {
+    let begin = (api, search, Some(list), true);
+    let file = futures_util::stream::try_unfold(begin, move |(api, search, list, is_first)| async move {
         let Some(mut list) = list else { return Ok::<_, Error>(None) };
-        let wanted = list.clone();
-        let (rows, next) = api.store.scan(move |tx| export::page(tx, &caller, &wanted, false)).await?;
+        let (wanted, text, names) = (list.clone(), search.clone(), Api::clone(&api));
+        let page = move |tx: &Tx| export::page(tx, &caller, (text.as_deref(), &names.names), &wanted, false);
+        let (rows, next) = api.store.scan(page).await?;
         let mut chunk = Vec::new();
         let mut writer = match format {
             "csv" if is_first => Writer::csv(&mut chunk, false)?,
@@ -262,7 +261,7 @@ pub async fn export(State(api): State<Api>, here: Within<Support>, RawQuery(quer
         writer.end()?;
         list.cursor = next;
         let list = Some(list).filter(|list| list.cursor.is_some());
-        Ok(Some((chunk, (api, list, false))))
+        Ok(Some((chunk, (api, search, list, false))))
     });
     let name = format!("attachment; filename=\"users-{}.{format}\"", here.environment.kind.as_str());
     let kind = if format == "csv" { "text/csv; charset=utf-8" } else { "application/jsonl; charset=utf-8" };
@@ -280,41 +279,4 @@ pub(super) fn called(user: &User) -> String {
         ("", None) => user.email.address().to_owned(),
         (full, _) => full.to_owned(),
     }
-}
-
-#[derive(Template)]
-#[template(path = "admin/request.html")]
-struct RequestPage<'a> {
-    frame: &'a Frame,
-    id: uuid::Uuid,
-    entries: Vec<(Entry, String)>,
-    now: Timestamp,
-}
-
-/// `GET /admin/{appId}/{environment}/search`: one box for everything. Straight to whom it means, if that is one.
-pub async fn find(State(api): State<Api>, here: Within<ReadOnly>, RawQuery(query): RawQuery) -> Result<Response> {
-    let q = Asked::read(query.as_deref()).q;
-    let (caller, text) = (here.caller, q.clone());
-    let names = searching(&api, &here);
-    let look = move |tx: &Tx| {
-        let found = search(tx, &caller, &names.names, &text, None)?;
-        let request: Option<uuid::Uuid> = text.parse().ok().filter(|_| found.users.is_empty());
-        let Some(id) = request else { return Ok((found, Vec::new())) };
-        let mut entries = Vec::new();
-        for entry in audit::of_request_id(tx, caller.scope.environment, id)? {
-            let who = crate::story::who(tx, &entry)?;
-            entries.push((entry, who));
-        }
-        Ok((found, entries))
-    };
-    let (found, entries) = api.store.scan(look).await?;
-    let base = here.frame.base();
-    if let (Ok(id), false) = (q.parse(), entries.is_empty()) {
-        return Ok(page(&RequestPage { frame: &here.frame, id, entries, now: api.store.clock().now() }, None));
-    }
-    let to = match &found.users[..] {
-        [one] if found.next.is_none() => format!("{base}/users/{}", one.id),
-        _ => format!("{base}/users{}", Asked::default().with("q", &q)),
-    };
-    Ok(Redirect::to(&to).into_response())
 }

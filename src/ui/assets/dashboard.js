@@ -38,3 +38,19 @@ function guard(root) {
 }
 guard(document);
 document.addEventListener("htmx:load", (event) => guard(event.detail.elt));
+
+// Where a part of the page did not come, the page says so until one comes again; what it shows stays.
+function trouble(words) {
+  const note = document.getElementById("trouble");
+  if (!note) return;
+  note.hidden = !words;
+  note.querySelector("p").textContent = words && `${words} What you see here may be old.`;
+}
+for (const away of ["htmx:sendError", "htmx:timeout"])
+  document.addEventListener(away, () => trouble("The server does not answer."));
+document.addEventListener("htmx:responseError", ({ detail: { xhr } }) => {
+  const answer = new DOMParser().parseFromString(xhr.responseText, "text/html");
+  const words = [...answer.querySelectorAll("main h1, main h1 + p")].map((element) => element.textContent.trim());
+  trouble(`The server answered ${xhr.status}. ${words.map((text) => text.replace(/[.:]?$/, ".")).join(" ")}`.trim());
+});
+document.addEventListener("htmx:afterRequest", (event) => event.detail.successful && trouble(""));
