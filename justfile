@@ -32,7 +32,7 @@ setup:
 pictures:
     PICTURES={{ justfile_directory() }}/docs/pictures cargo test --locked --test it the_pictures_of_the_documentation
 
-# Measure the first minute with the release build, from an empty directory to a person on the dashboard
+# Measure the README's story with the release build, from an empty directory to a webhook and the dashboard
 first-minute: build
     cd "$(mktemp -d)" && PROGRAM={{ justfile_directory() }}/target/release/usher CHROMIUM="$(command -v chromium)" node {{ justfile_directory() }}/tests/browser/first-minute.mjs
 

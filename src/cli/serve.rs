@@ -165,10 +165,12 @@ impl FirstStart {
         let usher = program(common);
         format!(
             "Usher is running at {base}\n\n\
-             This is the first start, so there is an app called Default now:\n\n  \
-               client id    {client_id}\n  \
-               sandbox key  {key}\n\n\
-             The key is shown this once; `{usher} key create` makes more. In another terminal, enrol a person:\n\n\
+             This is the first start, so there is an app called Default now. For another terminal, where it is, its client id, and a \
+             sandbox key, which is shown this once (`{usher} key create` makes more):\n\n\
+             export USHER_URL={base}\n\
+             export USHER_CLIENT_ID={client_id}\n\
+             export USHER_KEY={key}\n\n\
+             Enrol a person there:\n\n\
              curl -s {base}/users/create -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' -d '{EXAMPLE}'\n\n\
              and see the mail with their link, which the sandbox keeps:\n\n\
              {usher} mail show\n\n\

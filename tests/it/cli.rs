@@ -21,7 +21,8 @@ fn keys(value: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn the_first_start_prints_a_curl_line_that_works_and_the_line_that_shows_the_mail() {
+fn the_first_start_prints_lines_that_work_the_variables_of_the_documentation_a_curl_line_and_the_one_that_shows_the_mail()
+ {
     crate::cluster::about_the_file!();
     let folder = Folder::new();
     let port = crate::program::free_port();
@@ -45,6 +46,12 @@ fn the_first_start_prints_a_curl_line_that_works_and_the_line_that_shows_the_mai
     if std::process::Command::new("curl").arg("--version").output().is_ok() {
         let created: Value = serde_json::from_str(&shell(&line("curl"))).unwrap();
         assert_eq!(created["message"], "User created successfully");
+        let exports: Vec<&str> = banner.lines().filter(|line| line.starts_with("export ")).collect();
+        let shown = shell(&format!(
+            "{}\ncurl -s \"$USHER_URL/v1/users/jane@doe.com\" -H \"X-API-KEY: $USHER_KEY\" -H 'X-API-KEY-TYPE: write' -H \"X-CLIENT-ID: $USHER_CLIENT_ID\"",
+            exports.join("\n")
+        ));
+        assert_eq!(serde_json::from_str::<Value>(&shown).unwrap()["data"]["email"], "jane@doe.com", "{exports:?}");
         let mail = shell(banner.lines().find(|line| line.ends_with("mail show")).unwrap());
         assert!(
             mail.contains("To: jane@doe.com") && mail.contains(&format!("http://127.0.0.1:{port}/links/")),

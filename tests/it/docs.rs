@@ -14,7 +14,7 @@ fn read(path: impl AsRef<Path>) -> String {
 }
 
 /// The values of an attribute.
-fn values<'a>(html: &'a str, attribute: &str) -> Vec<&'a str> {
+pub fn values<'a>(html: &'a str, attribute: &str) -> Vec<&'a str> {
     let begin = format!(" {attribute}=\"");
     html.split(&begin).skip(1).map(|rest| rest.split('"').next().unwrap()).collect()
 }

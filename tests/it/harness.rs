@@ -57,7 +57,7 @@ impl Folder {
     }
 
     /// A folder with the data of another.
-    fn copy_of(other: &Folder) -> Folder {
+    pub fn copy_of(other: &Folder) -> Folder {
         let folder = Folder::new();
         for file in std::fs::read_dir(&other.0).unwrap().map(Result::unwrap) {
             std::fs::copy(file.path(), folder.0.join(file.file_name())).unwrap();
@@ -184,6 +184,11 @@ impl TestApp {
     /// Where the files are.
     pub fn path(&self) -> &PathBuf {
         &self.folder.0
+    }
+
+    /// The data without the app.
+    pub fn into_folder(self) -> Folder {
+        self.folder
     }
 
     pub fn advance(&self, span: Duration) {

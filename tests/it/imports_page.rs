@@ -24,7 +24,7 @@ async fn send(app: &TestApp, owner: &Client<'_>, file: &str) -> Answer {
 }
 
 /// The page of the import that is made of a file.
-async fn draft(app: &TestApp, owner: &Client<'_>, file: &str) -> String {
+pub async fn draft(app: &TestApp, owner: &Client<'_>, file: &str) -> String {
     let sent = send(app, owner, file).await;
     assert_eq!(sent.status, 303, "{}", sent.text);
     sent.header("location").to_owned()

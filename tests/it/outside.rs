@@ -70,7 +70,7 @@ fn a_link_ends_at_the_apps_own_page_in_a_browser() {
 }
 
 #[test]
-fn from_an_empty_directory_to_a_person_on_the_dashboard_takes_less_than_a_minute() {
+fn the_story_of_the_readme_from_an_empty_directory_to_a_webhook_takes_less_than_a_minute() {
     let Some(mut command) = command("browser/first-minute.mjs") else { return };
     let folder = Folder::new();
     command.current_dir(&folder.0).env("USHER_DATABASE", folder.database().unwrap_or_default());

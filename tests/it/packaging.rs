@@ -87,6 +87,24 @@ fn every_setting_that_the_files_name_is_one_that_there_is() {
     }
 }
 
+/// Those that `OPERATIONS.md` has in the column "not tried".
+#[test]
+fn what_was_not_run_where_it_was_written_says_so() {
+    let table = std::fs::read_to_string(root().join("docs/OPERATIONS.md")).unwrap();
+    let says = |name: &str| file(name).matches("Not run where it was written").count() == 1;
+    for (row, name) in [
+        ("alert rules", "alerts.yaml"),
+        ("Grafana dashboard", "grafana.json"),
+        ("systemd unit", "usher.service"),
+        ("Dockerfile", "Dockerfile"),
+        ("compose file", "compose.yaml"),
+    ] {
+        let row = table.lines().find(|line| line.starts_with(&format!("| {row} |"))).expect("a row");
+        let untried = row.trim_end_matches('|').rsplit('|').next().unwrap().trim();
+        assert_eq!(says(name), !untried.is_empty(), "{name}: {untried}");
+    }
+}
+
 #[test]
 fn each_alert_is_raised_by_what_it_is_for_and_by_nothing_else() {
     let Some(promtool) = tool("promtool", "tests/prometheus/promtool") else { return };
@@ -134,6 +152,18 @@ fn systemd_understands_the_unit_and_finds_little_that_it_could_do() {
 fn the_dockerfile_passes_a_linter_that_is_not_ours() {
     let Some(hadolint) = tool("hadolint", "tests/peers/.venv/bin/hadolint") else { return };
     approves(&hadolint, &["packaging/Dockerfile"]);
+}
+
+#[test]
+fn every_image_has_a_version() {
+    let [docker, compose] = ["Dockerfile", "compose.yaml"].map(file);
+    let from = docker.lines().filter_map(|line| line.strip_prefix("FROM ")?.split(' ').next());
+    let images: Vec<&str> =
+        from.chain(compose.lines().filter_map(|line| line.trim().strip_prefix("image: "))).collect();
+    assert!(
+        images.len() == 4 && images.iter().all(|image| image.rsplit('/').next().unwrap().contains(':')),
+        "{images:?}"
+    );
 }
 
 #[test]

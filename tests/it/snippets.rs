@@ -2,12 +2,15 @@
 //! fresh server, once for each language that the page speaks. What stands below an example as its answer is compared.
 //!
 //! A block says more about itself after its language: `output` is what the example before it prints, where `…` stands for
-//! anything; `not-run="why"` is not run, and must be in the list below; `engine="sqlite"` is for that engine alone.
+//! anything; `not-run="why"` is not run, and must be in the list below; `engine="sqlite"` is for that engine alone. What an
+//! example leaves running (`&`) runs until the page's end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag};
 use serde_json::Value;
@@ -15,7 +18,7 @@ use serde_json::Value;
 use crate::cluster;
 use crate::harness::{jane, skip};
 use crate::outside::find;
-use crate::program::Program;
+use crate::program::{Program, free_port};
 
 const LANGUAGES: [&str; 4] = ["sh", "javascript", "python", "rust"];
 
@@ -33,7 +36,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("docs/postgresql.md", "a second server"),
     ("docs/quick-start.md", "the test has started it"),
     ("docs/quick-start.md", "they are the reader's own"),
-    ("docs/webhooks.md", "a second server, and a listener that does not end"),
+    ("docs/webhooks.md", "the test has started it"),
 ];
 
 /// Blocks of Rust that are pieces of this program and not examples of a caller.
@@ -192,9 +195,14 @@ fn lacks(language: &str, rust: &Compiled) -> Option<String> {
 
 /// Runs a page's examples in a language; where it has none in that, in the first there is.
 fn run(page: &str, steps: &[Step], language: &str, rust: Option<&BTreeMap<String, PathBuf>>) -> Result<(), String> {
-    let server = Program::start(&[]);
+    // As the README and the page about webhooks say.
+    let server = Program::start(&["--webhook-network", "127.0.0.0/8"]);
     let folder = &server.folder.0;
     std::fs::write(folder.join("env"), "").unwrap();
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    std::os::unix::fs::symlink(examples, folder.join("examples")).unwrap();
+    // What listens at the port of the text listens here.
+    let (port, mut left) = (free_port().to_string(), LeftRunning::default());
     let program = PathBuf::from(env!("CARGO_BIN_EXE_usher"));
     let path = std::env::join_paths(
         [program.parent().unwrap().to_owned()]
@@ -208,6 +216,7 @@ fn run(page: &str, steps: &[Step], language: &str, rust: Option<&BTreeMap<String
         ("USHER_DATA", folder.display().to_string()),
         ("HOME", folder.display().to_string()),
         ("NO_PROXY", "*".into()),
+        ("PORT", port.clone()),
         ("PATH", path.unwrap().into_string().unwrap()),
     ];
     variables.extend(server.folder.database().map(|url| ("USHER_DATABASE", url)));
@@ -217,7 +226,7 @@ fn run(page: &str, steps: &[Step], language: &str, rust: Option<&BTreeMap<String
     if ["README.md", "docs/OPERATIONS.md"].contains(&page) {
         assert_eq!(server.enrol(&jane()).0, 200);
     }
-    for step in steps {
+    for (at, step) in steps.iter().enumerate() {
         let Some(block) = step.blocks.iter().find(|block| block.language == language).or_else(|| step.blocks.first())
         else {
             continue;
@@ -230,8 +239,9 @@ fn run(page: &str, steps: &[Step], language: &str, rust: Option<&BTreeMap<String
         if elsewhere || block.not_run().is_some() {
             continue;
         }
+        let code = block.code.replace(PORT, &port);
         let command = match block.language.as_str() {
-            "sh" => format!("set -euo pipefail -a; . ./env\n{}\nexport -p > env", block.code),
+            "sh" => format!("set -euo pipefail -a; . ./env\n{code}\nexport -p > env"),
             "javascript" => ". ./env; exec node snippet.mjs".to_owned(),
             "python" => ". ./env; exec python3 snippet.py".to_owned(),
             _ => match rust.and_then(|programs| programs.get(&block.code)) {
@@ -240,23 +250,49 @@ fn run(page: &str, steps: &[Step], language: &str, rust: Option<&BTreeMap<String
             },
         };
         for name in ["snippet.mjs", "snippet.py"] {
-            std::fs::write(folder.join(name), &block.code).unwrap();
+            std::fs::write(folder.join(name), &code).unwrap();
         }
+        // To files of its own: what is left running goes on writing.
+        let file = |name: &str| folder.join(format!("{name}{at}"));
+        let written = |name: &str| std::fs::read_to_string(file(name)).unwrap_or_default();
+        let into = |name: &str| Stdio::from(std::fs::File::create(file(name)).unwrap());
         let mut shell = Command::new("bash");
-        let output =
-            shell.args(["-c", &command]).env_clear().envs(variables.iter().cloned()).current_dir(folder).output();
-        let output = output.map_err(|e| e.to_string())?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let (said, complained) = (text(&output.stdout), text(&output.stderr));
-        if !output.status.success() {
-            return Err(format!("this failed:\n{}\n{said}\n{complained}", block.code));
+        shell.args(["-c", &command]).env_clear().envs(variables.iter().cloned()).current_dir(folder).process_group(0);
+        let mut shell = shell.stdout(into("said")).stderr(into("complained")).spawn().map_err(|e| e.to_string())?;
+        let goes_on = code.trim_end().ends_with('&');
+        left.0.extend(goes_on.then(|| shell.id()));
+        if !shell.wait().map_err(|e| e.to_string())?.success() {
+            return Err(format!("this failed:\n{code}\n{}\n{}", written("said"), written("complained")));
+        }
+        let fit = |expected: &Block| fits(&expected.language, &expected.code.replace(PORT, &port), &written("said"));
+        let start = Instant::now();
+        while goes_on
+            && start.elapsed() < Duration::from_secs(20)
+            && step.output.as_ref().is_some_and(|o| fit(o).is_err())
+        {
+            std::thread::sleep(Duration::from_millis(20));
         }
         if let Some(expected) = &step.output {
-            fits(&expected.language, &expected.code, &said)
-                .map_err(|why| format!("{why}\n{}\nprinted\n{said}{complained}", block.code))?;
+            fit(expected)
+                .map_err(|why| format!("{why}\n{code}\nprinted\n{}{}", written("said"), written("complained")))?;
         }
     }
     Ok(())
+}
+
+/// The port that a reader's own programs have in the texts.
+const PORT: &str = "9000";
+
+/// The groups of processes of a page's examples, which end with it.
+#[derive(Default)]
+struct LeftRunning(Vec<u32>);
+
+impl Drop for LeftRunning {
+    fn drop(&mut self) {
+        for group in &self.0 {
+            let _ = Command::new("kill").args(["-9", "--", &format!("-{group}")]).stderr(Stdio::null()).status();
+        }
+    }
 }
 
 /// An empty database on PostgreSQL, for examples that need one.

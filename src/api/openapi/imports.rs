@@ -9,7 +9,9 @@ use crate::imports::{State, Status};
 pub(super) fn file() -> Value {
     let text = "A first line that names the columns, then a line for each person. Commas, semicolons or tabs.";
     json!({
-        "text/csv": {"schema": {"type": "string", "description": text}},
+        "text/csv": {"schema": {
+            "type": "string", "description": text, "examples": ["email,given_name\njane@doe.com,Jane\n"]
+        }},
         "application/x-ndjson": {"schema": {"type": "string", "description": "One JSON object a line."}},
         "application/json": {"schema": {
             "description": "A list of objects, or an object with one called users.",

@@ -80,7 +80,7 @@ async function send() {
     else headers.set(dataset.name, value.trim());
   }
   const body = form.querySelector("#try-body")?.value;
-  if (body !== undefined) headers.set("Content-Type", "application/json");
+  if (body !== undefined) headers.set("Content-Type", form.dataset.type);
   const button = form.querySelector("button[type=submit]");
   button.disabled = true;
   try {

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use super::changes;
+use super::example::TryIt;
 use super::markdown::{self, Part};
 use super::pictures;
-use super::reference::{self, TryIt};
+use super::reference;
 
 /// A file of `docs/`: its name without `.md`, what it is called beside other pages, and its text.
 type Written = (&'static str, &'static str, &'static str);

@@ -4,6 +4,7 @@
 
 mod book;
 mod changes;
+mod example;
 mod highlight;
 mod markdown;
 mod pictures;

@@ -1,38 +1,11 @@
-//! The API reference: each operation of the OpenAPI documents as a page in Markdown, with a form to try it. Knows
-//! OpenAPI and nothing of this API but what an example value looks like.
+//! The API reference: each operation of the OpenAPI documents as a page in Markdown. Knows OpenAPI and nothing of this API.
 
 use std::fmt::Write;
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::book::Draft;
 use crate::api::openapi;
-
-/// A form that sends one operation to the sandbox.
-pub struct TryIt {
-    /// Its method.
-    pub method: String,
-    /// Its path, with `{parameters}`.
-    pub path: String,
-    /// Whether it takes the three headers of an app's server, or a bearer.
-    pub app_key: bool,
-    /// What it takes in path, query and headers.
-    pub fields: Vec<Field>,
-    /// What its body may look like.
-    pub body: Option<String>,
-}
-
-/// One field of that form.
-pub struct Field {
-    /// Its name.
-    pub name: String,
-    /// `path`, `query` or `header`.
-    pub place: String,
-    /// Whether it must be filled in.
-    pub required: bool,
-    /// What to choose from, if not everything goes.
-    pub options: Vec<String>,
-}
 
 /// A part of the reference: what it is called, and which operations it holds.
 struct Part<'a> {
@@ -104,11 +77,12 @@ fn pages(part: &Part) -> Vec<Draft> {
     pages
 }
 
-struct Operation<'a> {
-    document: &'a Value,
-    method: &'a str,
-    path: &'a str,
-    about: &'a Value,
+/// An operation of a document.
+pub(super) struct Operation<'a> {
+    pub(super) document: &'a Value,
+    pub(super) method: &'a str,
+    pub(super) path: &'a str,
+    pub(super) about: &'a Value,
 }
 
 impl Operation<'_> {
@@ -132,14 +106,19 @@ impl Operation<'_> {
                 );
             }
         }
-        let (form, body) = self.body();
-        if let Some(body) = body {
+        let bodies = self.bodies();
+        if let [(kind, body)] = bodies[..] {
             let _ = writeln!(
                 text,
                 "\n## Body\n\n{} object.\n",
-                if form { "A form (`application/x-www-form-urlencoded`), described as an" } else { "A JSON" }
+                if is_form(kind) { "A form (`application/x-www-form-urlencoded`), described as an" } else { "A JSON" }
             );
             self.fields(body, 0, &mut text);
+        } else if !bodies.is_empty() {
+            let _ = writeln!(text, "\n## Body\n\nOne of these.\n");
+            for (kind, body) in bodies {
+                let _ = writeln!(text, "- `{kind}`: {}", word(&body["description"]));
+            }
         }
         if let Some(example) = self.curl() {
             let _ = writeln!(text, "\n## Example\n\n```sh\n{example}\n```");
@@ -161,7 +140,7 @@ impl Operation<'_> {
         text
     }
 
-    fn security(&self) -> &Value {
+    pub(super) fn security(&self) -> &Value {
         let own = &self.about["security"];
         if own.is_null() { &self.document["security"] } else { own }
     }
@@ -186,11 +165,16 @@ impl Operation<'_> {
         if ways.is_empty() { "None.".to_owned() } else { ways.join("\n") }
     }
 
-    /// The schema of the body, and whether it is a form.
-    fn body(&self) -> (bool, Option<&Value>) {
-        let content = self.about["requestBody"]["content"].as_object();
-        let found = content.and_then(|content| content.iter().next());
-        found.map_or((false, None), |(kind, about)| (kind.contains("form"), Some(self.resolve(&about["schema"]))))
+    /// Each kind of body that it takes, with its schema.
+    fn bodies(&self) -> Vec<(&str, &Value)> {
+        let content = self.about["requestBody"]["content"].as_object().into_iter().flatten();
+        content.map(|(kind, about)| (kind.as_str(), self.resolve(&about["schema"]))).collect()
+    }
+
+    /// What its body may look like, of the first kind.
+    pub(super) fn body(&self) -> Option<(&str, Value)> {
+        let (kind, schema) = *self.bodies().first()?;
+        Some((kind, self.example(schema, "", false)))
     }
 
     fn answer(&self) -> &Value {
@@ -204,7 +188,7 @@ impl Operation<'_> {
     }
 
     /// What may be null, without that; and of several shapes the first.
-    fn shape<'s>(&'s self, schema: &'s Value) -> &'s Value {
+    pub(super) fn shape<'s>(&'s self, schema: &'s Value) -> &'s Value {
         let schema = self.resolve(schema);
         let mut shapes = schema["anyOf"].as_array().into_iter().flatten().filter(|shape| shape["type"] != "null");
         match shapes.next() {
@@ -266,118 +250,6 @@ impl Operation<'_> {
         }
         text
     }
-
-    /// A value of that schema; of an object all that it must have, or, of an answer, all that it may.
-    fn example(&self, schema: &Value, name: &str, whole: bool) -> Value {
-        let schema = self.shape(schema);
-        let first = |key: &str| schema[key].as_array().and_then(|values| values.first()).cloned();
-        if let Some(value) =
-            schema.get("const").cloned().or_else(|| known(name)).or_else(|| first("examples")).or_else(|| first("enum"))
-        {
-            return value;
-        }
-        match schema["type"].as_str() {
-            Some("object") => {
-                let fields = schema["properties"].as_object().cloned().unwrap_or_default();
-                let must = fields.iter().filter(|(name, _)| whole || is_required(schema, name));
-                let mut object: Map<String, Value> =
-                    must.map(|(name, field)| (name.clone(), self.example(field, name, whole))).collect();
-                let some = fields.iter().filter(|(name, field)| known(name).is_some() && field["deprecated"] != true);
-                if object.len() < 2 && !whole {
-                    let more: Vec<_> = some.filter(|(name, _)| !object.contains_key(*name)).take(2).collect();
-                    object
-                        .extend(more.into_iter().map(|(name, field)| (name.clone(), self.example(field, name, whole))));
-                }
-                Value::Object(object)
-            }
-            Some("array") => json!([self.example(&schema["items"], name, whole)]),
-            Some("integer" | "number") => schema["default"].as_i64().or(schema["minimum"].as_i64()).unwrap_or(1).into(),
-            Some("boolean") => json!(false),
-            Some("null") => Value::Null,
-            _ => match schema["format"].as_str() {
-                Some("uuid") => json!("0199d3a4-7c1e-4f5a-9b21-3f0a6b1c2d3e"),
-                Some("date") => json!("2026-11-21"),
-                Some("date-time") => json!("2026-11-21T12:00:00.000Z"),
-                _ => json!("…"),
-            },
-        }
-    }
-
-    fn takes_app_key(&self) -> bool {
-        self.security()[0].get("apiKey").is_some()
-    }
-
-    fn curl(&self) -> Option<String> {
-        let query: Vec<&str> = self
-            .parameters("query")
-            .filter(|parameter| parameter["required"] == true)
-            .map(|parameter| word(&parameter["name"]))
-            .collect();
-        let mut path = self.path.to_owned();
-        for (name, variable) in [
-            ("userId", "$USER_ID"),
-            ("appId", "$USHER_CLIENT_ID"),
-            ("tenantId", "$TENANT_ID"),
-            ("webhookId", "$WEBHOOK_ID"),
-            ("deliveryId", "$DELIVERY_ID"),
-            ("sessionId", "$SESSION_ID"),
-            ("importId", "$IMPORT_ID"),
-            ("accessStatus", "0"),
-        ] {
-            path = path.replace(&format!("{{{name}}}"), variable);
-        }
-        if path.contains('{') {
-            return None;
-        }
-        let query = if query.is_empty() { String::new() } else { format!("?{}=…", query.join("=…&")) };
-        let method = if matches!(self.method, "GET" | "POST") { String::new() } else { format!(" -X {}", self.method) };
-        let mut lines = vec![format!("curl{method} \"$USHER_URL{path}{query}\"")];
-        if self.takes_app_key() {
-            lines.push(
-                "-H \"X-API-KEY: $USHER_KEY\" -H \"X-API-KEY-TYPE: write\" -H \"X-CLIENT-ID: $USHER_CLIENT_ID\"".into(),
-            );
-        } else if self.security().as_array().is_some_and(|ways| !ways.is_empty()) {
-            let token = if self.path.contains("userinfo") { "$ACCESS_TOKEN" } else { "$USHER_KEY" };
-            lines.push(format!("-H \"Authorization: Bearer {token}\""));
-        }
-        let (form, body) = self.body();
-        match body.map(|body| self.example(body, "", false)) {
-            Some(Value::Object(fields)) if form => {
-                lines.extend(fields.iter().map(|(name, value)| format!("-d {name}={}", plain(value))));
-            }
-            Some(body) => lines.push(format!("-H 'Content-Type: application/json' -d '{body:#}'")),
-            None if self.method == "POST" => lines.push("-X POST".into()),
-            None => {}
-        }
-        Some(lines.join(" \\\n  "))
-    }
-
-    fn parameters(&self, place: &str) -> impl Iterator<Item = &Value> {
-        let place = place.to_owned();
-        self.about["parameters"].as_array().into_iter().flatten().filter(move |parameter| parameter["in"] == place)
-    }
-
-    /// The form, if a key opens the operation: codes and refresh tokens come out of a browser's sign-in.
-    fn try_it(&self) -> Option<TryIt> {
-        let app_key = self.takes_app_key();
-        if !app_key && self.security()[0].get("partnerKey").is_none() {
-            return None;
-        }
-        let mut fields = Vec::new();
-        for place in ["path", "query", "header"] {
-            fields.extend(self.parameters(place).map(|parameter| Field {
-                name: word(&parameter["name"]).to_owned(),
-                place: place.to_owned(),
-                required: parameter["required"] == true,
-                options: match parameter["schema"]["type"].as_str() {
-                    Some("boolean") => vec!["true".into(), "false".into()],
-                    _ => parameter["schema"]["enum"].as_array().into_iter().flatten().map(plain).collect(),
-                },
-            }));
-        }
-        let body = self.body().1.map(|body| format!("{:#}", self.example(body, "", false)));
-        Some(TryIt { method: self.method.to_owned(), path: self.path.to_owned(), app_key, fields, body })
-    }
 }
 
 /// Whether an object must have the field, and if another one can stand in, which.
@@ -394,41 +266,19 @@ fn rule(schema: &Value, name: &str) -> Option<String> {
     others.next().map(|either| format!("required unless `{}`", names(&either["anyOf"][1]["required"]).join("`, `")))
 }
 
-fn is_required(schema: &Value, name: &str) -> bool {
+pub(super) fn is_required(schema: &Value, name: &str) -> bool {
     rule(schema, name).is_some()
 }
 
-/// What the field of that name holds in examples.
-fn known(name: &str) -> Option<Value> {
-    Some(match name {
-        "email" => json!("jane@doe.com"),
-        "firstname" | "given_name" => json!("Jane"),
-        "lastname" | "family_name" => json!("Doe"),
-        "phonenumber" => json!("202 555 0143"),
-        "phone_number" => json!("+1 202 555 0143"),
-        "dateOfBirth" | "birthdate" => json!("1990-12-23"),
-        "planStartDate" => json!("2026-12-01"),
-        "cancellationDate" => json!("2026-12-31"),
-        "pauseUntil" => json!("2026-12-24"),
-        "currentWeight" | "weight" => json!(130),
-        "height" => json!("5ft 6in"),
-        "sex" | "gender" => json!("female"),
-        "language" => json!("en"),
-        "metadata" => json!({"clinic": "north"}),
-        "nickname" => json!("Janie"),
-        "url" => json!("https://crm.example.com/usher"),
-        "events" => json!(["user.created"]),
-        "since" => json!("2026-11-21T00:00:00Z"),
-        "requestId" => json!("5c0fd6e6-6a58-4d22-9d3f-1f5c1a1c3f5e"),
-        _ => return None,
-    })
+pub(super) fn is_form(kind: &str) -> bool {
+    kind.contains("form")
 }
 
-fn word(value: &Value) -> &str {
+pub(super) fn word(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// A value as one writes it in a query or says it.
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+/// A value as one writes it.
+pub(super) fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| format!("{value:#}"), str::to_owned)
 }
