@@ -256,8 +256,13 @@ fn run(page: &str, steps: &[Step], language: &str, rust: Option<&BTreeMap<String
         let file = |name: &str| folder.join(format!("{name}{at}"));
         let written = |name: &str| std::fs::read_to_string(file(name)).unwrap_or_default();
         let into = |name: &str| Stdio::from(std::fs::File::create(file(name)).unwrap());
-        let mut shell = Command::new("bash");
-        shell.args(["-c", &command]).env_clear().envs(variables.iter().cloned()).current_dir(folder).process_group(0);
+        let mut shell = Command::new("timeout");
+        shell
+            .args(["--foreground", "60", "bash", "-c", &command])
+            .env_clear()
+            .envs(variables.iter().cloned())
+            .current_dir(folder)
+            .process_group(0);
         let mut shell = shell.stdout(into("said")).stderr(into("complained")).spawn().map_err(|e| e.to_string())?;
         let goes_on = code.trim_end().ends_with('&');
         left.0.extend(goes_on.then(|| shell.id()));
