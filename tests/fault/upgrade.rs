@@ -29,7 +29,10 @@ pub fn killed(case: &mut Case) {
             let disk = Disk::new().unwrap();
             disk.order(&format!("die {step}"));
             let Some(log) = ended(site.spawn(&disk.variables()[..2], &[])) else { break };
-            assert!(disk.has_failed(Duration::ZERO), "it ended by itself, from schema {from} and step {step} on: {log}");
+            assert!(
+                disk.has_failed(Duration::ZERO),
+                "it ended by itself, from schema {from} and step {step} on: {log}"
+            );
             let left = schema(&site);
             assert!(left == before || left == now, "half a schema after step {step} from schema {from}: {left:#?}");
             kills += 1;
@@ -86,12 +89,12 @@ fn old(version: usize) -> Site {
         Some(_) => "SELECT tablename FROM pg_tables WHERE schemaname = 'public'",
     };
     let cascade = if site.database.is_some() { " CASCADE" } else { "" };
-    let mut text = String::from("DELETE FROM migrations;\n");
+    let mut text = vec!["DELETE FROM migrations;".to_owned()];
     for table in site.sql(tables).iter().filter(|table| !["meta", "migrations"].contains(&table.as_str())) {
-        text += &format!("DROP TABLE {table}{cascade};\n");
+        text.push(format!("DROP TABLE {table}{cascade};"));
     }
     for (number, (name, sql)) in (1..).zip(&migrations()[..version]) {
-        text += &format!("{sql}\nINSERT INTO migrations (version, name, applied_at) VALUES ({number}, '{name}', 1);\n");
+        text.push(format!("{sql}\nINSERT INTO migrations (version, name, applied_at) VALUES ({number}, '{name}', 1);"));
     }
     let id = |number: u128| match &site.database {
         None => format!("x'{number:032x}'"),
@@ -99,7 +102,7 @@ fn old(version: usize) -> Site {
     };
     let bytes = if site.database.is_some() { "'\\x00'" } else { "x'00'" };
     let (app, environment, user) = (id(1), id(2), id(4));
-    text += &format!(
+    text.push(format!(
         "INSERT INTO apps (id, name, region, created_at) VALUES ({app}, 'Old', 'US', 1);
          INSERT INTO environments (id, app_id, kind, issuer) VALUES ({environment}, {app}, 'sandbox', 'old');
          INSERT INTO environments (id, app_id, kind, issuer) VALUES ({}, {app}, 'live', 'old');
@@ -108,12 +111,12 @@ fn old(version: usize) -> Site {
          INSERT INTO sessions (id, hash, user_id, created_at, expires_at) VALUES ({}, {bytes}, {user}, 1, 1);",
         id(3),
         id(5)
-    );
+    ));
     if version >= 10 {
         // As that migration leaves it.
-        text += &format!("UPDATE sessions SET environment_id = {environment};");
+        text.push(format!("UPDATE sessions SET environment_id = {environment};"));
     }
-    site.execute(&text);
+    site.execute(&text.join("\n"));
     site.client_id = Uuid::from_u128(1).to_string();
     site
 }

@@ -26,6 +26,7 @@ use usher::secret::Secret;
 use usher::sessions;
 use usher::tokens::{self, SigningKey};
 use usher::users::{self, Email, UserId};
+use usher::words::Language;
 
 use crate::cluster;
 
@@ -220,7 +221,7 @@ impl TestApp {
             }
             let link = admins::link_for(tx, &links, &email)?;
             let secret = Secret::new(link.path().rsplit('/').next().unwrap());
-            Ok(admins::enter(tx, &secret, Default::default(), None)?.expect("the link works"))
+            Ok(admins::enter(tx, &secret, Language::default(), None)?.expect("the link works"))
         };
         let session = self.store().write(enter).await.unwrap();
         self.anyone().with("Cookie", &format!("__Host-usher_admin={}", session.expose()))

@@ -340,6 +340,6 @@ async fn the_story_tells_whether_it_was_the_person_or_another_of_their_tenant() 
     }
     let user = app.user(&id).await;
     let story = app.store().scan(move |tx| usher::story::changes(tx, &user)).await.unwrap();
-    let who: Vec<_> = story.iter().take(2).map(|event| event.who.clone()).collect();
+    let who: Vec<_> = story.events.iter().take(2).map(|event| event.who.clone()).collect();
     assert_eq!(who, [format!("person {other}"), "the person".to_owned()]);
 }
