@@ -92,6 +92,10 @@ pub(super) fn environment_of(tx: &Tx, app: AppId, kind: Kind) -> Result<Option<E
 
 /// The environment of the app to which people may be sent back at this address, to the letter.
 pub fn environment_of_redirect(tx: &Tx, app: AppId, uri: &str) -> Result<Option<Environment>> {
+    if uri.contains('\0') {
+        // No text in the database has it, and to ask for one is an error there.
+        return Ok(None);
+    }
     let sql = "SELECT environment_id FROM redirect_uris WHERE app_id = $1 AND uri = $2";
     let row = tx.query_opt(sql, params![app, uri])?;
     row.map(|row| by_id(tx, row.get(0)?)).transpose()

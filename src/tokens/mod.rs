@@ -197,7 +197,7 @@ fn check(tx: &Tx, token: &Secret, links: &Links) -> Result<Option<(Environment, 
         return Ok(None);
     };
     let Some(header) = read::<Header>(header64).filter(|_| token.len() <= LONGEST) else { return Ok(None) };
-    if header.alg != "RS256" || header.typ != "JWT" || header.crit.is_some() {
+    if header.alg != "RS256" || header.typ != "JWT" || header.crit.is_some() || !signing::is_name(&header.kid) {
         return Ok(None);
     }
     let Some((environment, public)) = store::verifying_key(tx, &header.kid)? else { return Ok(None) };

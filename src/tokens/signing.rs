@@ -90,7 +90,7 @@ impl PublicHalf {
         Ok(json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": id, "n": n, "e": e}))
     }
 
-    /// The key's name by RFC 7638.
+    /// The key's name by RFC 7638; see [`is_name`].
     fn thumbprint(&self) -> Result<String> {
         let (n, e) = self.numbers()?;
         Ok(BASE64URL.encode(sha256(format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#).as_bytes())))
@@ -104,6 +104,11 @@ impl PublicHalf {
             text(key.exponent().big_endian_without_leading_zero()),
         ))
     }
+}
+
+/// Whether a text can be the name of a key at all: the base64 of a hash.
+pub(super) fn is_name(text: &str) -> bool {
+    text.len() == 43 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
 }
 
 /// How long a key goes on verifying after the next one signs: as long as a token works, and some for clocks.

@@ -1,5 +1,6 @@
 //! Schemas of before, and none, brought up to date by servers that are killed on the way: each step is the last of one.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -89,12 +90,13 @@ fn old(version: usize) -> Site {
         Some(_) => "SELECT tablename FROM pg_tables WHERE schemaname = 'public'",
     };
     let cascade = if site.database.is_some() { " CASCADE" } else { "" };
-    let mut text = vec!["DELETE FROM migrations;".to_owned()];
+    let mut text = String::from("DELETE FROM migrations;\n");
     for table in site.sql(tables).iter().filter(|table| !["meta", "migrations"].contains(&table.as_str())) {
-        text.push(format!("DROP TABLE {table}{cascade};"));
+        let _ = writeln!(text, "DROP TABLE {table}{cascade};");
     }
     for (number, (name, sql)) in (1..).zip(&migrations()[..version]) {
-        text.push(format!("{sql}\nINSERT INTO migrations (version, name, applied_at) VALUES ({number}, '{name}', 1);"));
+        let _ =
+            writeln!(text, "{sql}\nINSERT INTO migrations (version, name, applied_at) VALUES ({number}, '{name}', 1);");
     }
     let id = |number: u128| match &site.database {
         None => format!("x'{number:032x}'"),
@@ -102,7 +104,8 @@ fn old(version: usize) -> Site {
     };
     let bytes = if site.database.is_some() { "'\\x00'" } else { "x'00'" };
     let (app, environment, user) = (id(1), id(2), id(4));
-    text.push(format!(
+    let _ = write!(
+        text,
         "INSERT INTO apps (id, name, region, created_at) VALUES ({app}, 'Old', 'US', 1);
          INSERT INTO environments (id, app_id, kind, issuer) VALUES ({environment}, {app}, 'sandbox', 'old');
          INSERT INTO environments (id, app_id, kind, issuer) VALUES ({}, {app}, 'live', 'old');
@@ -111,12 +114,12 @@ fn old(version: usize) -> Site {
          INSERT INTO sessions (id, hash, user_id, created_at, expires_at) VALUES ({}, {bytes}, {user}, 1, 1);",
         id(3),
         id(5)
-    ));
+    );
     if version >= 10 {
         // As that migration leaves it.
-        text.push(format!("UPDATE sessions SET environment_id = {environment};"));
+        let _ = write!(text, "UPDATE sessions SET environment_id = {environment};");
     }
-    site.execute(&text.join("\n"));
+    site.execute(&text);
     site.client_id = Uuid::from_u128(1).to_string();
     site
 }

@@ -169,6 +169,7 @@ async fn what_a_list_does_not_understand_it_refuses() {
         "updated_to=1",
         "status=active&status=active",
         "external_id=",
+        "external_id=a%00",
         "q=%25",
     ] {
         let answer = server.get(&format!("/v1/users?{query}")).await;

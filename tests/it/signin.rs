@@ -233,6 +233,7 @@ async fn people_are_sent_to_registered_addresses_and_nowhere_else() {
         "https://app\u{ff0e}example.com/callback",
         "https://app.example.com/callback/../evil",
         "https://app.example.com/callback%00",
+        "https://app.example.com/callback\0",
         "https://app.example.com/callback ",
         " https://app.example.com/callback",
         "javascript:alert(1)",
