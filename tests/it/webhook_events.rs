@@ -150,7 +150,11 @@ async fn a_tenant_that_is_made_or_changed_is_told_without_a_value_and_to_no_othe
         told
     };
     let updated = json!(["tenant.updated", {"tenantId": acme, "fields": ["name", "companyVATId"]}]);
-    assert_eq!(of(false), std::slice::from_ref(&updated), "north hears nothing of acme, and nobody's endpoint hears of south");
+    assert_eq!(
+        of(false),
+        std::slice::from_ref(&updated),
+        "north hears nothing of acme, and nobody's endpoint hears of south"
+    );
     let told = of(true);
     assert_eq!((told.len(), &told[0][0], &told[0][1]["fields"]), (2, &json!("tenant.created"), &json!(["name"])));
     assert!(told[0][1]["tenantId"] != json!(acme) && told[1] == updated, "{told:?}");
