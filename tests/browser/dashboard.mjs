@@ -181,7 +181,7 @@ test("when a part of a page does not come, the page says so until one comes agai
       await page.getByRole("alert").filter({ hasText: "The server answered 401. Sign in to the dashboard." }).waitFor();
       assert.ok(await page.getByText("mary@doe.com").isVisible(), "what was there stays");
     },
-    { complaints: [/ERR_INTERNET_DISCONNECTED/, /status of 401/] },
+    { complaints: [/ERR_INTERNET_DISCONNECTED/, /htmx:(sendError|afterRequest)/, /status of 401/, /Response Status Error Code 401/] },
   ));
 
 test("a person is frozen, revealed, signed out, deleted, restored and erased, and every page of theirs can be read by everybody", () =>
