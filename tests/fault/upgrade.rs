@@ -31,7 +31,7 @@ pub fn killed(case: &mut Case) {
             disk.order(&format!("die {step}"));
             let Some(log) = ended(site.spawn(&disk.variables()[..2], &[])) else { break };
             assert!(
-                disk.has_failed(Duration::ZERO),
+                disk.has_failed(Duration::from_secs(1)),
                 "it ended by itself, from schema {from} and step {step} on: {log}"
             );
             let left = schema(&site);
