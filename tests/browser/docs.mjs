@@ -2,7 +2,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { clientId, jane, key, server, usher } from "../contract/usher.mjs";
-import { assertAllDone } from "./actions.mjs";
 import { browse, look } from "./chromium.mjs";
 
 const addresses = async () => {
@@ -32,9 +31,6 @@ test("a reader searches, goes on to the next page, and keeps their language", ()
     await page.waitForURL(/\/docs\/errors#idempotency_key_reused$/);
 
     await page.goto(`${server}/docs/quick-start`);
-    await page.getByRole("link", { name: "This page as Markdown" }).click();
-    await page.waitForURL(`${server}/docs/quick-start.md`);
-    await page.goBack();
     const python = page.getByRole("radio", { name: "Python" });
     assert.equal(await page.getByText("import json, os, urllib.request").first().isVisible(), false);
     await python.first().check();
@@ -105,5 +101,3 @@ test("without JavaScript everything can be read, searched and chosen", () =>
     },
     { javaScriptEnabled: false },
   ));
-
-test("nothing that can be done in the documentation was left out", () => assertAllDone("/docs"));
