@@ -5,7 +5,8 @@
  *     fsync N      likewise
  *     checkpoint N the N-th fsync of usher.db itself, which is where SQLite writes its log back to
  *     limit BYTES  no file may grow beyond that: ENOSPC
- * When a write or fsync was failed, DISK_ORDERS.done appears.
+ *     die N        the process is killed before its N-th write, or N-th message to a database server
+ * When a write or fsync was failed, or before the process dies, DISK_ORDERS.done appears.
  *
  * DISK_UNDO names a directory in which each write notes what it overwrites until the file is synced; with it, the test
  * takes back what a power cut would have lost. */
@@ -14,9 +15,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -55,10 +58,12 @@ static int refusal(const char *kind, off_t size) {
     }
     sscanf(now, "%15s %ld", word, &number);
     if (strcmp(word, "limit") == 0) return size > number ? ENOSPC : 0;
-    if (strcmp(word, kind) || ++calls != number) return 0;
+    int dies = strcmp(word, "die") == 0 && (strcmp(kind, "write") == 0 || strcmp(kind, "message") == 0);
+    if ((strcmp(word, kind) && !dies) || ++calls != number) return 0;
     char done[4096];
     snprintf(done, sizeof done, "%s.done", file);
     close(open(done, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    if (dies) kill(getpid(), SIGKILL);
     return EIO;
 }
 
@@ -102,6 +107,24 @@ static ssize_t put(int fd, const void *bytes, size_t length, off_t at) {
 ssize_t write(int fd, const void *bytes, size_t length) { return put(fd, bytes, length, -1); }
 ssize_t pwrite(int fd, const void *bytes, size_t length, off_t at) { return put(fd, bytes, length, at); }
 ssize_t pwrite64(int fd, const void *bytes, size_t length, off64_t at) { return put(fd, bytes, length, at); }
+
+/* What goes over a socket is counted, and not failed. */
+static void count_message(void) {
+    pthread_mutex_lock(&lock);
+    refusal("message", 0);
+    pthread_mutex_unlock(&lock);
+}
+
+ssize_t send(int fd, const void *bytes, size_t length, int flags) {
+    count_message();
+    return REAL(send)(fd, bytes, length, flags);
+}
+
+ssize_t writev(int fd, const struct iovec *parts, int count) {
+    struct stat about;
+    if (fstat(fd, &about) == 0 && S_ISSOCK(about.st_mode)) count_message();
+    return REAL(writev)(fd, parts, count);
+}
 
 static int cut(int fd, off_t length) {
     char path[4096];

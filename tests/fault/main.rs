@@ -32,6 +32,7 @@ mod once;
 mod person;
 mod stop;
 mod storage;
+mod upgrade;
 
 macro_rules! cases {
     ($($name:ident: $file:ident::$body:ident on $($engine:ident)+;)+) => {$(
@@ -63,4 +64,5 @@ cases! {
     k1_a_backup_under_load_has_all_that_was_acknowledged: files::backup on sqlite postgres;
     k2_what_is_no_backup_is_refused: files::refused_restores on sqlite;
     k4_many_first_starts_make_one_installation: files::first_starts on sqlite postgres;
+    k4_an_upgrade_killed_at_any_step_leaves_the_old_schema_or_the_new: upgrade::killed on sqlite postgres;
 }

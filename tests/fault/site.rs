@@ -139,6 +139,17 @@ impl Site {
         statement.query_map([], text).unwrap().map(Result::unwrap).collect()
     }
 
+    /// Runs statements behind the program's back.
+    #[track_caller]
+    pub fn execute(&self, text: &str) {
+        if self.database.is_some() {
+            self.sql(text);
+            return;
+        }
+        let database = rusqlite::Connection::open(self.folder.0.join("usher.db")).unwrap();
+        database.execute_batch(&format!("PRAGMA foreign_keys = OFF; BEGIN; {text}; COMMIT")).unwrap();
+    }
+
     /// How many rows a `FROM …` has.
     pub fn count(&self, from: &str) -> usize {
         self.sql(&format!("SELECT COUNT(*) FROM {from}"))[0].parse().unwrap()
