@@ -483,7 +483,7 @@ test("requests are followed and filtered, and the audit trail is read, verified 
     await page.goto(`${base}/requests?route=create`);
     await page.locator("tbody a").first().click();
     await heading(page, "Request");
-    await page.getByText('"email": "<string>"').waitFor();
+    await page.getByText('"email": "<string>"').first().waitFor();
     await look(page, "request-bodies");
 
     await page.goto(`${base}/audit`);
