@@ -302,7 +302,7 @@ mod tests {
     async fn a_task_that_panics_begins_again() {
         let folder = std::env::temp_dir().join(format!("usher-{}", crate::random::uuid()));
         let store = Store::open(&Location::at(&folder), Clock::System, IfMissing::Create).await.unwrap();
-        let links = Links { public_url: "http://127.0.0.1:8080".parse().unwrap(), lifetime: SEAL };
+        let links = Links { public_url: "http://127.0.0.1:8080".parse().unwrap(), lifetime: GRACE };
         let times = Arc::new(AtomicU32::new(0));
         let counting = Arc::clone(&times);
         let task = keep_at(App::new(store, links, None).api(), move |_| {
