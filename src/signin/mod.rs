@@ -320,6 +320,7 @@ pub fn forget(tx: &Tx, user: &User) -> Result<usize> {
     let of_user = store::of_user(tx, user.id, addresses)?;
     for id in &of_user {
         // What cannot be read cannot be kept without the address either.
+        store::remove_mail_to_a_stranger(tx, *id)?;
         let asked = store::by_id(tx, *id).ok().flatten().map(|sign_in| Asked { email: String::new(), ..sign_in.asked });
         store::empty(tx, *id, asked.as_ref())?;
     }

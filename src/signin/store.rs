@@ -140,6 +140,13 @@ fn count(row: Option<Row>) -> Result<i64> {
     row.map_or(Ok(0), |row| row.get(0))
 }
 
+/// Removes the mail of a sign-in to somebody who wanted to register and did not by this one.
+pub(super) fn remove_mail_to_a_stranger(tx: &Tx, id: Uuid) -> Result<()> {
+    let sql = "DELETE FROM outbox WHERE user_id IN (SELECT s.user_id FROM sign_ins s WHERE s.id = $1 \
+         AND s.user_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = s.user_id))";
+    tx.run(sql, params![id])
+}
+
 /// Removes the mails to those who wanted to register and did not: nobody else remembers their address. `false`, for these
 /// are all.
 pub fn purge_strangers(tx: &Tx) -> Result<bool> {

@@ -136,7 +136,11 @@ impl<N: Fn(&'static str) + Send + Sync> Work for Sender<N> {
             load.under_way -= 1;
             load.failed = failed;
         }
-        let outcome = outcome?;
+        // What cannot even be made is a failure like any other: it is logged, tried again and given up in its time.
+        let outcome = outcome.unwrap_or_else(|e| {
+            tracing::error!(delivery = %job.delivery.id, code = e.code(), "a webhook's message cannot be made");
+            Outcome::Failed("the message cannot be made".into())
+        });
         let delivery = &job.delivery;
         let word = outcome.word(delivery, store.clock().now());
         tracing::info!(delivery = %delivery.id, attempt = delivery.attempts, outcome = word, "webhook");

@@ -195,6 +195,15 @@ async fn the_audit_trail_is_filtered_shown_with_before_and_after_verified_and_ex
     assert!(lines.iter().any(|line| line["changes"]["fields"]["given_name"][1] == "Janie"));
     assert_eq!(done_by_admins(&app).await, [Action::AuditExported]);
 
+    let lured = reader.get(&at(&app, "audit?action=$(id)")).await.ok();
+    assert!(lured.text.contains("--action=&#39;$(id)&#39;"), "a shell runs nothing of it: {}", lured.text);
+
+    app.server().await.send("DELETE", &format!("/v1/users/{id}"), "").await.ok();
+    for (who, sees) in [(&owner, true), (&reader, false)] {
+        let entry = who.get(&at(&app, &format!("audit/{}", entries[0]))).await.ok();
+        assert_eq!(entry.text.contains("Janie"), sees, "the deleted are not for everybody: {}", entry.text);
+    }
+
     let verified = press(&owner, &at(&app, "audit/verify"), "").await.ok();
     assert!(verified.text.contains("as it was written"), "{}", verified.text);
     app.tamper("UPDATE audit SET result = 'tampered' WHERE action = 'user.updated'");

@@ -198,6 +198,9 @@ async fn test_is_taken_from_query_or_body_and_becomes_a_job() {
         assert_eq!(server.put(&format!("{path}{query}"), json!({"user": {}})).await.status, 400, "{query}");
     }
     assert_eq!(server.put(&format!("{path}?test=true"), json!({"user": {}, "test": false})).await.status, 400);
+    let invitation = json!({"email": "bob@doe.com", "language": "en"});
+    assert_eq!(server.post(&format!("{path}?test=maybe"), invitation).await.status, 400);
+    assert_eq!(server.post("/v1/users?test=maybe", json!({"user": {"email": "bob@doe.com"}})).await.status, 400);
     assert_eq!(server.put(&format!("{path}?test=true"), json!({"user": {"name": 1}})).await.status, 400);
     assert_eq!(jobs().await.len(), 3, "a refused change leaves no job");
 }

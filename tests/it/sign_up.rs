@@ -28,7 +28,7 @@ impl TestApp {
         (text("id"), text("tenantId"))
     }
 
-    async fn begin_at(&self, path: &str, email: &str) -> (Client<'_>, Answer) {
+    pub async fn begin_at(&self, path: &str, email: &str) -> (Client<'_>, Answer) {
         self.advance(Duration::from_secs(1));
         let answer = self.anyone().send("POST", path, format!("email={email}")).await;
         let cookie = answer.header("set-cookie").split(';').next().unwrap().to_owned();

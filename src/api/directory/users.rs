@@ -106,7 +106,7 @@ pub async fn create(
     guard: Guard,
     JsonObject(body): JsonObject,
 ) -> Result<Response> {
-    let caller = app.caller;
+    let caller = Caller { test: test_of(&besides)?, ..app.caller };
     caller.need(Right::InviteUsers)?;
     let context = caller.context(api.store.clock().now());
     let (user, mut faults) = (user_of(&body)?, Vec::new());
@@ -165,7 +165,7 @@ pub async fn post(
     if body.contains_key("user") || !body.contains_key("email") {
         return update(api, app, target, query, guard, JsonObject(body)).await;
     }
-    let (inviter, caller): (Target, Caller) = (target.parse()?, app.caller);
+    let (inviter, caller): (Target, Caller) = (target.parse()?, Caller { test: test_of(&query)?, ..app.caller });
     let context = caller.context(api.store.clock().now());
     let (mut person, mut faults) = (Person::default(), Vec::new());
     for wire in fields().filter(|wire| ["email", "language"].contains(&wire.name)) {
@@ -210,6 +210,11 @@ pub async fn patch(
     on_user(&api, guard, caller, body, ("User updated", show_whole), patch).await
 }
 
+/// Which of the provider's modes a request without a body's word about it means.
+fn test_of(besides: &Besides) -> Result<Option<bool>> {
+    besides.test.as_deref().map(|test| truth(test).ok_or_else(wrong_test)).transpose()
+}
+
 /// Deletes a user, who can be restored for a while.
 pub async fn delete(
     State(api): State<Api>,
@@ -219,8 +224,7 @@ pub async fn delete(
     guard: Guard,
 ) -> Result<Response> {
     let (target, caller): (Target, Caller) = (target.parse()?, app.caller);
-    let test = besides.test.as_deref().map(|test| truth(test).ok_or_else(wrong_test)).transpose()?;
-    let caller = Caller { test, ..caller };
+    let caller = Caller { test: test_of(&besides)?, ..caller };
     let delete = move |tx: &Tx, caller: &Caller, if_match: &IfMatch| users::delete(tx, caller, target, if_match);
     on_user(&api, guard, caller, Map::new(), ("User deleted", nothing), delete).await
 }

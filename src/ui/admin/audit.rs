@@ -9,14 +9,14 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 
-use super::Frame;
 use super::access::{Owner, ReadOnly, Within};
+use super::{Frame, quoted};
 use crate::admins::{self, Role};
 use crate::api::Api;
 use crate::api::body::Form;
 use crate::apps::EnvironmentId;
 use crate::audit::chain::{self, Report};
-use crate::audit::{self, Action, ActorKind, Entry, EntryId, Filter, Order, Outcome};
+use crate::audit::{self, Action, ActorKind, Changes, Entry, EntryId, Filter, Order, Outcome};
 use crate::clock::Timestamp;
 use crate::codes::Parameters;
 use crate::db::Tx;
@@ -89,7 +89,7 @@ impl Asked {
 
     fn options(&self) -> String {
         let given = ["user", "key", "action", "result", "since", "until"].into_iter();
-        given.filter_map(|name| self.form.get(name).map(|value| format!(" --{name} {value}"))).collect()
+        given.filter_map(|name| self.form.get(name).map(|value| format!(" --{name}={}", quoted(value)))).collect()
     }
 }
 
@@ -173,9 +173,13 @@ pub async fn show(
     Path((_, _, text)): Path<(String, String, String)>,
 ) -> Result<Response> {
     let id = text.parse().map_err(|_| Error::NotFound("There is no such entry"))?;
-    let environment = here.environment.id;
+    let (environment, caller) = (here.environment.id, here.caller);
     let read = move |tx: &Tx| {
-        let entry = audit::entry(tx, environment, id)?;
+        let mut entry = audit::entry(tx, environment, id)?;
+        // What became different about somebody who is deleted is for those to whom the deleted are shown.
+        if entry.user.is_some_and(|user| super::user::of(tx, &caller, user).is_err()) {
+            entry.changes = Changes::none();
+        }
         let admin = match entry.by() {
             (ActorKind::Admin, Some(id)) => admins::by_id(tx, admins::AdminId(id))?.map(|admin| admin.email),
             _ => None,

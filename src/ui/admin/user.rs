@@ -108,7 +108,7 @@ impl UserPage<'_> {
             (Tab::Sessions, _) => &["session list ID", "session revoke ID --all"],
             (Tab::Mail | Tab::Events | Tab::Story, _) => &["explain ID"],
             (Tab::Profile, Status::Active) => {
-                &["user send-link ID", "user freeze ID", "user delete ID", "user erase ID"]
+                &["user send-link ID --public-url \"$USHER_URL\"", "user freeze ID", "user delete ID", "user erase ID"]
             }
             (Tab::Profile, Status::Frozen) => &["user restore ID", "user delete ID", "user erase ID"],
             (Tab::Profile, Status::Deleted) => &["user restore ID", "user erase ID"],
@@ -167,7 +167,7 @@ fn said(query: Option<&str>) -> &'static str {
 }
 
 /// A user of the environment, deleted or not: those to whom that is no longer shown are not found.
-fn of(tx: &Tx, caller: &Caller, id: UserId) -> Result<User> {
+pub(super) fn of(tx: &Tx, caller: &Caller, id: UserId) -> Result<User> {
     let user = users::look_up(tx, caller.scope.environment, &id.to_string())?;
     let shown = |user: &User| user.status() != Status::Deleted || caller.rights.has(crate::roles::Right::DeleteUsers);
     user.filter(shown).ok_or(Error::UserNotFound)
