@@ -23,6 +23,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0016_founders", include_str!("../../migrations/0016_founders.sql")),
     ("0017_older_calls", include_str!("../../migrations/0017_older_calls.sql")),
     ("0018_admin_language", include_str!("../../migrations/0018_admin_language.sql")),
+    ("0019_seal_spans", include_str!("../../migrations/0019_seal_spans.sql")),
 ];
 
 /// The version that this program needs.

@@ -196,6 +196,7 @@ impl Trail {
                     format!("entries = {shorter}"),
                     "sealed_at = sealed_at + 1".to_owned(),
                     format!("last_id = {other}"),
+                    format!("first_id = {}", bytes(&noise[..16], false)),
                     format!("id = {other}"),
                 ];
                 (
@@ -299,6 +300,15 @@ async fn what_an_import_leaves_at_once_is_sealed_in_several_passes() {
     let (first, second) = (pass().await, pass().await);
     assert_eq!((first.entries, first.more), (50_000, true));
     assert!(second.entries >= 10_000 && !second.more, "{second:?}");
+    let report = verify(app.store(), None).await;
+    assert!(report.findings.is_empty() && report.waiting == 0, "{report:?}");
+}
+
+#[tokio::test]
+async fn what_an_older_usher_has_sealed_beside_this_one_is_not_sealed_again() {
+    let app = sealed().await;
+    app.tamper("UPDATE audit_seals SET first_id = NULL");
+    assert_eq!(chain::seal(app.store(), Reach::All).await.unwrap().entries, 0);
     let report = verify(app.store(), None).await;
     assert!(report.findings.is_empty() && report.waiting == 0, "{report:?}");
 }

@@ -11,6 +11,7 @@ mod verify;
 pub use verify::{Anchor, Chain, Fault, Finding, Link, Progress, Report, anchor, verify};
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use uuid::Uuid;
 use super::EntryId;
 use super::store::COVERED;
 use crate::apps::EnvironmentId;
-use crate::db::{Store, Tx, Value, id_type, params};
+use crate::db::{Row, Store, Tx, Value, id_type, params};
 use crate::error::{Error, Result};
 use crate::secret::sha256;
 use store::Seal;
@@ -113,27 +114,32 @@ fn find_loose(tx: &Tx, reach: Reach) -> Result<Loose> {
         (Reach::Usual, Some(entry)) => EntryId::first(entry.time().min(tx.now()) - SLACK),
         (Reach::Far, Some(entry)) => EntryId::first(entry.time().min(tx.now()) - SLOW),
     };
-    let sealed = store::sealed_since(tx, floor)?;
     let mut loose = Loose::default();
-    store::each(tx, floor, |values| {
-        let id = id_of(values)?;
-        if sealed.contains(&id.0) {
-            return Ok(ControlFlow::Continue(()));
-        }
-        match sound(tx, values) {
-            Some(digest) => {
-                let environment = environment_of(values)?;
-                let number = || store::last(tx, environment).map(|last| last.map_or(0, |seal| seal.number));
-                let chain = match loose.chains.entry(environment.0) {
-                    std::collections::btree_map::Entry::Occupied(chain) => chain.into_mut(),
-                    std::collections::btree_map::Entry::Vacant(place) => place.insert((number()?, Vec::new())),
-                };
-                chain.1.push((id, digest));
-                loose.count += 1;
+    store::each(tx, floor, |page, sealed| {
+        for values in page.iter().map(Row::values) {
+            let id = id_of(values)?;
+            if sealed.binary_search(&id.0).is_ok() {
+                continue;
             }
-            None => loose.unsound += 1,
+            let Some(digest) = sound(tx, values) else {
+                loose.unsound += 1;
+                continue;
+            };
+            let environment = environment_of(values)?;
+            let chain = match loose.chains.entry(environment.0) {
+                Entry::Occupied(chain) => chain.into_mut(),
+                Entry::Vacant(place) => {
+                    let number = store::last(tx, environment)?.map_or(0, |seal| seal.number);
+                    place.insert((number, Vec::new()))
+                }
+            };
+            chain.1.push((id, digest));
+            loose.count += 1;
+            if loose.count == AT_ONCE {
+                return Ok(ControlFlow::Break(()));
+            }
         }
-        Ok(if loose.count < AT_ONCE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        Ok(ControlFlow::Continue(()))
     })?;
     Ok(loose)
 }
@@ -151,9 +157,20 @@ fn append(tx: &Tx, environment: EnvironmentId, after: i64, entries: &[Digested])
         return Ok(false);
     }
     let list: Vec<u8> = entries.iter().flat_map(|(id, digest)| [&id.0.as_bytes()[..], digest].concat()).collect();
-    let newest = entries.iter().map(|(id, _)| id.0).max().unwrap_or_default();
-    let (id, sealed_at, newest) = (SealId::ordered(tx.now()), tx.now(), EntryId(newest));
-    let mut seal = Seal { id, number: number + 1, sealed_at, last: newest, list, hash: Vec::new(), proof: Vec::new() };
+    // They come in the order of their ids.
+    let (Some((oldest, _)), Some((newest, _))) = (entries.first(), entries.last()) else {
+        return Ok(true);
+    };
+    let mut seal = Seal {
+        id: SealId::ordered(tx.now()),
+        number: number + 1,
+        sealed_at: tx.now(),
+        last: *newest,
+        first: Some(oldest.0.as_bytes().to_vec()),
+        list,
+        hash: Vec::new(),
+        proof: Vec::new(),
+    };
     seal.hash = hash(environment, &seal, &previous).to_vec();
     seal.proof = tx.vault().prove(&seal.hash);
     store::insert(tx, environment, &seal)?;

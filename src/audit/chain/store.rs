@@ -1,6 +1,6 @@
 //! The SQL of the chain: seals are added and read, entries are read as they lie.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use uuid::Uuid;
@@ -14,7 +14,7 @@ use crate::db::{Row, Tx, Value, params};
 use crate::error::Result;
 
 /// How many entries, and how many seals, are read at once.
-const PAGE: i64 = 1000;
+const PAGE: usize = 5000;
 const SEALS: i64 = 100;
 /// How many are asked for by their ids at once.
 const ASKED: usize = 250;
@@ -27,12 +27,14 @@ pub(super) struct Seal {
     pub(super) number: i64,
     pub(super) sealed_at: Timestamp,
     pub(super) last: EntryId,
+    /// The oldest id of its list, as it stands there.
+    pub(super) first: Option<Vec<u8>>,
     pub(super) list: Vec<u8>,
     pub(super) hash: Vec<u8>,
     pub(super) proof: Vec<u8>,
 }
 
-const SEAL: &str = "SELECT id, number, sealed_at, last_id, entries, hash, proof FROM audit_seals";
+const SEAL: &str = "SELECT id, number, sealed_at, last_id, first_id, entries, hash, proof FROM audit_seals";
 
 fn read(row: &Row) -> Result<Seal> {
     Ok(Seal {
@@ -40,17 +42,18 @@ fn read(row: &Row) -> Result<Seal> {
         number: row.get(1)?,
         sealed_at: row.get(2)?,
         last: row.get(3)?,
-        list: row.get(4)?,
-        hash: row.get(5)?,
-        proof: row.get(6)?,
+        first: row.get(4)?,
+        list: row.get(5)?,
+        hash: row.get(6)?,
+        proof: row.get(7)?,
     })
 }
 
 pub(super) fn insert(tx: &Tx, environment: EnvironmentId, seal: &Seal) -> Result<()> {
-    let Seal { id, number, sealed_at, last, list, hash, proof } = seal;
+    let Seal { id, number, sealed_at, last, first, list, hash, proof } = seal;
     tx.add(
-        "audit_seals (id, environment_id, number, sealed_at, last_id, entries, hash, proof)",
-        params![*id, environment, *number, *sealed_at, *last, &list[..], &hash[..], &proof[..]],
+        "audit_seals (id, environment_id, number, sealed_at, last_id, first_id, entries, hash, proof)",
+        params![*id, environment, *number, *sealed_at, *last, first.as_deref(), &list[..], &hash[..], &proof[..]],
     )
 }
 
@@ -78,31 +81,39 @@ pub(super) fn environments(tx: &Tx) -> Result<Vec<EnvironmentId>> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// The ids that seals list whose newest entry is not older than `floor`.
-pub(super) fn sealed_since(tx: &Tx, floor: EntryId) -> Result<HashSet<Uuid>> {
-    let mut ids = HashSet::new();
-    for row in tx.query("SELECT entries FROM audit_seals WHERE last_id >= $1", params![floor])? {
-        let list: Vec<u8> = row.get(0)?;
-        ids.extend(list.chunks_exact(LISTED).filter_map(|entry| Uuid::from_slice(&entry[..16]).ok()));
+/// Shows the entries from `floor` on, as they lie, some at a time in the order of their ids, each time with the ids that seals list
+/// from there to where the next begin, in order; for as long as somebody looks.
+pub(super) fn each(
+    tx: &Tx,
+    floor: EntryId,
+    mut show: impl FnMut(&[Row], &[Uuid]) -> Result<ControlFlow<()>>,
+) -> Result<()> {
+    let sql = format!("SELECT {COLUMNS} FROM audit WHERE id >= $1 ORDER BY id LIMIT {PAGE}");
+    let mut from = floor.0;
+    loop {
+        let page = tx.query(&sql, params![from])?;
+        let to = match page.last() {
+            Some(newest) if page.len() == PAGE => newest.get(0)?,
+            _ => Uuid::max(),
+        };
+        if show(&page, &sealed(tx, from, to)?)?.is_break() || to.is_max() {
+            return Ok(());
+        }
+        from = Uuid::from_u128(to.as_u128() + 1);
     }
-    Ok(ids)
 }
 
-/// Shows the entries from `floor` on, as they lie, in the order of their ids, for as long as somebody looks.
-pub(super) fn each(tx: &Tx, floor: EntryId, mut show: impl FnMut(&[Value]) -> Result<ControlFlow<()>>) -> Result<()> {
-    let mut page =
-        tx.query(&format!("SELECT {COLUMNS} FROM audit WHERE id >= $1 ORDER BY id LIMIT $2"), params![floor, PAGE])?;
-    while let Some(newest) = page.last() {
-        let newest: EntryId = newest.get(0)?;
-        for row in &page {
-            if show(row.values())?.is_break() {
-                return Ok(());
-            }
-        }
-        let next = format!("SELECT {COLUMNS} FROM audit WHERE id > $1 ORDER BY id LIMIT $2");
-        page = tx.query(&next, params![newest, PAGE])?;
+/// The ids from `from` to `to` that seals list, in order. One that two of them list is there twice.
+fn sealed(tx: &Tx, from: Uuid, to: Uuid) -> Result<Vec<Uuid>> {
+    let sql = "SELECT entries FROM audit_seals WHERE last_id >= $1 AND (first_id <= $2 OR first_id IS NULL)";
+    let mut ids = Vec::new();
+    for row in tx.query(sql, params![from, &to.as_bytes()[..]])? {
+        let list: Vec<u8> = row.get(0)?;
+        let listed = list.chunks_exact(LISTED).filter_map(|entry| Uuid::from_slice(&entry[..16]).ok());
+        ids.extend(listed.filter(|id| (from..=to).contains(id)));
     }
-    Ok(())
+    ids.sort_unstable();
+    Ok(ids)
 }
 
 /// The entries with these ids.

@@ -12,7 +12,7 @@ use super::{environment_of, hash, id_of, seal_all, sound};
 use crate::apps::EnvironmentId;
 use crate::audit::store::COVERED;
 use crate::audit::{Action, EntryId};
-use crate::db::{Store, Tx, Value, words};
+use crate::db::{Row, Store, Tx, Value, words};
 use crate::error::Result;
 use crate::secret::sha256;
 
@@ -135,8 +135,8 @@ pub async fn verify(
 
 struct Walk<'a> {
     report: Report,
-    /// The ids that the seals list.
-    listed: Vec<Uuid>,
+    /// How many entries were compared.
+    done: u64,
     /// Entries whose changes were taken out, with their users.
     emptied: Vec<(Finding, Option<Uuid>)>,
     /// Users who were erased.
@@ -148,8 +148,8 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn new(tx: &Tx, progress: &'a dyn Fn(Progress)) -> Result<Walk<'a>> {
         let total = u64::try_from(store::count(tx)?).unwrap_or_default();
-        let (report, listed, emptied, erased) = Default::default();
-        Ok(Walk { report, listed, emptied, erased, progress, total })
+        let (report, done, emptied, erased) = Default::default();
+        Ok(Walk { report, done, emptied, erased, progress, total })
     }
 
     fn run(mut self, tx: &Tx, anchor: Option<&Anchor>) -> Result<Report> {
@@ -195,7 +195,9 @@ impl<'a> Walk<'a> {
                 let expected = hash(environment, &seal, &previous);
                 // After a gap, or a seal that was changed, only this one's own proof can tell.
                 let follows = expected[..] == seal.hash || seal.number != number + 1;
-                if !follows || !tx.vault().proves(&seal.hash, &seal.proof) || seal.list.len() % LISTED != 0 {
+                let misplaced = seal.first.as_ref().is_some_and(|first| !seal.list.starts_with(first));
+                let broken = misplaced || seal.list.len() % LISTED != 0;
+                if !follows || broken || !tx.vault().proves(&seal.hash, &seal.proof) {
                     wrong(Fault::SealChanged, seal.number);
                 }
                 if known.is_some_and(|link| link.number == seal.number) {
@@ -205,7 +207,7 @@ impl<'a> Walk<'a> {
                 number = seal.number;
                 previous = seal.hash;
             }
-            (self.progress)(Progress { done: self.listed.len() as u64, total: self.total });
+            (self.progress)(Progress { done: self.done, total: self.total });
         }
         if let Some(link) = known {
             let fault = match anchored {
@@ -237,7 +239,7 @@ impl<'a> Walk<'a> {
             };
             self.report.findings.extend(fault.map(|fault| at(fault, Some(environment), *id, Some(seal.number))));
         }
-        self.listed.extend(ids);
+        self.done += listed.len() as u64;
         Ok(listed.len())
     }
 
@@ -269,19 +271,19 @@ impl<'a> Walk<'a> {
 
     /// Finds entries that no seal lists, and ids that two do.
     fn unlisted(&mut self, tx: &Tx) -> Result<()> {
-        let mut listed = std::mem::take(&mut self.listed);
-        listed.sort_unstable();
-        let twice: HashSet<Uuid> = listed.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
-        self.report.findings.extend(twice.into_iter().map(|id| at(Fault::SealChanged, None, id, None)));
         let report = &mut self.report;
-        store::each(tx, EntryId(Uuid::nil()), |row| {
-            let id = id_of(row)?.0;
-            if listed.binary_search(&id).is_ok() {
-                return Ok(ControlFlow::Continue(()));
-            }
-            match sound(tx, row) {
-                Some(_) => report.waiting += 1,
-                None => report.findings.push(at(Fault::Inserted, environment_of(row).ok(), id, None)),
+        store::each(tx, EntryId(Uuid::nil()), |page, sealed| {
+            let twice = sealed.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
+            report.findings.extend(twice.map(|id| at(Fault::SealChanged, None, id, None)));
+            for row in page.iter().map(Row::values) {
+                let id = id_of(row)?.0;
+                if sealed.binary_search(&id).is_ok() {
+                    continue;
+                }
+                match sound(tx, row) {
+                    Some(_) => report.waiting += 1,
+                    None => report.findings.push(at(Fault::Inserted, environment_of(row).ok(), id, None)),
+                }
             }
             Ok(ControlFlow::Continue(()))
         })
