@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 
 use super::users::environments;
 use super::{Common, Place, or_dash, print};
-use crate::apps::{Environment, EnvironmentId};
+use crate::apps::{AppId, Environment, EnvironmentId};
 use crate::audit::chain::{self, Anchor, Progress};
-use crate::audit::{self, Action, Entry, Filter, Order, Outcome};
+use crate::audit::{self, Action, Entry, EntryId, Filter, Order, Outcome};
+use crate::caller::{Actor, Origin};
 use crate::clock::Timestamp;
 use crate::db::{IfMissing, Store, Tx};
 use crate::error::{Error, Result};
@@ -43,6 +44,9 @@ pub enum Audit {
         /// How many at the most
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
         limit: i64,
+        /// Older ones than this entry: where the next page begins
+        #[arg(long, value_name = "ID")]
+        before: Option<EntryId>,
     },
     /// Write entries as JSON, one a line, oldest first
     #[command(after_help = "Example:\n  usher audit export --since 2026-11-01 --out audit-2026-11.jsonl")]
@@ -95,9 +99,10 @@ impl Audit {
         match self {
             Audit::Verify { anchor } => return verify(common, &store, anchor).await,
             Audit::Anchor => print(&format!("{:#}", json!(chain::anchor(&store).await?))),
-            Audit::List { wanted, limit } => {
+            Audit::List { wanted, limit, before } => {
                 let (filter, places) = wanted.read(&store).await?;
-                let entries = store.scan(move |tx| audit::find(tx, &filter, Order::NewestFirst, limit)).await?;
+                let order = before.map_or(Order::NewestFirst, Order::Before);
+                let entries = store.scan(move |tx| audit::find(tx, &filter, order, limit)).await?;
                 let json: Vec<Value> =
                     entries.iter().map(|entry| entry.export(places.get(&entry.environment))).collect();
                 let head = ["TIME", "ENVIRONMENT", "ACTION", "BY", "ABOUT", "RESULT", "REQUEST"];
@@ -106,6 +111,7 @@ impl Audit {
             }
             Audit::Export { wanted, out } => {
                 let (filter, places) = wanted.read(&store).await?;
+                note_export(&store, &filter, &places).await?;
                 let count = export(&store, filter, &places, out.as_ref()).await?;
                 if let Some(out) = out {
                     common.say(
@@ -125,7 +131,7 @@ impl Wanted {
         let all =
             move |tx: &Tx| Ok((environments(tx, &Place { app: None, environment: None })?, environments(tx, &place)?));
         let (all, wanted) = store.read(all).await?;
-        let narrowed = self.place.app.is_some() || self.place.environment.is_some();
+        let narrowed = !self.place.is_anywhere();
         if narrowed && wanted.is_empty() {
             return Err(Error::operator("there is no such environment. `usher app list` shows the apps."));
         }
@@ -199,6 +205,19 @@ fn read_anchor(file: &PathBuf) -> Result<Anchor> {
         .map_err(|e| Error::operator(format!("the anchor {} cannot be read: {e}", file.display())))?;
     serde_json::from_str(&text)
         .map_err(|_| Error::operator(format!("{} is not what `usher audit anchor` prints.", file.display())))
+}
+
+/// Notes that the trails are taken out, in each of them.
+async fn note_export(store: &Store, filter: &Filter, places: &HashMap<EnvironmentId, Environment>) -> Result<()> {
+    let is_wanted =
+        |environment: &&Environment| filter.environments.is_empty() || filter.environments.contains(&environment.id);
+    let wanted: Vec<(EnvironmentId, AppId)> =
+        places.values().filter(is_wanted).map(|environment| (environment.id, environment.app)).collect();
+    let note = move |tx: &Tx| {
+        let operator = Origin::of(Actor::Operator);
+        wanted.iter().try_for_each(|(id, app)| audit::record(tx, *id, operator, Action::AuditExported, app.0))
+    };
+    store.write(note).await
 }
 
 /// How many entries are read at once.

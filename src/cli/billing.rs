@@ -6,7 +6,8 @@ use clap::Subcommand;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
-use super::{Common, or_dash};
+use super::users::environments;
+use super::{Common, Place, or_dash};
 use crate::apps::{self, AppId};
 use crate::billing::{self, Account, AccountId, Existing, Mode, Settings};
 use crate::caller::{Actor, Origin};
@@ -61,7 +62,9 @@ pub enum Billing {
         limit: i64,
     },
     /// Try again what was given up: one job, or all
-    #[command(after_help = "Examples:\n  usher billing retry 0199d3a2-…\n  usher billing retry --all")]
+    #[command(
+        after_help = "Examples:\n  usher billing retry 0199d3a2-…\n  usher billing retry --all --app CLIENT_ID --environment live"
+    )]
     Retry {
         /// The job's id
         #[arg(required_unless_present = "all")]
@@ -69,6 +72,8 @@ pub enum Billing {
         /// Everything that was given up
         #[arg(long, conflicts_with = "id")]
         all: bool,
+        #[command(flatten)]
+        place: Place,
     },
 }
 
@@ -151,22 +156,35 @@ impl Billing {
                 let head = ["ID", "USER", "CREATED", "TRIES", "NEXT TRY", "LAST FAILURE"];
                 common.show(&json!(json), &head, rows, "Nothing failed.");
             }
-            Billing::Retry { id, all: _ } => {
-                let mut count = 0;
-                // Some at a time, so that nobody else waits for all of them.
-                loop {
-                    let queued =
-                        store.write(move |tx| billing::retry(tx, Origin::of(Actor::Operator), None, id)).await?;
-                    count += queued;
-                    if queued == 0 || id.is_some() {
-                        break;
-                    }
-                }
+            Billing::Retry { id, all: _, place } => {
+                let count = retry(&store, id, place).await?;
                 common.say(&json!({"queued": count}), &format!("{count} queued again."));
             }
         }
         Ok(())
     }
+}
+
+/// Queues again what was given up, some at a time so that nobody else waits for all of them, and says how much that was.
+async fn retry(store: &Store, id: Option<JobId>, place: Place) -> Result<usize> {
+    let wanted = if place.is_anywhere() {
+        vec![None]
+    } else {
+        let found = store.read(move |tx| environments(tx, &place)).await?;
+        found.into_iter().map(|environment| Some(environment.id)).collect()
+    };
+    let mut count = 0;
+    for environment in wanted {
+        let retry = move |tx: &Tx| billing::retry(tx, Origin::of(Actor::Operator), environment, id);
+        loop {
+            let queued = store.write(retry).await?;
+            count += queued;
+            if queued == 0 || id.is_some() {
+                break;
+            }
+        }
+    }
+    Ok(count)
 }
 
 /// Queues everybody who is there already, some at a time, and says how many they are.

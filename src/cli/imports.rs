@@ -91,6 +91,12 @@ pub enum About {
         /// The import's id: its batch
         batch: ImportId,
     },
+    /// Remove a file that waits in the dashboard for somebody to say how it goes on
+    #[command(after_help = "Example:\n  usher import discard 4d5f3c1e-6f0b-4c8e-9f57-0a8f6d1c2b3a")]
+    Discard {
+        /// The import's id
+        id: ImportId,
+    },
     /// List the newest imports
     #[command(after_help = "Example:\n  usher import list")]
     List,
@@ -103,6 +109,7 @@ impl Imports {
     pub async fn run(self, common: &Common) -> Result<()> {
         match (self.command, self.take) {
             (Some(About::Undo { batch }), _) => undo(common, batch).await,
+            (Some(About::Discard { id }), _) => discard(common, id).await,
             (Some(About::List), _) => list(common).await,
             (Some(About::Fields), _) => {
                 let fields: Vec<&str> = imports::fields().chain(["metadata.KEY"]).collect();
@@ -146,7 +153,9 @@ impl Take {
         let batch = if self.dry_run {
             let caller = Caller::operator(&environment);
             let name = self.tenant.clone();
-            let tenant = store.read(move |tx| named(tx, &environment, name.as_deref())).await?;
+            let wanted =
+                move |tx: &Tx| name.as_ref().map_or(Ok(None), |name| tenants::wanted(tx, environment.id, name));
+            let tenant = store.read(wanted).await?;
             let caller = Caller { scope: Scope { tenant, ..caller.scope }, ..caller };
             let mut rehearsal = Rehearsal::new(&store, caller, None, work);
             while let Some(outcomes) = rehearsal.next(&store).await? {
@@ -189,15 +198,8 @@ impl Take {
         bar: &ProgressBar,
         results: &mut Results,
     ) -> Result<Import> {
-        let (digest, name) = (self.digest()?, self.tenant.clone());
-        let begin = move |tx: &Tx| {
-            let operator = Caller::operator(&environment);
-            let make = |name: &str| tenants::named(tx, environment.id, operator.origin(), name);
-            let tenant = name.as_deref().map(make).transpose()?;
-            let new = New { tenant, settings: settings.clone(), total, digest, source: None };
-            imports::begin(tx, &operator, &new)
-        };
-        let import = store.write(begin).await?;
+        let new = New { tenant: None, settings, total, digest: self.digest()?, source: None };
+        let import = store.write(move |tx| imports::begin(tx, &Caller::operator(&environment), &new)).await?;
         let mut row = 0;
         while row < import.place {
             let id = import.id;
@@ -223,6 +225,7 @@ impl Take {
             format: format.as_str().to_owned(),
             preset: self.preset.map(|preset| preset.as_str().to_owned()),
             mappings: self.mappings.clone(),
+            tenant: self.tenant.clone(),
             send_links: self.send_links,
             dry_run: self.dry_run,
             asks: false,
@@ -266,10 +269,6 @@ impl Take {
             columns.join(", ")
         ))
     }
-}
-
-fn named(tx: &Tx, environment: &Environment, name: Option<&str>) -> Result<Option<tenants::TenantId>> {
-    name.map_or(Ok(None), |name| tenants::find(tx, environment.id, name))
 }
 
 /// Says what becomes of the columns.
@@ -333,16 +332,7 @@ impl Results {
 
 async fn undo(common: &Common, id: ImportId) -> Result<()> {
     let store = common.open(IfMissing::Refuse).await?;
-    let begin = move |tx: &Tx| {
-        for environment in all_environments(tx)? {
-            let caller = Caller::operator(&environment);
-            if imports::get(tx, caller.scope, id).is_ok() {
-                return imports::undo(tx, &caller, id, false);
-            }
-        }
-        Err(Error::operator(format!("there is no import {id}. `usher import list` shows those that exist.")))
-    };
-    let import = store.write(begin).await?;
+    let import = store.write(move |tx| imports::undo(tx, &within_reach(tx, id)?, id, false)).await?;
     let bar = bar(import.imported)?;
     let import = imports::take_back(&store, id, |import| bar.set_position(import.removed + import.kept)).await?;
     bar.finish_and_clear();
@@ -350,6 +340,21 @@ async fn undo(common: &Common, id: ImportId) -> Result<()> {
     let words = format!("{} users were erased; {} stay, for they have changed since.", import.removed, import.kept);
     common.say(&json, &words);
     Ok(())
+}
+
+async fn discard(common: &Common, id: ImportId) -> Result<()> {
+    let store = common.open(IfMissing::Refuse).await?;
+    store.write(move |tx| imports::discard(tx, &within_reach(tx, id)?, id)).await?;
+    common.say(&json!({"id": id, "removed": true}), "The file was removed, and nobody was imported.");
+    Ok(())
+}
+
+/// The operator where the import is.
+fn within_reach(tx: &Tx, id: ImportId) -> Result<Caller> {
+    let callers = all_environments(tx)?.into_iter().map(|environment| Caller::operator(&environment));
+    let found = callers.into_iter().find(|caller| imports::get(tx, caller.scope, id).is_ok());
+    found
+        .ok_or_else(|| Error::operator(format!("there is no import {id}. `usher import list` shows those that exist.")))
 }
 
 fn all_environments(tx: &Tx) -> Result<Vec<Environment>> {

@@ -31,6 +31,9 @@ pub enum Mail {
         /// How many at the most
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
         limit: i64,
+        /// Older ones than this mail: where the next page begins
+        #[arg(long, value_name = "ID")]
+        before: Option<JobId>,
     },
     /// Show a captured mail with its links
     #[command(after_help = "Example:\n  usher mail show          the newest\n  usher mail show ID --json")]
@@ -65,8 +68,8 @@ impl Mail {
         let store = common.open(IfMissing::Refuse).await?;
         match self {
             Mail::Template(templates) => templates.run(common, &store).await?,
-            Mail::List { place, state, limit } => {
-                let jobs = store.scan(move |tx| newest(tx, &place, state, limit)).await?;
+            Mail::List { place, state, limit, before } => {
+                let jobs = store.scan(move |tx| newest(tx, &place, state, before, limit)).await?;
                 let json: Vec<Value> = jobs.iter().map(to_json).collect();
                 let row = |job: &Job| {
                     vec![
@@ -131,14 +134,14 @@ impl Mail {
 }
 
 /// The newest mails that are meant.
-fn newest(tx: &Tx, place: &Place, state: Option<State>, limit: i64) -> Result<Vec<Job>> {
-    if place.app.is_none() && place.environment.is_none() && state.is_none() {
+fn newest(tx: &Tx, place: &Place, state: Option<State>, before: Option<JobId>, limit: i64) -> Result<Vec<Job>> {
+    if place.is_anywhere() && state.is_none() && before.is_none() {
         return outbox::newest_mails(tx, limit);
     }
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut all = Vec::new();
     for environment in environments(tx, place)? {
-        let (mut found, mut place) = (Vec::new(), None);
+        let (mut found, mut place) = (Vec::new(), before);
         loop {
             let (jobs, next) = outbox::mails_of(tx, environment.id, state, place, limit)?;
             found.extend(jobs);

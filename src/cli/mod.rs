@@ -297,6 +297,13 @@ struct Place {
     environment: Option<Kind>,
 }
 
+impl Place {
+    /// Whether no environment was named.
+    fn is_anywhere(&self) -> bool {
+        self.app.is_none() && self.environment.is_none()
+    }
+}
+
 fn or_dash(text: Option<impl ToString>) -> String {
     text.map_or_else(|| "-".to_owned(), |text| text.to_string())
 }

@@ -19,17 +19,20 @@ use crate::error::{Error, Result};
 use crate::links::{self, Links};
 use crate::roles;
 use crate::subscriptions;
-use crate::users::{self, IfMatch, Status, UserId};
+use crate::users::{self, Health, IfMatch, Status, UserId};
 
 #[derive(Subcommand)]
 pub enum User {
-    /// Show everything that is stored about a user
-    #[command(after_help = "Example:\n  usher user show jane@doe.com --environment sandbox")]
+    /// Show what is stored about a user; of health data, only what is known
+    #[command(
+        after_help = "Examples:\n  usher user show jane@doe.com --environment sandbox\n  usher user show jane@doe.com --reveal 'she asked what we know'"
+    )]
     Show {
-        /// E-mail address or id
-        user: String,
         #[command(flatten)]
-        place: Place,
+        named: Named,
+        /// Show the health data too, and say why you look: that is written into the audit trail
+        #[arg(long, value_name = "REASON", value_parser = reason)]
+        reveal: Option<String>,
     },
     /// List the newest users
     #[command(after_help = "Example:\n  usher user list --environment live --limit 20")]
@@ -99,18 +102,31 @@ pub struct Named {
     place: Place,
 }
 
+fn reason(text: &str) -> std::result::Result<String, &'static str> {
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty()).ok_or("say why you look")
+}
+
 impl User {
     pub async fn run(self, common: &Common) -> Result<()> {
         let store = common.open(IfMissing::Refuse).await?;
         let (named, status) = match self {
-            User::Show { user, place } => {
-                let show = move |tx: &Tx| {
-                    let (user, environment) = the_one(tx, &user, &place)?;
-                    audit::note_read(tx, Origin::of(Actor::Operator), &user)?;
-                    Ok((user, environment))
+            User::Show { named, reveal } => {
+                let (is_revealed, find) = (reveal.is_some(), move |tx: &Tx| the_one(tx, &named.user, &named.place));
+                let (user, environment) = match reveal {
+                    None => store.read(find).await?,
+                    Some(reason) => {
+                        let reveal = move |tx: &Tx| {
+                            let (user, environment) = find(tx)?;
+                            users::reveal(tx, &Caller::operator(&environment), user.id, &reason)
+                                .map(|user| (user, environment))
+                        };
+                        store.write(reveal).await?
+                    }
                 };
-                let (user, environment) = store.write(show).await?;
-                let json = to_json(&user, &environment, store.clock().now().day());
+                let mut json = to_json(&user, &environment, store.clock().now().day());
+                if is_revealed {
+                    json["health"] = json!(user.person.health);
+                }
                 common.say(&json, &to_text(&json));
                 return Ok(());
             }
@@ -271,7 +287,9 @@ fn newest(tx: &Tx, place: &Place, limit: i64) -> Result<Vec<(users::User, Enviro
     Ok(all)
 }
 
+/// What is stored about a user. What the programme knows is named and not told.
 fn to_json(user: &users::User, environment: &Environment, today: Date) -> Value {
+    let known = Health::FIELDS.iter().filter(|wire| (wire.show)(&user.person).is_some()).map(|wire| wire.name);
     json!({
         "id": user.id,
         "clientId": environment.app,
@@ -285,7 +303,7 @@ fn to_json(user: &users::User, environment: &Environment, today: Date) -> Value 
         "userRoleId": user.role,
         "profile": user.person.profile,
         "subscription": subscriptions::show(user, today),
-        "health": user.person.health,
+        "healthKnown": known.collect::<Vec<_>>(),
         "createdAt": user.created_at,
         "updatedAt": user.updated_at,
         "frozenAt": user.frozen_at,

@@ -6,13 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::batch::hashes;
-use super::{Import, ImportId, LEASE, Settings, State, finish, get, store};
+use super::{Import, ImportId, LEASE, Settings, State, finish, get, store, tenant_of_all};
 use crate::audit::{self, Action};
 use crate::caller::Caller;
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::roles::Right;
-use crate::tenants::TenantId;
 use crate::users::User;
 
 /// For how long a file waits at the most.
@@ -47,15 +46,15 @@ fn draft(tx: &Tx, caller: &Caller, id: ImportId) -> Result<Import> {
     Ok(import)
 }
 
-/// Says how a file that waits is read, and has a server begin.
+/// Says how a file that waits is read, and has a server begin. A rehearsal changes nothing, so it makes no tenant either.
 ///
 /// # Errors
 /// There is none within reach, or it has begun; the caller may not add people.
-pub fn start(tx: &Tx, caller: &Caller, id: ImportId, tenant: Option<TenantId>, settings: &Settings) -> Result<Import> {
+pub fn start(tx: &Tx, caller: &Caller, id: ImportId, settings: &Settings) -> Result<Import> {
     let mut import = draft(tx, caller, id)?;
     import.rewind(tx)?;
     import = Import {
-        tenant: caller.scope.tenant.or(tenant),
+        tenant: tenant_of_all(tx, caller, settings)?,
         actor: caller.actor,
         settings: Settings { asks: true, ..settings.clone() },
         state: State::Running,

@@ -42,7 +42,7 @@ use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
 use crate::links::Links;
 use crate::roles::{Right, Rights};
-use crate::tenants::TenantId;
+use crate::tenants::{self, TenantId};
 use crate::users::UserId;
 
 id_type!(
@@ -89,6 +89,9 @@ pub struct Settings {
     pub preset: Option<String>,
     /// What becomes of columns, as `column=field`.
     pub mappings: Vec<String>,
+    /// What the tenant of all rows is called: made by the import, if it is new, and by no rehearsal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     /// Whether each person is mailed their link.
     pub send_links: bool,
     /// Whether nothing is to be changed.
@@ -176,7 +179,7 @@ pub struct Import {
 /// A file that is to be imported.
 #[derive(Clone)]
 pub struct New {
-    /// The tenant of all rows; if there is none, they may say.
+    /// The tenant of all rows, if `settings` does not name it; if there is none, they may say.
     pub tenant: Option<TenantId>,
     /// How the file is read.
     pub settings: Settings,
@@ -216,8 +219,9 @@ const LEASE: Duration = Duration::from_mins(1);
 /// The caller may not add people, too many files wait, or the database refuses.
 pub fn begin(tx: &Tx, caller: &Caller, new: &New) -> Result<Import> {
     caller.need(Right::InviteUsers)?;
-    let tenant = caller.scope.tenant.or(new.tenant);
-    let settings = serde_json::to_string(&new.settings).map_err(Error::internal)?;
+    let tenant = tenant_of_all(tx, caller, &new.settings)?.or(new.tenant);
+    let settings = Settings { tenant: None, ..new.settings.clone() };
+    let settings = serde_json::to_string(&settings).map_err(Error::internal)?;
     let identity = format!("{}\n{tenant:?}\n{settings}\n", caller.scope.environment);
     let fingerprint = tx.vault().mark("import", &[identity.as_bytes(), &new.digest].concat());
     let unfinished = store::unfinished(tx, caller.scope.environment, &fingerprint)?;
@@ -252,6 +256,16 @@ pub fn begin(tx: &Tx, caller: &Caller, new: &New) -> Result<Import> {
     let action = if asks { Action::ImportFileSent } else { Action::ImportBegun };
     audit::record(tx, import.environment, caller.origin(), action, import.id.0)?;
     Ok(import)
+}
+
+/// The tenant of all rows, as far as the caller and the settings say. A rehearsal makes none.
+fn tenant_of_all(tx: &Tx, caller: &Caller, settings: &Settings) -> Result<Option<TenantId>> {
+    let Scope { environment, tenant } = caller.scope;
+    match &settings.tenant {
+        Some(name) if tenant.is_none() && settings.dry_run => tenants::wanted(tx, environment, name),
+        Some(name) if tenant.is_none() => tenants::named(tx, environment, caller.origin(), name).map(Some),
+        _ => Ok(tenant),
+    }
 }
 
 /// An import of the caller's environment; of its tenant, if it is bound to one.

@@ -74,13 +74,18 @@ pub struct Tenant {
 /// # Errors
 /// The name is empty or more than one line.
 pub fn named(tx: &Tx, environment: EnvironmentId, origin: Origin, name: &str) -> Result<TenantId> {
+    wanted(tx, environment, name)?.map_or_else(|| make(tx, environment, origin, name, None), Ok)
+}
+
+/// The tenant that [`named`] would give, if it would not have to make it.
+///
+/// # Errors
+/// The name is empty or more than one line.
+pub fn wanted(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Option<TenantId>> {
     if name.trim().is_empty() || name.chars().any(char::is_control) {
         return Err(Error::operator("a tenant's name must be one line with something in it."));
     }
-    if let Some(id) = store::find(tx, environment, name)? {
-        return Ok(id);
-    }
-    make(tx, environment, origin, name, None)
+    store::find(tx, environment, name)
 }
 
 /// Makes the tenant of somebody who signs up.

@@ -1,5 +1,6 @@
 //! The SQL of users. Health never leaves this file unsealed but inside a [`User`].
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use super::names::{self, Named};
@@ -315,6 +316,20 @@ pub(super) fn page(tx: &Tx, scope: Scope, list: &List, place: Option<Place>, lim
 fn address_at(tx: &Tx, place: Place) -> Result<String> {
     let row = tx.query_opt("SELECT email_key FROM users WHERE id = $1", params![place.id])?;
     row.ok_or_else(place::unknown)?.get(0)
+}
+
+/// Those of some users who are deleted.
+///
+/// # Errors
+/// The database does not answer.
+pub fn deleted_among(tx: &Tx, ids: &[UserId]) -> Result<HashSet<UserId>> {
+    let Some(last) = ids.last() else { return Ok(HashSet::new()) };
+    // In powers of two, so that few statements are prepared; the last id stands for those that are not there.
+    let count = ids.len().next_power_of_two();
+    let places: Vec<String> = (1..=count).map(|place| format!("${place}")).collect();
+    let sql = format!("SELECT id FROM users WHERE deleted_at IS NOT NULL AND id IN ({})", places.join(", "));
+    let wanted: Vec<Value> = ids.iter().chain(std::iter::repeat(last)).take(count).map(|id| (*id).into()).collect();
+    tx.query(&sql, &wanted)?.iter().map(|row| row.get(0)).collect()
 }
 
 /// Who has been deleted for so long.

@@ -43,7 +43,7 @@ pub fn changes(case: &mut Case) {
     let answers = volley((0..writers).map(|n| (at(n), update(n))));
     assert!((0..).zip(&answers).all(|(n, answer)| answer.json()["data"]["metadata"] == metadata(n)));
     let last = (0..writers).max_by_key(|n| version(&answers[*n])).unwrap();
-    let stored = site.run(&["user", "show", &id])["health"]["metadata"].clone();
+    let stored = site.run(&["user", "show", &id, "--reveal", "a test"])["health"]["metadata"].clone();
     assert_eq!(stored, metadata(last), "the metadata is one writer's, whole");
 
     let tag = answers[last].header("etag").unwrap();

@@ -13,7 +13,7 @@ use usher::outbox;
 use usher::tokens;
 use usher::webhooks;
 
-use crate::harness::{Answer, Client, TestApp, jane};
+use crate::harness::{Answer, Client, TestApp, jane, john};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -195,8 +195,8 @@ async fn the_audit_trail_is_filtered_shown_with_before_and_after_verified_and_ex
     assert!(lines.iter().any(|line| line["changes"]["fields"]["given_name"][1] == "Janie"));
     assert_eq!(done_by_admins(&app).await, [Action::AuditExported]);
 
-    let lured = reader.get(&at(&app, "audit?action=$(id)")).await.ok();
-    assert!(lured.text.contains("--action=&#39;$(id)&#39;"), "a shell runs nothing of it: {}", lured.text);
+    let lured = reader.get(&at(&app, "audit?result=$(id)")).await.ok();
+    assert!(lured.text.contains("--result=&#39;$(id)&#39;"), "a shell runs nothing of it: {}", lured.text);
 
     app.server().await.send("DELETE", &format!("/v1/users/{id}"), "").await.ok();
     for (who, sees) in [(&owner, true), (&reader, false)] {
@@ -305,6 +305,33 @@ async fn an_owner_makes_a_webhook_tests_replays_rotates_disables_and_removes_it(
         Action::WebhookRemoved,
     ];
     assert_eq!(done_by_admins(&app).await, expected);
+}
+
+#[tokio::test]
+async fn of_who_is_deleted_the_mails_say_as_much_to_a_role_as_the_users_page() {
+    let app = TestApp::new().await;
+    let partner = app.partner_in(Kind::Live, None).await;
+    let id = partner.post("/users/create", jane()).await.ok().id().to_owned();
+    app.tamper("UPDATE outbox SET state = 'failed', due_at = NULL, failure = '550 jane@doe.com is unknown here'");
+    let mail = app.store().read(|tx| outbox::newest_mails(tx, 1)).await.unwrap().remove(0).id;
+    partner.post("/users/create", john()).await.ok();
+    let server = app.server_in(Kind::Live, usher::keys::Access::Write).await;
+    let live = format!("/admin/{}/live", app.client_id);
+    let pages = [format!("{live}/mails"), format!("{live}/mails?state=failed"), format!("{live}/mails/{mail}")];
+    let reader = app.admin(Role::ReadOnly).await;
+    for page in &pages {
+        assert!(reader.get(page).await.ok().text.contains("jane@doe.com"), "{page}");
+    }
+    server.send("DELETE", &format!("/v1/users/{id}"), "").await.ok();
+    for (role, sees) in [(Role::ReadOnly, false), (Role::Support, true), (Role::Owner, true)] {
+        let admin = app.admin(role).await;
+        let user = admin.get(&format!("{live}/users/{id}")).await;
+        assert_eq!(user.text.contains("jane@doe.com"), sees, "{role:?}");
+        for page in &pages {
+            assert_eq!(admin.get(page).await.ok().text.contains("jane@doe.com"), sees, "{role:?} at {page}");
+        }
+    }
+    assert!(reader.get(&pages[0]).await.ok().text.contains(john()["email"].as_str().unwrap()), "he is still there");
 }
 
 #[tokio::test]

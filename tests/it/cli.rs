@@ -127,9 +127,21 @@ fn the_json_of_every_command_has_its_documented_members() {
     );
     let user = server.json(&["user", "show", "JANE@doe.com", "--environment", "sandbox"]);
     assert_eq!(
-        (&user["id"], &user["health"]["height"], &user["profile"]["given_name"]),
-        (&json!(id), &json!("5ft 6in"), &json!("jane"))
+        (&user["id"], &user["health"], &user["profile"]["given_name"]),
+        (&json!(id), &Value::Null, &json!("jane"))
     );
+    assert!(user["healthKnown"].as_array().unwrap().contains(&json!("height")), "what is known is named");
+    let read = || server.json(&["audit", "list", "--action", "user.health_read"]);
+    let listed = server.json(&["user", "list"]);
+    for shown in [&user, &listed] {
+        assert!(!shown.to_string().contains("5ft 6in"), "{shown}");
+    }
+    assert_eq!(read(), json!([]), "nothing was revealed");
+    assert!(!server.run(&["user", "show", id, "--reveal", " "]).status.success(), "a reason is to be given");
+    let revealed = server.json(&["user", "show", id, "--reveal", "she asked"]);
+    assert_eq!(revealed["health"]["height"], "5ft 6in");
+    let read = read();
+    assert_eq!((&read[0]["userId"], &read[0]["changes"]["fields"]["reason"][1]), (&json!(id), &json!("she asked")));
     assert_eq!(server.json(&["user", "show", id])["id"], id);
     assert_eq!(server.json(&["user", "list"]).as_array().unwrap().len(), 1);
     let made = server.json(&["app", "create", "Second", "--region", "DE"]);

@@ -33,6 +33,8 @@ use crate::cluster;
 /// 2026-11-21T12:00:00Z
 const START: i64 = 1_795_262_400_000;
 
+const DAY: Duration = Duration::from_hours(24);
+
 /// What the operator does in a terminal.
 pub const OPERATOR: Origin = Origin::of(Actor::Operator);
 
@@ -158,19 +160,25 @@ fn watch_log() {
 
 impl TestApp {
     pub async fn new() -> TestApp {
-        TestApp::with_links_for(Duration::from_hours(24)).await
+        TestApp::with_links_for(DAY).await
     }
 
     /// With another lifetime of links.
     pub async fn with_links_for(lifetime: Duration) -> TestApp {
         watch_log();
-        let template = template();
-        let folder = Folder::copy_of(&template.folder);
+        TestApp::on(Folder::copy_of(&template().folder), lifetime).await
+    }
+
+    /// On a copy of another's data.
+    pub async fn of_copy(other: &Folder) -> TestApp {
+        TestApp::on(Folder::copy_of(other), DAY).await
+    }
+
+    async fn on(folder: Folder, lifetime: Duration) -> TestApp {
         let (time, clock) = manual(START);
         let store = Store::open(&folder.location(), clock, IfMissing::Refuse).await.unwrap();
-        let public_url = "https://users.example.com".parse().unwrap();
-        let links = Links { public_url, lifetime };
-        TestApp { client_id: template.app, app: App::new(store, links, None), time, folder }
+        let links = Links { public_url: "https://users.example.com".parse().unwrap(), lifetime };
+        TestApp { client_id: template().app, app: App::new(store, links, None), time, folder }
     }
 
     pub fn store(&self) -> &Store {
@@ -194,6 +202,12 @@ impl TestApp {
 
     pub fn advance(&self, span: Duration) {
         self.time.fetch_add(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    /// Moves the clock to the present, where the binary's is.
+    pub fn catch_up(&self) {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+        self.time.fetch_max(i64::try_from(now).unwrap(), Ordering::SeqCst);
     }
 
     pub async fn new_key(&self, kind: Kind, new: NewKey) -> (keys::Key, String) {

@@ -48,6 +48,10 @@ fn every_row_of_a_list_has_its_outcome_and_nobody_is_mailed() {
     let (rehearsed, would) = import(&server, &file, &["--dry-run", "--tenant", "Clinic North"]);
     assert_eq!((counts(&rehearsed), &rehearsed["batch"]), ([8, 2, 3, 3], &Value::Null));
     assert_eq!(server.json(&["user", "list"]).as_array().unwrap().len(), 1, "a dry run changes nothing");
+    let new_tenants = || server.json(&["audit", "list", "--action", "tenant.created"]).as_array().unwrap().len();
+    let before = new_tenants();
+    assert_eq!(import(&server, &file, &["--dry-run", "--tenant", "New"]).0["imported"], 2);
+    assert_eq!(new_tenants(), before, "nor does it make the tenant that it names");
 
     let (summary, lines) = import(&server, &file, &["--tenant", "Clinic North"]);
     assert_eq!(counts(&summary), [8, 2, 3, 3]);

@@ -95,6 +95,10 @@ async fn a_rehearsal_tells_what_would_become_of_each_row_and_makes_nobody() {
         (&json!("done"), &json!(150), &json!(1), &json!(true))
     );
     assert_eq!(app.count("users").await, 0);
+    let named = post(&server, "?rehearse=true", "email,tenant\nann@doe.com,New\n").await.ok();
+    take_over(&app).await;
+    assert_eq!(again(&server, &named).await["state"], "done");
+    assert_eq!(app.count("tenants").await, 0, "nor a tenant that a row names");
 }
 
 #[tokio::test]

@@ -76,8 +76,15 @@ async fn an_owner_sends_a_list_sees_the_guesses_changes_them_rehearses_imports_a
     let facts = ["Would be imported", "There already", "Failed", "Tenant"].map(|name| fact(&rehearsed, name));
     assert_eq!(facts, ["2", "2", "1", "Clinic North"]);
     assert!(rehearsed.text.contains("<option selected>externalId</option>"), "what was said stays");
-    assert!(rehearsed.text.contains("--map=Number=externalId") && rehearsed.text.contains("map=Number%3DexternalId"));
+    assert!(rehearsed.text.contains("--map=Number=externalId"));
+    assert!(!rehearsed.text.contains("curl"), "the API cannot name a tenant that is not there");
     assert_eq!(app.count("users").await, 1, "nobody was made");
+    assert_eq!(app.count("tenants").await, 1, "nor was the tenant that was named");
+    assert!(
+        rehearsed.text.contains("value=\"Clinic North\"") && rehearsed.text.contains("--tenant=&#39;Clinic North&#39;")
+    );
+    let refused = owner.send("POST", &path, "tenant=a%0Ab&do=rehearse".to_owned()).await;
+    assert_eq!(refused.status, 400, "a name that cannot be is refused by the rehearsal too");
 
     press(&owner, &path, &form.replace("rehearse", "import")).await;
     take_over(&app).await;
@@ -92,6 +99,7 @@ async fn an_owner_sends_a_list_sees_the_guesses_changes_them_rehearses_imports_a
     let number = ann.person.external_id.as_ref().map(|id| id.0.as_str());
     assert_eq!((number, ann.person.profile.family_name.is_none(), ann.status()), (Some("17"), true, Status::Active));
     assert!(ann.tenant.is_some() && ann.person.health.metadata.is_some());
+    assert_eq!(app.count("tenants").await, 2, "the import itself makes the tenant");
     assert_eq!(app.mails().await.len(), mails, "nobody is mailed who was not to be");
     assert_eq!(app.count("import_files").await, 0);
 
@@ -204,6 +212,7 @@ async fn the_lines_of_an_import_do_what_its_page_does_whatever_its_columns_are_c
     let app = TestApp::new().await;
     let owner = app.admin(Role::Owner).await;
     let list = "E-Mail;It's $(id) & \"so\";Name\nann@doe.com;17;Ann Doe\n";
+    app.partner("O'Neil & Sons").await;
     let path = draft(&app, &owner, list).await;
     let form = "map.It%27s+%24%28id%29+%26+%22so%22=externalId&map.Name=&tenant=O%27Neil+%26+Sons&preset=&do=rehearse";
     press(&owner, &path, form).await;
@@ -211,7 +220,7 @@ async fn the_lines_of_an_import_do_what_its_page_does_whatever_its_columns_are_c
     let page = owner.get(&path).await.ok();
     std::fs::write(app.path().join("people.csv"), list).unwrap();
     let shown = lines(&page);
-    let [rehearse, import] = shown.as_slice() else { panic!("{shown:?}") };
+    let [rehearse, import, discard] = shown.as_slice() else { panic!("{shown:?}") };
     shell(&app, rehearse);
     assert_eq!(app.count("users").await, 0, "{rehearse}");
 
@@ -230,4 +239,6 @@ async fn the_lines_of_an_import_do_what_its_page_does_whatever_its_columns_are_c
     assert_eq!((ann.email.address(), ann.person.profile.name.is_none()), ("ann@doe.com", true));
     let tenant = app.store().read(move |tx| usher::tenants::by_id(tx, ann.tenant.unwrap())).await.unwrap().unwrap();
     assert_eq!(tenant.facts.name.unwrap().0, "O'Neil & Sons");
+    shell(&app, discard);
+    assert_eq!(owner.get(&path).await.status, 404, "{discard}");
 }

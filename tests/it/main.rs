@@ -25,6 +25,7 @@ mod backup;
 mod billing;
 mod billing_peers;
 mod brand;
+mod buttons;
 mod chain;
 mod cli;
 mod copy;

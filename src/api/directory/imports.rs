@@ -121,7 +121,7 @@ fn read(query: Option<&str>, headers: &HeaderMap, file: &[u8]) -> Result<(Settin
         preset: query.take("preset", "a known export", Preset::named).map(|preset| preset.as_str().to_owned()),
         send_links: query.take("send_links", "true or false", truth).unwrap_or_default(),
         dry_run: query.take("rehearse", "true or false", truth).unwrap_or_default(),
-        asks: false,
+        ..Settings::default()
     };
     let tenant = query.take("tenant", "a UUID", |text| text.parse().ok());
     // Has been read, as with every write.

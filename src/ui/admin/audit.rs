@@ -40,7 +40,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn read(query: Option<String>, environment: EnvironmentId) -> Result<Asked> {
+    fn read(query: Option<String>, environment: EnvironmentId, now: Timestamp) -> Result<Asked> {
         let form = Form::parse(query.unwrap_or_default().as_bytes())?;
         let id = |name: &str| match form.get(name).map(|text| uuid::Uuid::try_parse(text.trim())) {
             Some(Err(_)) => Err(Error::bad_request("malformed_id", "An id is a UUID")),
@@ -56,13 +56,16 @@ impl Asked {
             "refused" => Outcome::Refused,
             code => Outcome::Code(code.to_owned()),
         });
+        let user = id("user")?.map(crate::users::UserId);
+        // Those of one user have an index.
+        let recent = if user.is_none() { Some(now - RECENT) } else { None };
         let filter = Filter {
             environments: vec![environment],
-            user: id("user")?.map(crate::users::UserId),
+            user,
             key: id("key")?.map(crate::keys::KeyId),
             action: form.get("action").and_then(Action::named),
             outcome,
-            since: time("since")?,
+            since: time("since")?.or(recent),
             until: time("until")?,
         };
         let after = id("after")?.map(EntryId);
@@ -87,9 +90,24 @@ impl Asked {
         query.finish()
     }
 
+    /// The same filters as options of a command.
     fn options(&self) -> String {
-        let given = ["user", "key", "action", "result", "since", "until"].into_iter();
-        given.filter_map(|name| self.form.get(name).map(|value| format!(" --{name}={}", quoted(value)))).collect()
+        let Filter { user, key, action, outcome, since, until, .. } = &self.filter;
+        let outcome = outcome.as_ref().map(|outcome| match outcome {
+            Outcome::Done => "done",
+            Outcome::Refused => "refused",
+            Outcome::Code(code) => code,
+        });
+        let options = [
+            ("user", user.map(|id| id.to_string())),
+            ("key", key.map(|id| id.to_string())),
+            ("action", action.map(|action| action.as_str().to_owned())),
+            ("result", outcome.map(quoted)),
+            ("since", since.map(|at| at.to_string())),
+            ("until", until.map(|at| at.to_string())),
+        ];
+        let given = options.into_iter().filter_map(|(name, value)| Some(format!(" --{name}={}", value?)));
+        given.collect()
     }
 }
 
@@ -112,7 +130,13 @@ impl AuditPage<'_> {
 
     fn command(&self) -> String {
         let (options, place) = (self.asked.options(), self.frame.options());
-        format!("usher audit list{options}{place}\nusher audit export{options}{place} --out audit.jsonl")
+        let before = self.asked.after.map_or_else(String::new, |after| format!(" --before={after}"));
+        let mut lines = vec![format!("usher audit list{options}{place}{before} --limit={ROWS}")];
+        if self.frame.may(Role::Owner) {
+            lines.push(format!("usher audit export{options}{place} --out=audit.jsonl"));
+            lines.push("usher audit verify".to_owned());
+        }
+        lines.join("\n")
     }
 }
 
@@ -155,13 +179,9 @@ fn badge(entry: &Entry) -> &'static str {
 
 /// `GET /admin/{appId}/{environment}/audit`
 pub async fn list(State(api): State<Api>, here: Within<ReadOnly>, RawQuery(query): RawQuery) -> Result<Response> {
-    let asked = Asked::read(query, here.environment.id)?;
     let now = api.store.clock().now();
-    let mut filter = asked.filter.clone();
-    if filter.user.is_none() {
-        filter.since = filter.since.or(Some(now - RECENT));
-    }
-    let after = asked.after;
+    let asked = Asked::read(query, here.environment.id, now)?;
+    let (filter, after) = (asked.filter.clone(), asked.after);
     let (entries, next) = api.store.scan(move |tx| audit::newest(tx, &filter, after, ROWS)).await?;
     Ok(page(&AuditPage { frame: &here.frame, asked, entries, next, now }, None))
 }
@@ -211,7 +231,8 @@ pub async fn verify(State(api): State<Api>, here: Within<Owner>) -> Result<Respo
 
 /// `POST /admin/{appId}/{environment}/audit/export`: what the filters of the address leave, as JSON lines, oldest first.
 pub async fn export(State(api): State<Api>, here: Within<Owner>, RawQuery(query): RawQuery) -> Result<Response> {
-    let (asked, place, origin) = (Asked::read(query, here.environment.id)?, here.environment, here.caller.origin());
+    let asked = Asked::read(query, here.environment.id, api.store.clock().now())?;
+    let (place, origin) = (here.environment, here.caller.origin());
     let environment = place.clone();
     let note = move |tx: &Tx| audit::record(tx, environment.id, origin, Action::AuditExported, environment.app.0);
     api.store.write(note).await?;

@@ -57,7 +57,7 @@ struct ImportPage<'a> {
 impl ImportsPage<'_> {
     fn commands(&self) -> String {
         let settings = Settings { format: Format::Csv.as_str().to_owned(), ..Settings::default() };
-        commands(self.frame, &settings, None)
+        commands(self.frame, &settings, None, None)
     }
 }
 
@@ -145,7 +145,8 @@ impl ImportPage<'_> {
     fn commands(&self) -> String {
         let import = self.import;
         if import.state == At::Draft {
-            return commands(self.frame, &import.settings, import.tenant.zip(self.tenant.as_deref()));
+            let lines = commands(self.frame, &import.settings, import.tenant, self.tenant.as_deref());
+            return format!("{lines}\nusher import discard {}", import.id);
         }
         let id = import.id;
         let api = |more: &str| curl(&format!("/{id}{more}"), self.frame);
@@ -185,7 +186,7 @@ fn badge(import: &Import) -> (&'static str, &'static str) {
 }
 
 /// The lines that rehearse such a file and that take it over, by the command line and by the API.
-fn commands(frame: &Frame, settings: &Settings, tenant: Option<(TenantId, &str)>) -> String {
+fn commands(frame: &Frame, settings: &Settings, id: Option<TenantId>, tenant: Option<&str>) -> String {
     let file = format!("people.{}", settings.format);
     let mut line = format!("usher import {file}{}", frame.options());
     let mut query = Serializer::new(String::new());
@@ -198,8 +199,10 @@ fn commands(frame: &Frame, settings: &Settings, tenant: Option<(TenantId, &str)>
         line.extend([" --map=", &quoted(mapping)]);
         query.append_pair("map", mapping);
     }
-    if let Some((id, name)) = tenant {
+    if let Some(name) = tenant {
         line.extend([" --tenant=", &quoted(name)]);
+    }
+    if let Some(id) = id {
         query.append_pair("tenant", &id.to_string());
     }
     if settings.send_links {
@@ -208,7 +211,12 @@ fn commands(frame: &Frame, settings: &Settings, tenant: Option<(TenantId, &str)>
     }
     let query = query.finish();
     let request = |more: &str| format!("{} --data-binary @{file}", curl(&format!("?{query}{more}"), frame));
-    [format!("{line} --dry-run"), line.clone(), request("&rehearse=true"), request("")].join("\n")
+    let mut lines = vec![format!("{line} --dry-run"), line.clone()];
+    // The API names a tenant by its id, and has no way to make one here.
+    if tenant.is_none() || id.is_some() {
+        lines.extend([request("&rehearse=true"), request("")]);
+    }
+    lines.join("\n")
 }
 
 /// A request about imports, as an app's server sends it.
@@ -263,7 +271,9 @@ pub async fn show(State(api): State<Api>, here: Within<Owner>, Path((_, _, text)
         } else {
             None
         };
-        Ok((import, tenant.and_then(|tenant| tenant.facts.name).map(|name| name.0), draft))
+        let name = tenant.and_then(|tenant| tenant.facts.name).map(|name| name.0);
+        let name = name.or_else(|| import.settings.tenant.clone());
+        Ok((import, name, draft))
     };
     let (import, tenant, draft) = api.store.scan(look).await?;
     let (frame, now) = (&here.frame, api.store.clock().now());
@@ -282,11 +292,13 @@ pub async fn start(
     let mappings: Vec<String> = told.map(|(column, field)| format!("{column}={field}")).collect();
     let preset = form.get("preset").and_then(Preset::named).map(|preset| preset.as_str().to_owned());
     let (send_links, dry_run) = (form.get("send_links").is_some(), form.get("do") != Some("import"));
+    let tenant = form.get("tenant").map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
     let look = move |tx: &Tx| {
         let import = imports::get(tx, caller.scope, id)?;
         let settings = Settings {
             preset: preset.clone(),
             mappings: mappings.clone(),
+            tenant: tenant.clone(),
             send_links,
             dry_run,
             ..import.settings.clone()
@@ -297,13 +309,7 @@ pub async fn start(
         Ok(settings)
     };
     let settings = api.store.scan(look).await?;
-    let tenant = form.get("tenant").map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
-    let start = move |tx: &Tx| {
-        let make = |name: &str| tenants::named(tx, caller.scope.environment, caller.origin(), name);
-        let tenant = tenant.as_deref().map(make).transpose()?;
-        imports::start(tx, &caller, id, tenant, &settings)
-    };
-    api.store.write(start).await?;
+    api.store.write(move |tx| imports::start(tx, &caller, id, &settings)).await?;
     Ok(here.frame.back(&format!("imports/{id}")))
 }
 

@@ -29,7 +29,7 @@ struct KeysPage<'a> {
 
 impl KeysPage<'_> {
     fn command(&self) -> String {
-        format!("usher key create --access write --name 'Clinic North' --expires 90d{}", self.frame.options())
+        format!("usher key create --access write --name NAME --expires 90d{}", self.frame.options())
     }
 }
 

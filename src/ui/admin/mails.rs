@@ -13,6 +13,7 @@ use super::access::{ReadOnly, Support, Within};
 use crate::admins::Role;
 use crate::api::Api;
 use crate::api::body::Form;
+use crate::caller::Caller;
 use crate::clock::Timestamp;
 use crate::codes::Parameters;
 use crate::db::{Tx, words};
@@ -22,6 +23,7 @@ use crate::mail::{self, Mail};
 use crate::outbox::{self, Job, JobId, Kind, State as Stage};
 use crate::random;
 use crate::ui::page;
+use crate::users;
 
 /// How many mails a page lists.
 const ROWS: i64 = 50;
@@ -59,7 +61,8 @@ struct MailsPage<'a> {
     stage: Option<Stage>,
     /// Where the next page begins.
     next: Option<JobId>,
-    is_later: bool,
+    /// Where this one begins, if it is a later one.
+    before: Option<JobId>,
     now: Timestamp,
 }
 
@@ -70,7 +73,8 @@ impl MailsPage<'_> {
 
     fn command(&self) -> String {
         let state = self.stage.map_or_else(String::new, |stage| format!(" --state {}", stage.as_str()));
-        format!("usher mail list{}{state} --limit {ROWS}", self.frame.options())
+        let before = self.before.map_or_else(String::new, |before| format!(" --before {before}"));
+        format!("usher mail list{}{state}{before} --limit {ROWS}", self.frame.options())
     }
 
     /// Back to when mails were looked through, if there are more than a page looks through.
@@ -138,9 +142,13 @@ pub async fn list(State(api): State<Api>, here: Within<ReadOnly>, RawQuery(query
     let stage = asked.get("state").and_then(Stage::named);
     let before: Option<JobId> = asked.get("before").and_then(|text| text.parse().ok());
     let (environment, now) = (here.environment.id, api.store.clock().now());
-    let find = move |tx: &Tx| outbox::mails_of(tx, environment, stage, before, ROWS);
+    let caller = here.caller;
+    let find = move |tx: &Tx| {
+        let (mails, next) = outbox::mails_of(tx, environment, stage, before, ROWS)?;
+        Ok((veiled(tx, &caller, mails)?, next))
+    };
     let (mails, next) = api.store.scan(find).await?;
-    Ok(page(&MailsPage { frame: &here.frame, mails, stage, next, is_later: before.is_some(), now }, None))
+    Ok(page(&MailsPage { frame: &here.frame, mails, stage, next, before, now }, None))
 }
 
 /// `GET /admin/{appId}/{environment}/mails/{mailId}`
@@ -151,10 +159,10 @@ pub async fn show(
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
     let asked = Form::parse(query.unwrap_or_default().as_bytes())?;
-    let (id, environment) = (id(&text)?, here.environment.id);
+    let (id, environment, caller) = (id(&text)?, here.environment.id, here.caller);
     let may_read = here.frame.may(Role::Support);
     let find = move |tx: &Tx| {
-        let job = outbox::mail_of(tx, environment, id)?;
+        let job = veiled(tx, &caller, vec![outbox::mail_of(tx, environment, id)?])?.remove(0);
         let mail = if may_read { content(tx, &job)? } else { None };
         Ok((job, mail))
     };
@@ -162,6 +170,19 @@ pub async fn show(
     let view = asked.get("view").and_then(View::named).unwrap_or(View::Html);
     let (said, now) = (asked.get("said").is_some(), api.store.clock().now());
     Ok(page(&MailPage { frame: &here.frame, job, mail, view, said, now }, None))
+}
+
+/// The mails without what tells of people who are deleted, for whom those are no longer shown to.
+fn veiled(tx: &Tx, caller: &Caller, mut mails: Vec<Job>) -> Result<Vec<Job>> {
+    if super::user::sees_deleted(caller) {
+        return Ok(mails);
+    }
+    let people: Vec<_> = mails.iter().map(|mail| mail.user).collect();
+    let deleted = users::deleted_among(tx, &people)?;
+    for mail in mails.iter_mut().filter(|mail| deleted.contains(&mail.user)) {
+        (mail.payload, mail.failure) = (None, None);
+    }
+    Ok(mails)
 }
 
 /// What a captured mail says.

@@ -6,8 +6,8 @@ use askama::Template;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 
-use super::Frame;
 use super::access::{Owner, Within};
+use super::{Frame, quoted};
 use crate::api::Api;
 use crate::api::body::Form;
 use crate::apps::{self, Settings, SignUp};
@@ -21,6 +21,7 @@ use crate::outbox;
 use crate::tokens;
 use crate::tokens::signing::{self, Listed, SigningKey};
 use crate::ui::page;
+use crate::words::Language;
 
 /// How long a new signing key is shown before it signs, so that whoever keeps the key set has it by then.
 const SHOWN_BEFORE: Duration = Duration::from_mins(10);
@@ -46,6 +47,60 @@ struct SettingsPage<'a> {
 impl SettingsPage<'_> {
     fn place(&self) -> String {
         format!("{} --environment {}", self.environment.app, self.environment.kind.as_str())
+    }
+
+    /// The line that saves what the form holds.
+    fn save(&self) -> String {
+        let at = self.environment;
+        let (redirect, issuer) = (at.redirect_url.as_deref().unwrap_or_default(), at.issuer.as_str());
+        format!(
+            "usher app update {} --region {} --redirect-url={} --sign-up {} --issuer={}",
+            self.place(),
+            at.region,
+            quoted(redirect),
+            at.sign_up.as_str(),
+            quoted(issuer)
+        )
+    }
+
+    /// The line that saves how the app looks, as the form holds it, and those for its logo.
+    fn look(&self) -> String {
+        let at = self.environment;
+        let update = format!("usher app update {}", at.app);
+        let color = at.color.as_ref().map(ToString::to_string).unwrap_or_default();
+        let language = at.language.map(Language::tag).unwrap_or_default();
+        let mut lines = vec![
+            format!(
+                "{update} --name={} --color={} --language={}",
+                quoted(&at.app_name),
+                quoted(&color),
+                quoted(language)
+            ),
+            format!("{update} --logo FILE"),
+        ];
+        lines.extend(at.logo.as_ref().map(|_| format!("{update} --logo ''")));
+        lines.join("\n")
+    }
+
+    fn redirects(&self) -> String {
+        let at = self.environment;
+        let line = |verb: &str, uri: &str| {
+            format!("usher app redirect {verb} {} {uri} --environment {}", at.app, at.kind.as_str())
+        };
+        let removed = self.redirect_uris.iter().map(|uri| line("remove", &quoted(uri)));
+        std::iter::once(line("add", "URI")).chain(removed).collect::<Vec<_>>().join("\n")
+    }
+
+    fn signing(&self) -> String {
+        let works = self.signing_keys.iter().filter(|key| key.revoked_at.is_none());
+        let revoke = works.map(|key| format!("usher signing-key revoke {}", quoted(&key.id)));
+        let rotate = format!("usher signing-key rotate {} --after 10m", self.place());
+        std::iter::once(rotate).chain(revoke).collect::<Vec<_>>().join("\n")
+    }
+
+    fn test(&self) -> String {
+        let (to, url) = (quoted(&self.frame.who.email), quoted(self.public_url));
+        format!("usher mail test {to} --public-url {url} --smtp-url-file /run/secrets/smtp-url")
     }
 
     fn state(&self, key: &Listed) -> &'static str {

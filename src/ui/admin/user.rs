@@ -20,6 +20,7 @@ use crate::erasure;
 use crate::error::{Error, Result};
 use crate::links;
 use crate::outbox::{self, Job};
+use crate::roles::Right;
 use crate::sessions::{self, Session, SessionId};
 use crate::story::{self, Story};
 use crate::subscriptions;
@@ -104,18 +105,20 @@ impl UserPage<'_> {
     fn commands(&self) -> String {
         let (place, id) = (self.frame.options(), self.user.id);
         let line = |words: &str| format!("usher {words}{place}").replacen("ID", &id.to_string(), 1);
-        let lines: &[&str] = match (self.tab, self.user.status()) {
+        let of_tab: &[&str] = match (self.tab, self.user.status()) {
             (Tab::Sessions, _) => &["session list ID", "session revoke ID --all"],
             (Tab::Mail | Tab::Events | Tab::Story, _) => &["explain ID"],
-            (Tab::Profile, Status::Active) => {
-                &["user send-link ID --public-url \"$USHER_URL\"", "user freeze ID", "user delete ID", "user erase ID"]
-            }
-            (Tab::Profile, Status::Frozen) => &["user restore ID", "user delete ID", "user erase ID"],
-            (Tab::Profile, Status::Deleted) => &["user restore ID", "user erase ID"],
+            (Tab::Health, _) if self.frame.may(Role::Owner) => &["user show ID", "user show ID --reveal 'REASON'"],
+            (Tab::Profile, Status::Deleted) => &["user show ID", "user erase ID"],
+            (Tab::Profile, _) => &["user show ID", "user delete ID", "user erase ID"],
             _ => &["user show ID"],
         };
+        let of_all: &[&str] = match self.user.status() {
+            Status::Active => &["user send-link ID --public-url \"$USHER_URL\"", "user freeze ID"],
+            Status::Frozen | Status::Deleted => &["user restore ID"],
+        };
         let of_one = self.open_sessions().map(|session| format!("session revoke ID {session}"));
-        let lines = lines.iter().map(|words| line(words)).chain(of_one.map(|words| line(&words)));
+        let lines = of_all.iter().chain(of_tab).map(|words| line(words)).chain(of_one.map(|words| line(&words)));
         lines.collect::<Vec<_>>().join("\n")
     }
 
@@ -133,22 +136,23 @@ impl UserPage<'_> {
         let app = self.frame.place.as_ref().map_or_else(String::new, |place| place.app.to_string());
         let access = format!("/v1/apps/{app}/users/ID/access-status");
         let (freeze, unfreeze) = (format!("{access}/0"), format!("{access}/1"));
-        let lines: &[(&str, &str)] = match (self.tab, self.user.status()) {
+        let of_tab: &[(&str, &str)] = match (self.tab, self.user.status()) {
             (Tab::Sessions, _) => &[("GET", "/v1/users/ID/sessions"), ("DELETE", "/v1/users/ID/sessions")],
             (Tab::Events, _) => &[("GET", "/v1/users/ID/events")],
             (Tab::Json, _) => &[("GET", "/v1/users/ID")],
-            (Tab::Profile, Status::Active) => {
-                &[("PUT", &freeze), ("DELETE", "/v1/users/ID"), ("POST", "/v1/users/ID/erase")]
-            }
-            (Tab::Profile, Status::Frozen) => {
-                &[("PUT", &unfreeze), ("DELETE", "/v1/users/ID"), ("POST", "/v1/users/ID/erase")]
-            }
-            (Tab::Profile, Status::Deleted) => &[("POST", "/v1/users/ID/restore"), ("POST", "/v1/users/ID/erase")],
+            (Tab::Profile, Status::Deleted) => &[("POST", "/v1/users/ID/erase")],
+            (Tab::Profile, _) => &[("DELETE", "/v1/users/ID"), ("POST", "/v1/users/ID/erase")],
             _ => &[],
+        };
+        let of_all = match self.user.status() {
+            Status::Active => ("PUT", freeze.as_str()),
+            Status::Frozen => ("PUT", unfreeze.as_str()),
+            Status::Deleted => ("POST", "/v1/users/ID/restore"),
         };
         let id = self.user.id.to_string();
         let of_one = self.open_sessions().map(|session| ("DELETE", format!("/v1/users/ID/sessions/{session}")));
-        let lines = lines.iter().map(|(method, path)| (*method, (*path).to_owned())).chain(of_one);
+        let lines =
+            std::iter::once(&of_all).chain(of_tab).map(|(method, path)| (*method, (*path).to_owned())).chain(of_one);
         lines.map(|(method, path)| self.frame.curl(method, &path.replace("ID", &id))).collect::<Vec<_>>().join("\n")
     }
 }
@@ -169,8 +173,13 @@ fn said(query: Option<&str>) -> &'static str {
 /// A user of the environment, deleted or not: those to whom that is no longer shown are not found.
 pub(super) fn of(tx: &Tx, caller: &Caller, id: UserId) -> Result<User> {
     let user = users::look_up(tx, caller.scope.environment, &id.to_string())?;
-    let shown = |user: &User| user.status() != Status::Deleted || caller.rights.has(crate::roles::Right::DeleteUsers);
+    let shown = |user: &User| user.status() != Status::Deleted || sees_deleted(caller);
     user.filter(shown).ok_or(Error::UserNotFound)
+}
+
+/// Whether the deleted are shown to the caller.
+pub(super) fn sees_deleted(caller: &Caller) -> bool {
+    caller.rights.has(Right::DeleteUsers)
 }
 
 /// `GET /admin/{appId}/{environment}/users/{userId}`
@@ -309,7 +318,7 @@ actions! {
     restore => "?said=restored", |tx, caller, id| users::restore(tx, caller, id, &IfMatch::Anything);
     /// `POST …/users/{userId}/end-sessions`
     end_sessions => "/sessions?said=ended", |tx, caller, id| {
-        users::to_change(tx, caller, Target::Id(id), crate::roles::Right::DeleteUsers, &IfMatch::Anything)
+        users::to_change(tx, caller, Target::Id(id), Right::DeleteUsers, &IfMatch::Anything)
             .and_then(|user| sessions::revoke_all(tx, &user, caller.origin()))
     };
 }

@@ -61,28 +61,36 @@ impl WebhookPage<'_> {
     }
 
     fn commands(&self) -> String {
-        let words = ["test", "replay", "rotate", "disable", "enable", "remove"];
-        let line = |word: &&str| {
-            let rest = if *word == "replay" { " --since 6h" } else { "" };
-            format!("usher webhook {word} {}{rest}", self.webhook.id)
+        let words: &[&str] = match self.webhook.disabled_at {
+            None => &["test ID", "replay ID --since 1h", "rotate ID --overlap 24h", "disable ID", "remove ID"],
+            Some(_) => &["enable ID", "rotate ID --overlap 24h", "remove ID"],
         };
-        words.iter().map(line).collect::<Vec<_>>().join("\n")
+        let line = |words: &&str| format!("usher webhook {}", words.replace("ID", &self.webhook.id.to_string()));
+        let again = self.deliveries.iter().filter(|delivery| self.can_be_sent_again(delivery));
+        let again = again.map(|delivery| {
+            format!("usher webhook replay {} --event {}", self.webhook.id, delivery.event.webhook_id())
+        });
+        words.iter().map(line).chain(again).collect::<Vec<_>>().join("\n")
+    }
+
+    fn can_be_sent_again(&self, delivery: &Delivery) -> bool {
+        delivery.due_at.is_none() && self.webhook.disabled_at.is_none()
     }
 
     /// The requests that do the same.
     fn requests(&self) -> String {
         let at = |rest: &str| format!("/v1/webhooks/{}{rest}", self.webhook.id);
-        let since = self.now - Duration::from_hours(6);
-        let enable = |enabled: bool| self.frame.curl_with("PUT", &at(""), &json!({ "enabled": enabled }));
-        [
-            self.frame.curl_with("POST", &at("/test"), &json!({})),
-            self.frame.curl_with("POST", &at("/replay"), &json!({"since": since, "until": self.now})),
-            self.frame.curl_with("POST", &at("/rotate"), &json!({"overlapSeconds": 86_400})),
-            enable(false),
-            enable(true),
-            self.frame.curl("DELETE", &at("")),
-        ]
-        .join("\n")
+        let since = self.now - Duration::from_hours(1);
+        let is_enabled = self.webhook.disabled_at.is_none();
+        let mut requests = Vec::new();
+        if is_enabled {
+            requests.push(self.frame.curl_with("POST", &at("/test"), &json!({})));
+            requests.push(self.frame.curl_with("POST", &at("/replay"), &json!({"since": since, "until": self.now})));
+        }
+        requests.push(self.frame.curl_with("POST", &at("/rotate"), &json!({"overlapSeconds": 86_400})));
+        requests.push(self.frame.curl_with("PUT", &at(""), &json!({ "enabled": !is_enabled })));
+        requests.push(self.frame.curl("DELETE", &at("")));
+        requests.join("\n")
     }
 }
 
