@@ -65,6 +65,13 @@ pub struct Story {
 }
 
 impl Story {
+    /// Leaves out why somebody looked at health data, which may say something of it.
+    pub fn hide_reasons(&mut self) {
+        for event in self.events.iter_mut().filter(|event| event.what == Action::HealthRead.as_str()) {
+            event.detail.clear();
+        }
+    }
+
     /// At most so many of what was asked for with one more.
     fn cut<T>(&mut self, mut all: Vec<T>, most: i64) -> Vec<T> {
         let most = usize::try_from(most).unwrap_or(usize::MAX);

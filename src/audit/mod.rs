@@ -172,6 +172,20 @@ words! {
     }
 }
 
+impl Action {
+    /// Whether what changed is for owners alone: it is about a key or an account, or says why health data was looked at.
+    pub fn is_for_owners(&self) -> bool {
+        use Action::{
+            BillingConnected, BillingDisconnected, BillingExistingQueued, BillingRetried, HealthRead, KeyCreated,
+            KeyRevoked, KeyUpdated, SigningKeyRevoked, SigningKeyRotated,
+        };
+        let is_of_a_key = matches!(self, KeyCreated | KeyUpdated | KeyRevoked | SigningKeyRotated | SigningKeyRevoked);
+        let is_of_an_account =
+            matches!(self, BillingConnected | BillingDisconnected | BillingExistingQueued | BillingRetried);
+        is_of_a_key || is_of_an_account || matches!(self, HealthRead)
+    }
+}
+
 words! {
     /// What kind of actor it was.
     pub enum ActorKind {

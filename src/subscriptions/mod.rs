@@ -270,8 +270,16 @@ fn change(
 
 /// A person's subscription on a day, for the operator.
 pub fn show(user: &User, today: Date) -> Value {
+    let mut shown = standing(user, today);
+    shown["cancellationReason"] = json!(Subscription::of(user).course.reason);
+    shown
+}
+
+/// The plan, the days and how the subscription stands: what those may see who may not see the health record. Why it ends is
+/// free text about a person.
+pub fn standing(user: &User, today: Date) -> Value {
     let subscription = Subscription::of(user);
-    let Course { paused_on, paused_until, last_day, reason } = &subscription.course;
+    let Course { paused_on, paused_until, last_day, .. } = &subscription.course;
     json!({
         "status": subscription.state(today),
         "paymentPlan": subscription.plan,
@@ -279,8 +287,12 @@ pub fn show(user: &User, today: Date) -> Value {
         "pausedOn": paused_on,
         "pauseUntil": paused_until,
         "cancellationDate": last_day,
-        "cancellationReason": reason,
     })
+}
+
+/// Whether somebody said why the subscription ends.
+pub fn has_reason(user: &User) -> bool {
+    Subscription::of(user).course.reason.is_some()
 }
 
 impl Course {

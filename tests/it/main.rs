@@ -63,6 +63,7 @@ mod reference;
 mod requests_page;
 mod retries;
 mod revocation;
+mod roles_see;
 mod sessions;
 mod several;
 mod sign_in_limits;

@@ -103,7 +103,8 @@ impl<N: Needs> FromRequestParts<Api> for Admin<N> {
         let origin = Origin { request: trail.map(Trail::id), ..Origin::of(Actor::Admin(session.admin.id)) };
         let here = parts.uri.path_and_query().map_or("/admin", |here| here.as_str()).to_owned();
         let theme = Theme::of(&parts.headers);
-        let frame = Frame { who: session.admin.clone(), theme, here, places, place: None };
+        let is_answer = parts.method == Method::POST;
+        let frame = Frame { who: session.admin.clone(), theme, here, is_answer, places, place: None };
         Ok(Admin { session, origin, frame, need: PhantomData })
     }
 }

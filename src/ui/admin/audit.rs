@@ -193,11 +193,14 @@ pub async fn show(
     Path((_, _, text)): Path<(String, String, String)>,
 ) -> Result<Response> {
     let id = text.parse().map_err(|_| Error::NotFound("There is no such entry"))?;
-    let (environment, caller) = (here.environment.id, here.caller);
+    let (environment, caller, is_owner) = (here.environment.id, here.caller, here.frame.may(Role::Owner));
     let read = move |tx: &Tx| {
         let mut entry = audit::entry(tx, environment, id)?;
         // What became different about somebody who is deleted is for those to whom the deleted are shown.
         if entry.user.is_some_and(|user| super::user::of(tx, &caller, user).is_err()) {
+            entry.changes = Changes::none();
+        }
+        if entry.action.is_for_owners() && !is_owner {
             entry.changes = Changes::none();
         }
         let admin = match entry.by() {

@@ -64,6 +64,8 @@ pub struct Frame {
     pub theme: Theme,
     /// The path and query of the page.
     pub here: String,
+    /// Whether the page answers a form, so that its address shows nothing.
+    pub is_answer: bool,
     /// Every environment of every app.
     pub places: Vec<Environment>,
     /// The environment of the page.
@@ -82,6 +84,11 @@ impl Frame {
     /// Where the pages of the environment begin.
     pub fn base(&self) -> String {
         self.place.as_ref().or(self.places.first()).map_or_else(|| "/admin".to_owned(), base)
+    }
+
+    /// Where who changes the theme comes back to.
+    fn again(&self) -> String {
+        if self.is_answer { self.base() } else { self.here.clone() }
     }
 
     /// Whether the page is about the sandbox.

@@ -209,7 +209,12 @@ async fn show_tab(api: &Api, here: &Within<ReadOnly>, id: &str, tab: Tab, said: 
         let view = view(tx, &caller, &user, tab)?;
         Ok((user, view))
     };
-    let (user, view) = api.store.scan(look).await?;
+    let (user, mut view) = api.store.scan(look).await?;
+    if let View::Events(story) = &mut view
+        && !here.frame.may(Role::Owner)
+    {
+        story.hide_reasons();
+    }
     let now = api.store.clock().now();
     Ok(page(&UserPage { frame: &here.frame, user, tab, view, said, fault: "", now }, None))
 }
@@ -221,8 +226,11 @@ fn view(tx: &Tx, caller: &Caller, user: &User, tab: Tab) -> Result<View> {
             Health::FIELDS.iter().filter(|wire| (wire.show)(&user.person).is_some()).map(|wire| wire.name).collect(),
         ),
         Tab::Subscription => {
-            // How it stands is for everybody; what it costs a person's body is not in it.
-            View::Facts(facts(&subscriptions::show(user, tx.now().day())))
+            let mut facts = facts(&subscriptions::standing(user, tx.now().day()));
+            if subscriptions::has_reason(user) {
+                facts.push(("cancellationReason".to_owned(), "is with the health record".to_owned()));
+            }
+            View::Facts(facts)
         }
         Tab::Mail => View::Mails(outbox::of_user(tx, user.id, ROWS)?),
         Tab::Sessions => View::Sessions(sessions::newest_of_user(tx, user.id, ROWS)?),
