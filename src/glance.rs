@@ -24,6 +24,8 @@ const DAY: i64 = 86_400_000;
 /// How long numbers are remembered at the most, and for how many times what it took to read them.
 const FRESH: Duration = Duration::from_mins(1);
 const WORTH: u32 = 100;
+/// For how long what was given up needs attention.
+const LATELY: Duration = Duration::from_hours(24);
 /// Keys that end within this time need attention.
 const SOON: Duration = Duration::from_hours(7 * 24);
 
@@ -45,6 +47,28 @@ pub struct Glance {
     pub ending_keys: Vec<Key>,
     /// Webhooks to which nothing is sent any more: their addresses are gone, or somebody said so.
     pub disabled_webhooks: Vec<Endpoint>,
+    /// The other webhooks that do not answer.
+    pub silent_webhooks: Vec<Silent>,
+    /// How many changes for billing were given up.
+    pub failed_billing: i64,
+}
+
+/// A webhook that does not answer as it should.
+pub struct Silent {
+    /// Which one.
+    pub webhook: Endpoint,
+    /// How many deliveries were given up in the last 24 hours.
+    pub given_up: i64,
+    /// Since when the oldest delivery waits, if that is long.
+    pub late_since: Option<Timestamp>,
+}
+
+/// A webhook that is late, or has made deliveries given up.
+fn silent(tx: &Tx, webhook: Endpoint) -> Result<Option<Silent>> {
+    let now = tx.now();
+    let given_up = webhooks::given_up(tx, webhook.id, now - LATELY)?;
+    let late_since = webhooks::waiting(tx, webhook.id)?.1.filter(|since| now - webhooks::LATE > *since);
+    Ok((given_up > 0 || late_since.is_some()).then_some(Silent { webhook, given_up, late_since }))
 }
 
 /// Reads the numbers of an environment.
@@ -74,16 +98,20 @@ pub fn of(tx: &Tx, environment: &Environment, newest_date: &str) -> Result<Glanc
         let (count, oldest) = outbox::waiting(tx, environment.id, *kind)?;
         waiting = (waiting.0 + count, [waiting.1, oldest].into_iter().flatten().min());
     }
-    let endpoints = webhooks::list(tx, Some(environment.id))?;
+    let endpoints = webhooks::list(tx, Some(environment.id))?.into_iter();
+    let (disabled_webhooks, endpoints): (Vec<_>, Vec<_>) = endpoints.partition(|one| one.disabled_at.is_some());
+    let silent = endpoints.into_iter().filter_map(|webhook| silent(tx, webhook).transpose());
     let mut glance = Glance {
         fresh_until: now,
         enrolments: every_day(users::made_by_day(tx, environment.id, first)?),
         sign_ins: every_day(sessions::begun_by_day(tx, environment.id, first)?),
-        mails: outbox::states_since(tx, environment.id, now - Duration::from_hours(24))?,
+        mails: outbox::states_since(tx, environment.id, now - LATELY)?,
         waiting,
         old_keys: keys.iter().filter_map(old).collect(),
         ending_keys: keys.iter().filter(|key| ends(key)).cloned().collect(),
-        disabled_webhooks: endpoints.into_iter().filter(|endpoint| endpoint.disabled_at.is_some()).collect(),
+        disabled_webhooks,
+        silent_webhooks: silent.collect::<Result<_>>()?,
+        failed_billing: outbox::count_given_up(tx, environment.id, Kind::BillingSync)?,
     };
     glance.fresh_until = now + (watch.elapsed() * WORTH).min(FRESH);
     Ok(glance)

@@ -23,8 +23,6 @@ const LITTLE_SPACE: u64 = 64 * MIB;
 const SOME_SPACE: u64 = 1024 * MIB;
 /// A backup that is older than this is worth knowing.
 const OLD_DAYS: i64 = 7;
-/// A webhook whose oldest message waits for longer is worth knowing.
-const LATE: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
 /// One finding.
@@ -221,7 +219,7 @@ async fn webhooks(store: &Store) -> Result<Finding> {
     let all = all.await?;
     let disabled = all.iter().filter(|(_, endpoint)| endpoint.disabled_at.is_some()).count();
     let now = store.clock().now();
-    let late = |since: Option<Timestamp>| since.is_some_and(|since| now - LATE > since);
+    let late = |since: Option<Timestamp>| since.is_some_and(|since| now - webhooks::LATE > since);
     let behind = all.iter().filter(|((_, since), _)| late(*since)).count();
     let value =
         format!("{}, of which {disabled} disabled and {behind} an hour behind; see `usher webhook list`", all.len());

@@ -4,7 +4,7 @@
 
 mod store;
 
-pub use store::{backlog, mails_of, newest, of_user, states_since, troubled, waiting};
+pub use store::{backlog, count_given_up, mails_of, newest, of_user, states_since, troubled, waiting};
 pub mod worker;
 
 use std::time::Duration;

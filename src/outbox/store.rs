@@ -194,6 +194,12 @@ pub fn waiting(tx: &Tx, environment: EnvironmentId, kind: Kind) -> Result<(i64, 
     row.map_or(Ok((0, None)), |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
+/// How many jobs of a kind and an environment were given up.
+pub fn count_given_up(tx: &Tx, environment: EnvironmentId, kind: Kind) -> Result<i64> {
+    let sql = "SELECT COUNT(*) FROM outbox WHERE kind = $1 AND state = 'failed' AND environment_id = $2";
+    tx.query_opt(sql, params![kind, environment])?.map_or(Ok(0), |row| row.get(0))
+}
+
 /// How many jobs of a kind are in a state, and since when the oldest waits.
 pub fn backlog(tx: &Tx, kind: Kind, state: State) -> Result<(i64, Option<Timestamp>)> {
     // As the indexes say it that have only these.

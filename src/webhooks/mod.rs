@@ -10,7 +10,7 @@ mod store;
 mod tries;
 
 pub use endpoint::{Address, Change, Endpoint, New};
-pub use store::{attempts, deliveries, due, list, of_moment, waiting};
+pub use store::{attempts, deliveries, due, given_up, list, of_moment, waiting};
 pub use tries::{Job, Outcome, lease, settle};
 
 use std::time::Duration;
@@ -158,6 +158,8 @@ impl EventId {
     }
 }
 
+/// An endpoint whose oldest delivery waits for longer is worth knowing.
+pub const LATE: Duration = Duration::from_hours(1);
 /// How long deliveries and the log of their tries are kept.
 pub const KEPT: Duration = Duration::from_hours(30 * 24);
 /// How long replaced keys sign beside the new ones unless said otherwise.

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::endpoint::Listener;
 use super::sign::Keys;
+use super::tries::TOO_OLD;
 use super::{Address, Attempt, Delivery, DeliveryId, Endpoint, EndpointId, EventId, Is, Kind, State};
 use crate::apps::EnvironmentId;
 use crate::clock::Timestamp;
@@ -336,6 +337,16 @@ pub fn waiting(tx: &Tx, endpoint: EndpointId) -> Result<(i64, Option<Timestamp>)
     let sql = "SELECT COUNT(*), MIN(created_at) FROM deliveries WHERE endpoint_id = $1 AND due_at IS NOT NULL";
     let row = tx.query_opt(sql, params![endpoint])?.ok_or_else(|| Error::internal("no count"))?;
     Ok((row.get(0)?, row.get(1)?))
+}
+
+/// How many deliveries to an endpoint were given up since then, but of those of old events that were asked for again.
+///
+/// # Errors
+/// The database does not answer.
+pub fn given_up(tx: &Tx, endpoint: EndpointId, since: Timestamp) -> Result<i64> {
+    let sql = "SELECT COUNT(*) FROM deliveries WHERE endpoint_id = $1 AND created_at >= $2 AND state = $3 AND finished_at >= $4";
+    let row = tx.query_opt(sql, params![endpoint, since - TOO_OLD, State::Failed, since])?;
+    row.ok_or_else(|| Error::internal("no count"))?.get(0)
 }
 
 /// Removes some of what is older than that and finished, and of the log of tries; says whether there may be more.

@@ -31,7 +31,7 @@ const PAUSES: [Duration; 9] = [
 ];
 /// How long an event, or its replay, may wait before a failed try is its last: what waited behind an outage does not wait as
 /// long again.
-const TOO_OLD: Duration = Duration::from_hours(76);
+pub(super) const TOO_OLD: Duration = Duration::from_hours(76);
 
 /// A delivery that is leased, with where it goes to.
 #[derive(Clone, Debug)]

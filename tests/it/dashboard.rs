@@ -5,6 +5,7 @@ use usher::admins::Role;
 use usher::app::gather;
 use usher::apps::Kind;
 use usher::audit::{self, Action};
+use usher::billing::Mode;
 use usher::caller::Actor;
 use usher::db::{Tx, Value};
 use usher::story;
@@ -12,6 +13,7 @@ use usher::users::{self, Status};
 
 use crate::harness::{Answer, But, Client, TestApp, jane, john};
 use crate::program::Program;
+use crate::receiver::Receiver;
 
 /// Jane of acme and John of other, and where their pages are.
 struct World {
@@ -427,10 +429,50 @@ async fn home_counts_what_happened_and_says_what_needs_attention() {
         "numbers are remembered for a minute at the most"
     );
 
+    let of_live = format!("/admin/{}/live", world.app.client_id);
+    let home = owner.get(&of_live).await.ok().text;
+    assert!(
+        home.contains("No mail server is set up (--smtp-url): live mail will wait."),
+        "before anybody waits: {home}"
+    );
     let live = world.app.partner_in(Kind::Live, Some("acme")).await;
     live.post("/users/create", jane()).await.ok();
-    let home = owner.get(&format!("/admin/{}/live", world.app.client_id)).await.ok().text;
+    world.app.advance(std::time::Duration::from_mins(1));
+    let home = owner.get(&of_live).await.ok().text;
     assert!(home.contains("Mail waits (1), for no mail server is set up"), "{home}");
+}
+
+#[tokio::test]
+async fn home_tells_of_webhooks_that_do_not_answer_and_of_billing_that_was_given_up() {
+    let app = TestApp::new().await;
+    let receiver = Receiver::start();
+    app.webhook(&receiver).await;
+    app.connect_billing(Kind::Sandbox, Mode::Test, &receiver.url()).await;
+    app.partner("acme").await.post("/users/create", jane()).await.ok();
+    let home = async || {
+        let admin = app.admin(Role::ReadOnly).await;
+        admin.get(&format!("/admin/{}/sandbox", app.client_id)).await.ok().text
+    };
+    assert!(home().await.contains("webhooks are answered"));
+    let hour = std::time::Duration::from_hours(1);
+    app.advance(hour);
+    assert!(home().await.contains("webhooks are answered"), "an hour is no trouble yet");
+    app.advance(std::time::Duration::from_mins(2));
+    let late = home().await;
+    assert!(late.contains("The webhook “test” does not answer: the oldest delivery waits since 1 h ago."), "{late}");
+    assert!(!late.contains("webhooks are answered"));
+
+    let now = app.store().clock().now().0;
+    app.tamper(&format!("UPDATE deliveries SET state = 'failed', due_at = NULL, finished_at = {now}"));
+    app.tamper("UPDATE outbox SET state = 'failed', due_at = NULL WHERE kind = 'billing'");
+    app.advance(hour * 23);
+    let failed = home().await;
+    assert!(failed.contains("the webhook “test” were given up in the last 24 hours (1)."), "{failed}");
+    assert!(failed.contains("Changes for billing were given up (1).") && !failed.contains("does not answer"));
+    app.advance(hour * 2);
+    let later = home().await;
+    assert!(!later.contains("the webhook “test” were given up"), "that is over: {later}");
+    assert!(later.contains("Changes for billing were given up (1)."), "this waits for somebody");
 }
 
 #[test]

@@ -74,7 +74,9 @@ pub async fn show(State(api): State<Api>, here: Within<ReadOnly>) -> Result<Resp
 fn attention(glance: &Glance, stuck: bool, sees_keys: bool, now: Timestamp) -> Vec<(&'static str, String)> {
     let mut all = Vec::new();
     let (waiting, oldest) = glance.waiting;
-    if stuck && waiting > 0 {
+    if stuck && waiting == 0 {
+        all.push(("fault", "No mail server is set up (--smtp-url): live mail will wait.".to_owned()));
+    } else if stuck {
         all.push(("fault", format!("Mail waits ({}), for no mail server is set up (--smtp-url).", grouped(waiting))));
     } else if let Some(at) = oldest.filter(|at| at.0 + LATE < now.0) {
         all.push(("warn", format!("Mail waits ({}), the oldest since {}.", grouped(waiting), ago(&at, &now))));
@@ -85,6 +87,26 @@ fn attention(glance: &Glance, stuck: bool, sees_keys: bool, now: Timestamp) -> V
     for webhook in &glance.disabled_webhooks {
         let why = webhook.disabled_because.as_deref().unwrap_or_default();
         all.push(("fault", format!("The webhook “{}” is disabled: {why}.", webhook.name)));
+    }
+    for silent in &glance.silent_webhooks {
+        let name = &silent.webhook.name;
+        if silent.given_up > 0 {
+            let count = grouped(silent.given_up);
+            all.push((
+                "fault",
+                format!("Deliveries to the webhook “{name}” were given up in the last 24 hours ({count})."),
+            ));
+        }
+        if let Some(at) = &silent.late_since {
+            let since = ago(at, &now);
+            all.push((
+                "warn",
+                format!("The webhook “{name}” does not answer: the oldest delivery waits since {since}."),
+            ));
+        }
+    }
+    if glance.failed_billing > 0 {
+        all.push(("fault", format!("Changes for billing were given up ({}).", grouped(glance.failed_billing))));
     }
     for key in glance.ending_keys.iter().filter(|_| sees_keys) {
         let at = key.expires_at.map_or_else(String::new, |at| ago(&at, &now));
