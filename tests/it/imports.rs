@@ -256,13 +256,13 @@ fn settings() -> Settings {
     Settings { format: "csv".into(), ..Settings::default() }
 }
 
-fn work(file: &str, at_once: usize) -> Work {
+pub fn work(file: &str, at_once: usize) -> Work {
     let rows = || Rows::new(imports::Format::Csv, std::io::Cursor::new(file.to_owned())).unwrap();
     let plan = settings().plan(&imports::survey(rows()).unwrap().columns).unwrap();
     Work { plan, rows: rows(), links: None, at_once }
 }
 
-async fn begin(app: &TestApp, file: &str) -> Import {
+pub async fn begin(app: &TestApp, file: &str) -> Import {
     let (client, digest) = (app.client_id, usher::secret::sha256(file.as_bytes()));
     let total = file.lines().count() as u64 - 1;
     let begun = app.store().write(move |tx| {

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use usher::admins::Role;
 use usher::audit::Action;
+use usher::error::Error;
+use usher::imports::{self, Outcome};
 use usher::users::Status;
 
 use crate::harness::{Answer, Client, TestApp, jane};
-use crate::imports::people;
+use crate::imports::{begin, people, work};
 use crate::imports_api::take_over;
 use crate::people_table::{lines, shell};
 
@@ -169,6 +171,46 @@ async fn a_bar_tells_how_far_it_is_how_fast_and_how_long_it_takes() {
     let page = owner.get(&path).await.ok();
     assert_eq!(fact(&page, "Would be imported"), "3\u{202f}000", "what another server began counts once");
     assert!(!page.text.contains("<progress"));
+}
+
+#[tokio::test]
+async fn an_import_of_the_command_line_that_was_cut_off_is_stopped_and_taken_back_on_its_page() {
+    let app = TestApp::new().await;
+    let owner = app.admin(Role::Owner).await;
+    let file = people(3000);
+    let begun = begin(&app, &file).await;
+    let mut cut_off = |_: &[Outcome]| Err(Error::operator("cut off"));
+    assert!(imports::go_on(app.store(), &begun, work(&file, 10), &mut cut_off).await.is_err());
+    app.advance(Duration::from_secs(10));
+
+    let path = format!("{}/{}", base(&app), begun.id);
+    let page = owner.get(&path).await.ok();
+    assert!(page.text.contains("begun by a command") && page.text.contains("<progress max=\"3000\" value=\"10\""));
+    assert!(!page.text.contains("every 1s") && !page.text.contains("rows a second"), "nobody knows whether it goes on");
+    assert!(page.text.contains("Stop it and take it back"));
+    press(&owner, &format!("{path}/undo"), "words=undo").await;
+    take_over(&app).await;
+    assert_eq!(fact(&owner.get(&path).await.ok(), "Erased again"), "10");
+    assert_eq!(app.count("users").await, 0);
+    let late = imports::go_on(app.store(), &begun, work(&file, 10), &mut |_| Ok(())).await;
+    assert_eq!(late.unwrap_err().code(), "import_elsewhere", "the command, if it still runs, ends");
+}
+
+#[tokio::test]
+async fn an_import_that_a_server_runs_is_stopped_and_taken_back() {
+    let app = TestApp::new().await;
+    let owner = app.admin(Role::Owner).await;
+    let path = draft(&app, &owner, &people(300)).await;
+    press(&owner, &path, "do=import").await;
+    let page = owner.get(&path).await.ok();
+    assert!(page.text.contains("every 1s") && page.text.contains("Stop it and take it back"));
+    let html = page.text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let ends = "</details> </div> <section class=\"card\" aria-labelledby=\"undo\">";
+    assert!(html.contains(ends), "what is typed there is not asked for again");
+    press(&owner, &format!("{path}/undo"), "words=undo").await;
+    take_over(&app).await;
+    assert!(owner.get(&path).await.ok().text.contains("taken back"));
+    assert_eq!(app.count("users").await, 0);
 }
 
 #[tokio::test]

@@ -116,14 +116,23 @@ impl ImportPage<'_> {
         self.import.settings.dry_run && self.import.finished_at.is_some()
     }
 
-    /// Whether somebody runs it, so that the page is to be looked at again.
+    /// Whether a server runs it, so that there will be news. Whether a command still does, nobody knows.
+    fn is_served(&self) -> bool {
+        self.import.due_at.is_some()
+    }
+
+    /// How far it is, if it is under way.
     fn course(&self) -> Option<Course> {
         let import = self.import;
         match import.state {
             At::Running => Some(Course {
                 done: import.place,
                 total: import.total,
-                words: pace(import.place, import.total, self.now.0 - import.created_at.0),
+                words: if self.is_served() {
+                    pace(import.place, import.total, self.now.0 - import.created_at.0)
+                } else {
+                    String::new()
+                },
             }),
             At::Undoing => {
                 Some(Course { done: import.removed + import.kept, total: import.imported, words: String::new() })
@@ -136,10 +145,15 @@ impl ImportPage<'_> {
         matches!(self.import.state, At::Undoing | At::Undone)
     }
 
-    /// Whether there are users that it made.
+    fn is_running(&self) -> bool {
+        self.import.state == At::Running
+    }
+
+    /// Whether there are users that it made, or may make.
     fn can_be_undone(&self) -> bool {
         let import = self.import;
-        !import.settings.dry_run && import.imported > 0 && matches!(import.state, At::Done | At::Broken)
+        let has_made = import.imported > 0 && matches!(import.state, At::Done | At::Broken);
+        !import.settings.dry_run && (has_made || self.is_running())
     }
 
     fn commands(&self) -> String {
@@ -174,7 +188,7 @@ fn count(number: impl Borrow<u64>) -> String {
 fn badge(import: &Import) -> (&'static str, &'static str) {
     match import.state {
         At::Draft => ("info", "waits for you"),
-        At::Running if import.due_at.is_none() => ("queued", "a command runs it"),
+        At::Running if import.due_at.is_none() => ("queued", "begun by a command"),
         At::Running if import.settings.dry_run => ("queued", "is rehearsed"),
         At::Running => ("queued", "is taken over"),
         At::Done if import.settings.dry_run => ("done", "rehearsed"),
