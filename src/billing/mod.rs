@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use crate::apps::{self, Environment, EnvironmentId};
 use crate::audit::{self, Action, Changes};
 use crate::caller::{Actor, Origin};
+use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::error::Result;
 use crate::outbox::{self, Job, JobId, Outcome};
@@ -83,6 +84,20 @@ struct Task {
     /// Nobody can have made the user a customer before.
     #[serde(default)]
     is_new: bool,
+    /// The user is gone: whoever carries their id there is to be deleted. When, in seconds, the first of them can have been made.
+    #[serde(default)]
+    strays_since: Option<i64>,
+}
+
+impl Task {
+    /// To keep a user in step.
+    fn keep(environment: EnvironmentId, mode: Mode) -> Task {
+        Task { environment: environment.0, mode, customer: None, is_new: false, strays_since: None }
+    }
+
+    fn of(job: &Job) -> Option<Task> {
+        job.payload.as_ref().and_then(|payload| serde_json::from_value(payload.0.clone()).ok())
+    }
 }
 
 /// Queues what Stripe is to know of a change, in the change's transaction. `test` is what the change said about the mode.
@@ -90,9 +105,6 @@ struct Task {
 /// # Errors
 /// The database refuses.
 pub fn announce(tx: &Tx, action: Action, user: &User, before: &Person, test: Option<bool>) -> Result<()> {
-    if action == Action::UserErased {
-        return erase(tx, user.environment, user.id);
-    }
     let modes = store::connected(tx, user.environment)?;
     if modes.is_empty() || !matches!(action, Action::UserCreated | Action::UserUpdated) {
         return Ok(());
@@ -102,15 +114,60 @@ pub fn announce(tx: &Tx, action: Action, user: &User, before: &Person, test: Opt
     if !modes.contains(&mode) || !(is_new || Identity::of(&user.person) != Identity::of(before)) {
         return Ok(());
     }
-    let task = Task { environment: user.environment.0, mode, customer: None, is_new };
+    let task = Task { is_new, ..Task::keep(user.environment, mode) };
     outbox::enqueue(tx, user, outbox::Kind::BillingSync, &json!(task))
 }
 
+/// A customer that a user may have at Stripe without our knowing.
+pub struct Stray {
+    mode: Mode,
+    /// When the first try began.
+    since: Timestamp,
+}
+
+/// The strays of a user who is about to be erased: a try whose answer was lost may have made one. Asked before their jobs
+/// go, which are locked, so that none of them is tried anew.
+///
+/// # Errors
+/// The database does not answer.
+pub fn strays(tx: &Tx, user: &User) -> Result<Vec<Stray>> {
+    let mut strays: Vec<Stray> = Vec::new();
+    for job in outbox::of_user_to_change(tx, outbox::Kind::BillingSync, user.id)? {
+        if !job.was_tried_in_vain() {
+            continue;
+        }
+        // What is done has lost its data.
+        let modes =
+            Task::of(&job).map_or_else(|| store::connected(tx, user.environment), |task| Ok(vec![task.mode]))?;
+        for mode in modes {
+            if !strays.iter().any(|stray| stray.mode == mode) {
+                strays.push(Stray { mode, since: job.created_at });
+            }
+        }
+    }
+    Ok(strays)
+}
+
+/// When Stripe is asked for strays: once its search knows of a try that was under way, and once more for when that is late;
+/// it says to be a minute behind, and an hour on bad days.
+const LOOKS: [Duration; 2] = [Duration::from_mins(2), Duration::from_hours(2)];
+
 /// Queues the end of who a user was at Stripe, connected or not: what cannot be done is seen among the failures.
-fn erase(tx: &Tx, environment: EnvironmentId, user: UserId) -> Result<()> {
+///
+/// # Errors
+/// The database refuses.
+pub fn erase(tx: &Tx, environment: EnvironmentId, user: UserId, strays: &[Stray]) -> Result<()> {
+    let queue = |task: &Task, due_at| {
+        outbox::enqueue_about(tx, (environment, user), outbox::Kind::BillingSync, &json!(task), due_at)
+    };
     for (mode, customer) in store::customers(tx, user)? {
-        let task = Task { environment: environment.0, mode, customer: Some(customer), is_new: false };
-        outbox::enqueue_about(tx, (environment, user), outbox::Kind::BillingSync, &json!(task), tx.now())?;
+        queue(&Task { customer: Some(customer), ..Task::keep(environment, mode) }, tx.now())?;
+    }
+    for pause in LOOKS {
+        for Stray { mode, since } in strays {
+            let task = Task { strays_since: Some(since.as_seconds()), ..Task::keep(environment, *mode) };
+            queue(&task, tx.now() + pause)?;
+        }
     }
     store::forget_user(tx, user)
 }
@@ -121,6 +178,8 @@ enum Order {
     Nothing(Outcome),
     /// To delete a customer.
     Delete(Account, String),
+    /// To delete whoever carries a user's id and was made since then.
+    DeleteStrays(Account, UserId, i64),
     /// To keep a customer in step.
     Keep(Account, Subject),
 }
@@ -145,6 +204,9 @@ fn order(tx: &Tx, job: &Job) -> Result<Order> {
     };
     if let Some(customer) = task.customer {
         return Ok(Order::Delete(account, customer));
+    }
+    if let Some(since) = task.strays_since {
+        return Ok(Order::DeleteStrays(account, job.user, since));
     }
     // Who was erased meanwhile is nobody's customer.
     let Some(user) = users::any_by_id(tx, job.user)? else { return Ok(Order::Nothing(Outcome::Done)) };
@@ -173,7 +235,7 @@ impl From<Outcome> for Told {
 /// # Errors
 /// The database refuses.
 pub fn settle(tx: &Tx, job: &Job, told: &Told) -> Result<()> {
-    if let Some(task) = Task::of(job).filter(|task| task.customer.is_none()) {
+    if let Some(task) = Task::of(job).filter(|task| task.customer.is_none() && task.strays_since.is_none()) {
         let (environment, mode) = (EnvironmentId(task.environment), task.mode);
         // Locked, so that an erasure at the same moment sees the customer, or is seen here.
         let user = users::lock(tx, job.user)?;
@@ -181,16 +243,10 @@ pub fn settle(tx: &Tx, job: &Job, told: &Told) -> Result<()> {
             store::note_customer(tx, environment, job.user, mode, made)?;
         }
         if user.is_none() {
-            erase(tx, environment, job.user)?;
+            erase(tx, environment, job.user, &[])?;
         }
     }
     outbox::settle(tx, job, &told.outcome)
-}
-
-impl Task {
-    fn of(job: &Job) -> Option<Task> {
-        job.payload.as_ref().and_then(|payload| serde_json::from_value(payload.0.clone()).ok())
-    }
 }
 
 /// How many users become customers at the most in one second, of those who were there before: a quarter of what Stripe takes
@@ -218,7 +274,7 @@ pub fn queue_existing(tx: &Tx, account: &Account, so_far: Existing) -> Result<(E
         if store::customer(tx, user.id, account.mode)?.is_some() {
             continue;
         }
-        let task = Task { environment: account.environment.0, mode: account.mode, customer: None, is_new: false };
+        let task = Task::keep(account.environment, account.mode);
         let due_at = tx.now() + Duration::from_millis(queued * 1000 / PACE);
         let about = (account.environment, user.id);
         outbox::enqueue_about(tx, about, outbox::Kind::BillingSync, &json!(task), due_at)?;

@@ -17,13 +17,20 @@ use crate::outbound::{Client, Reach, Reply};
 use crate::outbox::worker::{self, Quiet, Work};
 use crate::outbox::{Job, Kind, Outcome};
 use crate::secret::sha256;
+use crate::users::UserId;
 
 /// The version of Stripe's API that this was written for.
 const VERSION: &str = "2025-03-31.basil";
 /// How long Stripe may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest answer that is read.
-const MOST: usize = 64 * 1024;
+/// The longest answer that is read: a page of customers, each with whatever others have noted of it.
+const MOST: usize = 4 * 1024 * 1024;
+/// How many customers are on one page of a list.
+const PAGE: usize = 100;
+/// How many pages are looked through, where Stripe has no search.
+const PAGES: usize = 50;
+/// By how many seconds Stripe's clock may differ from ours.
+const SLACK: i64 = 3600;
 
 /// Keeps customers at Stripe in step.
 pub struct Sender<N> {
@@ -74,22 +81,59 @@ impl<N> Sender<N> {
         }
     }
 
-    /// The customer that carries the user's id, if Stripe's search knows one by now.
-    async fn find(&self, account: &Account, subject: &Subject) -> std::result::Result<Option<String>, Outcome> {
-        let query = format!("metadata['usher_user_id']:'{}'", subject.user);
+    /// Deletes whoever carries a user's id.
+    async fn delete_strays(&self, account: &Account, user: UserId, since: i64) -> Outcome {
+        let found = match self.search(account, user).await {
+            Err(Outcome::GiveUp(_)) => self.look_through(account, user, since).await,
+            found => found,
+        };
+        let found = match found {
+            Ok(found) => found,
+            Err(outcome) => return outcome,
+        };
+        for customer in found {
+            match self.delete(account, &customer).await {
+                Outcome::Done => {}
+                outcome => return outcome,
+            }
+        }
+        Outcome::Done
+    }
+
+    /// The customers that carry a user's id, as far as Stripe's search knows by now. Given up where there is no search: some
+    /// countries have none.
+    async fn search(&self, account: &Account, user: UserId) -> Looked<Vec<String>> {
+        let query = format!("metadata['usher_user_id']:'{user}'");
         let query = form_urlencoded::Serializer::new(String::new()).append_pair("query", &query).finish();
-        let answer = self.call(account, Ask::of(Method::GET, format!("/search?{query}"))).await;
+        let page = self.page(account, format!("/search?{query}")).await?;
+        Ok(page.iter().filter_map(customer_id).collect())
+    }
+
+    /// The same without a search: those among all customers that were made since then.
+    async fn look_through(&self, account: &Account, user: UserId, since: i64) -> Looked<Vec<String>> {
+        let (user, mut found, mut after) = (user.to_string(), Vec::new(), String::new());
+        for _ in 0..PAGES {
+            // The newest come first.
+            let page = self.page(account, format!("?limit={PAGE}{after}")).await?;
+            found.extend(page.iter().filter(|one| one["metadata"]["usher_user_id"] == user).filter_map(customer_id));
+            let last = page.get(PAGE - 1).filter(|last| last["created"].as_i64().is_some_and(|at| at >= since - SLACK));
+            match last.and_then(customer_id) {
+                Some(last) => after = format!("&starting_after={last}"),
+                None => return Ok(found),
+            }
+        }
+        Err(Outcome::GiveUp("there is no search, and there are too many newer customers to look through".to_owned()))
+    }
+
+    async fn page(&self, account: &Account, path: String) -> Looked<Vec<Value>> {
+        let answer = self.call(account, Ask::of(Method::GET, path)).await;
         match judge(&answer) {
             Outcome::Done => {}
-            // Some countries have no search.
-            Outcome::GiveUp(_) => return Ok(None),
-            later => return Err(later),
+            outcome => return Err(outcome),
         }
-        let found: Option<Value> = answer.ok().and_then(|reply| serde_json::from_slice(&reply.body).ok());
-        let found = found.ok_or_else(|| Outcome::Retry("the answer to a search cannot be read".to_owned()))?;
-        let mut ids = found["data"].as_array().into_iter().flatten().filter_map(customer_id);
-        // One that was deleted is still found for a while.
-        Ok(ids.find(|id| subject.known.as_ref() != Some(id)))
+        let page: Option<Value> = answer.ok().and_then(|reply| serde_json::from_slice(&reply.body).ok());
+        let page = page.and_then(|mut page| serde_json::from_value(page["data"].take()).ok());
+        page.ok_or_else(|| Outcome::Retry("the answer to a search cannot be read".to_owned()))
     }
 
     /// Brings the customer up to date whom the user is known to be, or else the one that is found, or else makes one.
@@ -99,11 +143,14 @@ impl<N> Sender<N> {
         {
             return outcome.into();
         }
-        let found = if subject.is_first { Ok(None) } else { self.find(account, subject).await };
+        let found = if subject.is_first { Ok(Vec::new()) } else { self.search(account, subject.user).await };
         let found = match found {
             Ok(found) => found,
+            Err(Outcome::GiveUp(_)) => Vec::new(),
             Err(later) => return later.into(),
         };
+        // One that was deleted is still found for a while.
+        let found = found.into_iter().find(|id| subject.known.as_ref() != Some(id));
         if let Some(found) = &found
             && let Some(outcome) = self.update(account, found, &subject.identity).await
         {
@@ -130,6 +177,8 @@ fn key(job: &Job, parts: &[Option<&str>]) -> String {
 }
 
 type Answer = std::result::Result<Reply, String>;
+/// What was looked for, or how the job ends instead.
+type Looked<T> = std::result::Result<T, Outcome>;
 
 /// A request about customers.
 struct Ask {
@@ -203,6 +252,7 @@ impl<N: Fn(&'static str) + Send + Sync> Work for Sender<N> {
         let told = match ordered {
             Order::Nothing(outcome) => outcome.into(),
             Order::Delete(account, customer) => self.delete(&account, &customer).await.into(),
+            Order::DeleteStrays(account, user, since) => self.delete_strays(&account, user, since).await.into(),
             Order::Keep(account, subject) => self.keep(&account, &job, &subject).await,
         };
         let word = told.outcome.word(&job);

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::apps::{self, EnvironmentId};
 use crate::audit;
+use crate::billing;
 use crate::caller::{Actor, Caller, Origin};
 use crate::clock::Timestamp;
 use crate::db::{Tx, id_type};
@@ -85,6 +86,7 @@ pub fn erase(tx: &Tx, origin: Origin, user: &User) -> Result<Receipt> {
 pub fn take_back(tx: &Tx, origin: Origin, user: &User) -> Result<Receipt> {
     // Before all else about the user, so that whoever is about to note something of the user comes before this, or after.
     users::lock(tx, user.id)?.ok_or(Error::Conflict)?;
+    let strays = billing::strays(tx, user)?;
     let sign_ins = signin::forget(tx, user)?;
     let mut counts = store::remove_rows(tx, user.id)?;
     counts.insert("sign_ins".into(), i64::try_from(sign_ins).unwrap_or(i64::MAX));
@@ -98,6 +100,7 @@ pub fn take_back(tx: &Tx, origin: Origin, user: &User) -> Result<Receipt> {
         }
     }
     counts.insert("audit".into(), i64::try_from(audit::erase(tx, origin, user)?).unwrap_or(i64::MAX));
+    billing::erase(tx, user.environment, user.id, &strays)?;
     let receipt = Receipt {
         id: ErasureId::ordered(tx.now()),
         environment: user.environment,

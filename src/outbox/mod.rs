@@ -4,7 +4,9 @@
 
 mod store;
 
-pub use store::{backlog, count_given_up, mails_of, newest, of_user, states_since, troubled, waiting};
+pub use store::{
+    backlog, count_given_up, mails_of, newest, of_user, of_user_to_change, states_since, troubled, waiting,
+};
 pub mod worker;
 
 use std::time::Duration;
@@ -124,6 +126,11 @@ impl Payload {
 crate::secret::redacted!(Payload);
 
 impl Job {
+    /// Whether the other side may have done what it did not say it did: a try of it ended without its word, or is under way.
+    pub fn was_tried_in_vain(&self) -> bool {
+        self.round > 0 || self.attempts > i64::from(self.state == State::Sent)
+    }
+
     /// Whether a failure of the try under way is the last one.
     fn is_last_try(&self) -> bool {
         self.attempts >= self.kind.patience().1

@@ -186,6 +186,12 @@ pub fn states_since(tx: &Tx, environment: EnvironmentId, since: Timestamp) -> Re
     rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
 }
 
+/// The jobs of a kind about a user, oldest first, locked: nobody takes one meanwhile.
+pub fn of_user_to_change(tx: &Tx, kind: Kind, user: UserId) -> Result<Vec<Job>> {
+    let sql = format!("{JOB} WHERE user_id = $1 AND kind = $2 ORDER BY id{}", tx.for_update());
+    tx.query(&sql, params![user, kind])?.iter().map(|row| read(tx, row)).collect()
+}
+
 /// How many jobs of a kind and an environment wait, and since when the oldest does.
 pub fn waiting(tx: &Tx, environment: EnvironmentId, kind: Kind) -> Result<(i64, Option<Timestamp>)> {
     let sql =

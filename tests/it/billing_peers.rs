@@ -6,8 +6,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Folder, jane, skip};
+use usher::apps::Kind;
+use usher::billing::Mode;
+use usher::outbox::State;
+
+use crate::harness::{Folder, TestApp, jane, skip};
+use crate::idempotency::CREATE;
 use crate::program::{Program, call, raw};
+use crate::receiver::Receiver;
 
 /// localstripe on a free port.
 struct LocalStripe {
@@ -129,4 +135,43 @@ fn the_program_keeps_customers_in_step_at_localstripe_and_hears_of_those_deleted
     let list = server.json(&["billing", "list"]);
     assert_eq!((&list["failed"], list["accounts"].as_array().unwrap().len()), (&json!(0), 1));
     assert_eq!(server.json(&["billing", "failures"]), json!([]));
+}
+
+/// A proxy before localstripe that loses the first answer to who makes a customer.
+fn losing_the_first_customer(stripe: &LocalStripe) -> Receiver {
+    let (proxy, url) = (Receiver::start(), stripe.url.clone());
+    let mut lost = false;
+    proxy.answers(move |message| {
+        let headers =
+            ["authorization", "content-type"].map(|name| format!("{name}: {}\r\n", message.header(name))).concat();
+        let request = format!(
+            "{} HTTP/1.1\r\nHost: s\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{}",
+            message.line,
+            message.body.len(),
+            message.body
+        );
+        let (head, body) = raw(&url, request.as_bytes());
+        let loses = message.line == "POST /v1/customers" && !std::mem::replace(&mut lost, true);
+        if loses { String::new() } else { format!("{head}\r\n\r\n{body}") }
+    });
+    proxy
+}
+
+#[tokio::test]
+async fn a_customer_that_localstripe_made_and_nobody_heard_of_is_deleted_with_the_user() {
+    let Some(stripe) = LocalStripe::start() else { return };
+    let (app, proxy) = (TestApp::new().await, losing_the_first_customer(&stripe));
+    app.connect_billing(Kind::Sandbox, Mode::Test, &format!("http://127.0.0.1:{}", proxy.port)).await;
+    app.bill();
+    let id = app.partner("acme").await.post(CREATE, jane()).await.ok().id().to_owned();
+    app.billed(|jobs| jobs[0].failure.is_some()).await;
+    assert_eq!(stripe.customers()[0]["metadata"]["usher_user_id"], json!(id), "the person is there");
+    app.erased(&id).await;
+    app.billed(|jobs| jobs.len() == 2).await;
+    for (minutes, done) in [(2, 1), (118, 2)] {
+        app.advance(Duration::from_mins(minutes));
+        app.app.api().outbox.wake();
+        app.billed(|jobs| jobs.iter().filter(|job| job.state == State::Sent).count() == done).await;
+        assert_eq!(stripe.customers(), [] as [Value; 0]);
+    }
 }

@@ -23,6 +23,7 @@ mod admins;
 mod audit;
 mod backup;
 mod billing;
+mod billing_erasure;
 mod billing_peers;
 mod brand;
 mod buttons;
