@@ -198,11 +198,67 @@ async fn test_is_taken_from_query_or_body_and_becomes_a_job() {
         assert_eq!(server.put(&format!("{path}{query}"), json!({"user": {}})).await.status, 400, "{query}");
     }
     assert_eq!(server.put(&format!("{path}?test=true"), json!({"user": {}, "test": false})).await.status, 400);
-    let invitation = json!({"email": "bob@doe.com", "language": "en"});
-    assert_eq!(server.post(&format!("{path}?test=maybe"), invitation).await.status, 400);
-    assert_eq!(server.post("/v1/users?test=maybe", json!({"user": {"email": "bob@doe.com"}})).await.status, 400);
     assert_eq!(server.put(&format!("{path}?test=true"), json!({"user": {"name": 1}})).await.status, 400);
     assert_eq!(jobs().await.len(), 3, "a refused change leaves no job");
+}
+
+#[tokio::test]
+async fn every_write_of_identity_heeds_test_in_query_and_body() {
+    let app = TestApp::new().await;
+    for mode in [Mode::Test, Mode::Live] {
+        app.connect_billing(Kind::Live, mode, "http://127.0.0.1:9").await;
+    }
+    let server = app.server_in(Kind::Live, Access::Write).await;
+    let address = std::cell::Cell::new(0);
+    let somebody = || {
+        address.set(address.get() + 1);
+        format!("bob{}@doe.com", address.get())
+    };
+    let modes = || async {
+        let jobs =
+            app.store().read(|tx| usher::outbox::newest(tx, usher::outbox::Kind::BillingSync, 99)).await.unwrap();
+        let mut modes: Vec<_> =
+            jobs.iter().map(|job| (job.id.0, job.payload.as_ref().unwrap().0["mode"].clone())).collect();
+        modes.sort_by_key(|(id, _)| *id);
+        modes.into_iter().map(|(_, mode)| mode).collect::<Vec<_>>()
+    };
+    let made = server.post("/v1/users", json!({"user": {"email": somebody()}})).await.ok();
+    let path = format!("/v1/users/{}", made.body["data"]["id"].as_str().unwrap());
+    let mut expected = vec![json!("live")];
+    let writes = || {
+        let invitation = json!({"email": somebody(), "language": "en"});
+        [
+            ("POST", "/v1/users".to_owned(), json!({"user": {"email": somebody()}})),
+            ("POST", path.clone(), invitation),
+            ("POST", path.clone(), json!({"user": {"email": somebody()}})),
+            ("PUT", path.clone(), json!({"user": {"email": somebody()}})),
+            ("PATCH", path.clone(), json!({"user": {"email": somebody()}})),
+        ]
+    };
+    for test in ["true", "false"] {
+        for (method, path, body) in writes() {
+            server.send(method, &format!("{path}?test={test}"), body.to_string()).await.ok();
+            expected.push(json!(if test == "true" { "test" } else { "live" }));
+        }
+    }
+    for (method, path, body) in writes() {
+        server.send(method, &path, body.but("test", json!(true)).to_string()).await.ok();
+        expected.push(json!("test"));
+    }
+    assert_eq!(modes().await, expected);
+    for (method, path, body) in writes() {
+        let refused = async |query: &str, body: Value| {
+            let answer = server.send(method, &format!("{path}{query}"), body.to_string()).await;
+            assert_eq!(answer.status, 400, "{method} {path}{query} {body}");
+        };
+        for query in ["?test=maybe", "?test=1", "?test="] {
+            refused(query, body.clone()).await;
+        }
+        refused("", body.clone().but("test", json!("true"))).await;
+        refused("?test=true", body.but("test", json!(false))).await;
+    }
+    assert_eq!(server.send("DELETE", &format!("{path}?test=maybe"), "").await.status, 400);
+    assert_eq!(modes().await, expected, "a refused write tells nobody");
 }
 
 #[tokio::test]

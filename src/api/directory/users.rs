@@ -106,10 +106,11 @@ pub async fn create(
     guard: Guard,
     JsonObject(body): JsonObject,
 ) -> Result<Response> {
-    let caller = Caller { test: test_of(&besides)?, ..app.caller };
+    let mut faults = Vec::new();
+    let caller = Caller { test: test_of(&besides, &body, &mut faults)?, ..app.caller };
     caller.need(Right::InviteUsers)?;
     let context = caller.context(api.store.clock().now());
-    let (user, mut faults) = (user_of(&body)?, Vec::new());
+    let user = user_of(&body)?;
     let mut person = Person::default();
     for wire in settable(&caller, true) {
         wire.take(user, &context, &mut person, &mut faults);
@@ -140,10 +141,9 @@ pub async fn update(
     guard: Guard,
     JsonObject(body): JsonObject,
 ) -> Result<Response> {
-    let (target, caller): (Target, Caller) = (target.parse()?, app.caller);
-    let context = caller.context(api.store.clock().now());
-    let (change, test) = read(&body, besides.test.as_deref(), &caller, &context)?;
-    let caller = Caller { test, ..caller };
+    let (target, mut faults) = (target.parse()?, Vec::new());
+    let caller = Caller { test: test_of(&besides, &body, &mut faults)?, ..app.caller };
+    let change = read(&body, &caller, &caller.context(api.store.clock().now()), faults)?;
     let (links, change) = (api.links.clone(), Change::from(change));
     attempt(&api, caller, target, &change).await?;
     let update = move |tx: &Tx, caller: &Caller, if_match: &IfMatch| {
@@ -165,9 +165,9 @@ pub async fn post(
     if body.contains_key("user") || !body.contains_key("email") {
         return update(api, app, target, query, guard, JsonObject(body)).await;
     }
-    let (inviter, caller): (Target, Caller) = (target.parse()?, Caller { test: test_of(&query)?, ..app.caller });
+    let (inviter, mut person, mut faults) = (target.parse::<Target>()?, Person::default(), Vec::new());
+    let caller = Caller { test: test_of(&query, &body, &mut faults)?, ..app.caller };
     let context = caller.context(api.store.clock().now());
-    let (mut person, mut faults) = (Person::default(), Vec::new());
     for wire in fields().filter(|wire| ["email", "language"].contains(&wire.name)) {
         if !body.contains_key(wire.name) {
             let message = format!("{} is required", wire.name);
@@ -197,11 +197,13 @@ pub async fn patch(
     State(api): State<Api>,
     app: AppCaller<Write>,
     Path(target): Path<String>,
+    Query(besides): Query<Besides>,
     guard: Guard,
     JsonObject(body): JsonObject,
 ) -> Result<Response> {
-    let (target, caller): (Target, Caller) = (target.parse()?, app.caller);
-    let change = read_patch(&body, &caller, &caller.context(api.store.clock().now()))?;
+    let (target, mut faults) = (target.parse()?, Vec::new());
+    let caller = Caller { test: test_of(&besides, &body, &mut faults)?, ..app.caller };
+    let change = read_patch(&body, &caller, &caller.context(api.store.clock().now()), faults)?;
     attempt(&api, caller, target, &change).await?;
     let links = api.links.clone();
     let patch = move |tx: &Tx, caller: &Caller, if_match: &IfMatch| {
@@ -210,9 +212,25 @@ pub async fn patch(
     on_user(&api, guard, caller, body, ("User updated", show_whole), patch).await
 }
 
-/// Which of the provider's modes a request without a body's word about it means.
-fn test_of(besides: &Besides) -> Result<Option<bool>> {
-    besides.test.as_deref().map(|test| truth(test).ok_or_else(wrong_test)).transpose()
+/// Which of the provider's modes a request means, by its query or its body.
+fn test_of(besides: &Besides, body: &Map<String, Value>, faults: &mut Vec<FieldError>) -> Result<Option<bool>> {
+    let mut refuse = |message: &str| {
+        faults.push(FieldError { field: "test".into(), code: "type", message: message.into() });
+        None
+    };
+    let from_query = besides
+        .test
+        .as_deref()
+        .and_then(|text| truth(text).or_else(|| refuse("test in the query must be true or false")));
+    let from_body = match body.get("test") {
+        None => None,
+        Some(Value::Bool(test)) => Some(*test),
+        Some(_) => refuse("test must be true or false"),
+    };
+    if from_query.is_some() && from_body.is_some() && from_query != from_body {
+        return Err(Error::bad_request("test_twice", "test says one thing in the query and another in the body"));
+    }
+    Ok(from_body.or(from_query))
 }
 
 /// Deletes a user, who can be restored for a while.
@@ -223,8 +241,9 @@ pub async fn delete(
     Query(besides): Query<Besides>,
     guard: Guard,
 ) -> Result<Response> {
-    let (target, caller): (Target, Caller) = (target.parse()?, app.caller);
-    let caller = Caller { test: test_of(&besides)?, ..caller };
+    let (target, mut faults) = (target.parse()?, Vec::new());
+    let test = test_of(&besides, &Map::new(), &mut faults)?;
+    let caller = Caller { test: judge(test, faults)?, ..app.caller };
     let delete = move |tx: &Tx, caller: &Caller, if_match: &IfMatch| users::delete(tx, caller, target, if_match);
     on_user(&api, guard, caller, Map::new(), ("User deleted", nothing), delete).await
 }
@@ -409,10 +428,6 @@ fn truth(text: &str) -> Option<bool> {
     }
 }
 
-fn wrong_test() -> Error {
-    Error::bad_request("test", "test in the query must be true or false")
-}
-
 /// A user that a path names by UUID and nothing else.
 fn user_id(text: &str) -> Result<UserId> {
     match text.parse()? {
@@ -428,8 +443,13 @@ fn user_of(body: &Map<String, Value>) -> Result<&Map<String, Value>> {
     user.as_object().ok_or_else(|| Error::bad_request("user_not_object", "`user` must be an object"))
 }
 
-fn read_patch(body: &Map<String, Value>, caller: &Caller, context: &Context) -> Result<Change> {
-    let (user, mut change, mut faults) = (user_of(body)?, Change::default(), Vec::new());
+fn read_patch(
+    body: &Map<String, Value>,
+    caller: &Caller,
+    context: &Context,
+    mut faults: Vec<FieldError>,
+) -> Result<Change> {
+    let (user, mut change) = (user_of(body)?, Change::default());
     for wire in settable(caller, true) {
         match user.get(wire.name) {
             Some(Value::Null) if wire.name == "email" => {
@@ -444,31 +464,10 @@ fn read_patch(body: &Map<String, Value>, caller: &Caller, context: &Context) -> 
     judge(change, faults)
 }
 
-fn read(
-    body: &Map<String, Value>,
-    query_test: Option<&str>,
-    caller: &Caller,
-    context: &Context,
-) -> Result<(Person, Option<bool>)> {
-    let mut faults = Vec::new();
-    let mut refuse = |message: &str| {
-        faults.push(FieldError { field: "test".into(), code: "type", message: message.into() });
-        None
-    };
-    let from_query =
-        query_test.and_then(|text| truth(text).or_else(|| refuse("test in the query must be true or false")));
-    let from_body = match body.get("test") {
-        None => None,
-        Some(Value::Bool(test)) => Some(*test),
-        Some(_) => refuse("test must be true or false"),
-    };
-    if from_query.is_some() && from_body.is_some() && from_query != from_body {
-        return Err(Error::bad_request("test_twice", "test says one thing in the query and another in the body"));
-    }
-    let user = user_of(body)?;
-    let mut person = Person::default();
+fn read(body: &Map<String, Value>, caller: &Caller, context: &Context, mut faults: Vec<FieldError>) -> Result<Person> {
+    let (user, mut person) = (user_of(body)?, Person::default());
     for wire in settable(caller, false) {
         wire.take(user, context, &mut person, &mut faults);
     }
-    judge((person, from_body.or(from_query)), faults)
+    judge(person, faults)
 }

@@ -17,11 +17,11 @@ pub(super) fn bodies() -> Map<String, Value> {
     let test = json!({"type": "boolean", "description": "Whether the billing sync uses the provider's test mode."});
     let change = json!({
         "type": "object", "required": ["user"],
-        "properties": {"user": of_a_user(writable(), "The fields to change. Others are ignored."), "test": test}
+        "properties": {"user": of_a_user(writable(), "The fields to change. Others are ignored."), "test": &test}
     });
     let invite = json!({
         "type": "object", "required": ["email", "language"],
-        "properties": {"email": writable()["email"], "language": writable()["language"]}
+        "properties": {"email": writable()["email"], "language": writable()["language"], "test": &test}
     });
     let mut new = of_a_user(with_metadata(), "The facts about the user. Unknown fields are ignored.");
     new["required"] = json!(["email"]);
@@ -36,12 +36,12 @@ pub(super) fn bodies() -> Map<String, Value> {
     object([
         ("ChangeUser", change.clone()),
         ("ChangeOrInvite", json!({"anyOf": [change, invite]})),
-        ("CreateUser", json!({"type": "object", "required": ["user"], "properties": {"user": new}})),
+        ("CreateUser", json!({"type": "object", "required": ["user"], "properties": {"user": new, "test": &test}})),
         (
             "PatchUser",
             json!({
                 "type": "object", "required": ["user"],
-                "properties": {"user": of_a_user(patched, "A JSON Merge Patch: null takes a value away.")}
+                "properties": {"user": of_a_user(patched, "A JSON Merge Patch: null takes a value away."), "test": test}
             }),
         ),
         ("ChangeTenant", json!({"type": "object", "properties": tenant})),
