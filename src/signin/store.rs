@@ -140,19 +140,20 @@ fn count(row: Option<Row>) -> Result<i64> {
     row.map_or(Ok(0), |row| row.get(0))
 }
 
+/// The mails of sign-ins `s` to those who wanted to register and did not.
+const MAILS_TO_STRANGERS: &str = "outbox WHERE user_id IN (SELECT s.user_id FROM sign_ins s WHERE s.user_id IS NOT NULL \
+     AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = s.user_id) AND s.id";
+
 /// Removes the mail of a sign-in to somebody who wanted to register and did not by this one.
 pub(super) fn remove_mail_to_a_stranger(tx: &Tx, id: Uuid) -> Result<()> {
-    let sql = "DELETE FROM outbox WHERE user_id IN (SELECT s.user_id FROM sign_ins s WHERE s.id = $1 \
-         AND s.user_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = s.user_id))";
-    tx.run(sql, params![id])
+    tx.run(&format!("DELETE FROM {MAILS_TO_STRANGERS} = $1)"), params![id])
 }
 
 /// Removes the mails to those who wanted to register and did not: nobody else remembers their address. `false`, for these
 /// are all.
 pub fn purge_strangers(tx: &Tx) -> Result<bool> {
-    let sql = "DELETE FROM outbox WHERE user_id IN (SELECT s.user_id FROM sign_ins s WHERE s.id < $1 \
-         AND s.user_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = s.user_id))";
-    tx.run(sql, params![random::first_uuid(tx.now() - KEPT)]).map(|()| false)
+    let sql = format!("DELETE FROM {MAILS_TO_STRANGERS} < $1)");
+    tx.run(&sql, params![random::first_uuid(tx.now() - KEPT)]).map(|()| false)
 }
 
 /// Removes what is no longer counted.

@@ -14,6 +14,7 @@ use usher::users::{RESTORABLE, Status, UserId};
 use usher::vault::Vault;
 use uuid::Uuid;
 
+use crate::cluster::on_postgres;
 use crate::harness::{But, Folder, TestApp, jane, john};
 use crate::idempotency::set_status;
 use crate::program::{Program, usher};
@@ -399,5 +400,20 @@ fn the_operator_makes_roles_and_gives_them_from_the_command_line() {
         &["role", "create", "x", "--rights", "everything"],
     ] {
         assert!(!program.run(wrong).status.success(), "{wrong:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_sign_ins_of_a_user_and_of_an_address_are_found_by_an_index() {
+    if on_postgres() {
+        // It reads small tables whole, whatever indexes there are.
+        return;
+    }
+    let app = TestApp::new().await;
+    for condition in ["user_id = x'00'", "address IN (x'00', x'01')"] {
+        let plan = format!("EXPLAIN QUERY PLAN SELECT id FROM sign_ins WHERE {condition}");
+        let rows = app.store().read(move |tx| tx.query(&plan, &[])).await.unwrap();
+        let steps: Vec<String> = rows.iter().map(|row| row.get(3).unwrap()).collect();
+        assert!(steps.iter().all(|step| step.starts_with("SEARCH sign_ins USING")), "{steps:?}");
     }
 }
