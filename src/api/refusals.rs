@@ -24,7 +24,9 @@ pub(super) async fn note(
     error: &Error,
 ) {
     let nothing_there = matches!(error, Error::NoRoute | Error::MethodNotAllowed);
-    if !(400..500).contains(&error.status()) || nothing_there || surface == Surface::Service {
+    // Operators and machines look, and nobody is kept from that; but what Stripe is to have said does something.
+    let only_looks = surface == Surface::Service && operation.starts_with("GET ");
+    if !(400..500).contains(&error.status()) || nothing_there || only_looks {
         return;
     }
     let code = error.code();

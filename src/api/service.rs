@@ -11,7 +11,6 @@ use serde_json::json;
 
 use super::auth::text;
 use super::{Api, body, reply, say};
-use crate::audit::tally::Kind;
 use crate::billing;
 use crate::db::Tx;
 use crate::error::{Error, Result};
@@ -49,11 +48,7 @@ pub async fn stripe(
     headers: HeaderMap,
     raw: Body,
 ) -> Result<Response> {
-    let refuse = || {
-        let operation = Some("POST /webhooks/stripe/{account}".to_owned());
-        api.refusals.add(Kind { key: None, operation, code: "not_genuine" }, 1);
-        Error::bad_request("not_genuine", "This is not a message that Stripe has signed for this account")
-    };
+    let refuse = || Error::bad_request("not_genuine", "This is not a message that Stripe has signed for this account");
     let body = body::read(raw).await?;
     let id = account.parse().map_err(|_| refuse())?;
     let signature = text(&headers, "stripe-signature")?.unwrap_or_default().to_owned();
