@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::apps::{Environment, EnvironmentId};
+use crate::apps::{AppId, Environment, EnvironmentId};
 use crate::billing;
 use crate::caller::{Actor, Caller, Origin};
 use crate::clock::Timestamp;
@@ -137,8 +137,10 @@ words! {
         SessionEnded = "session.ended",
         /// All sessions of a user were ended.
         SessionsEnded = "sessions.ended",
-        /// The operator was given an access token of a user, to try things out.
+        /// An app was given tokens of a user for a code; or the operator an access token, to try things out.
         TokenIssued = "token.issued",
+        /// An app was given new tokens of a user for a refresh token.
+        TokenRefreshed = "token.refreshed",
         /// A signing key was made, to take another's place.
         SigningKeyRotated = "signing_key.rotated",
         /// A signing key was revoked.
@@ -397,6 +399,22 @@ pub fn addresses(tx: &Tx, user: UserId) -> Result<Vec<Email>> {
 /// The database refuses.
 pub fn note_read(tx: &Tx, origin: Origin, user: &User) -> Result<()> {
     let draft = Draft { user: Some(user.id), ..Draft::of(user.environment, Action::HealthRead) };
+    store::insert(tx, &draft.by(origin))
+}
+
+/// Notes what an app was given of a user, who acts by it.
+///
+/// # Errors
+/// The database refuses.
+pub fn note_grant(
+    tx: &Tx,
+    action: Action,
+    (environment, user): (EnvironmentId, UserId),
+    app: AppId,
+    request: Option<Uuid>,
+) -> Result<()> {
+    let origin = Origin { request, ..Origin::of(Actor::Person(user)) };
+    let draft = Draft { user: Some(user), target: Some(app.0), ..Draft::of(environment, action) };
     store::insert(tx, &draft.by(origin))
 }
 

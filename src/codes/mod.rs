@@ -15,6 +15,7 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::apps::{self, AppId, Environment};
+use crate::audit::{self, Action};
 use crate::caller::{Actor, Origin};
 use crate::clock::Timestamp;
 use crate::db::{Tx, words};
@@ -23,12 +24,13 @@ use crate::links::Links;
 use crate::secret::{Secret, sha256};
 use crate::sessions::{self, GRACE, Session, SessionId};
 use crate::ticket::Ticket;
+use crate::tokens;
 use crate::users::{self, Email, UserId};
 
 /// How long a code works: the app's page exchanges it at once.
 pub const LIFETIME: Duration = Duration::from_mins(1);
-/// No state or nonce is longer.
-const LONGEST: usize = 2048;
+/// No state is longer.
+const LONGEST_STATE: usize = 2048;
 
 words! {
     /// By which door an app comes.
@@ -143,8 +145,11 @@ fn complaint(door: Door, from: &impl Parameters, request: &Request) -> Option<Co
         return say("invalid_request", "sub must be the UUID of a user");
     }
     let method = from.get("code_challenge_method");
-    if [&request.state, &request.nonce].into_iter().flatten().any(|text| text.len() > LONGEST) {
-        return say("invalid_request", "state and nonce have 2048 bytes at the most");
+    if request.state.as_ref().is_some_and(|state| state.len() > LONGEST_STATE) {
+        return say("invalid_request", "state has 2048 bytes at the most");
+    }
+    if request.nonce.as_ref().is_some_and(|nonce| !tokens::fits_nonce(nonce)) {
+        return say("invalid_request", tokens::NONCE_TOO_LONG);
     }
     match (&request.challenge, method) {
         (Some(challenge), Some("S256")) if challenge.len() == 43 => {}
@@ -321,12 +326,15 @@ pub fn exchange(
     if tx.now() >= code.expires_at || !store::use_up(tx, &ticket)? {
         return Ok(None);
     }
-    if request.silent {
+    let granted = if request.silent {
         session.scope.clone_from(&request.scope);
-        return Ok(session.works(tx.now()).then_some((session, None, request)));
-    }
-    let handed_over = sessions::hand_over(tx, session.id, &request.scope)?;
-    Ok(handed_over.map(|(session, token)| (session, Some(token), request)))
+        session.works(tx.now()).then_some((session, None))
+    } else {
+        sessions::hand_over(tx, session.id, &request.scope)?.map(|(session, token)| (session, Some(token)))
+    };
+    let Some((session, token)) = granted else { return Ok(None) };
+    audit::note_grant(tx, Action::TokenIssued, (user.environment, user.id), ask.client, request_id)?;
+    Ok(Some((session, token, request)))
 }
 
 impl Exchange {

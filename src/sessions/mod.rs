@@ -184,6 +184,7 @@ pub fn refresh(tx: &Tx, client: AppId, presented: &Secret, request: Option<Uuid>
             return Ok(None);
         }
     };
+    audit::note_grant(tx, Action::TokenRefreshed, (user.environment, user.id), client, request)?;
     let token = session.refresh_token(tx).text();
     Ok(Some((session, token)))
 }

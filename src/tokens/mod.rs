@@ -36,6 +36,10 @@ use crate::users::{self, IDENTITY, Profile, User, UserId};
 pub const ACCESS_LIFETIME: Duration = Duration::from_hours(1);
 /// No token of ours is longer.
 const LONGEST: usize = 8192;
+/// No nonce is longer, as it stands in a token.
+const LONGEST_NONCE: usize = 512;
+/// What is said of one that is.
+pub const NONCE_TOO_LONG: &str = "nonce has 512 bytes at the most, where a letter beyond ASCII is six";
 
 /// The claims of an access token (contract C2, and the session as `sid`). An ID token has no `psc`, so it cannot pass for
 /// one.
@@ -217,10 +221,18 @@ fn invalid() -> Error {
     Error::Unauthenticated { code: "invalid_token", message: "The access token is not valid" }
 }
 
+/// Whether a token can carry this nonce and still be one that we accept.
+pub fn fits_nonce(nonce: &str) -> bool {
+    escaped(&Value::from(nonce).to_string()).is_ok_and(|json| json.len() - 2 <= LONGEST_NONCE)
+}
+
 /// A JSON value as a JWT segment whose base64 never has `-` or `_` (contract C5: the official browser client decodes
 /// segments with `atob`): everything beyond ASCII, and `>`, `?`, `~` and DEL, is written as `\u` escapes.
 fn segment<T: Serialize>(value: &T) -> Result<String> {
-    let json = serde_json::to_string(value).map_err(Error::internal)?;
+    escaped(&serde_json::to_string(value).map_err(Error::internal)?).map(|ascii| BASE64URL.encode(ascii))
+}
+
+fn escaped(json: &str) -> Result<String> {
     let mut ascii = String::with_capacity(json.len());
     for unit in json.encode_utf16() {
         match u8::try_from(unit) {
@@ -228,7 +240,7 @@ fn segment<T: Serialize>(value: &T) -> Result<String> {
             _ => write!(ascii, "\\u{unit:04x}").map_err(Error::internal)?,
         }
     }
-    Ok(BASE64URL.encode(ascii))
+    Ok(ascii)
 }
 
 fn read<T: serde::de::DeserializeOwned>(segment: &str) -> Option<T> {

@@ -10,12 +10,14 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::links::from_our_page;
 use super::{Brand, Reader, cookie, enter, framed, gone, message, page_in, secure, session_cookie};
 use crate::api::body::Form;
 use crate::api::{Api, Peer, Trail, ascii};
 use crate::apps::Environment;
+use crate::audit::{self, Action};
 use crate::codes::{self, Asked, Door, Parameters, scope_of};
 use crate::error::{Error, Result};
 use crate::links::State as Worth;
@@ -77,13 +79,16 @@ pub async fn show(
     headers: HeaderMap,
 ) -> Result<Response> {
     let query = query.unwrap_or_default();
-    let Some(asked) = ask(&api, Door::Hosted, &query).await?.ok() else { return Ok(dead_end()) };
+    let asked = match ask(&api, Door::Hosted, &query).await? {
+        Ok(asked) => asked,
+        Err(back) => return Ok(back),
+    };
     let name = session_cookie(asked.environment.app, asked.environment.kind);
     let session = cookie(&headers, &name);
     let leaves = Form::parse(query.as_bytes())?.get("logout") == Some("true");
     let mut response = match &asked.silent {
         Some(_) if leaves => tell(&asked, &json!({"isAllowed": true, "token": null})),
-        Some(_) => silent(&api, asked, session.clone()).await?,
+        Some(_) => silent(&api, asked, session.clone(), trail.id()).await?,
         None => {
             let notice = if leaves { words.signed_out_notice() } else { String::new() };
             first_page(words, &asked.environment, &format!("/sign-in?{query}"), "", notice, String::new())
@@ -98,7 +103,7 @@ pub async fn show(
 
 /// The silent refresh of the official browser client (contract C6): the app has this in a frame and is told tokens of the
 /// browser's session. The browser sends the cookie along if app and Usher are of one site.
-async fn silent(api: &Api, asked: Asked, cookie: Option<Secret>) -> Result<Response> {
+async fn silent(api: &Api, asked: Asked, cookie: Option<Secret>, request: Uuid) -> Result<Response> {
     let (wanted, nonce) = (asked.clone(), asked.request.nonce.clone());
     let issue = move |tx: &crate::db::Tx| {
         let session = codes::session_of(tx, &wanted, cookie.as_ref())?;
@@ -109,11 +114,16 @@ async fn silent(api: &Api, asked: Asked, cookie: Option<Secret>) -> Result<Respo
             }
             session
         });
-        session
-            .map(|session| tokens::issue(tx, &Grant { session: &session, nonce: nonce.as_deref(), standard: None }))
-            .transpose()
+        let Some(session) = session else { return Ok(None) };
+        let tokens = tokens::issue(tx, &Grant { session: &session, nonce: nonce.as_deref(), standard: None })?;
+        Ok(Some((session.user, tokens)))
     };
-    let token = api.store.read(issue).await?.map(|tokens| {
+    let issued = api.store.read(issue).await?;
+    if let Some((user, _)) = &issued {
+        let (whose, app) = ((asked.environment.id, *user), asked.environment.app);
+        api.store.write(move |tx| audit::note_grant(tx, Action::TokenIssued, whose, app, Some(request))).await?;
+    }
+    let token = issued.map(|(_, tokens)| {
         json!({
             "accessToken": tokens.access.expose(), "idToken": tokens.id.expose(), "expiresIn": tokens.expires_in,
             "tokenType": "Bearer", "redirectUri": codes::page(&asked.request.redirect_uri), "refreshToken": null,
@@ -173,12 +183,14 @@ fn dead_end() -> Response {
         .into_response()
 }
 
-/// What the app asks for, or the way back to it with what is wrong with that.
+/// What the app asks for, or the way back to it with what is wrong with that; the official clients know none, so there the
+/// page says it.
 async fn ask(api: &Api, door: Door, query: &str) -> Result<std::result::Result<Asked, Response>> {
     let text = query.to_owned();
     let asked = api.store.read(move |tx| codes::ask(tx, door, &Form::parse(text.as_bytes())?)).await?;
     match asked {
         (asked, Ok(())) => Ok(Ok(asked)),
+        (_, Err(complaint)) if door == Door::Hosted => Err(Error::bad_request(complaint.error, complaint.text)),
         (asked, Err(complaint)) => Ok(Err(Redirect::to(complaint.back(&asked, &api.links)?.as_str()).into_response())),
     }
 }

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use serde_json::json;
 use usher::apps::{self, AppId, Kind, Settings};
+use usher::audit::Action;
 use usher::db::Tx;
 use usher::keys::{self, NewKey};
 use usher::secret::sha256;
@@ -184,6 +185,8 @@ async fn with_prompt_none_an_app_gets_a_code_of_the_browsers_session_or_hears_th
     assert_eq!((&now["sub"], &now["nonce"], &now["sid"]), (&json!(id), &json!("n2"), &before["sid"]));
     assert_eq!(now["auth_time"], before["auth_time"], "nobody has signed in again");
     assert_eq!(app.anyone().send("POST", "/oauth/token", form).await.status, 400, "once");
+    let issued = app.audited(Action::TokenIssued).await;
+    assert_eq!((issued.len(), issued[0].request.unwrap().to_string().as_str()), (2, granted.header("request-id")));
     app.refresh(text(&first, "refreshToken")).await.ok();
 
     browser.get(&format!("{}&logout=true", app.sign_in_path())).await.ok();
@@ -211,7 +214,10 @@ async fn the_official_clients_silent_refresh_is_told_to_its_own_page_and_no_othe
         assert!(policy.contains("frame-ancestors https://app.example.com;"), "{policy}");
         serde_json::from_str::<serde_json::Value>(message).unwrap()
     };
-    let told = message(&browser.get(&silent).await.ok());
+    let answer = browser.get(&silent).await.ok();
+    let issued = app.audited(Action::TokenIssued).await.remove(0);
+    assert_eq!(issued.request.unwrap().to_string(), answer.header("request-id"));
+    let told = message(&answer);
     assert_eq!((&told["originator"], &told["token"]["redirectUri"]), (&json!("userdocks"), &json!(CALLBACK)));
     let identity = claims(told["token"]["idToken"].as_str().unwrap());
     assert_eq!((&identity["nonce"], &identity["sub"]), (&json!("n3"), &json!(id)));

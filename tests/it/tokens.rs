@@ -278,3 +278,38 @@ async fn the_public_key_is_where_the_official_node_client_looks() {
         assert_eq!(server.get(path).await.ok().body, one.body);
     }
 }
+
+#[tokio::test]
+async fn a_nonce_of_which_no_token_could_be_made_is_refused_at_every_door_before_the_code_is_used() {
+    let (app, _) = app_and_jane().await;
+    // As it stands in a token, `é` has six bytes and a quotation mark two.
+    let (longest, tokens) = ([&"é".repeat(80), &"\"".repeat(16)[..]].concat(), "/v1/tokens");
+    let code = app.code().await;
+    for nonce in [format!("{longest}x"), "x".repeat(513), "x".repeat(9000)] {
+        let answer = app.anyone().post(tokens, app.exchange_body(&code).but("nonce", json!(nonce))).await;
+        assert_eq!((answer.status, text(&answer, "error")), (400, "invalid_request"));
+        assert!(text(&answer, "error_description").starts_with("nonce has 512 bytes"), "{}", answer.text);
+        let nonce: String = url::form_urlencoded::byte_serialize(nonce.as_bytes()).collect();
+        let challenge = "code_challenge_method=S256&code_challenge=".to_owned() + &"a".repeat(43);
+        let hosted = app.sign_in_path();
+        let standard = hosted.replace("/sign-in", "/authorize") + "&response_type=code&" + &challenge;
+        for door in [&hosted, &standard] {
+            app.anyone().get(door).await.ok();
+        }
+        for answer in [
+            app.anyone().get(&format!("{hosted}&nonce={nonce}")).await,
+            app.anyone().send("POST", &format!("{hosted}&nonce={nonce}"), "email=jane%40doe.com").await,
+        ] {
+            assert_eq!(answer.status, 400);
+            assert!(answer.text.contains("invalid_request: nonce has 512 bytes at the most"), "{}", answer.text);
+        }
+        let answer = app.anyone().get(&format!("{standard}&nonce={nonce}")).await;
+        let to = answer.header("location");
+        assert!(to.starts_with(CALLBACK) && to.contains("error=invalid_request"), "{to}");
+        assert!(to.contains("nonce+has+512+bytes"), "{to}");
+    }
+    let body = app.exchange_body(&code).but("nonce", json!(longest));
+    let answer = app.anyone().post(tokens, body).await.ok();
+    assert_eq!(claims(text(&answer, "idToken"))["nonce"], json!(longest));
+    assert_eq!(app.as_token(text(&answer, "accessToken")).await, 200);
+}

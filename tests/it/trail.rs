@@ -13,7 +13,7 @@ use usher::tokens::{self, SigningKey, signing};
 use usher::users::UserId;
 
 use crate::harness::{Answer, TestApp};
-use crate::signin::app_and_jane;
+use crate::signin::{app_and_jane, text};
 
 impl TestApp {
     /// What changed by the newest entry of that action, and that there are so many of them.
@@ -186,4 +186,55 @@ async fn every_code_that_is_refused_is_counted_beside_the_wrong_ones_whose_entri
         assert_eq!(typed.status, status);
     }
     assert_eq!(kinds(), [("code_used", 1)]);
+}
+
+#[tokio::test]
+async fn every_exchange_and_every_refresh_of_tokens_stands_in_the_trail_of_the_person_with_the_app() {
+    let (app, id) = app_and_jane().await;
+    let user: UserId = id.parse().unwrap();
+    let noted = async |action: Action, answers: &[&Answer]| {
+        let entries = app.audited(action).await;
+        let requests: Vec<String> = entries.iter().rev().map(|entry| entry.request.unwrap().to_string()).collect();
+        let expected: Vec<&str> = answers.iter().map(|answer| answer.header("request-id")).collect();
+        assert_eq!(requests, expected, "{action:?}");
+        for entry in entries {
+            assert!(entry.is_done());
+            assert_eq!((entry.user, entry.actor), (Some(user), Some(Actor::Person(user))));
+            assert_eq!(entry.target, Some(app.client_id.0));
+        }
+    };
+    let first = app.exchange(&app.code().await).await.ok();
+    noted(Action::TokenIssued, &[&first]).await;
+    let one = text(&first, "refreshToken");
+    app.advance(Duration::from_secs(1));
+    let second = app.refresh(one).await.ok();
+    app.advance(Duration::from_secs(1));
+    let raced = app.refresh(one).await.ok();
+    noted(Action::TokenRefreshed, &[&second, &raced]).await;
+
+    // By the other door.
+    app.advance(Duration::from_secs(1));
+    let form = |rest: String| format!("client_id={}&{rest}", app.client_id);
+    let refresh = form(format!("grant_type=refresh_token&refresh_token={}", text(&second, "refreshToken")));
+    let third = app.anyone().send("POST", "/oauth/token", refresh).await.ok();
+    noted(Action::TokenRefreshed, &[&second, &raced, &third]).await;
+
+    // What is refused is counted, and what that ends stands there.
+    app.app.api().refusals.take();
+    app.advance(Duration::from_secs(11));
+    assert_eq!(app.refresh(one).await.status, 400);
+    assert_eq!(app.exchange("nonsense").await.status, 400);
+    let made_up = form("grant_type=refresh_token&refresh_token=nonsense".to_owned());
+    assert_eq!(app.anyone().send("POST", "/oauth/token", made_up).await.status, 400);
+    let mut refused = app.app.api().refusals.take();
+    refused.sort_by(|one, other| one.0.operation.cmp(&other.0.operation));
+    let refused: Vec<_> =
+        refused.iter().map(|(kind, times)| (kind.operation.as_deref().unwrap(), kind.code, *times)).collect();
+    let code = "invalid_grant";
+    assert_eq!(
+        refused,
+        [("POST /api/v1/tokens", code, 1), ("POST /oauth/token", code, 1), ("POST /v1/tokens", code, 1)]
+    );
+    assert_eq!(app.audited(Action::SessionEnded).await.len(), 1);
+    noted(Action::TokenRefreshed, &[&second, &raced, &third]).await;
 }

@@ -56,7 +56,7 @@ pub fn document() -> Value {
                 "Exchange": object(&["client_id"], &[
                     client, page, code, verifier,
                     ("refresh_token", "The newest refresh token: then the code does not matter."),
-                    ("nonce", "Comes back in the ID token."),
+                    ("nonce", "Comes back in the ID token. 512 bytes at the most, as it stands there."),
                 ]),
                 "Exchanged": exchanged,
                 "Grant": object(&["grant_type", "client_id"], &[

@@ -32,6 +32,9 @@ pub async fn official(
     let ask = Ask::read(Door::Hosted, &body, None)?;
     let redirect_uri = Parameters::get(&body, "redirect_uri").map(page).unwrap_or_default().to_owned();
     let nonce = Parameters::get(&body, "nonce").map(str::to_owned);
+    if nonce.as_deref().is_some_and(|nonce| !tokens::fits_nonce(nonce)) {
+        return Err(Error::bad_request("invalid_request", tokens::NONCE_TOO_LONG));
+    }
     let (session, refresh, _) = grant(&api, ask, &trail).await?;
     let tokens = issue(&api, session, nonce, Door::Hosted).await?;
     Ok(reply(&json!({
