@@ -137,6 +137,8 @@ words! {
         SessionEnded = "session.ended",
         /// All sessions of a user were ended.
         SessionsEnded = "sessions.ended",
+        /// An app was given a code by a browser's session, and nobody was asked.
+        CodeIssued = "code.issued",
         /// An app was given tokens of a user for a code; or the operator an access token, to try things out.
         TokenIssued = "token.issued",
         /// An app was given new tokens of a user for a refresh token.

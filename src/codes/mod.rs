@@ -249,11 +249,13 @@ pub fn session_of(tx: &Tx, asked: &Asked, cookie: Option<&Secret>) -> Result<Opt
 ///
 /// # Errors
 /// The database refuses.
-pub fn answer(tx: &Tx, asked: &Asked, cookie: Option<&Secret>, links: &Links) -> Result<Url> {
+pub fn answer(tx: &Tx, asked: &Asked, cookie: Option<&Secret>, links: &Links, request_id: Option<Uuid>) -> Result<Url> {
     let Some(session) = session_of(tx, asked, cookie)? else {
         let said = Complaint { error: "login_required", text: "The person has to sign in" };
         return said.back(asked, links);
     };
+    let whose = (asked.environment.id, session.user);
+    audit::note_grant(tx, Action::CodeIssued, whose, asked.environment.app, request_id)?;
     // No refresh token comes of it (OpenID Connect Core 11): the session has one already, and answers again.
     let request = Request { silent: true, scope: without_offline(&asked.request.scope), ..asked.request.clone() };
     issue(tx, &asked.environment, session.id, &request, links)

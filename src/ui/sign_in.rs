@@ -147,6 +147,7 @@ pub async fn authorize(
     State(api): State<Api>,
     Reader(words): Reader,
     RawQuery(query): RawQuery,
+    trail: Extension<Trail>,
     headers: HeaderMap,
 ) -> Result<Response> {
     let query = query.unwrap_or_default();
@@ -157,7 +158,8 @@ pub async fn authorize(
     if asked.silent.is_some() {
         let session = cookie(&headers, &session_cookie(asked.environment.app, asked.environment.kind));
         let links = api.links.clone();
-        let answer = move |tx: &crate::db::Tx| codes::answer(tx, &asked, session.as_ref(), &links);
+        let request = Some(trail.id());
+        let answer = move |tx: &crate::db::Tx| codes::answer(tx, &asked, session.as_ref(), &links, request);
         let back = api.store.write(answer).await?;
         return Ok(Redirect::to(back.as_str()).into_response());
     }

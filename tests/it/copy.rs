@@ -153,7 +153,7 @@ impl Source {
         run(&["admin", "create", "ann@clinic.example", "--role", "owner"]);
         let place = ["--app", &server.client_id, "--environment", "sandbox"];
         let stripe = Receiver::start();
-        stripe.answers(|_| crate::receiver::answer(200, r#"{"id":"cus_1"}"#));
+        stripe.answers(|_| crate::receiver::answer(200, r#"{"id":"cus_1","data":[]}"#));
         std::fs::write(server.folder.0.join("stripe-key"), "sk_test_1").unwrap();
         let at = format!("http://127.0.0.1:{}", stripe.port);
         let connect = ["billing", "connect", "--mode", "test", "--stripe-key-file", "stripe-key", "--url", &at];

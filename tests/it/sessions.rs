@@ -185,6 +185,8 @@ async fn with_prompt_none_an_app_gets_a_code_of_the_browsers_session_or_hears_th
     assert_eq!((&now["sub"], &now["nonce"], &now["sid"]), (&json!(id), &json!("n2"), &before["sid"]));
     assert_eq!(now["auth_time"], before["auth_time"], "nobody has signed in again");
     assert_eq!(app.anyone().send("POST", "/oauth/token", form).await.status, 400, "once");
+    let codes = app.audited(Action::CodeIssued).await;
+    assert_eq!((codes.len(), codes[0].request.unwrap().to_string().as_str()), (1, back.header("request-id")));
     let issued = app.audited(Action::TokenIssued).await;
     assert_eq!((issued.len(), issued[0].request.unwrap().to_string().as_str()), (2, granted.header("request-id")));
     app.refresh(text(&first, "refreshToken")).await.ok();
