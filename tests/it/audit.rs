@@ -301,6 +301,7 @@ async fn what_the_operator_does_to_keys_and_apps_and_sees_of_a_person_is_noted()
     server.json(&["key", "revoke", key]);
     server.json(&["app", "update", &app, "--environment", "live", "--name", "Acme"]);
     server.json(&["user", "show", &id]);
+    server.json(&["user", "show", &id, "--reveal", "she asked"]);
     // The name of the app is that of its sandbox too.
     let list = server.json(&["audit", "list", "--limit", "6"]);
     let seen: Vec<_> = list.as_array().unwrap().iter().map(|e| (e["action"].clone(), e["actor"].clone())).collect();

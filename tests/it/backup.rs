@@ -176,7 +176,7 @@ fn a_server_on_a_restored_directory_knows_the_users_and_the_keys() {
     let restored = Program::start_in(folder, &[]);
     let update = |email: &str| restored.call_as(&key, "POST", "/users/update", &json!({"email": email})).0;
     assert_eq!((update("jane@doe.com"), update("john@doe.com")), (200, 404));
-    let user = restored.json(&["user", "show", &id]);
+    let user = restored.json(&["user", "show", &id, "--reveal", "a restore"]);
     assert_eq!((&user["email"], &user["health"]["height"]), (&json!("jane@doe.com"), &json!("5ft 6in")));
 }
 

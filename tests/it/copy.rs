@@ -218,8 +218,10 @@ fn everything_arrives_in_another_database_works_there_and_comes_back() {
 
     let doctor = usher_on(folder, &there).arg("doctor").output().unwrap();
     assert!(doctor.status.success(), "{}", String::from_utf8_lossy(&doctor.stdout));
-    let show =
-        |url: &str| usher_on(folder, url).args(["user", "show", &source.jane, "--json"]).output().unwrap().stdout;
+    let show = |url: &str| {
+        let words = ["user", "show", &source.jane, "--reveal", "a copy", "--json"];
+        usher_on(folder, url).args(words).output().unwrap().stdout
+    };
     assert_eq!(show(&there), show(from));
     assert_eq!(serde_json::from_slice::<Value>(&show(&there)).unwrap()["health"]["height"], "5ft 6in");
 
