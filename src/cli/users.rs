@@ -123,8 +123,10 @@ impl User {
                         store.write(reveal).await?
                     }
                 };
-                let mut json = to_json(&user, &environment, store.clock().now().day());
+                let today = store.clock().now().day();
+                let mut json = to_json(&user, &environment, today);
                 if is_revealed {
+                    json["subscription"] = subscriptions::show(&user, today);
                     json["health"] = json!(user.person.health);
                 }
                 common.say(&json, &to_text(&json));
@@ -302,7 +304,7 @@ fn to_json(user: &users::User, environment: &Environment, today: Date) -> Value 
         "externalId": user.person.external_id,
         "userRoleId": user.role,
         "profile": user.person.profile,
-        "subscription": subscriptions::show(user, today),
+        "subscription": subscriptions::standing(user, today),
         "healthKnown": known.collect::<Vec<_>>(),
         "createdAt": user.created_at,
         "updatedAt": user.updated_at,

@@ -140,6 +140,8 @@ fn the_json_of_every_command_has_its_documented_members() {
     assert!(!server.run(&["user", "show", id, "--reveal", " "]).status.success(), "a reason is to be given");
     let revealed = server.json(&["user", "show", id, "--reveal", "she asked"]);
     assert_eq!(revealed["health"]["height"], "5ft 6in");
+    let tells_why = [&user, &revealed].map(|shown| keys(&shown["subscription"]).contains(&"cancellationReason"));
+    assert_eq!(tells_why, [false, true], "why somebody ends may be about their health");
     let read = read();
     assert_eq!((&read[0]["userId"], &read[0]["changes"]["fields"]["reason"][1]), (&json!(id), &json!("she asked")));
     assert_eq!(server.json(&["user", "show", id])["id"], id);

@@ -46,14 +46,14 @@ fn a_dump_beside_a_server_that_writes_has_what_was_acknowledged_before_it_and_ca
     assert_eq!(missing, Vec::<&String>::new(), "acknowledged before the dump and not in it");
     assert_eq!(users, all(&["mail", "list"], "to"), "the dump is of one moment: every user has their mail");
     assert!(users.len() < enrolled.total, "the dump has what was written after it: it is none");
-    let user = second.json(&["user", "show", &id]);
+    let user = second.json(&["user", "show", &id, "--reveal", "a dump"]);
     assert_eq!((&user["email"], &user["health"]["height"]), (&json!("jane@doe.com"), &json!("5ft 6in")));
     let update = |email: &str| {
         let body = json!({"email": email, "diabetes": 1});
         second.call_as(&key, "POST", "/users/update", &body)
     };
     assert_eq!((update("c0n0@doe.com").0, update("jim@doe.com").0), (200, 404));
-    let stored: Value = second.json(&["user", "show", "c0n0@doe.com"]);
+    let stored: Value = second.json(&["user", "show", "c0n0@doe.com", "--reveal", "a dump"]);
     assert_eq!((&stored["health"]["metadata"]["number"], &stored["health"]["diabetes"]), (&json!(0), &json!(1)));
     let later = jane().but("email", json!("later@doe.com")).but("phonenumber", json!("2025550188"));
     assert_eq!(second.call_as(&key, "POST", "/users/create", &later).0, 200);
