@@ -1,7 +1,7 @@
--- The oldest id that a seal lists, as it stands there: which seals may list an entry is told without reading their lists.
--- NULL in what an older Usher seals beside this one.
+-- The oldest entry of a seal: with the newest one it tells, without reading the list, whether an entry may be there.
+-- NULL in seals of before, and in what an older Usher seals beside this one: nothing in these tables is changed.
 
-ALTER TABLE audit_seals ADD COLUMN first_id BYTEA;
-UPDATE audit_seals SET first_id = substr(entries, 1, 16);
+ALTER TABLE audit_seals ADD COLUMN first_id UUID;
 CREATE INDEX audit_seals_span ON audit_seals (last_id, first_id);
+CREATE INDEX audit_seals_first ON audit_seals (first_id);
 DROP INDEX audit_seals_last;

@@ -34,6 +34,8 @@ const TALLY: u64 = 60;
 /// How often the audit trail is sealed, and for what part of the time at the most: one in so many.
 const SEAL: Duration = Duration::from_secs(1);
 const SEAL_SHARE: u32 = 10;
+/// The same while there is more than one pass takes.
+const SEAL_MORE: u32 = 2;
 /// Every how many of them what has expired is removed: once an hour.
 const PURGE: u64 = 3600;
 
@@ -46,7 +48,8 @@ pub(super) async fn run(api: Api) {
             flush_refusals(&api).await;
             tell_turns(&api).await;
         }
-        if !second.is_multiple_of(PURGE) {
+        // Also soon after a start, for a server that does not stay up for an hour.
+        if second != TALLY && !second.is_multiple_of(PURGE) {
             continue;
         }
         purge(&api.store).await;
@@ -264,25 +267,23 @@ pub(super) async fn seal(api: Api) {
     for pass in 0_u64.. {
         let watch = Stopwatch::start();
         let reach = if pass.is_multiple_of(PURGE) { chain::Reach::Far } else { chain::Reach::Usual };
-        let found = seal_now(&api.store, reach).await.unwrap_or(unsound);
-        if found > unsound {
+        let sealed = seal_now(&api.store, reach).await.unwrap_or(chain::Sealed { unsound, ..Default::default() });
+        if sealed.unsound > unsound {
             tracing::error!(
-                entries = found,
+                entries = sealed.unsound,
                 "the audit trail has entries that Usher did not write; see `usher audit verify`"
             );
         }
-        unsound = found;
-        tokio::time::sleep(SEAL.max(watch.elapsed() * (SEAL_SHARE - 1))).await;
+        unsound = sealed.unsound;
+        let rest = |share: u32| watch.elapsed() * (share - 1);
+        tokio::time::sleep(if sealed.more { rest(SEAL_MORE) } else { SEAL.max(rest(SEAL_SHARE)) }).await;
     }
 }
 
-/// How many entries could not be sealed, for Usher did not write them.
-pub(super) async fn seal_now(store: &Store, reach: chain::Reach) -> Option<usize> {
-    match chain::seal(store, reach).await {
-        Ok(sealed) => Some(sealed.unsound),
-        Err(e) => {
-            tracing::warn!(code = e.code(), "the audit trail could not be sealed");
-            None
-        }
-    }
+/// One pass of sealing; `None` if the database refused.
+pub(super) async fn seal_now(store: &Store, reach: chain::Reach) -> Option<chain::Sealed> {
+    chain::seal(store, reach)
+        .await
+        .inspect_err(|e| tracing::warn!(code = e.code(), "the audit trail could not be sealed"))
+        .ok()
 }

@@ -278,8 +278,8 @@ fn program(common: &Common) -> String {
     if common.data.as_os_str() != "./data" {
         words.extend(["--data".to_owned(), common.data.display().to_string()]);
     }
-    let files = common.database.iter().filter(|url| url.expose().starts_with("sqlite:"));
-    words.extend(files.flat_map(|url| ["--database".to_owned(), url.expose().to_owned()]));
+    let files = common.database.iter().filter_map(Location::without_password);
+    words.extend(files.flat_map(|url| ["--database".to_owned(), url.to_owned()]));
     words.extend(common.key_file.iter().flat_map(|file| ["--key-file".to_owned(), file.display().to_string()]));
     let plain = |word: &str| word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=".contains(c));
     let quote = |word: &String| if plain(word) { word.clone() } else { format!("'{}'", word.replace('\'', r"'\''")) };

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::pipeline::Pipeline;
 use super::value::{Row, Value};
@@ -21,6 +21,8 @@ use crate::error::{Error, Result};
 const QUEUE: usize = 1024;
 /// How many reads run at once, and how many scans beside them.
 const READERS: usize = 4;
+/// The same of scans, which must not keep reads waiting.
+const SCANS: usize = 4;
 /// How long an operation waits for a connection to read by.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -141,7 +143,8 @@ pub(super) struct Engine {
     reads_are_quick: bool,
     looks: Mutex<Looks>,
     idle_readers: Mutex<Vec<Box<dyn Connection>>>,
-    reader_permits: Semaphore,
+    reader_permits: Arc<Semaphore>,
+    scan_permits: Arc<Semaphore>,
     /// Places for those who wait for a permit.
     reader_queue: Semaphore,
     /// Why no more is written, once a disk has failed.
@@ -165,7 +168,8 @@ impl Engine {
             reads_are_quick: parts.reads_are_quick,
             looks: Mutex::default(),
             idle_readers: Mutex::default(),
-            reader_permits: Semaphore::new(READERS),
+            reader_permits: Arc::new(Semaphore::new(READERS)),
+            scan_permits: Arc::new(Semaphore::new(SCANS)),
             reader_queue: Semaphore::new(QUEUE),
             failed,
         })
@@ -211,7 +215,7 @@ impl Engine {
         F: Fn(&dyn Connection) -> Result<T> + Send + 'static,
     {
         if self.reads_are_quick {
-            let _permit = self.permit().await?;
+            let _permit = self.permit(&self.reader_permits).await?;
             return self.read_now(&operation);
         }
         let (reply, answer) = oneshot::channel();
@@ -253,12 +257,12 @@ impl Engine {
         next
     }
 
-    async fn permit(&self) -> Result<SemaphorePermit<'_>> {
-        if let Ok(permit) = self.reader_permits.try_acquire() {
+    async fn permit(&self, of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(of).try_acquire_owned() {
             return Ok(permit);
         }
         let _place = self.reader_queue.try_acquire().map_err(|_| Error::Busy)?;
-        let permit = tokio::time::timeout(PATIENCE, self.reader_permits.acquire()).await;
+        let permit = tokio::time::timeout(PATIENCE, Arc::clone(of).acquire_owned()).await;
         permit.map_err(|_| Error::Busy)?.map_err(Error::internal)
     }
 
@@ -268,9 +272,13 @@ impl Engine {
         T: Send + 'static,
         F: Fn(&dyn Connection) -> Result<T> + Send + 'static,
     {
-        let _permit = self.permit().await?;
+        let permit = self.permit(&self.scan_permits).await?;
         let engine = Arc::clone(self);
-        let scanning = tokio::task::spawn_blocking(move || engine.read_now(&operation));
+        let scanning = tokio::task::spawn_blocking(move || {
+            // It goes on when whoever asked has gone away, and so does its claim.
+            let _permit = permit;
+            engine.read_now(&operation)
+        });
         scanning.await.map_err(Error::internal)?
     }
 

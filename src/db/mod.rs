@@ -74,6 +74,11 @@ impl Location {
         }
     }
 
+    /// A database's URL as it may be shown: that of a file holds no password.
+    pub fn without_password(url: &Secret) -> Option<&str> {
+        url.expose().starts_with("sqlite:").then(|| url.expose())
+    }
+
     /// The file that holds the database, if it is on this machine.
     pub fn file(&self) -> Option<PathBuf> {
         self.postgres.is_none().then(|| self.database())

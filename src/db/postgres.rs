@@ -23,6 +23,8 @@ use crate::error::{Error, Result};
 const WRITERS: usize = 4;
 /// How long to wait for a connection.
 const CONNECT: Duration = Duration::from_secs(3);
+/// How long a connection may be silent before it is asked whether it is there.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long to leave a server alone that is away.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long a statement may take before the server is taken for gone, and how long one that was said to take its time.
@@ -124,6 +126,9 @@ fn configure(url: &str) -> Result<Config> {
         config.ssl_mode(SslMode::Require);
     }
     config.connect_timeout(CONNECT).application_name("usher");
+    if !known.contains("keepalives") {
+        config.keepalives_idle(KEEP_ALIVE).keepalives_interval(KEEP_ALIVE / 3).keepalives_retries(3);
+    }
     Ok(config)
 }
 
@@ -150,6 +155,16 @@ impl Connection {
             pipeline: Pipeline::default(),
             rare: Rare::default(),
         })
+    }
+
+    /// The driver's task runs only while something is waited for: what the server, or whoever stands between, has sent since
+    /// then is not known yet. One turn asks the socket, the next one runs the task.
+    fn hear_of_an_end(&self) -> Result<()> {
+        self.runtime()?.block_on(async {
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+        });
+        Ok(())
     }
 
     fn connect(&self) -> Result<Client> {
@@ -300,6 +315,7 @@ impl Common for Connection {
 
     fn ready(&mut self) -> Result<()> {
         self.unhurried.set(false);
+        self.hear_of_an_end()?;
         if self.ended() {
             if !self.server.is_worth_a_try() {
                 return Err(Error::Unavailable("it was away a moment ago".to_owned()));

@@ -95,14 +95,14 @@ pub(super) fn write_forever(mut connection: Box<dyn Connection>, shared: &Shared
             std::iter::once(first).chain(jobs.try_iter().take(GROUP - 1)).collect::<Vec<_>>()
         };
         if let Some(commit) = together(&mut *connection, &mut group) {
-            answer(&*connection, group, &commit, shared);
+            answer(&mut *connection, group, &commit, shared);
             continue;
         }
         while !group.is_empty() {
             let most = group.len().min(STEPS);
             let commit = step_by_step(&mut *connection, &mut group[..most], shared);
             let ran = group.drain(..*commit.as_ref().unwrap_or(&most)).collect();
-            answer(&*connection, ran, &commit.map(drop), shared);
+            answer(&mut *connection, ran, &commit.map(drop), shared);
         }
         connection.give_up_if_lost();
         let Err(error) = connection.keep_up() else { continue };
@@ -121,7 +121,7 @@ fn has_met_another(job: &dyn Job) -> bool {
 }
 
 /// Answers the group's callers, once an operation that met another is done too.
-fn answer(connection: &dyn Connection, group: Vec<Box<dyn Job>>, commit: &Result<()>, shared: &Shared) {
+fn answer(connection: &mut dyn Connection, group: Vec<Box<dyn Job>>, commit: &Result<()>, shared: &Shared) {
     let of_a_job = group.iter().find_map(|job| job.failure().filter(|e| matches!(e, Error::DiskFailed(_))));
     let failure = commit.as_ref().err().filter(|e| matches!(e, Error::DiskFailed(_))).or(of_a_job).cloned();
     if failure.is_some() {
@@ -134,6 +134,7 @@ fn answer(connection: &dyn Connection, group: Vec<Box<dyn Job>>, commit: &Result
     }
     for mut job in again {
         let commit = alone(connection, &mut job);
+        connection.give_up_if_lost();
         job.answer(commit.and_then(|()| shared.refuse_failed()));
     }
 }

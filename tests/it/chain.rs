@@ -196,7 +196,7 @@ impl Trail {
                     format!("entries = {shorter}"),
                     "sealed_at = sealed_at + 1".to_owned(),
                     format!("last_id = {other}"),
-                    format!("first_id = {}", bytes(&noise[..16], false)),
+                    format!("first_id = {other}"),
                     format!("id = {other}"),
                 ];
                 (

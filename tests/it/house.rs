@@ -84,7 +84,10 @@ fn is_concept(name: &str) -> bool {
 #[test]
 fn only_db_names_a_driver() {
     assert_eq!(naming(&["rusqlite", "tokio_postgres"], &|name| name.starts_with("db/")), Vec::<String>::new());
-    assert_eq!(naming(&[".postgres", "postgres::", "sqlite::"], &|name| name.starts_with("db/")), Vec::<String>::new());
+    assert_eq!(
+        naming(&[".postgres", "postgres::", "sqlite::", "\"sqlite:", "\"postgres:"], &|name| name.starts_with("db/")),
+        Vec::<String>::new()
+    );
 }
 
 #[test]

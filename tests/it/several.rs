@@ -4,13 +4,18 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
+use usher::clock::Clock;
+use usher::db::{IfMissing, Location, Store, Tx};
+use usher::secret::Secret;
 
 use crate::cluster::on_postgres;
-use crate::harness::{But, Folder, jane};
+use crate::harness::{But, Folder, TestApp, jane};
 use crate::program::{Program, call, usher};
 
 #[test]
@@ -128,6 +133,53 @@ fn a_database_that_goes_away_is_503_and_comes_back_by_itself() {
     let mut emails: Vec<&str> = stored.as_array().unwrap().iter().map(|user| user["email"].as_str().unwrap()).collect();
     emails.sort_unstable();
     assert_eq!(emails, ["n0@doe.com", "n2@doe.com"], "what was refused was not done");
+}
+
+#[tokio::test]
+async fn connections_that_died_while_nobody_used_them_are_replaced_before_anybody_is_refused() {
+    if !on_postgres() {
+        return;
+    }
+    let folder = Folder::new();
+    let (line, through) = Line::to_database(&folder.database().unwrap());
+    let location = Location { postgres: Some(Secret::new(through)), ..Location::at(&folder.0) };
+    let store = Store::open(&location, Clock::System, IfMissing::Create).await.unwrap();
+    let look = |tx: &Tx| tx.query_opt("SELECT COUNT(*) FROM apps", &[])?.map_or(Ok(0), |row| row.get::<i64>(0));
+    let slowly = move |tx: &Tx| {
+        std::thread::sleep(Duration::from_millis(50));
+        look(tx)
+    };
+    let all_at_once = || join_all((0..8).map(|_| async { (store.write(slowly).await, store.read(slowly).await) }));
+    all_at_once().await;
+    line.cut();
+    line.mend();
+    for (write, read) in all_at_once().await {
+        assert_eq!((write.unwrap(), read.unwrap()), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn scans_that_take_long_keep_no_read_waiting_and_no_more_than_four_go_on_when_nobody_waits_for_them() {
+    let app = TestApp::new().await;
+    let (begun, end) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let scan = || {
+        let (begun, end) = (Arc::clone(&begun), Arc::clone(&end));
+        app.store().scan(move |_| {
+            begun.fetch_add(1, Ordering::SeqCst);
+            while !end.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Ok(())
+        })
+    };
+    for _ in 0..8 {
+        assert!(tokio::time::timeout(Duration::from_millis(100), scan()).await.is_err(), "nothing ends it");
+    }
+    let begun = begun.load(Ordering::SeqCst);
+    let read = app.store().read(|_| Ok(())).await;
+    end.store(true, Ordering::SeqCst);
+    assert_eq!(begun, 4);
+    read.unwrap();
 }
 
 /// A line to a server that can be cut and mended.

@@ -115,12 +115,9 @@ fn find_loose(tx: &Tx, reach: Reach) -> Result<Loose> {
         (Reach::Far, Some(entry)) => EntryId::first(entry.time().min(tx.now()) - SLOW),
     };
     let mut loose = Loose::default();
-    store::each(tx, floor, |page, sealed| {
-        for values in page.iter().map(Row::values) {
+    store::unsealed(tx, floor, |found| {
+        for values in found.entries.iter().map(Row::values) {
             let id = id_of(values)?;
-            if sealed.binary_search(&id.0).is_ok() {
-                continue;
-            }
             let Some(digest) = sound(tx, values) else {
                 loose.unsound += 1;
                 continue;
@@ -166,7 +163,7 @@ fn append(tx: &Tx, environment: EnvironmentId, after: i64, entries: &[Digested])
         number: number + 1,
         sealed_at: tx.now(),
         last: *newest,
-        first: Some(oldest.0.as_bytes().to_vec()),
+        first: Some(*oldest),
         list,
         hash: Vec::new(),
         proof: Vec::new(),

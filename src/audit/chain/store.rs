@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 use crate::db::{Row, Tx, Value, params};
 use crate::error::Result;
 
-/// How many entries, and how many seals, are read at once.
+/// How many entries, and how many seals, are looked at together.
 const PAGE: usize = 5000;
 const SEALS: i64 = 100;
 /// How many are asked for by their ids at once.
@@ -27,8 +27,8 @@ pub(super) struct Seal {
     pub(super) number: i64,
     pub(super) sealed_at: Timestamp,
     pub(super) last: EntryId,
-    /// The oldest id of its list, as it stands there.
-    pub(super) first: Option<Vec<u8>>,
+    /// The oldest one, if whoever sealed them said so.
+    pub(super) first: Option<EntryId>,
     pub(super) list: Vec<u8>,
     pub(super) hash: Vec<u8>,
     pub(super) proof: Vec<u8>,
@@ -53,7 +53,7 @@ pub(super) fn insert(tx: &Tx, environment: EnvironmentId, seal: &Seal) -> Result
     let Seal { id, number, sealed_at, last, first, list, hash, proof } = seal;
     tx.add(
         "audit_seals (id, environment_id, number, sealed_at, last_id, first_id, entries, hash, proof)",
-        params![*id, environment, *number, *sealed_at, *last, first.as_deref(), &list[..], &hash[..], &proof[..]],
+        params![*id, environment, *number, *sealed_at, *last, *first, &list[..], &hash[..], &proof[..]],
     )
 }
 
@@ -81,39 +81,78 @@ pub(super) fn environments(tx: &Tx) -> Result<Vec<EnvironmentId>> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// Shows the entries from `floor` on, as they lie, some at a time in the order of their ids, each time with the ids that seals list
-/// from there to where the next begin, in order; for as long as somebody looks.
-pub(super) fn each(
+/// Entries that no seal lists.
+pub(super) struct Unsealed {
+    /// As they lie, in the order of their ids.
+    pub(super) entries: Vec<Row>,
+    /// Ids of about the same time that two seals list.
+    pub(super) twice: Vec<Uuid>,
+}
+
+/// Shows what is not sealed from `floor` on, some at a time, for as long as somebody looks. Reads each seal once, and only the
+/// ids of what is sealed.
+pub(super) fn unsealed(
     tx: &Tx,
     floor: EntryId,
-    mut show: impl FnMut(&[Row], &[Uuid]) -> Result<ControlFlow<()>>,
+    mut show: impl FnMut(Unsealed) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
-    let sql = format!("SELECT {COLUMNS} FROM audit WHERE id >= $1 ORDER BY id LIMIT {PAGE}");
     let mut from = floor.0;
+    let mut ahead = Ahead::default();
     loop {
-        let page = tx.query(&sql, params![from])?;
-        let to = match page.last() {
-            Some(newest) if page.len() == PAGE => newest.get(0)?,
-            _ => Uuid::max(),
+        let rows = tx.query(&format!("SELECT id FROM audit WHERE id >= $1 ORDER BY id LIMIT {PAGE}"), params![from])?;
+        let ids: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect::<Result<_>>()?;
+        let to = if ids.len() == PAGE { ids[PAGE - 1] } else { Uuid::max() };
+        let sealed = ahead.up_to(tx, from, to)?;
+        let is_loose = |id: &Uuid| sealed.binary_search(id).is_err();
+        let twice = sealed.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+        let entries = match (ids.iter().find(|id| is_loose(id)), ids.iter().rfind(|id| is_loose(id))) {
+            (Some(oldest), Some(newest)) => between(tx, *oldest, *newest, is_loose)?,
+            _ => Vec::new(),
         };
-        if show(&page, &sealed(tx, from, to)?)?.is_break() || to.is_max() {
+        if show(Unsealed { entries, twice })?.is_break() || to.is_max() {
             return Ok(());
         }
         from = Uuid::from_u128(to.as_u128() + 1);
     }
 }
 
-/// The ids from `from` to `to` that seals list, in order. One that two of them list is there twice.
-fn sealed(tx: &Tx, from: Uuid, to: Uuid) -> Result<Vec<Uuid>> {
-    let sql = "SELECT entries FROM audit_seals WHERE last_id >= $1 AND (first_id <= $2 OR first_id IS NULL)";
-    let mut ids = Vec::new();
-    for row in tx.query(sql, params![from, &to.as_bytes()[..]])? {
-        let list: Vec<u8> = row.get(0)?;
-        let listed = list.chunks_exact(LISTED).filter_map(|entry| Uuid::from_slice(&entry[..16]).ok());
-        ids.extend(listed.filter(|id| (from..=to).contains(id)));
+fn between(tx: &Tx, oldest: Uuid, newest: Uuid, is_wanted: impl Fn(&Uuid) -> bool) -> Result<Vec<Row>> {
+    let sql = format!("SELECT {COLUMNS} FROM audit WHERE id >= $1 AND id <= $2 ORDER BY id");
+    let mut rows = tx.query(&sql, params![oldest, newest])?;
+    rows.retain(|row| row.get(0).is_ok_and(|id| is_wanted(&id)));
+    Ok(rows)
+}
+
+/// What seals list, read in step with the entries.
+#[derive(Default)]
+struct Ahead {
+    /// Listed with something that was asked for, and newer.
+    ids: Vec<Uuid>,
+    is_begun: bool,
+}
+
+impl Ahead {
+    /// The ids from `from` to `to` that seals list, in order; one that two of them list is there twice. Each time asks from
+    /// where the time before has ended.
+    fn up_to(&mut self, tx: &Tx, from: Uuid, to: Uuid) -> Result<Vec<Uuid>> {
+        const LISTS: &str = "SELECT entries FROM audit_seals WHERE";
+        let rows = if self.is_begun {
+            tx.query(&format!("{LISTS} first_id >= $1 AND first_id <= $2"), params![from, to])?
+        } else {
+            let spans = format!("{LISTS} last_id >= $1 AND first_id <= $2");
+            let unknown = format!("{LISTS} last_id >= $1 AND first_id IS NULL");
+            tx.query(&format!("{spans} UNION ALL {unknown}"), params![from, to])?
+        };
+        self.is_begun = true;
+        for row in rows {
+            let list: Vec<u8> = row.get(0)?;
+            let listed = list.chunks_exact(LISTED).filter_map(|entry| Uuid::from_slice(&entry[..16]).ok());
+            self.ids.extend(listed.filter(|id| *id >= from));
+        }
+        self.ids.sort_unstable();
+        let newer = self.ids.split_off(self.ids.partition_point(|id| *id <= to));
+        Ok(std::mem::replace(&mut self.ids, newer))
     }
-    ids.sort_unstable();
-    Ok(ids)
 }
 
 /// The entries with these ids.

@@ -195,7 +195,7 @@ impl<'a> Walk<'a> {
                 let expected = hash(environment, &seal, &previous);
                 // After a gap, or a seal that was changed, only this one's own proof can tell.
                 let follows = expected[..] == seal.hash || seal.number != number + 1;
-                let misplaced = seal.first.as_ref().is_some_and(|first| !seal.list.starts_with(first));
+                let misplaced = seal.first.is_some_and(|first| !seal.list.starts_with(first.0.as_bytes()));
                 let broken = misplaced || seal.list.len() % LISTED != 0;
                 if !follows || broken || !tx.vault().proves(&seal.hash, &seal.proof) {
                     wrong(Fault::SealChanged, seal.number);
@@ -272,17 +272,12 @@ impl<'a> Walk<'a> {
     /// Finds entries that no seal lists, and ids that two do.
     fn unlisted(&mut self, tx: &Tx) -> Result<()> {
         let report = &mut self.report;
-        store::each(tx, EntryId(Uuid::nil()), |page, sealed| {
-            let twice = sealed.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
-            report.findings.extend(twice.map(|id| at(Fault::SealChanged, None, id, None)));
-            for row in page.iter().map(Row::values) {
-                let id = id_of(row)?.0;
-                if sealed.binary_search(&id).is_ok() {
-                    continue;
-                }
+        store::unsealed(tx, EntryId(Uuid::nil()), |found| {
+            report.findings.extend(found.twice.into_iter().map(|id| at(Fault::SealChanged, None, id, None)));
+            for row in found.entries.iter().map(Row::values) {
                 match sound(tx, row) {
                     Some(_) => report.waiting += 1,
-                    None => report.findings.push(at(Fault::Inserted, environment_of(row).ok(), id, None)),
+                    None => report.findings.push(at(Fault::Inserted, environment_of(row).ok(), id_of(row)?.0, None)),
                 }
             }
             Ok(ControlFlow::Continue(()))
