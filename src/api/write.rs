@@ -136,7 +136,7 @@ impl Guard {
         let once = move |tx: &Tx| {
             let answer = idempotency::once(tx, &caller, request.as_ref(), &effect)?;
             if answer.replayed {
-                audit::note_replay(tx, &caller)?;
+                audit::note_replay(tx, &caller, answer.user)?;
             }
             Ok(answer)
         };

@@ -5,7 +5,9 @@ pub mod chain;
 mod store;
 pub mod tally;
 
-pub use store::{Call, Filter, Order, Outcome, before, dates_called, entry, find, newest, of_request_id, of_user};
+pub use store::{
+    Call, Filter, Order, Outcome, before, dates_called, entry, find, has_acted, newest, of_request_id, of_user,
+};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -477,12 +479,13 @@ pub fn record_changes_of(
     webhooks::announce_other(tx, action, whose.environment, target, changes)
 }
 
-/// Notes that a request came again and is given its first answer, in which there may be health data.
+/// Notes that a request came again and is given its first answer, in which there may be health data of whom it is about.
 ///
 /// # Errors
 /// The database refuses.
-pub fn note_replay(tx: &Tx, caller: &Caller) -> Result<()> {
-    store::insert(tx, &Draft::of(caller.scope.environment, Action::RequestReplayed).by(caller.origin()))
+pub fn note_replay(tx: &Tx, caller: &Caller, user: Option<UserId>) -> Result<()> {
+    let draft = Draft { user, ..Draft::of(caller.scope.environment, Action::RequestReplayed) };
+    store::insert(tx, &draft.by(caller.origin()))
 }
 
 /// Takes what changed about a user out of the trail, notes that this was done, and says in how many entries. That there

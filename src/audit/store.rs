@@ -104,6 +104,12 @@ pub fn of_user(tx: &Tx, user: UserId) -> Result<Vec<Entry>> {
     tx.query(&sql, params![user])?.iter().map(|row| read(tx, row)).collect()
 }
 
+/// Whether a user has ever done something themselves, such as sign in.
+pub fn has_acted(tx: &Tx, user: UserId) -> Result<bool> {
+    let sql = "SELECT 1 FROM audit WHERE user_id = $1 AND actor_id = $1 AND actor = $2 AND result = $3 LIMIT 1";
+    Ok(tx.query_opt(sql, params![user, ActorKind::Person, DONE])?.is_some())
+}
+
 /// Up to `limit` entries about a user, newest first, from before this place on.
 pub fn before(tx: &Tx, user: UserId, place: Option<Place>, limit: i64) -> Result<Vec<Entry>> {
     let all = format!("SELECT {COLUMNS} FROM audit WHERE user_id = $1");

@@ -43,7 +43,7 @@ pub struct Export {
     /// With the health record and the metadata. That is noted in the audit trail of each person
     #[arg(long)]
     health: bool,
-    /// Those of this tenant
+    /// Those of this tenant, by name or id
     #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
     /// Those of this status [default: all but the deleted]
@@ -87,7 +87,7 @@ impl Export {
         let (app, kind, name, health) = (self.app, self.environment, self.tenant.clone(), self.health);
         let begin = move |tx: &Tx| {
             let environment = environment(tx, app, kind)?;
-            let no_tenant = || Error::operator("there is no tenant of that name in the environment.");
+            let no_tenant = || Error::operator("there is no tenant of that name or id in the environment.");
             let tenant = match &name {
                 None => None,
                 Some(name) => Some(tenants::find(tx, environment.id, name)?.ok_or_else(no_tenant)?),

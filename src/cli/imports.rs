@@ -54,7 +54,7 @@ pub struct Take {
     /// The app's client id [default: the only app]
     #[arg(long, value_name = "CLIENT_ID")]
     app: Option<AppId>,
-    /// The tenant of all of them, made if it is new [default: what the column `tenant` says]
+    /// The tenant of all of them, by name or id; a new name makes a new one [default: what the column `tenant` says]
     #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
     /// Change nothing, and say what would become of each row

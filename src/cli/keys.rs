@@ -30,7 +30,7 @@ pub enum Key {
         /// What the key may do
         #[arg(long)]
         access: Access,
-        /// Bind the key to this tenant; a new name makes a new tenant
+        /// Bind the key to this tenant, by name or id; a new name makes a new tenant
         #[arg(long, value_name = "NAME")]
         tenant: Option<String>,
         /// The partner API date for requests that name none [default: the newest, at the first request]

@@ -32,7 +32,7 @@ pub enum Webhook {
         /// Sandbox or live
         #[arg(long)]
         environment: apps::Kind,
-        /// Tell of this tenant's users only; a new name makes a new tenant
+        /// Tell of this tenant's users only, by its name or id; a new name makes a new tenant
         #[arg(long, value_name = "NAME")]
         tenant: Option<String>,
         /// What to tell of; can be given several times [default: everything]

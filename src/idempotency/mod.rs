@@ -42,6 +42,8 @@ pub struct Answer {
     pub body: String,
     /// The entity tag of the record as the request left it.
     pub etag: String,
+    /// The user that it is about.
+    pub user: Option<UserId>,
     /// Whether this is the answer of an earlier time.
     pub replayed: bool,
 }
@@ -92,9 +94,9 @@ pub fn once(
 ) -> Result<Answer> {
     let run = || {
         let Effect { body, etag, user } = operation(tx)?;
-        Ok((Answer { body: body.to_string(), etag, replayed: false }, user))
+        Ok(Answer { body: body.to_string(), etag, user, replayed: false })
     };
-    let Some(request) = request else { return run().map(|(answer, _)| answer) };
+    let Some(request) = request else { return run() };
     let owner = owner(caller, request);
     // Keyed, for a body can be guessed: what it holds is mostly known, and the rest of it short.
     let asked = tx.vault().mark("idempotency", &request.fingerprint);
@@ -105,8 +107,8 @@ pub fn once(
         // It has expired and is still there, for the purge runs once in a while.
         store::forget(tx, &owner)?;
     }
-    let (answer, user) = run()?;
-    store::keep(tx, &owner, &answer, user)?;
+    let answer = run()?;
+    store::keep(tx, &owner, &answer)?;
     Ok(answer)
 }
 

@@ -76,8 +76,9 @@ impl<'a> Batch<'a> {
         if let Some(outcome) = self.stays_out(tx, row, &entry.person) {
             return Ok(outcome);
         }
-        if let Some(why) = self.standing(entry).err().or(self.tenant(tx, entry, false)?.err()) {
-            return Ok(failed(row, why.to_owned()));
+        let standing = self.standing(entry).err().map(str::to_owned);
+        if let Some(why) = standing.or(self.tenant(tx, entry, false)?.err()) {
+            return Ok(failed(row, why));
         }
         self.note(&entry.person, None);
         Ok(Outcome { row, status: Status::Imported, user: None, reason: String::new() })
@@ -93,7 +94,7 @@ impl<'a> Batch<'a> {
         };
         let tenant = match self.tenant(tx, entry, true)? {
             Ok(tenant) => tenant,
-            Err(why) => return Ok(failed(row, why.to_owned())),
+            Err(why) => return Ok(failed(row, why)),
         };
         let caller = Caller { scope: Scope { tenant, ..self.caller.scope }, ..self.caller };
         let user = match users::adopt(tx, &caller, entry.person.clone(), standing) {
@@ -136,22 +137,22 @@ impl<'a> Batch<'a> {
     }
 
     /// The tenant of a row: the one of the import, or the one that it names, which the operator and administrators make by naming it.
-    fn tenant(
-        &mut self,
-        tx: &Tx,
-        entry: &Entry,
-        make: bool,
-    ) -> Result<std::result::Result<Option<TenantId>, &'static str>> {
+    fn tenant(&mut self, tx: &Tx, entry: &Entry, make: bool) -> Result<std::result::Result<Option<TenantId>, String>> {
         let (bound, environment) = (self.caller.scope.tenant, self.caller.scope.environment);
         let Some(name) = entry.tenant.as_deref().filter(|_| bound.is_none()) else { return Ok(Ok(bound)) };
         let may_make = self.is_of_the_house();
-        let id = match self.tenants.get(name) {
-            Some(id) => *id,
-            None if may_make && make => Some(tenants::named(tx, environment, self.caller.origin(), name)?),
-            None => tenants::find(tx, environment, name)?,
+        let found = match self.tenants.get(name) {
+            Some(id) => Ok(*id),
+            None if may_make && make => tenants::named(tx, environment, self.caller.origin(), name).map(Some),
+            None => tenants::find(tx, environment, name),
+        };
+        let id = match found {
+            // What is wrong with the name is wrong with the row.
+            Err(Error::Operator(why)) => return Ok(Err(format!("tenant: {why}"))),
+            found => found?,
         };
         self.tenants.insert(name.to_owned(), id);
-        Ok(if id.is_none() && !may_make { Err("tenant: there is none of that name") } else { Ok(id) })
+        Ok(if id.is_none() && !may_make { Err("tenant: there is none of that name".to_owned()) } else { Ok(id) })
     }
 }
 

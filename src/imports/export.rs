@@ -56,9 +56,9 @@ pub fn page(
         if let Some(id) = user.tenant
             && !tenants.contains_key(&id)
         {
-            tenants.insert(id, tenants::by_id(tx, id)?.and_then(|tenant| tenant.facts.name));
+            tenants.insert(id, tenants::by_id(tx, id)?.map(|tenant| tenant.handle()));
         }
-        let tenant = user.tenant.and_then(|id| tenants.get(&id)?.as_ref()).map(show);
+        let tenant = user.tenant.and_then(|id| tenants.get(&id)?.clone()).map(Value::from);
         let role = user.role.and_then(|id| roles.get(&id)).map(|name| Value::from(name.as_str()));
         rows.push(row(user, tenant, role, health));
         if health {

@@ -120,7 +120,7 @@ pub struct NewKey {
     pub name: String,
     /// What it may do.
     pub access: Access,
-    /// The name of the tenant it is bound to; a new name makes a new tenant.
+    /// The tenant it is bound to, by name or id; a new name makes a new tenant.
     pub tenant: Option<String>,
     /// The partner API date it is pinned to.
     pub api_version: Option<String>,

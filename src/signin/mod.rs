@@ -286,9 +286,10 @@ fn enter(tx: &Tx, links: &Links, sign_in: &SignIn, request: Option<Uuid>) -> Res
     let Some(email) = Email::new(&sign_in.asked.email) else { return Ok(Err(State::Superseded)) };
     let user = match users::any_by_id(tx, user)? {
         Some(user) => user,
-        // Somebody may have enrolled them meanwhile.
+        // Somebody may have enrolled them meanwhile, or somebody else whose address only folds to the same key.
         None => match users::by_address_to_change(tx, environment.id, &email)? {
-            Some(user) => user,
+            Some(user) if user.email.same_mailbox(&email) => user,
+            Some(_) => return Ok(Err(State::Superseded)),
             None => users::register(tx, &environment, user, email.clone(), request)?,
         },
     };

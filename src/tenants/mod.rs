@@ -69,10 +69,18 @@ pub struct Tenant {
     pub created_at: Timestamp,
 }
 
-/// The tenant of that name, made if it is new.
+impl Tenant {
+    /// What [`find`] finds it by: its name, or its id if whoever signed up chose the name.
+    pub fn handle(&self) -> String {
+        let name = self.facts.name.as_ref().filter(|_| self.founder.is_none());
+        name.map_or_else(|| self.id.to_string(), |name| name.0.clone())
+    }
+}
+
+/// The tenant that somebody names who may make tenants: as [`find`] has it, made if it is new.
 ///
 /// # Errors
-/// The name is empty or more than one line.
+/// The name is empty or more than one line, and those of [`find`].
 pub fn named(tx: &Tx, environment: EnvironmentId, origin: Origin, name: &str) -> Result<TenantId> {
     wanted(tx, environment, name)?.map_or_else(|| make(tx, environment, origin, name, None), Ok)
 }
@@ -80,12 +88,12 @@ pub fn named(tx: &Tx, environment: EnvironmentId, origin: Origin, name: &str) ->
 /// The tenant that [`named`] would give, if it would not have to make it.
 ///
 /// # Errors
-/// The name is empty or more than one line.
+/// Those of [`named`].
 pub fn wanted(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Option<TenantId>> {
     if name.trim().is_empty() || name.chars().any(char::is_control) {
         return Err(Error::operator("a tenant's name must be one line with something in it."));
     }
-    store::find(tx, environment, name)
+    find(tx, environment, name)
 }
 
 /// Makes the tenant of somebody who signs up.
@@ -128,12 +136,23 @@ pub(crate) fn forget(tx: &Tx, id: TenantId) -> Result<Option<UserId>> {
     Ok(founder)
 }
 
-/// The tenant of that name, if there is one.
+/// The tenant of that id or name, if there is one. Whoever signs up calls theirs what they like, also by a name that an
+/// organisation is going to have: such a tenant is found by its id alone.
 ///
 /// # Errors
-/// The database does not answer.
+/// The name is that of a tenant that somebody made by signing up.
 pub fn find(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Option<TenantId>> {
-    store::find(tx, environment, name)
+    let of_id = name.parse().map_or(Ok(None), |id| by_id(tx, id))?;
+    if let Some(tenant) = of_id.filter(|tenant| tenant.environment == environment) {
+        return Ok(Some(tenant.id));
+    }
+    match store::by_name(tx, environment, name)? {
+        Some(Tenant { id, founder: Some(_), .. }) => Err(Error::operator(format!(
+            "a tenant that somebody made by signing up has this name. If you mean that one, name it by its id, {id}; \
+             otherwise choose another name."
+        ))),
+        found => Ok(found.map(|tenant| tenant.id)),
+    }
 }
 
 /// The tenant that the caller names: one by id, or a person's own (`None`).
@@ -190,7 +209,7 @@ pub fn update(tx: &Tx, caller: &Caller, id: Option<TenantId>, change: Facts) -> 
     }
     if after.facts.name != before.facts.name
         && let Some(name) = &after.facts.name
-        && store::find(tx, before.environment, &name.0)?.is_some()
+        && store::by_name(tx, before.environment, &name.0)?.is_some()
     {
         return Err(name_taken());
     }

@@ -10,10 +10,9 @@ use crate::place::Place;
 
 const TENANT: &str = "SELECT id, environment_id, name, profile, created_at, founder_id FROM tenants";
 
-pub(super) fn find(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Option<TenantId>> {
-    let row =
-        tx.query_opt("SELECT id FROM tenants WHERE environment_id = $1 AND name = $2", params![environment, name])?;
-    row.map(|row| row.get(0)).transpose()
+pub(super) fn by_name(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Option<Tenant>> {
+    let sql = format!("{TENANT} WHERE environment_id = $1 AND name = $2");
+    tx.query_opt(&sql, params![environment, name])?.as_ref().map(read).transpose()
 }
 
 pub(super) fn insert(tx: &Tx, tenant: &Tenant) -> Result<()> {

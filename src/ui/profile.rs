@@ -243,17 +243,30 @@ pub async fn save(
     form: Form,
 ) -> Result<Response> {
     from_our_page(&headers)?;
-    let (cookies, links, form) = (which.cookies(&headers)?, api.links.clone(), Arc::new(form));
-    let typed = Arc::clone(&form);
-    let operation = move |tx: &Tx| {
+    let (links, form) = (api.links.clone(), Arc::new(form));
+    let (cookies, typed) = (which.cookies(&headers)?, Arc::clone(&form));
+    let wanted = Arc::new(move |tx: &Tx| {
         let Some(me) = Me::find(tx, &cookies)? else { return Ok(None) };
         let caller = me.caller(&trail);
         let change = read(&typed, &me, &caller, tx)?;
-        let version = IfMatch::parse(typed.sent("version").unwrap_or_default());
+        Ok::<_, Error>(Some((me, caller, change)))
+    });
+    let (tried, version) = (Arc::clone(&wanted), IfMatch::parse(form.sent("version").unwrap_or_default()));
+    // In a transaction of its own, for that of the change may be rolled back.
+    let count = move |tx: &Tx| {
+        tried(tx)?
+            .map_or(Ok(()), |(_, caller, change)| users::count_attempt(tx, &caller, Some(Target::Me), &change.set))
+    };
+    let save = move |tx: &Tx| {
+        let Some((me, caller, change)) = wanted(tx)? else { return Ok(None) };
         users::update(tx, &caller, Target::Me, change, &version, &links)?;
         Ok(Some(me.home()))
     };
-    match api.store.write(operation).await {
+    let saved = match api.store.write(count).await {
+        Ok(()) => api.store.write(save).await,
+        Err(error) => Err(error),
+    };
+    match saved {
         Ok(Some(home)) => {
             api.outbox.wake();
             Ok(Redirect::to(&format!("{home}&saved")).into_response())

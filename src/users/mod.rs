@@ -20,7 +20,7 @@ pub use list::{List, Range, Sort, list};
 pub use making::{Standing, adopt, create, enrol, invite};
 pub(crate) use making::{register, stranger};
 pub use person::{Change, IDENTITY, METADATA, Person};
-pub(crate) use store::{Unique, by_address_to_change, delete_row, deleted_before, holders, lock};
+pub(crate) use store::{Unique, by_address_to_change, delete_row, deleted_before, hold, holders, lock};
 pub use store::{any_by_id, deleted_among, made_by_day, newest, newest_created_at};
 
 use std::cell::Cell;
@@ -39,7 +39,7 @@ use crate::links::{self, Links};
 use crate::roles::{self, Right, RoleId};
 use crate::sessions;
 use crate::signin;
-use crate::tenants::TenantId;
+use crate::tenants::{self, TenantId};
 pub use email::Email;
 pub use health::Health;
 pub use phone::Phone;
@@ -243,10 +243,11 @@ pub fn reveal(tx: &Tx, caller: &Caller, id: UserId, reason: &str) -> Result<User
 /// Changes a user by id.
 ///
 /// A change of mailbox ends the links to the old one and, unless it is the person's own doing, their sessions. Who had
-/// not followed their link yet is sent one to the new mailbox: they have no other way in.
+/// not followed their link yet is sent one to the new mailbox: they have no other way in. Who has the mailbox is the person,
+/// so that no other person moves somebody who has come in to another one.
 ///
 /// # Errors
-/// Those of [`to_change`]; [`Error::EmailTaken`], [`Error::PhoneTaken`], [`Error::ExternalIdTaken`].
+/// Those of [`to_change`]; 403 for such a move; [`Error::EmailTaken`], [`Error::PhoneTaken`], [`Error::ExternalIdTaken`].
 pub fn update(
     tx: &Tx,
     caller: &Caller,
@@ -257,6 +258,13 @@ pub fn update(
 ) -> Result<User> {
     let before = to_change(tx, caller, target, Right::WriteUsers, if_match)?;
     let id = before.id;
+    let moves = change.set.email.as_ref().is_some_and(|email| !email.same_mailbox(&before.email));
+    if moves && !caller.is(id) && !caller.is_the_app() && is_activated(tx, &before)? {
+        return Err(Error::Forbidden {
+            code: "address_in_use",
+            message: "This person signs in by that address: only they and the app may change it",
+        });
+    }
     let user = apply(tx, caller, before.clone(), change, Action::UserUpdated)?;
     if !user.email.same_mailbox(&before.email) {
         links::supersede(tx, id)?;
@@ -271,27 +279,50 @@ pub fn update(
     Ok(user)
 }
 
-/// How often a person may try to take another address or number: each time they learn whether somebody has it.
-const ATTEMPTS: Limit = Limit { what: "identity", most: 20, span: Duration::from_hours(24) };
+/// Whether the record is somebody's: their address is proven, or they have signed in before it was changed.
+fn is_activated(tx: &Tx, user: &User) -> Result<bool> {
+    Ok(user.email_verified_at.is_some() || audit::has_acted(tx, user.id)?)
+}
 
-/// Counts that a person wants an address or a number that they have not got. Who may change others is trusted with what they
-/// learn by it, as keys are.
+/// How often a person may try to take an address or a number that they have not got: each time they learn whether somebody
+/// has it. Where nobody has vouched for who is in charge, that is for all of a tenant together.
+const ATTEMPTS: Limit = Limit { what: "identity", most: 20, span: Duration::from_hours(24) };
+/// The same for others, by whom the app or the operator gave rights over them.
+const ATTEMPTS_FOR_OTHERS: Limit = Limit { what: "identity of others", most: 1000, span: Duration::from_hours(24) };
+
+/// Counts that a person wants an address or a number that `whose` record has not got; `None` is somebody to be made.
 ///
 /// # Errors
 /// [`Error::TooMany`].
-pub fn count_attempt(tx: &Tx, caller: &Caller, target: Target, change: &Change) -> Result<()> {
+pub fn count_attempt(tx: &Tx, caller: &Caller, whose: Option<Target>, wanted: &Person) -> Result<()> {
     let Actor::Person(me) = caller.actor else { return Ok(()) };
-    if !matches!(target, Target::Me) && target != Target::Id(me) {
+    // Who may not do it at all learns nothing by it, and is told so by the operation.
+    let user = match whose.map(|target| caller.resolve(target, Right::WriteUsers)) {
+        None if caller.rights.has(Right::InviteUsers) => None,
+        Some(Ok(id)) => match store::by_id(tx, caller.scope, id)? {
+            Some(user) => Some(user),
+            None => return Ok(()),
+        },
+        None | Some(Err(_)) => return Ok(()),
+    };
+    let had = user.as_ref().map(|user| &user.person);
+    let email = |person: &Person| person.email.as_ref().map(|email| email.key().to_owned());
+    let phone = |person: &Person| person.phone.as_ref().map(|phone| phone.key().to_owned());
+    let other = |of: &dyn Fn(&Person) -> Option<String>| of(wanted).is_some_and(|key| had.and_then(of) != Some(key));
+    if !other(&email) && !other(&phone) {
         return Ok(());
     }
-    let Some(user) = store::any_by_id(tx, me)? else { return Ok(()) };
-    let other_email = change.set.email.as_ref().is_some_and(|email| email.key() != user.email.key());
-    let phone = user.person.phone.as_ref().map(Phone::key);
-    let other_phone = change.set.phone.as_ref().is_some_and(|other| Some(other.key()) != phone);
-    if (other_email || other_phone) && !ATTEMPTS.take(tx, me.0.as_bytes())? {
-        return Err(Error::TooMany("You have changed your address or number very often. Try again tomorrow."));
+    let tenant = caller.scope.tenant.map_or(Ok(None), |id| tenants::by_id(tx, id))?;
+    let enough = match tenant {
+        Some(tenant) if tenant.founder.is_some() => ATTEMPTS.take(tx, tenant.id.0.as_bytes())?,
+        _ if user.is_some_and(|user| user.id == me) => ATTEMPTS.take(tx, me.0.as_bytes())?,
+        _ => ATTEMPTS_FOR_OTHERS.take(tx, me.0.as_bytes())?,
+    };
+    if enough {
+        Ok(())
+    } else {
+        Err(Error::TooMany("You have tried too many addresses and numbers. Try again tomorrow."))
     }
-    Ok(())
 }
 
 /// Notes that the person has proven that the mailbox is theirs, by what `origin` tells of. The first time, whatever led in

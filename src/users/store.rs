@@ -159,6 +159,12 @@ pub(crate) fn lock(tx: &Tx, id: UserId) -> Result<Option<User>> {
     one(tx, &format!("{USER} WHERE u.id = $1{}", tx.for_update()), params![id])
 }
 
+/// Whether there is a user of that id, deleted or not; no other transaction changes or erases them until this one ends.
+pub(crate) fn hold(tx: &Tx, id: UserId) -> Result<bool> {
+    let sql = format!("SELECT id FROM users WHERE id = $1{}", tx.for_update());
+    Ok(tx.query_opt(&sql, params![id])?.is_some())
+}
+
 /// The newest users of an environment.
 pub fn newest(tx: &Tx, environment: EnvironmentId, limit: i64) -> Result<Vec<User>> {
     let sql = format!("{USER} WHERE u.environment_id = $1 ORDER BY u.created_at DESC, u.id LIMIT $2");

@@ -13,7 +13,7 @@ use crate::db::Tx;
 use crate::error::Result;
 use crate::outbox;
 use crate::random;
-use crate::users::UserId;
+use crate::users::{self, UserId};
 
 /// How long a worker has for a try before another may take it: longer than a try may take.
 const LEASE: Duration = Duration::from_secs(55);
@@ -97,6 +97,11 @@ impl Outcome {
 /// The database refuses.
 pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome, took: Duration) -> Result<()> {
     let delivery = &job.delivery;
+    // Before the endpoint, for who changes a user has them before they tell endpoints.
+    let told_of_nobody = match delivery.user {
+        Some(user) => !users::hold(tx, user)?,
+        None => false,
+    };
     // Whoever leases meanwhile would hold back what this lets go.
     let Some(endpoint) = store::lock(tx, delivery.endpoint)? else { return Ok(()) };
     let (status, words) = match outcome {
@@ -104,7 +109,9 @@ pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome, took: Duration) -> Result<(
         Outcome::Failed(words) => (None, words.as_str()),
         Outcome::Unknown => return store::finish(tx, delivery, State::Skipped, Some("not in the endpoint's API date")),
     };
-    store::note_attempt(tx, delivery.id, status, took, words)?;
+    // A receiver may have said anything, also of somebody who was erased since, or is by what it was told.
+    let kept = if told_of_nobody { "" } else { words };
+    store::note_attempt(tx, delivery.id, status, took, kept)?;
     let failure = status.map_or_else(|| words.to_owned(), |status| format!("HTTP {status}"));
     match outcome {
         Outcome::Answered(200..=299, _) => store::finish(tx, delivery, State::Sent, None),

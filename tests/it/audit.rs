@@ -238,6 +238,9 @@ async fn what_is_refused_or_came_before_or_showed_health_data_leaves_one_entry_a
         assert_eq!((entry.action, entry.result.as_str()), (action, result), "{path} {body}");
         assert_eq!(entry.request.unwrap().to_string(), answer.header("request-id"));
         assert!(entry.actor.is_some());
+        if matches!(action, Action::RequestReplayed | Action::HealthRead) {
+            assert_eq!(entry.user.map(|user| user.to_string()).as_deref(), Some(id.as_str()), "whom it is about");
+        }
         if path.starts_with("/users") {
             assert_eq!(entry.date.as_deref(), Some("2023-10-04"));
         }

@@ -18,8 +18,10 @@ use crate::cluster::on_postgres;
 use crate::harness::{But, Folder, TestApp, jane, john};
 use crate::idempotency::set_status;
 use crate::program::{Program, usher};
+use crate::receiver::{Receiver, answer};
 use crate::signin::{CALLBACK, app_and_jane};
 use crate::tables::{rows, tables};
+use crate::webhooks::all_sent;
 
 /// What is known of Jane and of nobody else, in any table.
 const HERS: &[&str] = &["jane", "doe.com", "1234567890", "1990-12-23", "Janie", "canary"];
@@ -221,7 +223,7 @@ async fn nora(app: &TestApp) -> (String, String) {
     let address = json!({"name": "canary name", "line1": "canary street", "city": "canary city"});
     let facts = json!({"tenant": {"name": "canary one", "companyName": "canary", "billingAddress": address}});
     me.with("Idempotency-Key", "tenant").put("/v1/tenants/me", facts).await.ok();
-    let own = app.server_of("canary one").await;
+    let own = app.server_of(&tenant).await;
     own.post("/v1/webhooks", json!({"url": "https://hooks.example.com/own"})).await.ok();
     own.put(&format!("/v1/tenants/{tenant}"), json!({"tenant": {"name": "canary two"}})).await.ok();
     me.put("/v1/tenants/me", json!({"tenant": {"description": "canary"}})).await.ok();
@@ -256,6 +258,24 @@ async fn who_signed_up_by_themselves_takes_along_what_their_tenant_says_and_an_o
     server.send("POST", &format!("/v1/users/{jane}/erase"), "").await.ok();
     let acme = server.get(&format!("/v1/tenants/{theirs}")).await.ok();
     assert_eq!((&acme.body["data"]["name"], &acme.body["data"]["users"]), (&json!("acme"), &json!([])));
+}
+
+#[tokio::test]
+async fn what_a_receiver_says_of_somebody_who_is_erased_is_not_kept() {
+    let (app, id) = app_and_jane().await;
+    let receiver = Receiver::start();
+    receiver.answers(|_| answer(200, r#"{"deleted": "jane@doe.com"}"#));
+    app.send_webhooks();
+    let endpoint = app.webhook(&receiver).await;
+    let server = app.server().await;
+    server.put(&format!("/v1/users/{id}"), json!({"user": {"nickname": "JJ"}})).await.ok();
+    app.once(endpoint.id, all_sent).await;
+    let told = tables_with(&app, &stored(&app).await, &["jane@doe.com"]).await;
+    assert!(told.contains("delivery_attempts"), "while she is there, the log says what was answered: {told:?}");
+    server.send("POST", &format!("/v1/users/{id}/erase"), "").await.ok();
+    app.once(endpoint.id, |all| all.len() == 2 && all_sent(all)).await;
+    assert_eq!(app.count("delivery_attempts").await, 1, "that it was told and how it was answered stays");
+    assert_eq!(tables_with(&app, &stored(&app).await, &["jane@doe.com"]).await, BTreeSet::new());
 }
 
 #[tokio::test]

@@ -5,8 +5,11 @@ use std::time::Duration;
 use serde_json::json;
 use usher::apps::Kind;
 use usher::db::Tx;
+use usher::limits::Limit;
+use usher::roles::RoleId;
 
 use crate::harness::john;
+use crate::life::{administrator, data};
 use crate::signin::{CALLBACK, app_and_jane};
 
 #[tokio::test]
@@ -110,10 +113,19 @@ async fn an_environment_sends_ten_thousand_mails_an_hour_and_the_other_one_its_o
 async fn a_person_tries_twenty_addresses_and_numbers_a_day_and_learns_of_no_more() {
     let (app, id) = app_and_jane().await;
     app.partner("acme").await.post("/users/create", john()).await.ok();
+    let (browser, _) = app.begin("jane@doe.com").await;
+    let (link, _) = app.newest_mail().await;
+    let entered = browser.send("POST", &link, "").await;
+    let page = app.anyone().with("Cookie", entered.header("set-cookie").split(';').next().unwrap());
     let me = app.person(&id).await;
     let dry = "/v1/users/me?dry_run=true";
     let mut seen = Vec::new();
-    for n in 0..15_u32 {
+    for n in 0..5_u32 {
+        let form = format!("version=x&email=john%40doe.com&phone_number=20255502{n:02}");
+        seen.push(page.send("POST", "/profile", form).await.status);
+    }
+    assert_eq!(seen, [412; 5], "of a form that is too late too, for it tells the same");
+    for n in 0..10_u32 {
         let email = if n.is_multiple_of(2) { "john@doe.com".to_owned() } else { format!("n{n}@doe.com") };
         seen.push(me.put(dry, json!({"user": {"email": email}})).await.status);
     }
@@ -123,10 +135,55 @@ async fn a_person_tries_twenty_addresses_and_numbers_a_day_and_learns_of_no_more
     }
     assert_eq!(seen[..20].iter().filter(|status| **status == 429).count(), 0, "{seen:?}");
     assert_eq!(seen[20..], [429; 5]);
+    assert_eq!(page.send("POST", "/profile", "version=x&email=john%40doe.com").await.status, 429);
     me.put("/v1/users/me", json!({"user": {"email": "JANE@doe.com", "nickname": "J"}})).await.ok();
     let spare = app.server().await;
     spare.put(&format!("/v1/users/{id}?dry_run=true"), json!({"user": {"email": "n1@doe.com"}})).await.ok();
     app.advance(Duration::from_hours(24));
     let me = app.person(&id).await;
     assert_eq!(me.put(dry, json!({"user": {"email": "john@doe.com"}})).await.status, 400);
+}
+
+#[tokio::test]
+async fn who_is_in_charge_by_signing_up_has_twenty_tries_for_a_whole_tenant_and_who_was_appointed_a_thousand() {
+    let (app, jane) = app_and_jane().await;
+    let (id, _) = app.signed_up("new@doe.com").await;
+    let me = app.person(&id).await;
+    let mails = app.mails().await.len();
+    let make = "/v1/users?dry_run=true";
+    let of = |email: &str| json!({"user": {"email": email}});
+    let puppet = data(&me.post("/v1/users", of("puppet@doe.com")).await.ok())["id"].as_str().unwrap().to_owned();
+    let path = format!("/v1/users/{puppet}");
+    let mut seen = Vec::new();
+    for n in 0..8 {
+        seen.push(me.post(make, of(["jane@doe.com", "nobody@doe.com"][n % 2])).await.status);
+        seen.push(me.post("/v1/users/me", json!({"email": format!("i{n}@doe.com"), "language": "en"})).await.status);
+        let number = json!({"user": {"phone_number": format!("20255501{n:02}")}});
+        seen.push(me.put(&format!("{path}?dry_run=true"), number).await.status);
+    }
+    assert_eq!(seen[..19].iter().filter(|status| **status == 429).count(), 0, "{seen:?}");
+    assert_eq!((seen[0], seen[3], &seen[19..]), (409, 200, &[429; 5][..]));
+    assert_eq!(app.mails().await.len() - mails, 6, "nobody else was sent anything");
+    me.put(&path, json!({"user": {"email": "PUPPET@doe.com", "nickname": "P"}})).await.ok();
+    me.put(&format!("{path}/user-roles"), json!({"userRoleId": RoleId::ADMINISTRATOR})).await.ok();
+    let second = app.person(&puppet).await;
+    for (path, user) in [(make, of("jane@doe.com")), ("/v1/users/me?dry_run=true", of("jane@doe.com"))] {
+        assert_eq!(second.send("POST", path, user.to_string()).await.status, 429, "whom they appoint has no more");
+    }
+
+    administrator(&app, &jane).await;
+    let boss = app.person(&jane).await;
+    let user = app.user(&jane).await.id;
+    let most = Limit { what: "identity of others", most: 1000, span: Duration::from_hours(24) };
+    let fill = move |tx: &Tx| (0..998).try_for_each(|_| most.take(tx, user.0.as_bytes()).map(|_| ()));
+    app.store().write(fill).await.unwrap();
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        seen.push(boss.post(make, of("new@doe.com")).await.status);
+    }
+    assert_eq!(seen, [409, 409, 429]);
+    boss.put("/v1/users/me?dry_run=true", of("jane.two@doe.com")).await.ok();
+    app.advance(Duration::from_hours(24));
+    assert_eq!(app.person(&id).await.post(make, of("jane@doe.com")).await.status, 409);
+    assert_eq!(app.person(&jane).await.post(make, of("new@doe.com")).await.status, 409);
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use usher::apps::{self, Kind, Settings, SignUp};
 use usher::audit::Action;
 
-use crate::harness::{Answer, Client, OPERATOR, TestApp, john};
+use crate::harness::{Answer, But, Client, OPERATOR, TestApp, john};
 use crate::signin::{app_and_jane, code_of, text};
 
 impl TestApp {
@@ -75,6 +75,21 @@ async fn who_signs_up_becomes_a_user_with_a_tenant_of_their_own_where_that_is_op
     let enrolled = app.partner("acme").await.post("/users/create", john()).await.ok().id().to_owned();
     let tokens = app.exchange(&code_of(&browser.send("POST", &link, "").await)).await.ok();
     assert_eq!(crate::tokens::claims(text(&tokens, "idToken"))["sub"], json!(enrolled), "enrolled meanwhile");
+}
+
+#[tokio::test]
+async fn who_signs_up_does_not_come_in_as_somebody_whose_address_only_folds_to_the_same_key() {
+    let (app, _) = app_and_jane().await;
+    app.open_to_all().await;
+    let sign_up = app.sign_in_path().replace("signIn", "signUp");
+    let (browser, _) = app.begin_at(&sign_up, "stra%C3%9Fe@doe.com").await;
+    let (link, _) = app.newest_mail().await;
+    let other = john().but("email", json!("strasse@doe.com"));
+    let enrolled = app.partner("acme").await.post("/users/create", other).await.ok().id().to_owned();
+    let sessions = app.count("sessions").await;
+    let pressed = browser.send("POST", &link, "").await;
+    assert_eq!((pressed.status, app.count("sessions").await), (410, sessions), "{}", pressed.text);
+    assert_eq!((app.user(&enrolled).await.email_verified_at, app.count("users").await), (None, 2));
 }
 
 #[tokio::test]

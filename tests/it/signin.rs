@@ -338,6 +338,38 @@ async fn case_d8_who_held_a_record_before_its_mailbox_was_proven_holds_nothing_o
 }
 
 #[tokio::test]
+async fn case_d8_who_is_in_charge_of_a_tenant_does_not_become_whom_they_invited_once_those_have_come_in() {
+    let (app, _) = app_and_jane().await;
+    let (id, _) = app.signed_up("attacker@doe.com").await;
+    let attacker = app.person(&id).await;
+    attacker.post("/v1/users/me", json!({"email": "vcitim@doe.com", "language": "en"})).await.ok();
+    let found = attacker.get("/v1/users?email=vcitim%40doe.com").await.ok();
+    let victim = found.body["data"]["items"][0]["id"].as_str().unwrap().to_owned();
+    let path = format!("/v1/users/{victim}");
+    // What is nobody's yet can be mended.
+    attacker.put(&path, json!({"user": {"email": "victim@doe.com"}})).await.ok();
+    assert_eq!(app.anyone().send("POST", &app.newest_link().await, "").await.status, 303);
+
+    let mine = json!({"user": {"email": "mine@doe.com"}});
+    let refused = async |when: &str| {
+        for method in ["PUT", "POST", "PATCH"] {
+            let answer = attacker.send(method, &path, mine.to_string()).await;
+            let text = "This person signs in by that address: only they and the app may change it";
+            assert_eq!((answer.status, answer.error()), (403, text), "{when}: {method}");
+        }
+    };
+    refused("proven").await;
+    attacker.put(&path, json!({"user": {"email": "VICTIM@doe.com", "nickname": "V"}})).await.ok();
+    let themselves = app.person(&victim).await;
+    themselves.put("/v1/users/me", json!({"user": {"email": "victim.two@doe.com"}})).await.ok();
+    assert!(app.user(&victim).await.email_verified_at.is_none());
+    refused("moved by themselves, and not yet proven").await;
+    assert_eq!(app.user(&victim).await.email.address(), "victim.two@doe.com");
+    app.server().await.put(&path, json!({"user": {"email": "victim@doe.com"}})).await.ok();
+    refused("moved by the app").await;
+}
+
+#[tokio::test]
 async fn a_sign_in_of_one_environment_is_nothing_in_the_other() {
     let (app, _) = app_and_jane().await;
     app.partner_in(Kind::Live, None).await.post("/users/create", john()).await.ok();

@@ -1,5 +1,6 @@
 //! Tenants, roles, and who signed in: what an environment's users are sorted by.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -7,14 +8,19 @@ use serde_json::{Value, json};
 use usher::api::directory;
 use usher::apps::{self, Kind};
 use usher::audit::{self, Action, Entry, Filter, Order};
-use usher::caller::{Actor, Origin, Scope};
+use usher::caller::{Actor, Caller, Origin, Scope};
+use usher::db::Tx;
+use usher::imports;
 use usher::keys::{self, Access, NewKey};
 use usher::roles::{self, Right, Rights, RoleId};
 use usher::sessions;
-use usher::users::UserId;
+use usher::users::names::Names;
+use usher::users::{List, UserId};
 
 use crate::harness::{But, OPERATOR, TestApp, a_key, jane, john};
+use crate::imports_api::take_over;
 use crate::life::{administrator, data, two};
+use crate::signin::app_and_jane;
 
 #[tokio::test]
 async fn a_role_carries_its_rights_within_the_tenant_and_over_nobody_who_has_more() {
@@ -395,4 +401,51 @@ async fn sign_ins_are_those_of_the_keys_own_environment_or_tenant_and_each_perso
     let mut both = [newer.to_string(), older.to_string()];
     both.sort_unstable();
     assert_eq!((both, end), ([r#""acme""#, r#""north""#].map(str::to_owned), None));
+}
+
+#[tokio::test]
+async fn a_tenant_that_somebody_made_by_signing_up_is_found_by_its_id_and_by_no_name() {
+    let (app, _) = app_and_jane().await;
+    let (stranger, theirs) = app.signed_up("new@doe.com").await;
+    let me = app.person(&stranger).await;
+    me.put("/v1/tenants/me", json!({"tenant": {"name": "Clinic North"}})).await.ok();
+    let (client, before) = (app.client_id, app.count("keys").await);
+    let bound = async |tenant: &str| {
+        let new = NewKey { tenant: Some(tenant.to_owned()), ..a_key() };
+        let make = move |tx: &Tx| {
+            keys::create(tx, Origin::of(Actor::Operator), &apps::environment(tx, client, Kind::Sandbox)?, &new)
+        };
+        app.store().write(make).await.map(|(key, _)| key.tenant.unwrap())
+    };
+    let refused = bound("Clinic North").await.unwrap_err();
+    assert!(refused.code() == "operator" && refused.to_string().contains(&theirs), "{refused}");
+    assert_eq!(app.count("keys").await, before);
+    assert_eq!(bound(&theirs).await.unwrap(), "Clinic North", "who means that one says so");
+    assert_eq!(bound("Clinic South").await.unwrap(), "Clinic South");
+
+    // A file's rows are of a tenant by name too, whoever sends it; and an export can be read back.
+    let server = app.server().await;
+    let file = format!("email,tenant\nann@doe.com,Clinic North\nbob@doe.com,{theirs}\neve@doe.com,Clinic South\n");
+    let begun = server.send("POST", "/v1/imports?format=csv", file.clone()).await.ok();
+    take_over(&app).await;
+    let path = format!("/v1/imports/{}/rows", data(&begun)["id"].as_str().unwrap());
+    let rows = data(&server.get(&path).await.ok())["items"].clone();
+    assert_eq!([&rows[0]["status"], &rows[1]["status"], &rows[2]["status"]], ["failed", "imported", "imported"]);
+    assert!(rows[0]["reason"].as_str().unwrap().starts_with("tenant: a tenant that somebody made"), "{rows}");
+    let members = data(&me.get("/v1/users").await.ok())["items"].clone();
+    let names: BTreeSet<&str> =
+        members.as_array().unwrap().iter().map(|user| user["email"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        BTreeSet::from(["bob@doe.com", "new@doe.com"]),
+        "nobody came into the stranger's tenant by its name"
+    );
+    let exported = app.store().read(move |tx| {
+        let caller = Caller::operator(&apps::environment(tx, client, Kind::Sandbox)?);
+        imports::export::page(tx, &caller, (None, &Names::default()), &List { limit: 10, ..List::default() }, false)
+    });
+    let (rows, _) = exported.await.unwrap();
+    let told = |row: &Value| row["tenant"].clone();
+    let told: Vec<Value> = rows.into_iter().map(|row| told(&Value::Object(row))).collect();
+    assert!(told.contains(&json!(theirs)) && !told.contains(&json!("Clinic North")), "{told:?}");
 }

@@ -47,7 +47,7 @@ struct ImportsPage<'a> {
 struct ImportPage<'a> {
     frame: &'a Frame,
     import: &'a Import,
-    /// The name of the tenant of all rows.
+    /// The tenant of all rows, as it is found.
     tenant: Option<String>,
     /// What becomes of the columns, while the file waits.
     draft: Option<Draft>,
@@ -285,9 +285,8 @@ pub async fn show(State(api): State<Api>, here: Within<Owner>, Path((_, _, text)
         } else {
             None
         };
-        let name = tenant.and_then(|tenant| tenant.facts.name).map(|name| name.0);
-        let name = name.or_else(|| import.settings.tenant.clone());
-        Ok((import, name, draft))
+        let tenant = tenant.map(|tenant| tenant.handle()).or_else(|| import.settings.tenant.clone());
+        Ok((import, tenant, draft))
     };
     let (import, tenant, draft) = api.store.scan(look).await?;
     let (frame, now) = (&here.frame, api.store.clock().now());

@@ -184,8 +184,8 @@ fn command(frame: &Frame, asked: &Asked, tenants: &[Tenant]) -> String {
         add("search", &asked.q);
     }
     let tenant = tenants.iter().find(|tenant| tenant.id.to_string() == asked.get("tenant"));
-    if let Some(name) = tenant.and_then(|tenant| tenant.facts.name.as_ref()) {
-        add("tenant", &name.0);
+    if let Some(tenant) = tenant {
+        add("tenant", &tenant.handle());
     }
     for (name, option) in [("status", "status"), ("created_from", "created-from"), ("created_to", "created-to")] {
         if !asked.get(name).is_empty() {
