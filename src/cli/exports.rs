@@ -85,6 +85,7 @@ impl Export {
     pub async fn run(self, common: &Common) -> Result<()> {
         let store = common.open(IfMissing::Refuse).await?;
         let (app, kind, name, health) = (self.app, self.environment, self.tenant.clone(), self.health);
+        let (wanted, text) = (self.list(), self.search.clone());
         let begin = move |tx: &Tx| {
             let environment = environment(tx, app, kind)?;
             let no_tenant = || Error::operator("there is no tenant of that name or id in the environment.");
@@ -92,20 +93,12 @@ impl Export {
                 None => None,
                 Some(name) => Some(tenants::find(tx, environment.id, name)?.ok_or_else(no_tenant)?),
             };
-            let caller = Caller::operator(&environment);
+            let (caller, list) = (Caller::operator(&environment), List { tenant, ..wanted.clone() });
+            export::check(tx, &caller, (text.as_deref(), &Names::default()), &list)?;
             audit::record(tx, environment.id, caller.origin(), Action::UsersExported, environment.id.0)?;
-            Ok((caller, tenant))
+            Ok((caller, list))
         };
-        let (caller, tenant) = store.write(begin).await?;
-        let mut list = List {
-            tenant,
-            status: self.status,
-            created: Range { from: self.created_from, to: self.created_to },
-            updated: Range { from: self.updated_from, to: self.updated_to },
-            sort: self.sort.unwrap_or(Sort::Oldest),
-            limit: MOST,
-            ..List::default()
-        };
+        let (caller, mut list) = store.write(begin).await?;
         let mut writer = self.writer()?;
         let mut count: u64 = 0;
         loop {
@@ -127,6 +120,18 @@ impl Export {
             common.say(&json!({"users": count, "file": file}), &format!("{count} users are in {}.", file.display()));
         }
         Ok(())
+    }
+
+    /// Whom it wants, of whatever tenant.
+    fn list(&self) -> List {
+        List {
+            status: self.status,
+            created: Range { from: self.created_from, to: self.created_to },
+            updated: Range { from: self.updated_from, to: self.updated_to },
+            sort: self.sort.unwrap_or(Sort::Oldest),
+            limit: MOST,
+            ..List::default()
+        }
     }
 
     fn writer(&self) -> Result<Writer<Box<dyn Write>>> {

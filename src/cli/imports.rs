@@ -202,8 +202,8 @@ impl Take {
         let import = store.write(move |tx| imports::begin(tx, &Caller::operator(&environment), &new)).await?;
         let mut row = 0;
         while row < import.place {
-            let id = import.id;
-            let before = store.scan(move |tx| imports::outcomes(tx, id, row, AT_ONCE)).await?;
+            let (id, scope) = (import.id, Scope { environment: import.environment, tenant: None });
+            let before = store.scan(move |tx| imports::outcomes(tx, scope, id, row, AT_ONCE)).await?;
             row = before.last().map_or(import.place, |outcome| outcome.row);
             results.add(&before)?;
         }

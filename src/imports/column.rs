@@ -21,6 +21,8 @@ pub(super) struct Column {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reading {
     Plain,
+    /// Of a list, the first.
+    First,
     /// That it is there, and not what it is.
     Present,
     /// It lacks the plus before the country's code.
@@ -44,6 +46,8 @@ enum Kind {
     Truth,
     Number,
     Object,
+    /// Whatever the file has.
+    Any,
     Other,
 }
 
@@ -51,6 +55,7 @@ fn kind_of(field: &str) -> Kind {
     match (field, fact(field).map(|wire| (wire.schema)())) {
         ("email_verified", _) => Kind::Truth,
         ("subscriptionDates", _) => Kind::Object,
+        (_, None) if field.starts_with("metadata.") => Kind::Any,
         (_, None) => Kind::Text,
         (_, Some(schema)) => match schema["type"].as_str() {
             Some("string") => Kind::Text,
@@ -74,11 +79,14 @@ impl Column {
 
     /// The column's value in a row; `None` if there is none, or nothing.
     pub(super) fn value(&self, row: &Map<String, Value>, context: &Context) -> Option<Value> {
-        let value = look_up(row, &self.source)?;
+        let value = match look_up(row, &self.source)? {
+            Value::Array(list) => self.of_list(list, !row.contains_key(&self.source))?,
+            value => value,
+        };
         let is_true = || truth(&value) == Some(true);
         let frozen = |frozen: bool| frozen.then(|| "frozen".into());
         match self.reading {
-            Reading::Plain => Some(coerce(self.kind, value)),
+            Reading::Plain | Reading::First => Some(coerce(self.kind, value)),
             Reading::Present => Some(is_something(&value).into()),
             Reading::Plus => value
                 .as_str()
@@ -99,9 +107,19 @@ impl Column {
             Reading::DeletedIf => is_something(&value).then(|| "deleted".into()),
         }
     }
+
+    /// What is read of a list. What a field does not take is not made less: it is left to the field to refuse.
+    fn of_list(&self, list: Vec<Value>, is_within: bool) -> Option<Value> {
+        // Other services keep each attribute as a list, mostly of one.
+        let is_attribute = is_within && self.kind != Kind::Any && list.len() <= 1;
+        if self.reading == Reading::Plain && !is_attribute {
+            return Some(Value::Array(list));
+        }
+        list.into_iter().next().filter(|value| !value.is_null())
+    }
 }
 
-/// The value of a column, or of a way into one. Of a list, the first.
+/// The value of a column, or of a way into one.
 fn look_up(row: &Map<String, Value>, source: &str) -> Option<Value> {
     let value = row.get(source).cloned().or_else(|| {
         let (column, way) = source.split_once('.')?;
@@ -111,11 +129,7 @@ fn look_up(row: &Map<String, Value>, source: &str) -> Option<Value> {
         };
         way.split('.').try_fold(inner, |value, key| value.get(key).cloned())
     })?;
-    match value {
-        Value::Null => None,
-        Value::Array(list) => list.into_iter().next(),
-        value => Some(value),
-    }
+    Some(value).filter(|value| !value.is_null())
 }
 
 fn is_something(value: &Value) -> bool {

@@ -116,11 +116,12 @@ impl Plan {
     pub fn guess(columns: &[String], said: &[String], preset: Option<Preset>) -> Result<Plan> {
         let mut plan = Plan { preset: preset.or_else(|| presets::detect(columns)), ..Plan::default() };
         let mut settled: Vec<&str> = Vec::new();
-        for one in said {
-            let (source, field) =
-                one.split_once('=').ok_or_else(|| refuse("A mapping must be written column=field"))?;
+        let split = |one| mapping(one, columns).ok_or_else(|| refuse("A mapping must be written column=field"));
+        let said: Vec<(&str, &str)> = said.iter().map(|one| split(one)).collect::<Result<_>>()?;
+        for (source, field) in &said {
             let column = source.split('.').next().unwrap_or(source);
-            let Some(known) = columns.iter().find(|name| *name == source || *name == column) else {
+            let named = |wanted: &str| columns.iter().find(|name| *name == wanted);
+            let Some(known) = named(source).or_else(|| named(column)) else {
                 return Err(refuse("A mapping names a column that the file does not have"));
             };
             settled.push(known);
@@ -133,7 +134,7 @@ impl Plan {
             let column = source.split('.').next().unwrap_or(source);
             let found = columns.iter().find(|name| normal(name) == normal(column));
             if let Some(name) = found.filter(|name| !settled.contains(&name.as_str()))
-                && !said.iter().any(|one| one.split_once('=').is_some_and(|(_, said)| said == *field))
+                && !said.iter().any(|(_, said)| said == field)
             {
                 let way = source.strip_prefix(column).unwrap_or_default();
                 plan.columns.push(Column::new(&format!("{name}{way}"), field, *reading));
@@ -252,8 +253,22 @@ pub(super) fn normal(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
+/// What is said as `column=field`: the column, or the way into one, and the field. Both may have a `=` in them: a column that
+/// the file has goes before one that is cut at the first.
+pub fn mapping<'a>(one: &'a str, columns: &[String]) -> Option<(&'a str, &'a str)> {
+    let cut = |(at, _)| (&one[..at], &one[at + 1..]);
+    let is_meant = |(source, field): &(&str, &str)| {
+        columns.iter().any(|name| name == source) && (field.is_empty() || is_field(field))
+    };
+    one.rmatch_indices('=').map(cut).find(is_meant).or_else(|| one.split_once('='))
+}
+
+fn is_field(name: &str) -> bool {
+    fields().any(|known| known == name) || name.strip_prefix("metadata.").is_some_and(|key| !key.is_empty())
+}
+
 fn check(field: &str) -> Result<()> {
-    if fields().any(|known| known == field) || field.strip_prefix("metadata.").is_some_and(|key| !key.is_empty()) {
+    if is_field(field) {
         return Ok(());
     }
     let all: Vec<&str> = fields().collect();
@@ -336,6 +351,31 @@ mod tests {
                 {"acceptedNewsletter": false}
             ])
         );
+    }
+
+    #[test]
+    fn of_a_list_nothing_is_lost_without_a_word() {
+        let columns = ["email", "allergies", "nutritionPreferences", "tags", "attributes"];
+        let plan = plan(&columns, &["tags=metadata.tags", "attributes.doctor=doctorFullname"]).unwrap();
+        let lists = json!({"email": "a@b.co", "allergies": ["canary", "canary"], "nutritionPreferences": ["canary"],
+            "attributes": {"doctor": ["canary", "canary"]}});
+        let why = read(&plan, lists).unwrap_err();
+        assert!(!why.contains("canary"), "{why}");
+        for field in ["allergies must", "nutritionPreferences must", "doctorFullname must"] {
+            assert!(why.contains(field), "{field} in {why}");
+        }
+        let row = json!({"email": "a@b.co", "tags": ["a", 2], "attributes": {"doctor": ["Dr. Mike"]}});
+        let health = json!(read(&plan, row).unwrap().person.health);
+        assert_eq!(health, json!({"doctorFullname": "Dr. Mike", "metadata": {"tags": ["a", 2]}}));
+    }
+
+    #[test]
+    fn a_mapping_names_its_column_whatever_that_is_called() {
+        let columns = ["email", "BMI", "BMI (=kg/m²)", "a.b"];
+        let said = plan(&columns, &["BMI (=kg/m²)=externalId", "BMI=metadata.x=y", "a.b="]).unwrap();
+        assert_eq!(became(&said), [("BMI (=kg/m²)", "externalId"), ("BMI", "metadata.x=y"), ("email", "email")]);
+        let said = plan(&columns, &["BMI (=kg/m²)=", "BMI (=kg/m²).x=metadata.x"]);
+        assert_eq!(said.unwrap_err().code(), "mapping", "a way into a column ends at the first sign");
     }
 
     #[test]

@@ -32,6 +32,14 @@ pub fn columns(health: bool) -> Vec<&'static str> {
     BESIDES.into_iter().chain(facts(health).map(|wire| wire.name)).collect()
 }
 
+/// Refuses an export whose first page is refused, before anything of it is written or noted.
+///
+/// # Errors
+/// As [`page`].
+pub fn check(tx: &Tx, caller: &Caller, (search, names): (Option<&str>, &Names), list: &List) -> Result<()> {
+    search.map_or(Ok(()), |text| search::search_for_file(tx, caller, names, text, list).map(|_| ()))
+}
+
 /// A page of the users that `list` wants, of those only whom a search finds if there is one, as rows; and where the next page
 /// begins. That somebody's health data was read is noted of each, so with `health` this must be able to write.
 ///
@@ -45,7 +53,7 @@ pub fn page(
     health: bool,
 ) -> Result<(Vec<Row>, Option<String>)> {
     let (users, next) = match search {
-        Some(text) => search::search(tx, caller, names, text, Some(list)).map(|found| (found.users, found.next))?,
+        Some(text) => search::search_for_file(tx, caller, names, text, list).map(|found| (found.users, found.next))?,
         None => users::list(tx, caller, list)?,
     };
     let roles: HashMap<RoleId, String> =

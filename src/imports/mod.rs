@@ -17,7 +17,7 @@ mod run;
 mod store;
 mod undo;
 
-pub use columns::{Entry, Plan, fields};
+pub use columns::{Entry, Plan, fields, mapping};
 pub use files::{claim, discard, file, forget, start};
 pub use presets::Preset;
 pub use results::Results;

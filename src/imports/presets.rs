@@ -1,6 +1,8 @@
 //! What the exports of other services are like: which of their columns become which facts.
 
-use super::column::Reading::{self, DeletedIf, FrozenIf, FrozenUnless, FrozenUntil, Names, Plain, Plus, Present};
+use super::column::Reading::{
+    self, DeletedIf, First, FrozenIf, FrozenUnless, FrozenUntil, Names, Plain, Plus, Present,
+};
 use crate::db::words;
 
 words! {
@@ -87,11 +89,11 @@ pub(super) fn columns(preset: Preset) -> &'static [(&'static str, &'static str, 
             ("firstName", "given_name", Plain),
             ("lastName", "family_name", Plain),
             ("username", "preferred_username", Plain),
-            ("attributes.phone_number", "phone_number", Plain),
-            ("attributes.phoneNumber", "phone_number", Plain),
-            ("attributes.phone", "phone_number", Plain),
-            ("attributes.mobile", "phone_number", Plain),
-            ("attributes.locale", "locale", Plain),
+            ("attributes.phone_number", "phone_number", First),
+            ("attributes.phoneNumber", "phone_number", First),
+            ("attributes.phone", "phone_number", First),
+            ("attributes.mobile", "phone_number", First),
+            ("attributes.locale", "locale", First),
             ("enabled", "status", FrozenUnless),
         ],
     }
@@ -179,7 +181,7 @@ mod tests {
     #[test]
     fn an_export_of_keycloak_is_taken_over() {
         let text = r#"{"realm":"acme","users":[
-            {"id":"ea1","createdTimestamp":1600000000000,"username":"jd","enabled":true,"emailVerified":true,"firstName":"J","lastName":"D","email":"j@doe.com","attributes":{"phone":["+1 202-555-0123"],"locale":["de"]},"credentials":[],"realmRoles":["user"]},
+            {"id":"ea1","createdTimestamp":1600000000000,"username":"jd","enabled":true,"emailVerified":true,"firstName":"J","lastName":"D","email":"j@doe.com","attributes":{"phone":["+1 202-555-0123","+1 202-555-0199"],"locale":["de"]},"credentials":[],"realmRoles":["user"]},
             {"id":"ea2","createdTimestamp":1600000000000,"username":"k","enabled":false,"emailVerified":false,"email":"k@doe.com"}
         ]}"#;
         let entries = taken_over(Preset::Keycloak, Format::Json, text);

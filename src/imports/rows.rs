@@ -37,7 +37,7 @@ impl Format {
 
     /// The format that a file looks like.
     pub fn of(file: &[u8]) -> Format {
-        let start = file.trim_ascii_start();
+        let start = file.strip_prefix(MARK).unwrap_or(file).trim_ascii_start();
         let line = start.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end();
         match start.first() {
             Some(b'{') if line.ends_with(b"}") && !has_users(line) => Format::Jsonl,
@@ -54,6 +54,8 @@ fn has_users(object: &[u8]) -> bool {
 /// A row as the file has it, or why it is none.
 pub type Row = std::result::Result<Map<String, Value>, &'static str>;
 
+/// The byte order mark, which some programs write before the first byte.
+const MARK: &[u8] = b"\xEF\xBB\xBF";
 /// The longest line of JSON.
 const LONGEST: u64 = 1024 * 1024;
 
@@ -76,8 +78,8 @@ impl Rows {
     pub fn new(format: Format, source: impl Read + Send + 'static) -> Result<Rows> {
         let mut source: Source = BufReader::with_capacity(64 * 1024, Box::new(source));
         let start = source.fill_buf().map_err(unreadable)?;
-        if start.starts_with(b"\xEF\xBB\xBF") {
-            source.consume(3);
+        if start.starts_with(MARK) {
+            source.consume(MARK.len());
         }
         match format {
             Format::Csv => csv(source),
@@ -261,6 +263,8 @@ mod tests {
             ("{\"email\" 1}\n{}", Format::Jsonl),
             ("\n[\n{}]", Format::Json),
             ("{\n\"users\":[]}", Format::Json),
+            ("\u{feff}[{}]", Format::Json),
+            ("\u{feff}\r\n{}\n{}", Format::Jsonl),
             ("{\"realm\":\"x\",\"users\":[]}", Format::Json),
         ] {
             assert_eq!(Format::of(text.as_bytes()), format, "{text}");

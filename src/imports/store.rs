@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::field::restore;
 use crate::keys::KeyId;
 use crate::random;
-use crate::users::UserId;
+use crate::users::{self, UserId};
 
 const IMPORT: &str = "SELECT id, environment_id, tenant_id, actor, actor_id, settings, state, total, place, imported, duplicates, \
      failed, undone, removed, kept, created_at, finished_at, due_at, erased FROM imports";
@@ -198,11 +198,12 @@ pub(super) fn page_after(tx: &Tx, id: ImportId, row: u64) -> Result<Option<Vec<O
     tx.query_opt(sql, params![id, number(row)])?.as_ref().map(open).transpose()
 }
 
-/// What became of at most `limit` rows after `row`.
+/// What became of at most `limit` rows after `row`, for whoever has this scope: of those who were there already, they are
+/// told who it is only if that is somebody of theirs.
 ///
 /// # Errors
 /// The database does not answer.
-pub fn outcomes(tx: &Tx, id: ImportId, mut row: u64, limit: usize) -> Result<Vec<Outcome>> {
+pub fn outcomes(tx: &Tx, scope: Scope, id: ImportId, mut row: u64, limit: usize) -> Result<Vec<Outcome>> {
     let mut all = Vec::new();
     while all.len() < limit {
         let Some(page) = page_after(tx, id, row)? else { break };
@@ -210,6 +211,13 @@ pub fn outcomes(tx: &Tx, id: ImportId, mut row: u64, limit: usize) -> Result<Vec
         row = all.last().map_or(row, |outcome| outcome.row);
     }
     all.truncate(limit);
+    if let Some(tenant) = scope.tenant {
+        let there = |outcome: &Outcome| outcome.user.filter(|_| outcome.status == Status::Duplicate);
+        let ours = users::of_tenant(tx, tenant, &all.iter().filter_map(there).collect::<Vec<_>>())?;
+        all.iter_mut()
+            .filter(|outcome| there(outcome).is_some_and(|user| !ours.contains(&user)))
+            .for_each(|outcome| outcome.user = None);
+    }
     Ok(all)
 }
 

@@ -12,6 +12,7 @@ use crate::db::{Row, Tx, Value, params};
 use crate::error::{Error, Result};
 use crate::field::{Line, restore};
 use crate::place::{self, Place};
+use crate::tenants::TenantId;
 
 const USER: &str = "SELECT u.id, u.environment_id, u.tenant_id, u.email, u.email_key, u.phone, u.phone_key, u.profile, u.health, \
      u.email_verified_at, u.created_at, u.updated_at, u.frozen_at, u.deleted_at, u.version, u.external_id, u.role_id \
@@ -71,16 +72,32 @@ pub(crate) fn holders(
         Unique::Phone => "phone_key",
         Unique::ExternalId => "external_id",
     };
-    // In powers of two, so that few statements are prepared; the last value stands for those that are not there.
+    let (places, all) = one_of(environment.into(), values.iter().map(|text| Value::from(*text)).collect());
+    let sql = format!("SELECT {column}, id FROM users WHERE environment_id = $1 AND {column} IN ({places})");
+    tx.query(&sql, &all)?.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
+/// Which of these users are of the tenant, deleted or not.
+pub(crate) fn of_tenant(tx: &Tx, tenant: TenantId, ids: &[UserId]) -> Result<HashSet<UserId>> {
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let (places, all) = one_of(tenant.into(), ids.iter().map(|id| Value::from(*id)).collect());
+    let sql = format!("SELECT id FROM users WHERE tenant_id = $1 AND id IN ({places})");
+    tx.query(&sql, &all)?.iter().map(|row| row.get(0)).collect()
+}
+
+/// The places of some values after a first, and all of them: in powers of two, so that few statements are prepared. The last
+/// value stands for those that are not there.
+fn one_of<'a>(first: Value<'a>, values: Vec<Value<'a>>) -> (String, Vec<Value<'a>>) {
     let count = values.len().next_power_of_two();
     let places: Vec<String> = (2..=count + 1).map(|place| format!("${place}")).collect();
-    let sql =
-        format!("SELECT {column}, id FROM users WHERE environment_id = $1 AND {column} IN ({})", places.join(", "));
-    let last = values[values.len() - 1];
-    let wanted = values.iter().chain(std::iter::repeat(&last)).take(count);
-    let all: Vec<Value> =
-        std::iter::once(Value::from(environment)).chain(wanted.map(|text| Value::from(*text))).collect();
-    tx.query(&sql, &all)?.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+    let mut all = vec![first];
+    all.extend(values);
+    while let Some(last) = all.last().filter(|_| all.len() <= count).cloned() {
+        all.push(last);
+    }
+    (places.join(", "), all)
 }
 
 pub(super) fn update(tx: &Tx, user: &User) -> Result<()> {

@@ -177,6 +177,8 @@ struct Forms {
     seconds: Plural,
     /// A day and an hour: `{day} {month} {year}, {clock} UTC`.
     time: String,
+    /// The first day of a month, where it is not said by its number.
+    first: Option<String>,
     months: [String; 12],
 }
 
@@ -221,7 +223,8 @@ impl Words {
 
     /// `22 November 2026, 12:05 UTC`.
     pub fn time(&self, at: Timestamp) -> String {
-        let (day, year) = (at.day().day().to_string(), at.day().year().to_string());
+        let (day, year) = (at.day().day(), at.day().year().to_string());
+        let day = self.forms.first.clone().filter(|_| day == 1).unwrap_or_else(|| day.to_string());
         let month = &self.forms.months[usize::from(at.day().month().unsigned_abs()) - 1];
         let clock = at.to_string().get(11..16).unwrap_or_default().to_owned();
         fill(&self.forms.time, &[("day", &day), ("month", month), ("year", &year), ("clock", &clock)])
@@ -317,6 +320,16 @@ mod tests {
     }
 
     #[test]
+    fn portuguese_is_that_of_brazil_throughout() {
+        let file = Language::Portuguese.file();
+        for european in
+            ["-lhe", "-nos ", "Grava", "gravado", "assinalado", "já não", "Entretanto", "ficheiro", "telemóvel"]
+        {
+            assert!(!file.contains(european), "{european}");
+        }
+    }
+
+    #[test]
     fn a_value_that_looks_like_a_placeholder_stays_as_it_is() {
         assert_eq!(fill("{a} and {b}", &[("a", "{b}"), ("b", "2")]), "{b} and 2");
         assert_eq!(fill("no {end", &[]), "no {end");
@@ -331,6 +344,9 @@ mod tests {
         assert_eq!(arabic, ["ساعة واحدة", "ساعتين", "3 ساعات", "24 ساعة", "100 ساعة"]);
         let at = Timestamp::parse("2026-03-01T09:05:59Z").unwrap();
         assert_eq!(Words::of(Language::German).time(at), "1. März 2026, 09:05 Uhr UTC");
+        assert_eq!(Words::of(Language::French).time(at), "1er mars 2026 à 09:05 UTC");
+        let second = Timestamp::parse("2026-03-02T09:05:59Z").unwrap();
+        assert_eq!(Words::of(Language::French).time(second), "2 mars 2026 à 09:05 UTC");
         assert_eq!(Words::of(Language::French).span(Duration::from_mins(10)), "10 minutes");
         assert_eq!(Words::of(Language::English).span(Duration::from_secs(61)), "61 seconds");
     }

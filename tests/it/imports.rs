@@ -290,7 +290,8 @@ async fn an_import_that_was_cut_off_goes_on_where_it_stopped_and_takes_nobody_tw
     let done = imports::go_on(app.store(), &again, work(&file, 10), &mut |_| Ok(())).await.unwrap();
     assert_eq!((done.state, done.imported, done.duplicates, done.failed), (State::Done, 100, 0, 0));
     assert_eq!(app.count("users").await, 100);
-    let all = app.store().read(move |tx| imports::outcomes(tx, done.id, 0, 1000)).await.unwrap();
+    let scope = usher::caller::Scope { environment: done.environment, tenant: None };
+    let all = app.store().read(move |tx| imports::outcomes(tx, scope, done.id, 0, 1000)).await.unwrap();
     assert_eq!(all.iter().map(|outcome| outcome.row).collect::<Vec<_>>(), (1..=100).collect::<Vec<_>>());
     assert_ne!(begin(&app, &file).await.id, import.id, "what is done is not gone on with");
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use usher::audit::Action;
 use usher::imports;
 
-use crate::harness::{Answer, Client, TestApp, jane};
+use crate::harness::{Answer, Client, TestApp, jane, john};
 use crate::imports::people;
 
 /// What a task does beside a server.
@@ -99,6 +99,54 @@ async fn a_rehearsal_tells_what_would_become_of_each_row_and_makes_nobody() {
     take_over(&app).await;
     assert_eq!(again(&server, &named).await["state"], "done");
     assert_eq!(app.count("tenants").await, 0, "nor a tenant that a row names");
+}
+
+/// What is said of the rows of an import: the user, and why.
+async fn rows(client: &Client<'_>, begun: &Answer) -> Vec<(Value, Value)> {
+    let id = begun.body["data"]["id"].as_str().unwrap();
+    let page = client.get(&format!("/v1/imports/{id}/rows")).await.ok().body["data"].clone();
+    page["items"].as_array().unwrap().iter().map(|row| (row["userId"].clone(), row["reason"].clone())).collect()
+}
+
+#[tokio::test]
+async fn a_row_with_a_list_for_a_text_fails_by_the_fields_name() {
+    let app = TestApp::new().await;
+    let server = app.server().await;
+    let file = "{\"email\":\"ann@doe.com\",\"allergies\":[\"canary\",\"milk\"]}\n";
+    let begun = post(&server, "", file).await.ok();
+    take_over(&app).await;
+    assert_eq!(rows(&server, &begun).await, [(Value::Null, json!("allergies must be a string"))]);
+    assert_eq!(app.count("users").await, 0);
+}
+
+#[tokio::test]
+async fn a_key_of_a_tenant_is_told_who_is_there_of_its_own_and_not_of_others() {
+    let app = TestApp::new().await;
+    let enrolled = [("acme", jane()), ("other", john())];
+    let mut ids = Vec::new();
+    for (tenant, person) in enrolled {
+        ids.push(json!(app.partner(tenant).await.post("/users/create", person).await.ok().id()));
+    }
+    let (acme, house) = (app.server_of("acme").await, app.server().await);
+    let file = "email\njane@doe.com\njohn@doe.com\nann@doe.com\nann@doe.com\n";
+    let why = json!("email: a user has it");
+    let mut ann = Value::Null;
+    let tenant = post(&acme, "?rehearse=true", file).await.ok().body["data"]["tenantId"].clone();
+    let tenant = tenant.as_str().unwrap();
+    // The rehearsal, its own import, and one that the app's own server made for the tenant.
+    for (client, query) in [(&acme, ""), (&acme, "?rehearse=true"), (&house, &format!("?tenant={tenant}"))] {
+        app.advance(Duration::from_secs(1));
+        let begun = post(client, query, file).await.ok();
+        take_over(&app).await;
+        let seen = rows(&acme, &begun).await;
+        assert_eq!(seen[0], (ids[0].clone(), why.clone()), "{query}");
+        assert_eq!(seen[1], (Value::Null, why.clone()), "{query}");
+        assert!(seen[2].0.is_string() && (ann.is_null() || seen[2].0 == ann), "{query}: {seen:?}");
+        assert_eq!(seen[3].0, seen[2].0, "{query}");
+        ann = seen[2].0.clone();
+        let all = rows(&house, &begun).await;
+        assert_eq!((&all[0].0, &all[1].0), (&ids[0], &ids[1]), "who sees all of the environment is told of all");
+    }
 }
 
 #[tokio::test]

@@ -253,13 +253,14 @@ async fn a_file_that_waits_is_removed_by_hand_or_after_a_day_and_what_is_none_is
 async fn the_lines_of_an_import_do_what_its_page_does_whatever_its_columns_are_called() {
     let app = TestApp::new().await;
     let owner = app.admin(Role::Owner).await;
-    let list = "E-Mail;It's $(id) & \"so\";Name\nann@doe.com;17;Ann Doe\n";
+    let list = "E-Mail;It's $(id) & \"so\" (=n);Name\nann@doe.com;17;Ann Doe\n";
     app.partner("O'Neil & Sons").await;
     let path = draft(&app, &owner, list).await;
-    let form = "map.It%27s+%24%28id%29+%26+%22so%22=externalId&map.Name=&tenant=O%27Neil+%26+Sons&preset=&do=rehearse";
+    let form = "map.It%27s+%24%28id%29+%26+%22so%22+%28%3Dn%29=externalId&map.Name=&tenant=O%27Neil+%26+Sons&preset=&do=rehearse";
     press(&owner, &path, form).await;
     take_over(&app).await;
     let page = owner.get(&path).await.ok();
+    assert!(page.text.contains("<option selected>externalId</option>"), "what was said stays");
     std::fs::write(app.path().join("people.csv"), list).unwrap();
     let shown = lines(&page);
     let [rehearse, import, discard] = shown.as_slice() else { panic!("{shown:?}") };

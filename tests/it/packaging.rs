@@ -87,6 +87,20 @@ fn every_setting_that_the_files_name_is_one_that_there_is() {
     }
 }
 
+#[test]
+fn every_command_that_an_alert_names_is_one_that_there_is() {
+    let alerts = file("alerts.yaml");
+    let named: Vec<&str> = alerts.split('`').filter(|text| text.starts_with("usher ")).collect();
+    assert!(named.len() >= 4, "{named:?}");
+    for line in named {
+        match usher::cli::command().try_get_matches_from(line.split(' ')) {
+            // It is named without the id that it takes.
+            Err(e) if e.kind() != clap::error::ErrorKind::MissingRequiredArgument => panic!("{line}: {e}"),
+            _ => {}
+        }
+    }
+}
+
 /// Those that `OPERATIONS.md` has in the column "not tried".
 #[test]
 fn what_was_not_run_where_it_was_written_says_so() {
@@ -116,6 +130,41 @@ fn each_alert_is_raised_by_what_it_is_for_and_by_nothing_else() {
     }
 }
 
+/// What the service manager would do is done by hand: the folders, the settings, and that a secret is handed over.
+#[test]
+fn a_server_starts_as_the_unit_and_its_comment_say() {
+    let unit = file("usher.service");
+    let (manager, folder) = (Folder::new(), Folder::new());
+    let here = |text: &str| {
+        let root = manager.0.display();
+        ["/etc/usher", "/var/lib/usher", "/run/credentials"]
+            .iter()
+            .fold(text.to_owned(), |text, path| text.replace(path, &format!("{root}{path}")))
+    };
+    std::fs::create_dir_all(here("/var/lib/usher")).unwrap();
+    std::fs::create_dir_all(here("/run/credentials/usher.service")).unwrap();
+    let said: Vec<&str> = unit.lines().filter_map(|line| line.strip_prefix("#   ")).collect();
+    for command in said.iter().filter(|line| line.contains("/etc/usher/usher.toml")) {
+        let output = Command::new("/bin/sh").args(["-ec", &here(command)]).output().unwrap();
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let settings = unit.lines().filter_map(|line| line.strip_prefix("Environment=")?.split_once('='));
+    let settings: Vec<(&str, String)> = settings.map(|(name, value)| (name, here(value))).collect();
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let (_, _, folder) = Program::start_with(folder, &settings, &[]).stop();
+
+    // A secret of root's, as the service manager hands it over.
+    let entry = said.iter().find(|line| line.starts_with("smtp-url-file = ")).expect("an entry for a secret");
+    let handed = entry.split('"').nth(1).unwrap().strip_prefix("/run/credentials/usher.service/").unwrap();
+    assert!(unit.lines().any(|line| line == format!("#LoadCredential={handed}:/etc/usher/{handed}")));
+    let entries: Vec<String> = said.iter().filter(|line| line.contains(" = ")).map(|line| here(line)).collect();
+    std::fs::write(here("/etc/usher/usher.toml"), entries.join("\n")).unwrap();
+    let output = usher(&folder).args(["serve", "--listen", "127.0.0.1:0"]).envs(settings.clone()).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains(handed), "it is read: without it there is no start");
+    std::fs::write(here(&format!("/run/credentials/usher.service/{handed}")), "smtp://127.0.0.1:1").unwrap();
+    let _ = Program::start_with(folder, &settings, &[]).stop();
+}
+
 /// As recording rules, for those Prometheus reads without a Grafana.
 #[test]
 fn every_query_of_the_dashboard_is_one_that_prometheus_reads() {
@@ -142,6 +191,7 @@ fn systemd_understands_the_unit_and_finds_little_that_it_could_do() {
     let path = folder.0.join("usher.service");
     // What is installed is not here.
     let unit = file("usher.service").replace("/usr/local/bin/usher", env!("CARGO_BIN_EXE_usher"));
+    let unit = unit.replace("#LoadCredential=", "LoadCredential=");
     std::fs::write(&path, unit).unwrap();
     let path = path.to_str().unwrap();
     approves(&analyze, &["--man=no", "verify", path]);

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use usher::admins::Role;
 
 use crate::harness::{Answer, But, Client, TestApp, jane};
+use crate::imports::people;
+use crate::imports_api::take_over;
 use crate::program::usher;
 
 fn at(app: &TestApp, path: &str) -> String {
@@ -130,6 +132,41 @@ async fn the_file_and_the_line_have_whom_the_table_shows() {
         shell(&app, &line.replace("--format csv --out users.csv", "--format jsonl > users.jsonl"));
         assert_eq!(addresses(&std::fs::read_to_string(app.path().join("users.jsonl")).unwrap()), seen, "{line}");
     }
+}
+
+#[tokio::test]
+async fn a_file_has_everybody_whose_address_begins_so_or_is_refused_before_it_begins() {
+    let app = TestApp::new().await;
+    let partner = app.partner("acme").await;
+    for number in 0..30 {
+        enrol(&partner, number, &format!("north-{number:02}@doe.com"), "Mary").await;
+    }
+    let admin = app.admin(Role::Support).await;
+    let page = admin.get(&at(&app, "users?q=north-")).await.ok();
+    assert_eq!(listed(&page).len(), 20);
+    let [line] = &lines(&page)[..] else { panic!("one line") };
+    let line = line.replace("--format csv --out users.csv", "--format jsonl --out users.jsonl");
+    shell(&app, &line);
+    let of_the_line = addresses(&std::fs::read_to_string(app.path().join("users.jsonl")).unwrap());
+    let file = addresses(&admin.get(&at(&app, "users/export?format=jsonl&q=north-")).await.ok().text);
+    let expected: Vec<String> = (0..30).map(|number| format!("north-{number:02}@doe.com")).collect();
+    assert_eq!((of_the_line, file), (expected.clone(), expected));
+
+    let server = app.server().await;
+    server.send("POST", "/v1/imports", people(5001)).await.ok();
+    take_over(&app).await;
+    assert_eq!(app.count("users").await, 5031);
+    let refused = admin.get(&at(&app, "users/export?format=csv&q=user")).await;
+    assert!(refused.status == 400 && refused.text.contains("5000 addresses or more begin so"), "{}", refused.text);
+    let refused = usher(app.folder())
+        .args(["export", "--environment", "sandbox", "--search", "user", "--out", "more.csv"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(1) && said.contains("5000 addresses or more begin so"), "{said}");
+    assert!(!app.path().join("more.csv").exists());
+    let file = admin.get(&at(&app, "users/export?format=jsonl&q=user1")).await.ok();
+    assert_eq!(addresses(&file.text).len(), 1111);
 }
 
 fn environment(tx: &usher::db::Tx) -> usher::error::Result<usher::apps::EnvironmentId> {

@@ -139,6 +139,22 @@ fn what_is_not_run_is_on_the_list_with_its_reason() {
     assert_eq!(found, listed);
 }
 
+/// What every page may take for granted, and settings of the program.
+const GIVEN: [&str; 5] = ["USHER_URL", "USHER_KEY", "USHER_CLIENT_ID", "USHER_DATA", "USHER_DATABASE"];
+
+#[test]
+fn a_page_sets_every_other_variable_before_it_is_used() {
+    for (page, text) in texts() {
+        let steps = examples(&page, &text);
+        let shell: String = steps.iter().flat_map(|step| &step.blocks).map(|block| block.code.as_str()).collect();
+        for (at, _) in shell.match_indices("$USHER_") {
+            let name: String = shell[at + 1..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+            let is_set = GIVEN.contains(&name.as_str()) || shell[..at].contains(&format!("{name}="));
+            assert!(is_set, "{page} uses ${name}");
+        }
+    }
+}
+
 #[test]
 fn every_example_runs_and_prints_what_stands_below_it() {
     let texts = texts();

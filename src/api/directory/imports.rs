@@ -83,7 +83,7 @@ pub async fn rows(
     let limit = query.end(limit)?;
     let page = move |tx: &Tx| {
         imports::get(tx, scope, id)?;
-        imports::outcomes(tx, id, after, limit + 1)
+        imports::outcomes(tx, scope, id, after, limit + 1)
     };
     let mut found = api.store.scan(page).await?;
     let more = found.len() > limit;

@@ -87,16 +87,17 @@ impl Column {
 }
 
 impl Draft {
-    fn new(settings: &Settings, names: Vec<String>) -> Result<Draft> {
-        let plan = Plan::guess(&names, &settings.mappings, settings.preset())?;
-        let untold = Plan::guess(&names, &[], settings.preset())?;
-        let column = |name: String| {
-            let said = settings.mappings.iter().find_map(|one| one.strip_prefix(&name)?.strip_prefix('='));
-            let said = said.map(str::to_owned);
+    fn new(settings: &Settings, names: &[String]) -> Result<Draft> {
+        let plan = Plan::guess(names, &settings.mappings, settings.preset())?;
+        let untold = Plan::guess(names, &[], settings.preset())?;
+        let mappings: Vec<_> = settings.mappings.iter().filter_map(|one| imports::mapping(one, names)).collect();
+        let column = |name: &String| {
+            let name = name.clone();
+            let said = mappings.iter().find(|(source, _)| *source == name).map(|(_, field)| (*field).to_owned());
             let guess = if said.is_some() { &untold } else { &plan }.of(&name).join(", ");
             Column { guess: if guess.is_empty() { "nothing".to_owned() } else { guess }, name, said }
         };
-        Ok(Draft { columns: names.into_iter().map(column).collect(), plan })
+        Ok(Draft { columns: names.iter().map(column).collect(), plan })
     }
 }
 
@@ -281,7 +282,7 @@ pub async fn show(State(api): State<Api>, here: Within<Owner>, Path((_, _, text)
         let tenant = import.tenant.map(|id| tenants::by_id(tx, id)).transpose()?.flatten();
         let draft = if import.state == At::Draft {
             let survey = import.settings.survey(&imports::file(tx, &import)?)?;
-            Some(Draft::new(&import.settings, survey.columns)?)
+            Some(Draft::new(&import.settings, &survey.columns)?)
         } else {
             None
         };
@@ -332,7 +333,7 @@ pub async fn result(State(api): State<Api>, here: Within<Owner>, Path((_, _, tex
     api.store.read(move |tx| imports::get(tx, scope, id)).await?;
     let file = futures_util::stream::try_unfold((api, Some(0)), move |(api, row)| async move {
         let Some(row) = row else { return Ok::<_, Error>(None) };
-        let outcomes = api.store.scan(move |tx| imports::outcomes(tx, id, row, AT_ONCE)).await?;
+        let outcomes = api.store.scan(move |tx| imports::outcomes(tx, scope, id, row, AT_ONCE)).await?;
         let mut chunk = Vec::new();
         let mut results = if row == 0 { Results::new(&mut chunk)? } else { Results::after_head(&mut chunk) };
         results.add(&outcomes)?;

@@ -240,6 +240,8 @@ pub async fn export(State(api): State<Api>, here: Within<Support>, RawQuery(quer
     let format = format.unwrap_or("csv");
     let list = filters_of(filters, MOST)?;
     let caller = here.caller;
+    let (wanted, text, names) = (list.clone(), search.clone(), Api::clone(&api));
+    api.store.scan(move |tx| export::check(tx, &caller, (text.as_deref(), &names.names), &wanted)).await?;
     let taken = move |tx: &Tx| {
         let environment = caller.scope.environment;
         audit::record(tx, environment, caller.origin(), Action::UsersExported, environment.0)

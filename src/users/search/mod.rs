@@ -14,7 +14,7 @@ use super::{Email, List, Phone, Status, User, UserId};
 use crate::caller::Caller;
 use crate::clock::Timestamp;
 use crate::db::Tx;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::place::Place;
 use crate::roles::Right;
 use crate::secret::sha256;
@@ -26,6 +26,8 @@ const AT_ONCE: i64 = 5000;
 const MOST: usize = 50;
 /// How many that share the beginning of an address.
 const ALIKE: usize = 20;
+/// How many in a file.
+const ALIKE_IN_FILE: usize = 5000;
 
 /// Who was found.
 pub struct Found {
@@ -63,6 +65,24 @@ impl Wanted<'_> {
 /// # Errors
 /// The caller has no right to see others, or the cursor is not of this search.
 pub fn search(tx: &Tx, caller: &Caller, names: &Names, text: &str, list: Option<&List>) -> Result<Found> {
+    find(tx, caller, names, text, list, ALIKE)
+}
+
+/// The same for a file, which has everybody: also of those whose address begins so.
+///
+/// # Errors
+/// Those of [`search`]; more addresses begin so than can be read at once.
+pub fn search_for_file(tx: &Tx, caller: &Caller, names: &Names, text: &str, list: &List) -> Result<Found> {
+    let found = find(tx, caller, names, text, Some(list), ALIKE_IN_FILE)?;
+    if found.more_alike {
+        let why = "5000 addresses or more begin so, too many for a search that goes into a file: type more of the address, or take \
+             the search out and choose by tenant, state or day";
+        return Err(Error::bad_request("too_many_alike", why));
+    }
+    Ok(found)
+}
+
+fn find(tx: &Tx, caller: &Caller, names: &Names, text: &str, list: Option<&List>, most_alike: usize) -> Result<Found> {
     caller.need(Right::ReadUsers)?;
     if list.is_some_and(|list| list.status == Some(Status::Deleted)) {
         caller.need(Right::DeleteUsers)?;
@@ -82,11 +102,15 @@ pub fn search(tx: &Tx, caller: &Caller, names: &Names, text: &str, list: Option<
     let mut first = exactly(tx, caller, text)?;
     first.retain(|user| wanted.has(&user.outline()) && seen.insert(user.id));
     let certain = !first.is_empty();
-    let limits = (ALIKE, AT_ONCE);
+    let limits = (most_alike, AT_ONCE);
     let beginning = text.to_lowercase();
     let (alike, more_alike) = store::with_address_like(tx, caller.scope.environment, &beginning, &wanted, limits)?;
-    first.extend(alike.into_iter().filter(|user| seen.insert(user.id)));
     // Later pages have names alone, and nobody of the first page again.
+    for id in alike.into_iter().filter(|id| seen.insert(*id)) {
+        if place.is_none() {
+            first.extend(users::any_by_id(tx, id)?);
+        }
+    }
     if place.is_none() {
         found.users = first;
         found.more_alike = more_alike;
