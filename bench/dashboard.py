@@ -18,6 +18,8 @@ EMAIL = "reader@example.com"
 PEOPLE = 200
 # How long the names of a million may take to be gathered.
 PATIENCE = 120
+# What the page of a search has that found nobody: among all, or among those whom it has come to.
+NOBODY = 'role="status">Nobody'
 
 
 @dataclass
@@ -106,6 +108,8 @@ class Dashboard:
             "oldest first": "/users?sort=created",
             "last changed first": "/users?sort=-updated",
             "first changed first": "/users?sort=updated",
+            "in the order of addresses": "/users?sort=email",
+            "addresses from the end": "/users?sort=-email",
             "of a tenant": f"/users?tenant={tenant}",
             "active, of a day on": "/users?status=active&created_from=2020-01-01&sort=-updated",
         }
@@ -116,6 +120,9 @@ class Dashboard:
             "by its beginning": lambda who: (f"/users?q={who.email[:12]}", who.email[:12]),
             "by phone": lambda who: (f"/users?q={who.phone}", who.email),
             "by name": lambda who: (f"/users?q=jane+{who.name}", who.email),
+            "by name, of a tenant that they are not of": lambda who: (f"/users?q=jane+{who.name}&tenant={tenant}", "Nobody fits"),
+            "by a name that all have, of a tenant": lambda _: (f"/users?q=jane&tenant={tenant}", row),
+            "by a name that all have, frozen (nobody is)": lambda _: ("/users?q=jane&status=frozen", NOBODY),
             "by id": lambda who: (f"/users?q={who.id}", who.email),
             "by request id": lambda _: (f"/search?q={request}", "user.created"),
             "by a name nobody has": lambda who: (f"/users?q=nobody{who.phone}", "Nobody fits"),

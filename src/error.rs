@@ -242,7 +242,9 @@ impl fmt::Display for Error {
             Error::StillRunning => {
                 f.write_str("The request with this Idempotency-Key is still running; send it again in a second")
             }
-            Error::TooLarge(limit) if *limit >= MIB => write!(f, "The body is larger than {} MiB", limit / MIB),
+            Error::TooLarge(limit) if *limit >= MIB => {
+                write!(f, "The body is larger than {} MiB; send it in parts, or have `usher import` read the file", limit / MIB)
+            }
             Error::TooLarge(limit) => write!(f, "The body is larger than {} KiB", limit / 1024),
             Error::Busy | Error::Locked | Error::Conflict => f.write_str("The server is busy; try again in a second"),
             Error::Unavailable(_) => f.write_str("The database does not answer; try again in a second"),

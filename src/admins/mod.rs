@@ -42,7 +42,7 @@ pub const SESSION_IDLE: Duration = Duration::from_hours(1);
 /// How old what is known of a session's last use may be.
 const SEEN_EVERY: Duration = Duration::from_mins(1);
 /// How many links an administrator is sent within an hour.
-const LINKS_PER_HOUR: i64 = 5;
+pub const LINKS_PER_HOUR: i64 = 5;
 
 words! {
     /// What an administrator may do. Each may do what those before it may.

@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::HttpBody;
 use axum::extract::{FromRequest, Request};
+use axum::http::header;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value};
@@ -19,7 +20,7 @@ use crate::field::json;
 /// The largest body.
 pub const LIMIT: usize = 64 * 1024;
 /// How long a body may take to arrive.
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A body that is a JSON object.
 pub struct JsonObject(pub Map<String, Value>);
@@ -29,7 +30,7 @@ impl<S: Sync> FromRequest<S> for JsonObject {
 
     async fn from_request(request: Request, _: &S) -> Result<Self> {
         let trail = request.extensions().get::<Trail>().cloned();
-        let bytes = read(request.into_body()).await?;
+        let bytes = read(request, LIMIT).await?;
         if let Some(trail) = trail {
             trail.note_body(bytes.clone());
         }
@@ -82,21 +83,37 @@ impl<S: Sync> FromRequest<S> for Form {
     type Rejection = Error;
 
     async fn from_request(request: Request, _: &S) -> Result<Self> {
-        Form::parse(&read(request.into_body()).await?)
+        Form::parse(&read(request, LIMIT).await?)
     }
 }
 
-pub(super) async fn read(body: Body) -> Result<Bytes> {
-    read_up_to(body, LIMIT).await
+/// A whole body as it came, of that size at the most.
+pub struct Raw<const MOST: usize = LIMIT>(pub Bytes);
+
+impl<const MOST: usize, S: Sync> FromRequest<S> for Raw<MOST> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self> {
+        read(request, MOST).await.map(Raw)
+    }
 }
 
-/// A whole body of that size at the most.
-pub(crate) async fn read_up_to(body: Body, limit: usize) -> Result<Bytes> {
-    let collected = tokio::time::timeout(TIMEOUT, Limited::new(body, limit).collect());
+pub(super) async fn read(request: Request, limit: usize) -> Result<Bytes> {
+    let asks_first = request.headers().contains_key(header::EXPECT);
+    let mut body = request.into_body();
+    if asks_first && body.size_hint().lower() > limit as u64 {
+        return Err(Error::TooLarge(limit));
+    }
+    let collected = tokio::time::timeout(TIMEOUT, Limited::new(&mut body, limit).collect());
     match collected.await {
         Err(_) => Err(Error::BodyTimeout),
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(e)) if e.downcast_ref::<LengthLimitError>().is_some() => Err(Error::TooLarge(limit)),
+        Ok(Err(e)) if e.downcast_ref::<LengthLimitError>().is_some() => {
+            // Who still sends while the connection is closed loses the answer: the rest is taken and dropped.
+            let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+            let _ = tokio::time::timeout(TIMEOUT, rest).await;
+            Err(Error::TooLarge(limit))
+        }
         Ok(Err(_)) => Err(Error::bad_request("body_cut_off", "The body did not arrive whole")),
     }
 }

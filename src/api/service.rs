@@ -3,14 +3,14 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::auth::text;
-use super::{Api, body, reply, say};
+use super::body::Raw;
+use super::{Api, reply, say};
 use crate::billing;
 use crate::db::Tx;
 use crate::error::{Error, Result};
@@ -46,10 +46,9 @@ pub async fn stripe(
     State(api): State<Api>,
     Path(account): Path<String>,
     headers: HeaderMap,
-    raw: Body,
+    Raw(body): Raw,
 ) -> Result<Response> {
     let refuse = || Error::bad_request("not_genuine", "This is not a message that Stripe has signed for this account");
-    let body = body::read(raw).await?;
     let id = account.parse().map_err(|_| refuse())?;
     let signature = text(&headers, "stripe-signature")?.unwrap_or_default().to_owned();
     let account = api.store.read(move |tx| billing::by_id(tx, id)).await?.ok_or_else(refuse)?;

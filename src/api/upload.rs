@@ -6,7 +6,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::header;
 use bytes::Bytes;
 
-use super::body::{LIMIT, read_up_to};
+use super::body::{LIMIT, read};
 use crate::error::{Error, Result};
 
 /// The fields of a form, and its files by the names of their fields: no larger than any other body, unless it says so.
@@ -30,7 +30,7 @@ impl<const MOST: usize, S: Sync> FromRequest<S> for Upload<MOST> {
     async fn from_request(request: Request, _: &S) -> Result<Self> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let mark = kind.and_then(boundary).map(str::to_owned);
-        let body = read_up_to(request.into_body(), MOST).await?;
+        let body = read(request, MOST).await?;
         let fields = mark.and_then(|mark| fields(&mark, &body));
         fields.map(Upload).ok_or_else(|| Error::bad_request("malformed_request", "The form cannot be read"))
     }

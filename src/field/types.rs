@@ -169,10 +169,14 @@ impl From<BirthDay> for BirthMoment {
 pub struct Metadata(pub Map<String, Value>);
 
 impl Metadata {
-    const KEYS: usize = 50;
-    const KEY_LENGTH: usize = 40;
-    const TEXT_LENGTH: usize = 500;
-    const LEVELS: usize = 5;
+    /// How many keys an object has at the most.
+    pub const KEYS: usize = 50;
+    /// How many characters a key has.
+    pub const KEY_LENGTH: usize = 40;
+    /// How many a text.
+    pub const TEXT_LENGTH: usize = 500;
+    /// How many levels of objects and lists there are below the top.
+    pub const LEVELS: usize = 5;
 
     /// Takes over what `patch` has, key by key; null removes a key (RFC 7396).
     ///

@@ -15,13 +15,13 @@ use crate::roles::Right;
 use crate::users::User;
 
 /// For how long a file waits at the most.
-pub(super) const KEPT: Duration = Duration::from_hours(24);
+pub const FILE_KEPT: Duration = Duration::from_hours(24);
 /// How many files of an environment may wait.
-const MOST: usize = 20;
+pub const MOST_FILES: usize = 20;
 
 /// Keeps the file of a new import.
 pub(super) fn keep(tx: &Tx, import: &Import, file: &[u8]) -> Result<()> {
-    if store::with_files(tx, import.environment)?.len() > MOST {
+    if store::with_files(tx, import.environment)?.len() > MOST_FILES {
         return Err(Error::TooMany("Twenty files wait to be imported; send this one when some are done"));
     }
     store::keep_file(tx, import.id, file)
@@ -85,7 +85,7 @@ pub fn discard(tx: &Tx, caller: &Caller, id: ImportId) -> Result<()> {
 /// The database does not answer.
 pub fn claim(tx: &Tx) -> Result<Option<(Import, Bytes)>> {
     let Some(mut import) = store::due(tx)? else { return Ok(None) };
-    let is_over = import.created_at + KEPT <= tx.now();
+    let is_over = import.created_at + FILE_KEPT <= tx.now();
     let file = match import.state {
         State::Draft => {
             store::remove(tx, import.id)?;

@@ -18,7 +18,7 @@ mod store;
 mod undo;
 
 pub use columns::{Entry, Plan, fields, mapping};
-pub use files::{claim, discard, file, forget, start};
+pub use files::{FILE_KEPT, MOST_FILES, claim, discard, file, forget, start};
 pub use presets::Preset;
 pub use results::Results;
 pub use rows::{Format, Row, Rows, Survey, survey};
@@ -246,7 +246,7 @@ pub fn begin(tx: &Tx, caller: &Caller, new: &New) -> Result<Import> {
         kept: 0,
         created_at: tx.now(),
         finished_at: None,
-        due_at: new.source.as_ref().map(|_| if asks { tx.now() + files::KEPT } else { tx.now() }),
+        due_at: new.source.as_ref().map(|_| if asks { tx.now() + FILE_KEPT } else { tx.now() }),
         erased: Vec::new(),
     };
     store::insert(tx, &import, &fingerprint)?;
@@ -369,7 +369,7 @@ pub fn finish(tx: &Tx, id: ImportId, state: State) -> Result<Import> {
     if import.state == State::Running {
         let waits = state == State::Done && import.settings.asks && import.settings.dry_run;
         import.state = if waits { State::Draft } else { state };
-        import.due_at = waits.then(|| import.created_at + files::KEPT);
+        import.due_at = waits.then(|| import.created_at + FILE_KEPT);
         import.finished_at = Some(tx.now());
         store::save(tx, &import)?;
         if !waits {

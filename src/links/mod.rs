@@ -26,7 +26,7 @@ use crate::users::{self, IfMatch, User, UserId};
 use crate::words::Language;
 
 /// How many links one person is sent within an hour at the most.
-const LINKS_PER_HOUR: i64 = 5;
+pub const LINKS_PER_HOUR: i64 = 5;
 const HOUR: Duration = Duration::from_hours(1);
 
 /// What links are made with.

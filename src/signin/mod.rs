@@ -35,13 +35,13 @@ use crate::words::Language;
 /// How long a mail's link and digits work.
 pub const LIFETIME: Duration = Duration::from_mins(10);
 /// How many wrong digits burn a sign-in's.
-const TRIES: i64 = 5;
+pub const TRIES: i64 = 5;
 /// How many mails an address is sent within an hour, and within a day.
-const PER_ADDRESS: [(Duration, i64); 2] = [(HOUR, 5), (Duration::from_hours(24), 20)];
+pub const PER_ADDRESS: [(Duration, i64); 2] = [(HOUR, 5), (Duration::from_hours(24), 20)];
 /// How many sign-ins a network may begin within an hour.
-const PER_NETWORK: Limit = Limit { what: "network", most: 100, span: HOUR };
+pub const PER_NETWORK: Limit = Limit { what: "network", most: 100, span: HOUR };
 /// How many mails an environment sends within an hour.
-const PER_ENVIRONMENT: i64 = 10_000;
+pub const PER_ENVIRONMENT: i64 = 10_000;
 const HOUR: Duration = Duration::from_hours(1);
 /// How many sign-ins are decided in one transaction.
 const AT_ONCE: i64 = 64;

@@ -22,6 +22,7 @@ const ASSETS: &[(&str, &str)] = &[
         ),
     ),
     ("htmx.js", include_str!("assets/htmx.min.js")),
+    ("idiomorph.js", include_str!("assets/idiomorph.min.js")),
     ("dashboard.js", include_str!("assets/dashboard.js")),
     ("docs.css", include_str!("assets/docs.css")),
     ("docs.js", include_str!("assets/docs.js")),

@@ -288,9 +288,9 @@ fn is_activated(tx: &Tx, user: &User) -> Result<bool> {
 
 /// How often a person may try to take an address or a number that they have not got: each time they learn whether somebody
 /// has it. Where nobody has vouched for who is in charge, that is for all of a tenant together.
-const ATTEMPTS: Limit = Limit { what: "identity", most: 20, span: Duration::from_hours(24) };
+pub const ATTEMPTS: Limit = Limit { what: "identity", most: 20, span: Duration::from_hours(24) };
 /// The same for others, by whom the app or the operator gave rights over them.
-const ATTEMPTS_FOR_OTHERS: Limit = Limit { what: "identity of others", most: 1000, span: Duration::from_hours(24) };
+pub const ATTEMPTS_FOR_OTHERS: Limit = Limit { what: "identity of others", most: 1000, span: Duration::from_hours(24) };
 
 /// Counts that a person wants an address or a number that `whose` record has not got; `None` is somebody to be made.
 ///

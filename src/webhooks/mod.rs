@@ -169,7 +169,7 @@ const AT_ONCE: i64 = 1000;
 /// How many events one replay sends again at the most.
 const REPLAYED: i64 = 10_000;
 /// How many endpoints an environment may have.
-const MOST_ENDPOINTS: usize = 50;
+pub const MOST_ENDPOINTS: usize = 50;
 
 /// Tells the endpoints of a user's environment of a change, in the change's transaction.
 ///

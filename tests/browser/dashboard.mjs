@@ -21,7 +21,9 @@ const heading = (page, name) => page.getByRole("heading", { name, exact: true, l
 const said = (page, text) => page.getByRole("status").filter({ hasText: text }).waitFor();
 
 /** A mail server that takes nobody's mail. */
+const lines = new Set();
 const mail = listen((socket) => {
+  lines.add(socket);
   socket.write("220 here\r\n");
   socket.on("error", () => {});
   socket.on("data", (line) => socket.write(/^RCPT/i.test(line) ? "550 No mailbox of that name here\r\n" : /^QUIT/i.test(line) ? "221 bye\r\n" : "250 well\r\n"));
@@ -34,7 +36,12 @@ const endpoint = createServer((request, response) => {
   request.resume().on("end", () => response.end("thank you"));
 });
 await new Promise((listening) => endpoint.listen(0, "127.0.0.1", listening));
-after(() => [mail, endpoint].forEach((one) => one.close()));
+after(() => {
+  // Usher keeps its lines to them open.
+  lines.forEach((line) => line.destroy());
+  endpoint.closeAllConnections();
+  [mail, endpoint].forEach((one) => one.close());
+});
 
 /** Signs an administrator in, made if need be. */
 async function signIn(page, email = owner, role = "owner") {

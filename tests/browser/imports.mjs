@@ -8,12 +8,16 @@ const base = `${server}/admin/${clientId}/sandbox/imports`;
 const button = (page, name) => page.getByRole("button", { name, exact: true });
 const begin = (page) => page.getByRole("button", { name: /^Import / });
 
-/** Comes in, and sends a list in which one row is wrong and one is there twice. */
-async function send(page, count) {
+async function signIn(page) {
   if (!usher("admin", "list").length) usher("admin", "create", "ann@clinic.example", "--role", "owner");
   await page.goto(usher("admin", "link", "ann@clinic.example", "--public-url", server).link);
   await button(page, "Sign in").click();
   await page.waitForURL(`${server}/admin/**`);
+}
+
+/** Comes in, and sends a list in which one row is wrong and one is there twice. */
+async function send(page, count) {
+  await signIn(page);
   const rows = Array.from({ length: count }, (_, n) => `person${n}@example.com;Ann;${n}`);
   const text = ["E-Mail;First name;Number", ...rows, "nobody;x;", "person1@example.com;x;"].join("\n");
   await page.goto(base);
@@ -38,6 +42,22 @@ test("a bar moves by itself, and the page goes on when it is done", () =>
     assert.equal(await page.evaluate(() => window.stays), true, "the page was not loaded again");
     assert.equal(usher("user", "list").length, 50);
   }));
+
+test("a file that is too large is told so, and what to do with it", () =>
+  browse(
+    async (page) => {
+      await signIn(page);
+      await page.goto(base);
+      const buffer = Buffer.alloc(20 * 1024 * 1024, "person@example.com\n");
+      await page.getByLabel("File").setInputFiles({ name: "people.csv", mimeType: "text/csv", buffer });
+      await button(page, "Look at it").click();
+      await page.getByText("larger than 16 MiB; send it in parts, or have `usher import` read the file").waitFor();
+      await look(page, "import-too-large");
+      await page.getByRole("link").first().click();
+      await page.waitForURL(`${server}/admin/**`);
+    },
+    { complaints: [/status of 413/] },
+  ));
 
 test("without a script the same forms and links do it", () =>
   browse(

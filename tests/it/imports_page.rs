@@ -240,7 +240,9 @@ async fn a_file_that_waits_is_removed_by_hand_or_after_a_day_and_what_is_none_is
         assert!(answer.status == 400 && answer.text.contains(words), "{file}: {}", answer.text);
     }
     let large = format!("email\n{}\n", "x".repeat(17 * 1024 * 1024));
-    assert_eq!(send(&app, &owner, &large).await.status, 413);
+    let refused = send(&app, &owner, &large).await;
+    assert_eq!(refused.status, 413);
+    assert!(refused.text.contains("larger than 16 MiB") && refused.text.contains("usher import"), "{}", refused.text);
     let path = draft(&app, &owner, "email\nann@doe.com\n").await;
     press(&owner, &path, "do=import").await;
     let again = owner.send("POST", &path, "do=import").await;

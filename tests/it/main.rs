@@ -66,6 +66,7 @@ mod retries;
 mod revocation;
 mod roles_see;
 mod sessions;
+mod settings_limits;
 mod several;
 mod sign_in_limits;
 mod sign_up;

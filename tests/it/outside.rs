@@ -160,6 +160,19 @@ fn an_import_is_followed_in_a_browser_and_needs_no_script() {
     node("browser/imports.mjs");
 }
 
+#[test]
+fn everything_on_the_dashboard_is_come_to_by_the_keyboard_in_a_browser() {
+    // Which database is behind it makes no difference.
+    if !on_postgres() {
+        node("browser/keyboard.mjs");
+    }
+}
+
+#[test]
+fn pages_that_change_by_themselves_keep_the_focus_and_are_heard_once_in_a_browser() {
+    node("browser/live.mjs");
+}
+
 /// Runs a script below `tests/` against a server of its own; fails as it fails.
 #[track_caller]
 fn node(script: &str) {

@@ -102,6 +102,37 @@ async fn a_body_over_64_kib_is_413_and_one_of_64_is_read() {
     assert_eq!((envelope.status, envelope.error()), (413, "The body is larger than 64 KiB"));
 }
 
+#[test]
+fn a_body_that_is_too_large_is_told_so_also_to_whom_sends_all_of_it_before_reading() {
+    let server = Program::start(&[]);
+    let head = |path: &str, more: &str| {
+        let (key, app) = (&server.key, &server.client_id);
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: u\r\nAuthorization: Bearer {key}\r\nX-API-KEY: {key}\r\nX-API-KEY-TYPE: write\r\n\
+             X-CLIENT-ID: {app}\r\n{more}\r\n"
+        )
+    };
+    let told = |(head, body): (String, String), limit: &str| {
+        assert!(head.starts_with("HTTP/1.1 413") && head.contains("connection: close"), "{head}");
+        let answer: Value = serde_json::from_str(&body).unwrap();
+        let words = answer["error"].as_str().or(answer["message"].as_str()).unwrap().to_owned();
+        assert!(words.contains(limit), "{words}");
+        words
+    };
+    let file = vec![b'x'; 24 * 1024 * 1024];
+    let length = format!("Content-Length: {}\r\n", file.len());
+    let words = told(raw(&server.url, &[head("/v1/imports", &length).as_bytes(), &file].concat()), "16 MiB");
+    assert!(words.contains("`usher import`"), "{words}");
+    told(raw(&server.url, &[head("/users/create", &length).as_bytes(), &file].concat()), "64 KiB");
+    let chunk = [format!("{:x}\r\n", file.len()).as_bytes(), &file, b"\r\n0\r\n\r\n"].concat();
+    let chunked = head("/v1/imports", "Transfer-Encoding: chunked\r\n");
+    told(raw(&server.url, &[chunked.as_bytes(), &chunk].concat()), "16 MiB");
+    // Who asks first has sent nothing yet.
+    let asks = head("/v1/imports", &format!("{length}Expect: 100-continue\r\n"));
+    told(raw(&server.url, asks.as_bytes()), "16 MiB");
+    assert_eq!(server.enrol(&jane()).0, 200);
+}
+
 #[tokio::test]
 async fn deep_and_doubled_bodies_are_400() {
     let app = TestApp::new().await;

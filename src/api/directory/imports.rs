@@ -1,6 +1,5 @@
 //! `/v1/imports` of the directory API: files of people, taken over by a job.
 
-use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
@@ -10,8 +9,9 @@ use serde_json::{Map, Value, json};
 use super::query::Query;
 use super::{done, items};
 use crate::api::auth::{AppKey, Write};
+use crate::api::body::Raw;
 use crate::api::write::Guard;
-use crate::api::{Api, body, reply};
+use crate::api::{Api, reply};
 use crate::audit::Changes;
 use crate::caller::Caller;
 use crate::db::Tx;
@@ -32,10 +32,9 @@ pub async fn begin(
     RawQuery(query): RawQuery,
     guard: Guard,
     headers: HeaderMap,
-    body: Body,
+    Raw(file): Raw<LIMIT>,
 ) -> Result<Response> {
     let caller = app.caller;
-    let file = body::read_up_to(body, LIMIT).await?;
     let (settings, tenant) = read(query.as_deref(), &headers, &file)?;
     let (looked, how) = (file.clone(), settings.clone());
     // Where a thread may take its time.

@@ -142,6 +142,20 @@ impl ImportPage<'_> {
         }
     }
 
+    /// What a screen reader says of it: each tenth of the way, and how it ended.
+    fn news(&self) -> String {
+        let import = self.import;
+        match self.course() {
+            Some(course) => format!("{} %", (course.done * 10).checked_div(course.total).unwrap_or(0) * 10),
+            None if import.finished_at.is_none() => String::new(),
+            None => {
+                let [imported, duplicates, failed] = [import.imported, import.duplicates, import.failed].map(count);
+                let state = badge(import).1;
+                format!("Import {state}. Imported: {imported}. There already: {duplicates}. Failed: {failed}.")
+            }
+        }
+    }
+
     fn is_undone(&self) -> bool {
         matches!(self.import.state, At::Undoing | At::Undone)
     }

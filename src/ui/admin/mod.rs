@@ -12,6 +12,7 @@ pub mod home;
 pub(super) mod icons;
 pub mod imports;
 pub mod keys;
+mod limits;
 pub mod look;
 pub mod mails;
 pub mod requests;

@@ -7,7 +7,7 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 
 use super::access::{Owner, Within};
-use super::{Frame, quoted};
+use super::{Frame, limits, quoted};
 use crate::api::Api;
 use crate::api::body::Form;
 use crate::apps::{self, Settings, SignUp};
@@ -39,6 +39,7 @@ struct SettingsPage<'a> {
     /// What the mail server said to a test, or why there was none.
     tested: Option<std::result::Result<String, String>>,
     sends_mail: bool,
+    limits: [limits::Group; 3],
     public_url: &'a str,
     said: &'static str,
     now: Timestamp,
@@ -152,6 +153,7 @@ async fn settings(
         billing,
         tested,
         sends_mail: api.sends_mail,
+        limits: limits::all(&api.links),
         public_url: api.links.public_url.as_str(),
         said,
         now: api.store.clock().now(),

@@ -224,6 +224,17 @@ impl UsersPage<'_> {
         tenant.and_then(|tenant| tenant.facts.name.as_ref()).map_or("–", |name| name.0.as_str())
     }
 
+    /// What a screen reader says of a search.
+    fn news(&self) -> String {
+        match (self.found.users.len(), self.next.is_some()) {
+            (0, false) => "Nobody was found".to_owned(),
+            (0, true) => "Nobody so far".to_owned(),
+            (1, false) => "One user".to_owned(),
+            (count, false) => format!("{count} users"),
+            (count, true) => format!("{count} users, and there are more"),
+        }
+    }
+
     fn sees_deleted(&self) -> bool {
         self.frame.may(Role::Support)
     }

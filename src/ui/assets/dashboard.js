@@ -44,7 +44,9 @@ function trouble(words) {
   const note = document.getElementById("trouble");
   if (!note) return;
   note.hidden = !words;
-  note.querySelector("p").textContent = words && `${words} What you see here may be old.`;
+  // What is written anew is read out anew.
+  const [text, says] = [note.querySelector("p"), words && `${words} What you see here may be old.`];
+  if (text.textContent !== says) text.textContent = says;
 }
 for (const away of ["htmx:sendError", "htmx:timeout"])
   document.addEventListener(away, () => trouble("The server does not answer."));
@@ -54,3 +56,12 @@ document.addEventListener("htmx:responseError", ({ detail: { xhr } }) => {
   trouble(`The server answered ${xhr.status}. ${words.map((text) => text.replace(/[.:]?$/, ".")).join(" ")}`.trim());
 });
 document.addEventListener("htmx:afterRequest", (event) => event.detail.successful && trouble(""));
+
+// A part that is asked for again and again changes where it differs, so that whoever is in it stays there: what they opened
+// stays open, and if what had the focus is gone, the part has it.
+Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, element) => name !== "open" || !element.matches("details");
+let left;
+document.addEventListener("htmx:beforeSwap", ({ detail: { target } }) => (left = target.contains(document.activeElement) && target.id));
+document.addEventListener("htmx:afterSwap", () => {
+  if (left && document.activeElement === document.body) document.getElementById(left)?.focus();
+});

@@ -24,6 +24,8 @@ use crate::users;
 const AT_ONCE: i64 = 5000;
 /// How many are found at the most.
 const MOST: usize = 50;
+/// How many addresses that begin so are read for those who are wanted; they lie all over the table.
+const ADDRESSES: i64 = 1000;
 /// How many that share the beginning of an address.
 const ALIKE: usize = 20;
 /// How many in a file.
@@ -102,7 +104,7 @@ fn find(tx: &Tx, caller: &Caller, names: &Names, text: &str, list: Option<&List>
     let mut first = exactly(tx, caller, text)?;
     first.retain(|user| wanted.has(&user.outline()) && seen.insert(user.id));
     let certain = !first.is_empty();
-    let limits = (most_alike, AT_ONCE);
+    let limits = (most_alike, ADDRESSES.max(i64::try_from(most_alike).unwrap_or(i64::MAX)));
     let beginning = text.to_lowercase();
     let (alike, more_alike) = store::with_address_like(tx, caller.scope.environment, &beginning, &wanted, limits)?;
     // Later pages have names alone, and nobody of the first page again.
