@@ -71,6 +71,7 @@ test("whoever is on the page of an import stays where they are, hears each tenth
     await button(page, "Import 40\u202f000 people").click();
     await page.getByRole("progressbar").waitFor();
     await listen(page, "#import > [role=status]");
+    await page.locator("#words").pressSequentially("und");
     const command = page.locator(".command summary");
     await command.focus();
     await page.keyboard.press("Enter");
@@ -84,6 +85,8 @@ test("whoever is on the page of an import stays where they are, hears each tenth
       await refreshed(page);
       assert.equal(await focused(page), mine);
       assert.ok(await copy.isVisible(), "what was opened stays open");
+      assert.equal(await page.locator("#words").inputValue(), "und", "what was typed stays");
+      assert.ok(await button(page, "Take the import back").isDisabled());
       refreshes++;
     }
     assert.ok(refreshes >= 3, `${refreshes} refreshes`);

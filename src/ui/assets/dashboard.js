@@ -34,7 +34,7 @@ document.addEventListener("input", (event) => {
   if (words) event.target.form.querySelector("button").disabled = event.target.value.trim() !== words;
 });
 function guard(root) {
-  for (const input of root.querySelectorAll("input[data-words]")) input.form.querySelector("button").disabled = true;
+  for (const input of root.querySelectorAll("input[data-words]")) input.form.querySelector("button").disabled = input.value.trim() !== input.dataset.words;
 }
 guard(document);
 document.addEventListener("htmx:load", (event) => guard(event.detail.elt));
@@ -58,8 +58,12 @@ document.addEventListener("htmx:responseError", ({ detail: { xhr } }) => {
 document.addEventListener("htmx:afterRequest", (event) => event.detail.successful && trouble(""));
 
 // A part that is asked for again and again changes where it differs, so that whoever is in it stays there: what they opened
-// stays open, and if what had the focus is gone, the part has it.
-Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, element) => name !== "open" || !element.matches("details");
+// stays open, what they typed stays, and if what had the focus is gone, the part has it.
+const mine = { open: "details", disabled: "form:has([data-words]) button" };
+Object.assign(Idiomorph.defaults.callbacks, {
+  beforeAttributeUpdated: (name, element) => !mine[name] || !element.matches(mine[name]),
+  beforeNodeMorphed: (node) => !node.dataset?.words,
+});
 let left;
 document.addEventListener("htmx:beforeSwap", ({ detail: { target } }) => (left = target.contains(document.activeElement) && target.id));
 document.addEventListener("htmx:afterSwap", () => {
