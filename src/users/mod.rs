@@ -20,9 +20,7 @@ pub use list::{List, Range, Sort, list};
 pub use making::{Standing, adopt, create, enrol, invite};
 pub(crate) use making::{register, stranger};
 pub use person::{Change, IDENTITY, METADATA, Person};
-pub(crate) use store::{
-    Unique, by_address_to_change, delete_row, deleted_before, hold, holders, lock, of_tenant,
-};
+pub(crate) use store::{Unique, by_address_to_change, delete_row, deleted_before, hold, holders, lock, of_tenant};
 pub use store::{any_by_id, deleted_among, made_by_day, newest, newest_created_at};
 
 use std::cell::Cell;
