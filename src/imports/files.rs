@@ -46,17 +46,21 @@ fn draft(tx: &Tx, caller: &Caller, id: ImportId) -> Result<Import> {
     Ok(import)
 }
 
-/// Says how a file that waits is read, and has a server begin. A rehearsal changes nothing, so it makes no tenant either.
+/// Says how a file that waits is read, and has a server begin. A rehearsal changes nothing, so it makes no tenant either. What
+/// was rehearsed and is now to be read in another way is rehearsed again: nobody is made or mailed in a way that nobody saw.
 ///
 /// # Errors
 /// There is none within reach, or it has begun; the caller may not add people.
 pub fn start(tx: &Tx, caller: &Caller, id: ImportId, settings: &Settings) -> Result<Import> {
     let mut import = draft(tx, caller, id)?;
+    let mut settings = Settings { asks: true, ..settings.clone() };
+    let was_rehearsed = import.finished_at.is_some();
+    settings.dry_run |= was_rehearsed && import.settings != Settings { dry_run: true, ..settings.clone() };
     import.rewind(tx)?;
     import = Import {
-        tenant: tenant_of_all(tx, caller, settings)?,
+        tenant: tenant_of_all(tx, caller, &settings)?,
         actor: caller.actor,
-        settings: Settings { asks: true, ..settings.clone() },
+        settings,
         state: State::Running,
         created_at: tx.now(),
         finished_at: None,

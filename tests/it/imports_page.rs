@@ -131,6 +131,33 @@ async fn links_are_mailed_to_everyone_who_is_imported_if_that_is_ticked() {
 }
 
 #[tokio::test]
+async fn what_was_rehearsed_in_another_way_is_rehearsed_again_and_imported_by_nobody() {
+    let app = TestApp::new().await;
+    let owner = app.admin(Role::Owner).await;
+    let path = draft(&app, &owner, "email,Number\nann@doe.com,17\nbob@doe.com,18\n").await;
+    press(&owner, &path, "map.Number=externalId&tenant=Clinic&do=rehearse").await;
+    take_over(&app).await;
+    let others = [
+        "map.Number=externalId&tenant=Clinic&send_links=true&do=import",
+        "map.Number=&tenant=Clinic&send_links=true&do=import",
+        "map.Number=&tenant=Other&send_links=true&do=import",
+    ];
+    for other in others {
+        let pressed = owner.send("POST", &path, other).await;
+        let page = owner.get(pressed.header("location")).await.ok();
+        assert!(page.text.contains("Nobody was imported: this is not what was rehearsed"), "{other}");
+        take_over(&app).await;
+        assert_eq!((app.count("users").await, app.mails().await.len()), (0, 0), "{other}");
+    }
+    press(&owner, &path, &others[1].replace("=import", "=rehearse")).await;
+    take_over(&app).await;
+    press(&owner, &path, others[1]).await;
+    assert!(!owner.get(&path).await.ok().text.contains("Nobody was imported"));
+    take_over(&app).await;
+    assert_eq!((app.count("users").await, app.mails().await.len()), (2, 2), "as it was rehearsed last");
+}
+
+#[tokio::test]
 async fn an_export_of_another_service_is_known_and_read_as_it_writes() {
     let app = TestApp::new().await;
     let owner = app.admin(Role::Owner).await;

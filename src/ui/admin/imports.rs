@@ -5,7 +5,7 @@ use std::borrow::Borrow;
 
 use askama::Template;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use url::form_urlencoded::Serializer;
@@ -51,6 +51,7 @@ struct ImportPage<'a> {
     tenant: Option<String>,
     /// What becomes of the columns, while the file waits.
     draft: Option<Draft>,
+    said: &'static str,
     now: Timestamp,
 }
 
@@ -289,7 +290,12 @@ pub async fn send(
 }
 
 /// `GET /admin/{appId}/{environment}/imports/{importId}`
-pub async fn show(State(api): State<Api>, here: Within<Owner>, Path((_, _, text)): Place) -> Result<Response> {
+pub async fn show(
+    State(api): State<Api>,
+    here: Within<Owner>,
+    Path((_, _, text)): Place,
+    RawQuery(query): RawQuery,
+) -> Result<Response> {
     let (id, scope) = (id(&text)?, here.caller.scope);
     let look = move |tx: &Tx| {
         let import = imports::get(tx, scope, id)?;
@@ -305,7 +311,11 @@ pub async fn show(State(api): State<Api>, here: Within<Owner>, Path((_, _, text)
     };
     let (import, tenant, draft) = api.store.scan(look).await?;
     let (frame, now) = (&here.frame, api.store.clock().now());
-    Ok(page(&ImportPage { frame, import: &import, tenant, draft, now }, None))
+    let said = match query.as_deref() {
+        Some("said=again") => "Nobody was imported: this is not what was rehearsed, so it is rehearsed again first.",
+        _ => "",
+    };
+    Ok(page(&ImportPage { frame, import: &import, tenant, draft, said, now }, None))
 }
 
 /// `POST /admin/{appId}/{environment}/imports/{importId}`: rehearses, or takes over.
@@ -337,8 +347,9 @@ pub async fn start(
         Ok(settings)
     };
     let settings = api.store.scan(look).await?;
-    api.store.write(move |tx| imports::start(tx, &caller, id, &settings)).await?;
-    Ok(here.frame.back(&format!("imports/{id}")))
+    let started = api.store.write(move |tx| imports::start(tx, &caller, id, &settings)).await?;
+    let said = if started.settings.dry_run == dry_run { "" } else { "?said=again" };
+    Ok(here.frame.back(&format!("imports/{id}{said}")))
 }
 
 /// `GET /admin/{appId}/{environment}/imports/{importId}/result`: what became of each row, as CSV.
