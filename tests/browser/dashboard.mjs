@@ -62,6 +62,7 @@ async function confirm(page, field, words, name) {
 async function copied(page, near) {
   await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
   await near.locator("[data-copy]").first().click();
+  await said(page, "Copied");
   return page.evaluate(() => navigator.clipboard.readText());
 }
 
@@ -366,6 +367,20 @@ test("a key is made, moved, replaced and revoked", () =>
     await confirm(page, "#words", "revoke", "Revoke the key");
     await said(page, "It stops working within a second.");
     await look(page, "key-revoked");
+  }));
+
+test("a key that is shown once is selected where the browser lends no clipboard, and there is nothing that loses it", () =>
+  browse(async (page) => {
+    await page.addInitScript(() => Object.defineProperty(Navigator.prototype, "clipboard", { get: () => undefined }));
+    await signIn(page);
+    await page.goto(`${base}/keys`);
+    await page.getByLabel("Name").fill("Clinic South");
+    await button(page, "Make the key").click();
+    await heading(page, "Here is the key");
+    await page.locator("main [data-copy]").click();
+    await said(page, "press Ctrl+C");
+    assert.equal(await page.evaluate(() => String(getSelection())), await page.locator("main code").first().textContent());
+    assert.equal(await page.getByRole("group", { name: "Theme" }).count(), 0);
   }));
 
 test("a captured mail is seen as people have it, and its link followed", () =>

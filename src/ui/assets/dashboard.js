@@ -1,15 +1,32 @@
 // What makes the dashboard quicker to use. Without it everything works.
 document.addEventListener("click", (event) => {
   for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
-  const copy = event.target.closest("[data-copy]");
-  if (copy) {
-    const text = copy.dataset.copy || copy.parentElement.querySelector("code").textContent;
-    navigator.clipboard?.writeText(text).then(() => {
-      copy.classList.add("is-done");
-      setTimeout(() => copy.classList.remove("is-done"), 1200);
-    });
-  }
+  const button = event.target.closest("[data-copy]");
+  if (button) copy(button);
 });
+
+// Without TLS a browser lends no clipboard: then the text is selected, and whoever wants it is told how to take it.
+async function copy(button) {
+  const code = button.parentElement.querySelector("code");
+  try {
+    await navigator.clipboard.writeText(code.textContent);
+    tell("Copied");
+    button.classList.add("is-done");
+    setTimeout(() => button.classList.remove("is-done"), 1200);
+  } catch {
+    getSelection().selectAllChildren(code);
+    tell("Not copied. It is selected: press Ctrl+C.");
+  }
+}
+
+// Says what became of a button, to eyes and to screen readers.
+let silence;
+function tell(words) {
+  const told = document.getElementById("told");
+  told.textContent = words;
+  clearTimeout(silence);
+  silence = setTimeout(() => (told.textContent = ""), 6000);
+}
 
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input, textarea, select, [contenteditable]");

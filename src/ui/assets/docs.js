@@ -6,8 +6,16 @@ for (const block of document.querySelectorAll(".code:not(.output)")) {
   button.className = "copy";
   button.textContent = "Copy";
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(block.querySelector("code").textContent);
-    button.textContent = "Copied";
+    const code = block.querySelector("code");
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      button.textContent = "Copied";
+    } catch {
+      // Without TLS a browser lends no clipboard.
+      getSelection().selectAllChildren(code);
+      button.textContent = "Press Ctrl+C";
+    }
+    document.getElementById("told").textContent = button.textContent;
     setTimeout(() => (button.textContent = "Copy"), 2000);
   });
   block.append(button);
