@@ -56,7 +56,7 @@ test("the axios sample of the create page enrols Jane", async () => {
   created(res, res.data.identifier);
   assert.equal(res.headers["usher-version"], "2023-10-04");
 
-  const { health, profile, phone } = usher("user", "show", "jane@doe.com", "--app", home.clientId);
+  const { health, profile, phone } = usher("user", "show", "jane@doe.com", "--app", home.clientId, "--reveal", "a test");
   assert.equal(profile.given_name, "jane");
   assert.equal(phone, "1234567890");
   assert.equal(health.sex, "female");
@@ -155,7 +155,7 @@ for (const method of ["POST", "PUT"]) {
   test(`the fetch sample of the directory page by ${method}, with values in place of the type names`, async () => {
     const app = newApp();
     const id = await enrol(app);
-    const before = usher("user", "show", id);
+    const before = usher("user", "show", id, "--reveal", "a test");
     const text = readFileSync(new URL("samples/directory-fetch.txt", import.meta.url), "utf8");
     const named = [...text.matchAll(/^(\w+)"?: String/gm)].map(([, name]) => name);
     assert.equal(named.length, 20, "19 fields and the id");
@@ -166,7 +166,7 @@ for (const method of ["POST", "PUT"]) {
     ]);
     await accepted(await directorySample(method, id, app, [...values, ...booleans]));
 
-    const after = usher("user", "show", id);
+    const after = usher("user", "show", id, "--reveal", "a test");
     assert.equal(after.email, "jane@new.example");
     assert.equal(after.phone, "+1 202 555 0123");
     assert.equal(after.profile.birthdate, "1990-12-24");
@@ -181,9 +181,9 @@ for (const method of ["POST", "PUT"]) {
   test(`the fetch sample of the directory page by ${method} as it stands, which sends an empty user`, async () => {
     const app = newApp();
     const id = await enrol(app);
-    const before = usher("user", "show", id);
+    const before = usher("user", "show", id, "--reveal", "a test");
     await accepted(await directorySample(method, id, app, []));
-    const { updatedAt, ...after } = usher("user", "show", id);
+    const { updatedAt, ...after } = usher("user", "show", id, "--reveal", "a test");
     assert.deepEqual({ updatedAt: before.updatedAt, ...after }, before);
   });
 }
