@@ -105,8 +105,8 @@ pub fn of(tx: &Tx, user: &User, most: i64) -> Result<Story> {
     }));
     let endpoints = webhooks::list(tx, Some(user.environment))?;
     // What is announced bears the time of its cause, by which the deliveries of an endpoint are found.
-    let mut moments: Vec<Timestamp> =
-        entries.iter().filter(|entry| entry.is_done()).map(|entry| entry.created_at).collect();
+    let is_told = |entry: &&Entry| entry.is_done() && entry.action != Action::TokenRefreshed;
+    let mut moments: Vec<Timestamp> = entries.iter().filter(is_told).map(|entry| entry.created_at).collect();
     moments.dedup();
     if !endpoints.is_empty() {
         moments = story.cut(moments, most / TOLD);

@@ -167,6 +167,11 @@ impl Billing {
 
 /// Queues again what was given up, some at a time so that nobody else waits for all of them, and says how much that was.
 async fn retry(store: &Store, id: Option<JobId>, place: Place) -> Result<usize> {
+    if id.is_some() && !place.is_anywhere() {
+        return Err(Error::operator(
+            "a job is one of one environment: leave out --app and --environment, or name no job.",
+        ));
+    }
     let wanted = if place.is_anywhere() {
         vec![None]
     } else {

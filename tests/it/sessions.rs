@@ -7,10 +7,12 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use serde_json::json;
 use usher::apps::{self, AppId, Kind, Settings};
 use usher::audit::Action;
+use usher::caller::Caller;
 use usher::db::Tx;
 use usher::keys::{self, NewKey};
 use usher::secret::sha256;
 use usher::tokens::SigningKey;
+use usher::users;
 
 use crate::harness::{Answer, Client, TestApp, a_key, jane};
 use crate::signin::{CALLBACK, app_and_jane, code_of, text};
@@ -270,6 +272,13 @@ async fn a_token_opens_the_facts_that_its_scopes_name_and_changes_nothing_withou
         assert_eq!(answer.status, 403, "{method} {path}: {}", answer.text);
     }
     app.server().await.put(&format!("/v1/users/{id}"), json!({"user": {"nickname": "Janie"}})).await.ok();
+    let (client, user) = (app.client_id, app.user(&id).await.id);
+    let look = move |tx: &Tx| {
+        let operator = Caller::operator(&apps::environment(tx, client, Kind::Sandbox)?);
+        users::reveal(tx, &operator, user, "Janie called").map(drop)
+    };
+    app.store().write(look).await.unwrap();
+    assert!(app.server().await.get(&format!("/v1/users/{id}/events")).await.ok().text.contains("Janie called"));
     let events = bare.get("/v1/users/me/events").await.ok();
     assert!(!events.text.contains("Janie") && !events.text.contains("jane@doe.com"), "{}", events.text);
 

@@ -302,6 +302,9 @@ pub async fn events(
     let (entries, next) = api.store.read(page).await?;
     let show = |entry: &Entry| {
         let mut shown = entry.show();
+        if entry.action.is_for_owners() && !caller.is_the_app() {
+            shown["changes"] = Changes::none().0;
+        }
         if let Some(fields) = shown["changes"]["fields"].as_object_mut() {
             fields.retain(|name, _| caller.facts.open(name));
         }

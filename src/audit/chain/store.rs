@@ -135,23 +135,41 @@ impl Ahead {
     /// The ids from `from` to `to` that seals list, in order; one that two of them list is there twice. Each time asks from
     /// where the time before has ended.
     fn up_to(&mut self, tx: &Tx, from: Uuid, to: Uuid) -> Result<Vec<Uuid>> {
-        const LISTS: &str = "SELECT entries FROM audit_seals WHERE";
-        let rows = if self.is_begun {
-            tx.query(&format!("{LISTS} first_id >= $1 AND first_id <= $2"), params![from, to])?
+        if self.is_begun {
+            let sql = "SELECT entries FROM audit_seals WHERE first_id >= $1 AND first_id <= $2";
+            self.take(&tx.query(sql, params![from, to])?, from)?;
         } else {
-            let spans = format!("{LISTS} last_id >= $1 AND first_id <= $2");
-            let unknown = format!("{LISTS} last_id >= $1 AND first_id IS NULL");
-            tx.query(&format!("{spans} UNION ALL {unknown}"), params![from, to])?
-        };
-        self.is_begun = true;
-        for row in rows {
-            let list: Vec<u8> = row.get(0)?;
-            let listed = list.chunks_exact(LISTED).filter_map(|entry| Uuid::from_slice(&entry[..16]).ok());
-            self.ids.extend(listed.filter(|id| *id >= from));
+            let sql = "SELECT entries FROM audit_seals WHERE last_id >= $1 AND first_id <= $2";
+            self.take(&tx.query(sql, params![from, to])?, from)?;
+            self.take_unknown(tx, from)?;
+            self.is_begun = true;
         }
         self.ids.sort_unstable();
         let newer = self.ids.split_off(self.ids.partition_point(|id| *id <= to));
         Ok(std::mem::replace(&mut self.ids, newer))
+    }
+
+    /// The same of all seals of which is not known where they begin: of those, the ids are held.
+    fn take_unknown(&mut self, tx: &Tx, from: Uuid) -> Result<()> {
+        let sql = format!(
+            "SELECT entries, id FROM audit_seals WHERE last_id >= $1 AND first_id IS NULL AND id > $2 ORDER BY id LIMIT {SEALS}"
+        );
+        let mut after = Uuid::nil();
+        loop {
+            let seals = tx.query(&sql, params![from, after])?;
+            let Some(last) = seals.last() else { return Ok(()) };
+            after = last.get(1)?;
+            self.take(&seals, from)?;
+        }
+    }
+
+    fn take(&mut self, seals: &[Row], from: Uuid) -> Result<()> {
+        for seal in seals {
+            let list: Vec<u8> = seal.get(0)?;
+            let listed = list.chunks_exact(LISTED).filter_map(|entry| Uuid::from_slice(&entry[..16]).ok());
+            self.ids.extend(listed.filter(|id| *id >= from));
+        }
+        Ok(())
     }
 }
 
