@@ -195,8 +195,10 @@ impl Door {
         std::iter::once(asked).chain(guessed).collect()
     }
 
-    fn look(&self, line: &mut Line, beside: &Beside, round: usize) -> Look {
+    fn look(&self, program: &Program, beside: &Beside, round: usize) -> Look {
         let app = beside.acquaint(round, self.administrators);
+        // One that was silent for ten seconds has been closed, and to wait for the mails of a round may take longer.
+        let mut line = Line::to(program);
         let mut times: [Vec<Vec<f64>>; 3] = [const { Vec::new() }; 3];
         let mut deck: Vec<usize> = (0..TIMES * 3 + WARM_UP).map(|i| i % 3).collect();
         for i in (1..deck.len()).rev() {
@@ -206,7 +208,7 @@ impl Door {
         let mut shapes: Vec<Vec<(String, usize)>> = Vec::new();
         let mut asked = [0; 3];
         for (i, kind) in deck.into_iter().enumerate() {
-            let replies = self.ask(line, app, &address(KINDS[kind], asked[kind] % ADDRESSES, round));
+            let replies = self.ask(&mut line, app, &address(KINDS[kind], asked[kind] % ADDRESSES, round));
             asked[kind] += 1;
             times[kind].resize(replies.len(), Vec::new());
             shapes.resize(replies.len(), Vec::new());
@@ -254,11 +256,10 @@ fn a_known_address_is_answered_as_an_unknown_one_and_takes_as_long_at_every_door
         Door { in_path: true, ..door("GET", &format!("{standard}&prompt=none&login_hint=")) },
         Door { administrators: true, ..door("POST", "/admin/sign-in") },
     ];
-    let mut line = Line::to(&program);
     for (n, door) in doors.into_iter().enumerate() {
         let (mut told_apart, mut judged) = (0, false);
         for round in n * 4..n * 4 + 4 {
-            let look = door.look(&mut line, &beside, round);
+            let look = door.look(&program, &beside, round);
             if door.method == "POST" && !door.administrators {
                 assert_eq!(beside.mails(look.app), look.known, "{} sends a mail each time", door.path);
             }
