@@ -72,7 +72,7 @@ pub(crate) fn holders(
         Unique::Phone => "phone_key",
         Unique::ExternalId => "external_id",
     };
-    let (places, all) = one_of(environment.into(), values.iter().map(|text| Value::from(*text)).collect());
+    let (places, all) = one_of(vec![environment.into()], values.iter().map(|text| Value::from(*text)).collect());
     let sql = format!("SELECT {column}, id FROM users WHERE environment_id = $1 AND {column} IN ({places})");
     tx.query(&sql, &all)?.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
 }
@@ -82,19 +82,19 @@ pub(crate) fn of_tenant(tx: &Tx, tenant: TenantId, ids: &[UserId]) -> Result<Has
     if ids.is_empty() {
         return Ok(HashSet::new());
     }
-    let (places, all) = one_of(tenant.into(), ids.iter().map(|id| Value::from(*id)).collect());
+    let (places, all) = one_of(vec![tenant.into()], ids.iter().map(|id| Value::from(*id)).collect());
     let sql = format!("SELECT id FROM users WHERE tenant_id = $1 AND id IN ({places})");
     tx.query(&sql, &all)?.iter().map(|row| row.get(0)).collect()
 }
 
-/// The places of some values after a first, and all of them: in powers of two, so that few statements are prepared. The last
+/// The places of some values after those before, and all of them: in powers of two, so that few statements are prepared. The last
 /// value stands for those that are not there.
-fn one_of<'a>(first: Value<'a>, values: Vec<Value<'a>>) -> (String, Vec<Value<'a>>) {
-    let count = values.len().next_power_of_two();
-    let places: Vec<String> = (2..=count + 1).map(|place| format!("${place}")).collect();
-    let mut all = vec![first];
+fn one_of<'a>(before: Vec<Value<'a>>, values: Vec<Value<'a>>) -> (String, Vec<Value<'a>>) {
+    let (first, count) = (before.len() + 1, values.len().next_power_of_two());
+    let places: Vec<String> = (first..first + count).map(|place| format!("${place}")).collect();
+    let mut all = before;
     all.extend(values);
-    while let Some(last) = all.last().filter(|_| all.len() <= count).cloned() {
+    while let Some(last) = all.last().filter(|_| all.len() + 1 < first + count).cloned() {
         all.push(last);
     }
     (places.join(", "), all)
@@ -346,12 +346,11 @@ fn address_at(tx: &Tx, place: Place) -> Result<String> {
 /// # Errors
 /// The database does not answer.
 pub fn deleted_among(tx: &Tx, ids: &[UserId]) -> Result<HashSet<UserId>> {
-    let Some(last) = ids.last() else { return Ok(HashSet::new()) };
-    // In powers of two, so that few statements are prepared; the last id stands for those that are not there.
-    let count = ids.len().next_power_of_two();
-    let places: Vec<String> = (1..=count).map(|place| format!("${place}")).collect();
-    let sql = format!("SELECT id FROM users WHERE deleted_at IS NOT NULL AND id IN ({})", places.join(", "));
-    let wanted: Vec<Value> = ids.iter().chain(std::iter::repeat(last)).take(count).map(|id| (*id).into()).collect();
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let (places, wanted) = one_of(Vec::new(), ids.iter().map(|id| (*id).into()).collect());
+    let sql = format!("SELECT id FROM users WHERE deleted_at IS NOT NULL AND id IN ({places})");
     tx.query(&sql, &wanted)?.iter().map(|row| row.get(0)).collect()
 }
 
