@@ -194,6 +194,7 @@ pub fn routes() -> Vec<Route> {
         route(Service,   "GET",  "/sandbox/.well-known/openid-configuration", "getSandboxConfiguration", "The same of the sandbox",    get(oauth::sandbox_configuration)),
         route(Service,   "GET",  "/sandbox/.well-known/jwks.json", "getSandboxKeySet", "The same of the sandbox",                            get(directory::apps::sandbox_jwks)),
         route(Service,   "POST", "/webhooks/stripe/{account}",   "takeStripeEvent",  "What Stripe tells of customers that were deleted there", post(service::stripe)),
+        route(Service,   "GET",  "/favicon.ico",                 "icon",             "The icon of what is no page",                            get(ui::assets::icon)),
         route(Service,   "GET",  "/openapi",                     "listDocuments",    "The OpenAPI documents",                                  get(openapi::list)),
         route(Service,   "GET",  "/openapi/partner/{date}",      "partnerDocument",  "The partner API of one date",                            get(openapi::partner)),
         route(Service,   "GET",  "/openapi/directory.json",      "directoryDocument","The directory API",                                      get(openapi::directory)),

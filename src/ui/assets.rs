@@ -68,3 +68,8 @@ pub async fn get(Path(file): Path<String>) -> Result<Response> {
     };
     Ok(([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, cache)], asset.body).into_response())
 }
+
+/// `GET /favicon.ico`: where a browser looks for the icon of what is no page, such as a text.
+pub async fn icon() -> Result<Response> {
+    get(Path("icon.svg".to_owned())).await
+}

@@ -291,6 +291,7 @@ async fn pages_are_private_and_load_nothing_from_elsewhere() {
         assert_eq!(kept.header("cache-control"), "public, max-age=31536000, immutable");
         assert_eq!(kept.text, asked.text);
     }
+    assert_eq!(app.open("/favicon.ico").await.ok().header("content-type"), "image/svg+xml");
     let missing = app.open("/assets/../Cargo.toml").await;
     assert_eq!((missing.status, missing.header("content-type")), (404, "text/html; charset=utf-8"));
 }
