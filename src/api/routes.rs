@@ -67,7 +67,7 @@ pub fn routes() -> Vec<Route> {
         route(Extended,  "POST",   "/v1/imports",                      "beginImport",     "Take people over from a file",                   post(directory::imports::begin)),
         route(Extended,  "GET",    "/v1/imports",                      "listImports",     "The newest imports",                             get(directory::imports::list)),
         route(Extended,  "GET",    "/v1/imports/{importId}",           "getImport",       "How far an import is",                           get(directory::imports::get)),
-        route(Extended,  "DELETE", "/v1/imports/{importId}",           "undoImport",      "Erase the users of an import, but who has changed since", delete(directory::imports::undo)),
+        route(Extended,  "DELETE", "/v1/imports/{importId}",           "undoImport",      "Erase the users of an import, but who has changed or signed in since", delete(directory::imports::undo)),
         route(Extended,  "GET",    "/v1/imports/{importId}/rows",      "listImportRows",  "What became of the rows of an import",           get(directory::imports::rows)),
 
         route(Extended,  "GET",    "/v1/webhooks",                     "listWebhooks",    "The webhooks of the environment",                get(directory::webhooks::list)),
@@ -142,7 +142,7 @@ pub fn routes() -> Vec<Route> {
         route(Admin,     "POST", "/admin/{appId}/{environment}/imports/{importId}", "startImport", "Rehearse an import, or take it over", post(ui::admin::imports::start)),
         route(Admin,     "GET",  "/admin/{appId}/{environment}/imports/{importId}/result", "exportImportResult", "What became of each row, as a file", get(ui::admin::imports::result)),
         route(Admin,     "POST", "/admin/{appId}/{environment}/imports/{importId}/discard", "discardImportFile", "Remove a file that waits", post(ui::admin::imports::discard)),
-        route(Admin,     "POST", "/admin/{appId}/{environment}/imports/{importId}/undo", "undoImportHere", "Erase the users of an import, but who has changed since", post(ui::admin::imports::undo)),
+        route(Admin,     "POST", "/admin/{appId}/{environment}/imports/{importId}/undo", "undoImportHere", "Erase the users of an import, but who has changed or signed in since", post(ui::admin::imports::undo)),
         route(Admin,     "GET",  "/admin/{appId}/{environment}/mails", "showMails", "What was mailed", get(ui::admin::mails::list)),
         route(Admin,     "GET",  "/admin/{appId}/{environment}/mails/{mailId}", "showMail", "A mail", get(ui::admin::mails::show)),
         route(Admin,     "GET",  "/admin/{appId}/{environment}/mails/{mailId}/html", "showMailHtml", "How a captured mail looks", get(ui::admin::mails::html)),

@@ -182,6 +182,7 @@ pub async fn gather(api: &Api) -> Result<()> {
 
 /// What removes what has expired, some in each transaction, and says whether there may be more.
 const PURGES: &[fn(&Tx) -> Result<bool>] = &[
+    imports::purge,
     admins::purge,
     idempotency::purge,
     signin::purge_strangers,

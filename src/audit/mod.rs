@@ -171,6 +171,8 @@ words! {
         ImportBegun = "import.begun",
         /// An import was begun to be undone.
         ImportUndone = "import.undone",
+        /// An import was broken off, and why.
+        ImportBrokenOff = "import.broken_off",
         /// Users were written to a file.
         UsersExported = "users.exported",
         /// Entries of the audit trail were exported by the dashboard.

@@ -4,9 +4,10 @@ use std::io::{IsTerminal, Write, stderr};
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Common;
+use super::imports::break_off;
 use super::users::{erase_again, erased_before};
 use crate::clock::Clock;
 use crate::db::IfMissing;
@@ -43,7 +44,8 @@ impl Backup {
             let note = format!("usher: the backup is good, but its time could not be noted for `usher doctor`: {why}");
             let _ = writeln!(stderr(), "{note}");
         }
-        say(common, &copied, "Backed up to", "Without the data key it is worthless: keep a copy of that elsewhere.");
+        let then = "Without the data key it is worthless: keep a copy of that elsewhere.";
+        say(common, &copied, &to_json(&copied), "Backed up to", then);
         Ok(())
     }
 }
@@ -56,6 +58,8 @@ impl Restore {
         let outcome = backup::restore(&common.location()?, &self.file, &mut |at| line.show(at));
         drop(line);
         let copied = outcome?;
+        let store = common.open(IfMissing::Refuse).await?;
+        let (imports, words) = break_off(&store).await?;
         let then = match erased {
             None => {
                 "Whoever was erased after the backup was made is there again: with their receipts, `usher user erase \
@@ -63,19 +67,24 @@ impl Restore {
                     .to_owned()
             }
             Some(erased) => {
-                let again = erase_again(&common.open(IfMissing::Refuse).await?, erased).await?.len();
+                let again = erase_again(&store, erased).await?.len();
                 format!("Erased again: {again}. `usher serve` may start.")
             }
         };
-        say(common, &copied, "Restored to", &then);
+        let then: Vec<String> = words.into_iter().chain([then]).collect();
+        let mut json = to_json(&copied);
+        json["importsBrokenOff"] = imports.into();
+        say(common, &copied, &json, "Restored to", &then.join("\n"));
         Ok(())
     }
 }
 
-fn say(common: &Common, copied: &Copied, what: &str, then: &str) {
-    let Copied { file, bytes, users } = copied;
-    let json = json!({"file": file, "bytes": bytes, "users": users, "verified": true});
-    common.say(&json, &format!("{what} {}: {users} users, {bytes} bytes, verified.\n{then}", file.display()));
+fn to_json(Copied { file, bytes, users }: &Copied) -> Value {
+    json!({"file": file, "bytes": bytes, "users": users, "verified": true})
+}
+
+fn say(common: &Common, Copied { file, bytes, users }: &Copied, json: &Value, what: &str, then: &str) {
+    common.say(json, &format!("{what} {}: {users} users, {bytes} bytes, verified.\n{then}", file.display()));
 }
 
 /// A line at a terminal that says how far it is; gone when it is dropped.

@@ -85,7 +85,7 @@ pub struct Take {
 
 #[derive(Subcommand)]
 pub enum About {
-    /// Erase the users of an import, but those who have changed since
+    /// Erase the users of an import, but those who have changed or signed in since
     #[command(after_help = "Example:\n  usher import undo 4d5f3c1e-6f0b-4c8e-9f57-0a8f6d1c2b3a")]
     Undo {
         /// The import's id: its batch
@@ -337,9 +337,20 @@ async fn undo(common: &Common, id: ImportId) -> Result<()> {
     let import = imports::take_back(&store, id, |import| bar.set_position(import.removed + import.kept)).await?;
     bar.finish_and_clear();
     let json = json!({"batch": id, "removed": import.removed, "kept": import.kept});
-    let words = format!("{} users were erased; {} stay, for they have changed since.", import.removed, import.kept);
+    let words = format!(
+        "{} users were erased; {} stay, for they have changed or signed in since.",
+        import.removed, import.kept
+    );
     common.say(&json, &words);
     Ok(())
+}
+
+/// Breaks off every import of a database that was restored: how many, and what is to be done.
+pub(super) async fn break_off(store: &Store) -> Result<(usize, Option<String>)> {
+    let count = store.write(imports::break_off_all).await?;
+    let words =
+        format!("Imports broken off: {count}. Their files have to be sent again; `usher import list` shows them.");
+    Ok((count, Some(words).filter(|_| count > 0)))
 }
 
 async fn discard(common: &Common, id: ImportId) -> Result<()> {

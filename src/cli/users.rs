@@ -1,5 +1,6 @@
 //! `usher user`
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use jiff::civil::Date;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::imports::break_off;
 use super::{Common, Place, or_dash, print};
 use crate::apps::{self, Environment, Kind};
 use crate::audit;
@@ -85,7 +87,8 @@ pub enum User {
         user: Option<String>,
         #[command(flatten)]
         place: Place,
-        /// Erase everyone whom a file of receipts names (`usher user erasures --json`)
+        /// Erase everyone whom a file of receipts names (`usher user erasures --json`), and break off every import: a restored
+        /// database would take over again what was taken over since
         #[arg(long, value_name = "FILE", conflicts_with = "user")]
         again: Option<PathBuf>,
     },
@@ -216,7 +219,13 @@ async fn erase(
         let one = move |tx: &Tx| erasure::erase(tx, operator, &the_one(tx, &user, &place)?.0);
         receipts.push(store.write(one).await?);
     }
-    receipts.extend(erase_again(store, again.as_deref().map_or(Ok(Vec::new()), erased_before)?).await?);
+    if let Some(file) = again {
+        let erased = erased_before(&file)?;
+        if let (_, Some(words)) = break_off(store).await? {
+            let _ = writeln!(std::io::stderr(), "usher: {words}");
+        }
+        receipts.extend(erase_again(store, erased).await?);
+    }
     let words =
         receipts.iter().map(|receipt| format!("{} was erased.", receipt.user_id)).collect::<Vec<_>>().join("\n");
     common.say(&json!(receipts), if words.is_empty() { "There was nobody to erase." } else { &words });

@@ -28,10 +28,12 @@ pub(super) fn marks(person: &Person) -> impl Iterator<Item = (Unique, &str)> {
 
 /// What stays of what was unique about an erased person while a file waits: keyed hashes.
 pub(super) fn hashes(tx: &Tx, environment: EnvironmentId, person: &Person) -> impl Iterator<Item = String> {
-    marks(person).map(move |(unique, value)| {
-        let text = format!("{environment} {unique:?} {value}");
-        BASE64_STANDARD.encode(tx.vault().mark("import.erased", text.as_bytes()))
-    })
+    marks(person).map(move |(unique, value)| hash(tx, environment, unique, value))
+}
+
+pub(super) fn hash(tx: &Tx, environment: EnvironmentId, unique: Unique, value: &str) -> String {
+    let text = format!("{environment} {unique:?} {value}");
+    BASE64_STANDARD.encode(tx.vault().mark("import.erased", text.as_bytes()))
 }
 
 /// Some rows on their way into one environment.

@@ -5,23 +5,33 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::batch::hashes;
-use super::{Import, ImportId, LEASE, Settings, State, finish, get, store, tenant_of_all};
+use super::batch::{hash, hashes};
+use super::ends::break_off;
+use super::{Import, ImportId, LEASE, Settings, State, get, store, tenant_of_all};
 use crate::audit::{self, Action};
 use crate::caller::Caller;
+use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::error::{Error, Result};
+use crate::random;
 use crate::roles::Right;
-use crate::users::User;
+use crate::users::{Unique, User};
 
 /// For how long a file waits at the most.
 pub const FILE_KEPT: Duration = Duration::from_hours(24);
 /// How many files of an environment may wait.
 pub const MOST_FILES: usize = 20;
 
+impl Import {
+    /// Until when its file is kept: a day from when it came, whatever is done with it meanwhile.
+    pub(super) fn kept_until(&self) -> Timestamp {
+        random::time_of(self.id.0) + FILE_KEPT
+    }
+}
+
 /// Keeps the file of a new import.
 pub(super) fn keep(tx: &Tx, import: &Import, file: &[u8]) -> Result<()> {
-    if store::with_files(tx, import.environment)?.len() > MOST_FILES {
+    if store::files(tx, import.environment)? > MOST_FILES as u64 {
         return Err(Error::TooMany("Twenty files wait to be imported; send this one when some are done"));
     }
     store::keep_file(tx, import.id, file)
@@ -89,7 +99,7 @@ pub fn discard(tx: &Tx, caller: &Caller, id: ImportId) -> Result<()> {
 /// The database does not answer.
 pub fn claim(tx: &Tx) -> Result<Option<(Import, Bytes)>> {
     let Some(mut import) = store::due(tx)? else { return Ok(None) };
-    let is_over = import.created_at + FILE_KEPT <= tx.now();
+    let is_over = import.kept_until() <= tx.now();
     let file = match import.state {
         State::Draft => {
             store::remove(tx, import.id)?;
@@ -102,20 +112,32 @@ pub fn claim(tx: &Tx) -> Result<Option<(Import, Bytes)>> {
         State::Running => None,
         _ => Some(Vec::new()),
     };
-    let Some(file) = file else { return finish(tx, import.id, State::Broken).map(|_| None) };
+    let Some(file) = file else {
+        let why = if is_over { "the file was kept for a day, and no longer" } else { "the file does not open" };
+        return break_off(tx, import.id, why).map(|_| None);
+    };
     import.due_at = Some(tx.now() + LEASE);
     store::save(tx, &import)?;
     Ok(Some((import, file.into())))
 }
 
-/// Keeps somebody who is erased from coming back by a file that waits or is read: their rows fail. To be called before the
-/// user is locked, as rows are taken over in that order.
+/// Keeps somebody who is erased from coming back by a file that waits or is read, by a server or a command: rows with an
+/// address that they have or had fail. To be called before the user is locked, as rows are taken over in that order.
 ///
 /// # Errors
 /// The database refuses.
 pub fn forget(tx: &Tx, user: &User) -> Result<()> {
-    for mut import in store::with_files(tx, user.environment)? {
-        import.erased.extend(hashes(tx, user.environment, &user.person));
+    let imports = store::under_way(tx, user.environment)?;
+    if imports.is_empty() {
+        return Ok(());
+    }
+    let mut erased: Vec<String> = hashes(tx, user.environment, &user.person).collect();
+    let before = audit::addresses(tx, user.id)?;
+    erased.extend(before.iter().map(|email| hash(tx, user.environment, Unique::Email, email.key())));
+    erased.sort_unstable();
+    erased.dedup();
+    for mut import in imports {
+        import.erased.extend_from_slice(&erased);
         store::note_erased(tx, &import)?;
     }
     Ok(())

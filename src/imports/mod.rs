@@ -8,6 +8,7 @@ mod batch;
 pub mod cell;
 mod column;
 mod columns;
+mod ends;
 pub mod export;
 mod files;
 mod presets;
@@ -18,6 +19,7 @@ mod store;
 mod undo;
 
 pub use columns::{Entry, Plan, fields, mapping};
+pub use ends::{CONTINUED, break_off_all, finish, purge};
 pub use files::{FILE_KEPT, MOST_FILES, claim, discard, file, forget, start};
 pub use presets::Preset;
 pub use results::Results;
@@ -34,6 +36,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use self::batch::{Batch, failed};
+use self::ends::KEY_ENDED;
 use crate::apps::{self, Environment, EnvironmentId};
 use crate::audit::{self, Action};
 use crate::caller::{Actor, Caller, Scope};
@@ -61,9 +64,10 @@ words! {
         Done = "done",
         /// Its users are being erased, or will be.
         Undoing = "undoing",
-        /// Its users are erased, but those who have changed since.
+        /// Its users are erased, but those who have changed or signed in since.
         Undone = "undone",
-        /// The file cannot be read to its end, or nobody came to it for a day.
+        /// It does not go on: the file cannot be read to its end, nobody came to it in time, its key works no longer, or a backup
+        /// was restored.
         Broken = "broken",
     }
 }
@@ -164,7 +168,7 @@ pub struct Import {
     pub undone: u64,
     /// How many users were erased.
     pub removed: u64,
-    /// How many have changed since, and stay.
+    /// How many have changed or signed in since, and stay.
     pub kept: u64,
     /// When it began.
     pub created_at: Timestamp,
@@ -224,7 +228,7 @@ pub fn begin(tx: &Tx, caller: &Caller, new: &New) -> Result<Import> {
     let settings = serde_json::to_string(&settings).map_err(Error::internal)?;
     let identity = format!("{}\n{tenant:?}\n{settings}\n", caller.scope.environment);
     let fingerprint = tx.vault().mark("import", &[identity.as_bytes(), &new.digest].concat());
-    let unfinished = store::unfinished(tx, caller.scope.environment, &fingerprint)?;
+    let unfinished = store::unfinished(tx, caller.scope.environment, &fingerprint, tx.now() - CONTINUED)?;
     if let Some(import) = unfinished.filter(|import| import.actor == caller.actor && new.source.is_none()) {
         return Ok(import);
     }
@@ -296,7 +300,7 @@ impl Import {
 /// Takes over the rows from `import.place` on, and says what became of each. `links` mails each person theirs.
 ///
 /// # Errors
-/// Another run is at work on the import, or the database refuses.
+/// Another run is at work on the import, its key works no longer, or the database refuses.
 pub fn add(tx: &Tx, id: ImportId, place: u64, rows: &[Line], links: Option<&Links>) -> Result<Vec<Outcome>> {
     let import = at(tx, id, place)?;
     let environment = apps::by_id(tx, import.environment)?;
@@ -331,7 +335,7 @@ pub fn look(tx: &Tx, caller: &Caller, erased: &[String], lines: &[Line]) -> Resu
 /// Keeps what a rehearsal says of the rows from `place` on. The first forgets what one said that was cut off.
 ///
 /// # Errors
-/// Another run is at work on the import, or the database refuses.
+/// Another run is at work on the import, its key works no longer, or the database refuses.
 pub fn keep_rehearsed(tx: &Tx, id: ImportId, place: u64, outcomes: &[Outcome]) -> Result<()> {
     if place == 0 {
         let mut import = store::to_change(tx, id)?;
@@ -341,13 +345,13 @@ pub fn keep_rehearsed(tx: &Tx, id: ImportId, place: u64, outcomes: &[Outcome]) -
     note(tx, at(tx, id, place)?, outcomes)
 }
 
-/// The import, if its next row is the one after `place`.
+/// The import, if its next row is the one after `place` and it may go on.
 fn at(tx: &Tx, id: ImportId, place: u64) -> Result<Import> {
     let import = store::to_change(tx, id)?;
     if import.state != State::Running || import.place != place {
         return Err(Error::NotNow { code: "import_elsewhere", message: "Another run is at work on this import" });
     }
-    Ok(import)
+    if import.may_go_on(tx)? { Ok(import) } else { Err(Error::operator(KEY_ENDED)) }
 }
 
 fn note(tx: &Tx, mut import: Import, outcomes: &[Outcome]) -> Result<()> {
@@ -358,25 +362,6 @@ fn note(tx: &Tx, mut import: Import, outcomes: &[Outcome]) -> Result<()> {
     import.due_at = import.due_at.map(|_| tx.now() + LEASE);
     store::keep(tx, import.id, outcomes)?;
     store::save(tx, &import)
-}
-
-/// Ends an import whose rows were all read. After a rehearsal, a file that asks waits again.
-///
-/// # Errors
-/// The database refuses.
-pub fn finish(tx: &Tx, id: ImportId, state: State) -> Result<Import> {
-    let mut import = store::to_change(tx, id)?;
-    if import.state == State::Running {
-        let waits = state == State::Done && import.settings.asks && import.settings.dry_run;
-        import.state = if waits { State::Draft } else { state };
-        import.due_at = waits.then(|| import.created_at + FILE_KEPT);
-        import.finished_at = Some(tx.now());
-        store::save(tx, &import)?;
-        if !waits {
-            store::forget_file(tx, id)?;
-        }
-    }
-    Ok(import)
 }
 
 impl Import {

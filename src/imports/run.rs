@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::future::join;
 
 use super::batch::{duplicate, marks};
+use super::ends::break_off;
 use super::{Import, ImportId, Line, Outcome, Plan, Rows, State, Status, add, finish, keep_rehearsed, look, undo_some};
 use crate::apps;
 use crate::caller::Caller;
@@ -63,8 +64,8 @@ pub async fn serve(store: &Store, import: Import, file: Bytes, links: &Links) ->
         return take_back(store, id, |_| {}).await.map(|_| ());
     }
     match take_over(store, &import, file, links).await {
-        Err(Error::BadRequest { .. } | Error::Operator(_)) => {
-            store.write(move |tx| finish(tx, id, State::Broken)).await.map(|_| ())
+        Err(why @ (Error::BadRequest { .. } | Error::Operator(_))) => {
+            store.write(move |tx| break_off(tx, id, &why.to_string())).await.map(|_| ())
         }
         // It is being undone, or another server was faster.
         Err(Error::NotNow { .. } | Error::NotFound(_)) => Ok(()),
@@ -91,7 +92,7 @@ async fn take_over(store: &Store, import: &Import, file: Bytes, links: &Links) -
         store.write(move |tx| keep_rehearsed(tx, id, place, &outcomes)).await?;
         place += rows;
     }
-    store.write(move |tx| finish(tx, id, State::Done)).await.map(|_| ())
+    store.write(move |tx| finish(tx, id)).await.map(|_| ())
 }
 
 /// Takes over what is left of an import's rows.
@@ -117,7 +118,7 @@ pub async fn go_on(store: &Store, import: &Import, mut work: Work, progress: Pro
         progress(&outcomes?)?;
         rows = Arc::new(next?);
     }
-    store.write(move |tx| finish(tx, id, State::Done)).await
+    store.write(move |tx| finish(tx, id)).await
 }
 
 /// The course of a rehearsal: tells what an import would do, some rows after the other, and changes nothing.

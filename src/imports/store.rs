@@ -8,6 +8,7 @@ use super::{Import, ImportId, Outcome, Settings, State, Status};
 use crate::admins::AdminId;
 use crate::apps::EnvironmentId;
 use crate::caller::{Actor, Scope};
+use crate::clock::Timestamp;
 use crate::db::{Row, Tx, Value, params};
 use crate::error::{Error, Result};
 use crate::field::restore;
@@ -60,11 +61,18 @@ pub(super) fn to_change(tx: &Tx, id: ImportId) -> Result<Import> {
     read(&found.ok_or(Error::NotFound("Import not found"))?)
 }
 
-/// The import of the same file that was not finished.
-pub(super) fn unfinished(tx: &Tx, environment: EnvironmentId, fingerprint: &[u8]) -> Result<Option<Import>> {
-    let sql =
-        format!("{IMPORT} WHERE environment_id = $1 AND fingerprint = $2 AND state = 'running' AND due_at IS NULL");
-    tx.query_opt(&sql, params![environment, fingerprint])?.as_ref().map(read).transpose()
+/// The import of the same file that a command has begun since then, and that was not finished.
+pub(super) fn unfinished(
+    tx: &Tx,
+    environment: EnvironmentId,
+    fingerprint: &[u8],
+    since: Timestamp,
+) -> Result<Option<Import>> {
+    let sql = format!(
+        "{IMPORT} WHERE environment_id = $1 AND fingerprint = $2 AND state = 'running' AND due_at IS NULL \
+         AND created_at > $3"
+    );
+    tx.query_opt(&sql, params![environment, fingerprint, since])?.as_ref().map(read).transpose()
 }
 
 /// The newest imports within reach.
@@ -143,13 +151,30 @@ pub(super) fn remove(tx: &Tx, id: ImportId) -> Result<()> {
     tx.run("DELETE FROM imports WHERE id = $1", params![id])
 }
 
-/// The imports of an environment whose files wait or are read, locked.
-pub(super) fn with_files(tx: &Tx, environment: EnvironmentId) -> Result<Vec<Import>> {
-    let sql = format!(
-        "{IMPORT} WHERE environment_id = $1 AND due_at IS NOT NULL AND state IN ('draft', 'running') ORDER BY id{}",
-        tx.for_update()
-    );
+/// How many files of an environment wait for a server, or are read by one.
+pub(super) fn files(tx: &Tx, environment: EnvironmentId) -> Result<u64> {
+    let sql = "SELECT COUNT(*) FROM imports WHERE environment_id = $1 AND due_at IS NOT NULL AND state IN ('draft', 'running')";
+    tx.query_opt(sql, params![environment])?.map_or(Ok(0), |row| count(row.get(0)?))
+}
+
+/// The imports of an environment that may have rows to come, locked: a server or a command has the file.
+pub(super) fn under_way(tx: &Tx, environment: EnvironmentId) -> Result<Vec<Import>> {
+    let sql =
+        format!("{IMPORT} WHERE environment_id = $1 AND state IN ('draft', 'running') ORDER BY id{}", tx.for_update());
     tx.query(&sql, params![environment])?.iter().map(read).collect()
+}
+
+/// The same of all environments.
+pub(super) fn all_under_way(tx: &Tx) -> Result<Vec<ImportId>> {
+    let sql = "SELECT id FROM imports WHERE state IN ('draft', 'running') ORDER BY id";
+    tx.query(sql, params![])?.iter().map(|row| row.get(0)).collect()
+}
+
+/// What commands have begun by then and not finished, the oldest first.
+pub(super) fn cut_off(tx: &Tx, by: Timestamp, limit: i64) -> Result<Vec<ImportId>> {
+    let sql =
+        "SELECT id FROM imports WHERE state = 'running' AND due_at IS NULL AND created_at <= $1 ORDER BY id LIMIT $2";
+    tx.query(sql, params![by, limit])?.iter().map(|row| row.get(0)).collect()
 }
 
 pub(super) fn note_erased(tx: &Tx, import: &Import) -> Result<()> {

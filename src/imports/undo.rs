@@ -1,5 +1,6 @@
-//! Taking an import back: its users are erased, but those who have changed since or are signed in.
+//! Taking an import back: its users are erased, but those who have changed since, or have signed in.
 
+use super::ends::{KEY_ENDED, break_off};
 use super::{Import, ImportId, LEASE, State, Status, get, store};
 use crate::apps;
 use crate::audit::{self, Action};
@@ -8,7 +9,6 @@ use crate::db::Tx;
 use crate::erasure;
 use crate::error::Result;
 use crate::roles::Right;
-use crate::sessions;
 use crate::users::{self, User};
 
 /// How many users are erased in one transaction.
@@ -38,7 +38,7 @@ pub fn undo(tx: &Tx, caller: &Caller, id: ImportId, by_server: bool) -> Result<I
     Ok(import)
 }
 
-/// Erases some more of an import's users, but those who have changed since or are signed in.
+/// Erases some more of an import's users, but those who have changed since, or have signed in.
 ///
 /// # Errors
 /// The database refuses.
@@ -46,6 +46,9 @@ pub fn undo_some(tx: &Tx, id: ImportId) -> Result<Import> {
     let mut import = store::to_change(tx, id)?;
     if import.state != State::Undoing {
         return Ok(import);
+    }
+    if !import.may_go_on(tx)? {
+        return break_off(tx, id, KEY_ENDED);
     }
     let environment = apps::by_id(tx, import.environment)?;
     let origin = import.caller(&environment).origin();
@@ -65,7 +68,8 @@ pub fn undo_some(tx: &Tx, id: ImportId) -> Result<Import> {
         if outcome.status != Status::Imported {
             continue;
         }
-        match outcome.user.map(|user| users::any_by_id(tx, user)).transpose()?.flatten() {
+        // Locked before they are looked at: who signs in meanwhile has done so before, or finds nobody.
+        match outcome.user.map(|user| users::lock(tx, user)).transpose()?.flatten() {
             None => {}
             Some(user) if is_untouched(tx, &user)? => {
                 erasure::take_back(tx, origin, &user)?;
@@ -81,5 +85,6 @@ pub fn undo_some(tx: &Tx, id: ImportId) -> Result<Import> {
 }
 
 fn is_untouched(tx: &Tx, user: &User) -> Result<bool> {
-    Ok(user.version == 1 && sessions::of_user(tx, user.id)?.is_empty())
+    // Of who was verified elsewhere, the first sign-in changes nothing but the trail.
+    Ok(user.version == 1 && !audit::has_acted(tx, user.id)?)
 }

@@ -45,6 +45,7 @@ mod idempotency;
 mod idempotency_kill;
 mod imports;
 mod imports_api;
+mod imports_end;
 mod imports_page;
 mod languages;
 mod life;

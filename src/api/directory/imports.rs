@@ -91,7 +91,7 @@ pub async fn rows(
     Ok(reply(&done("Rows", &items("importRow", found.iter().map(show_row).collect(), next))))
 }
 
-/// Undoes an import: its users are erased, but those who have changed since.
+/// Undoes an import: its users are erased, but those who have changed or signed in since.
 pub async fn undo(
     State(api): State<Api>,
     app: AppKey<Write>,

@@ -158,7 +158,8 @@ impl ImportPage<'_> {
     }
 
     fn is_undone(&self) -> bool {
-        matches!(self.import.state, At::Undoing | At::Undone)
+        let import = self.import;
+        matches!(import.state, At::Undoing | At::Undone) || import.removed + import.kept > 0
     }
 
     fn is_running(&self) -> bool {

@@ -1,0 +1,88 @@
+//! How an import ends: all of its rows were read, or it is broken off. Knows neither the rows nor who reads them.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Import, ImportId, State, store};
+use crate::audit::{self, Action, Changes};
+use crate::caller::{Actor, Origin};
+use crate::db::Tx;
+use crate::error::Result;
+use crate::keys;
+
+/// For how long a command goes on with an import that was cut off.
+pub const CONTINUED: Duration = Duration::from_hours(7 * 24);
+/// Why an import ends whose key was revoked or has expired.
+pub(super) const KEY_ENDED: &str = "the key that it was begun by does not work any more";
+/// How many imports are broken off in one transaction.
+const AT_ONCE: i64 = 100;
+
+impl Import {
+    /// Whether who it is by may still act: a key that works no longer ends what it has begun.
+    pub(super) fn may_go_on(&self, tx: &Tx) -> Result<bool> {
+        match self.actor {
+            Actor::Key(key) => Ok(keys::get(tx, self.environment, key)?.works(tx.now())),
+            _ => Ok(true),
+        }
+    }
+}
+
+/// Ends an import whose rows were all read. After a rehearsal, a file that asks waits again.
+///
+/// # Errors
+/// The database refuses.
+pub fn finish(tx: &Tx, id: ImportId) -> Result<Import> {
+    let mut import = store::to_change(tx, id)?;
+    if import.state == State::Running {
+        let waits = import.settings.asks && import.settings.dry_run;
+        import.state = if waits { State::Draft } else { State::Done };
+        import.due_at = waits.then(|| import.kept_until());
+        import.finished_at = Some(tx.now());
+        store::save(tx, &import)?;
+        if !waits {
+            store::forget_file(tx, id)?;
+        }
+    }
+    Ok(import)
+}
+
+/// Ends an import that does not go on, whatever it is at, and notes why. What was done stays.
+pub(super) fn break_off(tx: &Tx, id: ImportId, why: &str) -> Result<Import> {
+    let mut import = store::to_change(tx, id)?;
+    if matches!(import.state, State::Draft | State::Running | State::Undoing) {
+        import.state = State::Broken;
+        import.due_at = None;
+        import.finished_at = Some(tx.now());
+        store::save(tx, &import)?;
+        store::forget_file(tx, id)?;
+        let (origin, changes) = (Origin::of(Actor::Usher), Changes::of_field("reason", Value::Null, why));
+        audit::record_changes(tx, import.environment, origin, Action::ImportBrokenOff, id.0, &changes)?;
+    }
+    Ok(import)
+}
+
+/// Breaks off every file that waits or is read, everywhere, and says how many: a database that was restored knows neither who
+/// of them was taken over and mailed since, nor who was erased.
+///
+/// # Errors
+/// The database refuses.
+pub fn break_off_all(tx: &Tx) -> Result<usize> {
+    let all = store::all_under_way(tx)?;
+    for id in &all {
+        break_off(tx, *id, "a backup was restored")?;
+    }
+    Ok(all.len())
+}
+
+/// Breaks off some of what commands have left undone for too long, and says whether there may be more.
+///
+/// # Errors
+/// The database refuses.
+pub fn purge(tx: &Tx) -> Result<bool> {
+    let left = store::cut_off(tx, tx.now() - CONTINUED, AT_ONCE)?;
+    for id in &left {
+        break_off(tx, *id, "no command went on with it for a week")?;
+    }
+    Ok(i64::try_from(left.len()).is_ok_and(|count| count == AT_ONCE))
+}
