@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use super::Common;
 use super::imports::break_off;
-use super::users::{erase_again, erased_before};
+use super::users::{all_are_erased, erase_again, erased_before};
 use crate::clock::Clock;
-use crate::db::IfMissing;
 use crate::db::backup::{self, Copied, Progress};
+use crate::db::{IfMissing, Store};
 use crate::error::Result;
 
 #[derive(Args)]
@@ -57,9 +57,11 @@ impl Restore {
         let mut line = Line::new();
         let outcome = backup::restore(&common.location()?, &self.file, &mut |at| line.show(at));
         drop(line);
-        let copied = outcome?;
-        let store = common.open(IfMissing::Refuse).await?;
+        let restored = outcome?;
+        // Until all is done that a server must find done, there is nothing that it would find.
+        let store = Store::open(restored.location(), Clock::System, IfMissing::Refuse).await?;
         let (imports, words) = break_off(&store).await?;
+        let mut left = Vec::new();
         let then = match erased {
             None => {
                 "Whoever was erased after the backup was made is there again: with their receipts, `usher user erase \
@@ -67,15 +69,19 @@ impl Restore {
                     .to_owned()
             }
             Some(erased) => {
-                let again = erase_again(&store, erased).await?.len();
-                format!("Erased again: {again}. `usher serve` may start.")
+                let (again, unread) = erase_again(&store, erased).await?;
+                left = unread;
+                let then = if left.is_empty() { " `usher serve` may start." } else { "" };
+                format!("Erased again: {}.{then}", again.len())
             }
         };
+        drop(store);
+        let copied = restored.publish()?;
         let then: Vec<String> = words.into_iter().chain([then]).collect();
         let mut json = to_json(&copied);
         json["importsBrokenOff"] = imports.into();
         say(common, &copied, &json, "Restored to", &then.join("\n"));
-        Ok(())
+        all_are_erased(&left)
     }
 }
 

@@ -214,7 +214,7 @@ async fn erase(
     again: Option<PathBuf>,
 ) -> Result<()> {
     let operator = Origin::of(Actor::Operator);
-    let mut receipts = Vec::new();
+    let (mut receipts, mut left) = (Vec::new(), Vec::new());
     if let Some(user) = user {
         let one = move |tx: &Tx| erasure::erase(tx, operator, &the_one(tx, &user, &place)?.0);
         receipts.push(store.write(one).await?);
@@ -224,21 +224,38 @@ async fn erase(
         if let (_, Some(words)) = break_off(store).await? {
             let _ = writeln!(std::io::stderr(), "usher: {words}");
         }
-        receipts.extend(erase_again(store, erased).await?);
+        let (again, unread) = erase_again(store, erased).await?;
+        receipts.extend(again);
+        left = unread;
     }
     let words =
         receipts.iter().map(|receipt| format!("{} was erased.", receipt.user_id)).collect::<Vec<_>>().join("\n");
     common.say(&json!(receipts), if words.is_empty() { "There was nobody to erase." } else { &words });
-    Ok(())
+    all_are_erased(&left)
 }
 
-/// Erases those of them who are there.
-pub(super) async fn erase_again(store: &Store, erased: Vec<UserId>) -> Result<Vec<Receipt>> {
-    let mut receipts = Vec::new();
+/// Erases those of them who are there, and says who could not be, for their record cannot be read.
+pub(super) async fn erase_again(store: &Store, erased: Vec<UserId>) -> Result<(Vec<Receipt>, Vec<UserId>)> {
+    let (mut receipts, mut left) = (Vec::new(), Vec::new());
     for id in erased {
-        receipts.extend(store.write(move |tx| erasure::again(tx, id)).await?);
+        match store.write(move |tx| erasure::again(tx, id)).await {
+            Err(Error::Integrity) => left.push(id),
+            receipt => receipts.extend(receipt?),
+        }
     }
-    Ok(receipts)
+    Ok((receipts, left))
+}
+
+/// An error, if there are some whose records cannot be read.
+pub(super) fn all_are_erased(left: &[UserId]) -> Result<()> {
+    if left.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = left.iter().map(UserId::to_string).collect();
+    Err(Error::operator(format!(
+        "these could not be erased again, for their records cannot be read; the others are: {}. `usher serve` would have them.",
+        names.join(", ")
+    )))
 }
 
 /// The ids in a file of receipts.

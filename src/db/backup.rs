@@ -80,12 +80,20 @@ pub fn back_up(
     Ok((copied, record(&database, at)))
 }
 
-/// Puts a copy of `file` where there is no database yet.
+/// A copy that is to be a database and has not its name yet, so that no server finds it. Gone when it is dropped.
+pub struct Restored {
+    draft: Draft,
+    location: Location,
+    /// The directory, if it was made for this.
+    made: Option<PathBuf>,
+}
+
+/// Copies `file` to where there is no database yet, and verifies the copy.
 ///
 /// # Errors
 /// [`Error::Operator`] when there is a database already, or `file` is not a whole Usher database that the data key
 /// opens and this program knows. Nothing is left behind then.
-pub fn restore(location: &Location, file: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Copied> {
+pub fn restore(location: &Location, file: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Restored> {
     let database = embedded(location)?;
     // A journal that is left of another database would be played into this one.
     for there in ["", "-wal", "-journal"].map(|end| beside(&database, end)) {
@@ -100,17 +108,56 @@ pub fn restore(location: &Location, file: &Path, progress: &mut dyn FnMut(Progre
     is_all_there(file)?;
     identify(&open_unchanging(file, file)?, file, location)?;
     let directory = database.parent().unwrap_or(Path::new("/"));
-    let is_new = !directory.exists();
+    let made = (!directory.exists()).then(|| directory.to_owned());
     make_private_directory(directory)?;
-    let restored = copy(file, &database, location, progress);
-    if restored.is_err() && is_new {
-        let _ = fs::remove_dir(directory);
-    }
-    restored
+    let draft = match Draft::new(&database) {
+        Ok(draft) => draft,
+        Err(e) => {
+            remove_made(made.as_deref());
+            return Err(e);
+        }
+    };
+    let there = Location { database: Some(draft.path.clone()), ..location.clone() };
+    let restored = Restored { draft, location: there, made };
+    fill(&restored.draft, file, location, progress)?;
+    Ok(restored)
 }
 
-fn copy(file: &Path, database: &Path, location: &Location, progress: &mut dyn FnMut(Progress)) -> Result<Copied> {
-    let draft = Draft::new(database)?;
+impl Restored {
+    /// Where it is until it has its name, for what is to be done to it before that.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Gives it its name. Nobody may have it open.
+    ///
+    /// # Errors
+    /// [`Error::Operator`] when there is a database by now, or the disk refuses. Nothing is left behind then.
+    pub fn publish(mut self) -> Result<Copied> {
+        let path = self.draft.path.clone();
+        if fs::metadata(beside(&path, "-wal")).is_ok_and(|log| log.len() > 0) {
+            return Err(Error::internal("the restored database is still open"));
+        }
+        let users = count_users(&open_unchanging(&path, &path)?, &path)?;
+        let copied = self.draft.publish(users)?;
+        self.made = None;
+        Ok(copied)
+    }
+}
+
+impl Drop for Restored {
+    fn drop(&mut self) {
+        remove_draft(&self.draft.path);
+        remove_made(self.made.as_deref());
+    }
+}
+
+fn remove_made(directory: Option<&Path>) {
+    let _ = directory.map(fs::remove_dir);
+}
+
+/// Copies `file` to the draft, and verifies what was written.
+fn fill(draft: &Draft, file: &Path, location: &Location, progress: &mut dyn FnMut(Progress)) -> Result<()> {
     let write = |progress: &mut dyn FnMut(Progress)| -> io::Result<()> {
         let source = File::open(file)?;
         let (mut done, total) = (0, source.metadata()?.len());
@@ -125,10 +172,9 @@ fn copy(file: &Path, database: &Path, location: &Location, progress: &mut dyn Fn
     };
     write(progress).map_err(|e| Error::operator(format!("{} cannot be copied: {e}", file.display())))?;
     progress(Progress::Verifying);
-    let users = verify(&draft.path, file, location)?;
+    verify(&draft.path, file, location)?;
     // Someone may have begun to write to it meanwhile.
-    is_all_there(file)?;
-    draft.publish(users)
+    is_all_there(file)
 }
 
 impl Store {
@@ -232,6 +278,10 @@ fn verify(path: &Path, name: &Path, location: &Location) -> Result<i64> {
     if check != "ok" {
         return Err(damaged(name, &check));
     }
+    count_users(&connection, name)
+}
+
+fn count_users(connection: &Connection, name: &Path) -> Result<i64> {
     connection.query_row("SELECT COUNT(*) FROM users", [], |row| row.get(0)).map_err(|e| unreadable(name, &e))
 }
 
@@ -324,7 +374,7 @@ impl Draft {
     }
 
     /// Gives the draft its name, durably.
-    fn publish(self, users: i64) -> Result<Copied> {
+    fn publish(&self, users: i64) -> Result<Copied> {
         let place = || -> io::Result<u64> {
             self.file.sync_all()?;
             match fs::hard_link(&self.path, &self.target) {
@@ -355,10 +405,11 @@ impl Drop for Draft {
     }
 }
 
-/// With SQLite's journal of it. Neither may be there.
+/// With what SQLite keeps beside it. None of it may be there.
 fn remove_draft(path: &Path) {
-    let _ = fs::remove_file(path);
-    let _ = fs::remove_file(beside(path, "-journal"));
+    for end in ["", "-journal", "-wal", "-shm"] {
+        let _ = fs::remove_file(beside(path, end));
+    }
 }
 
 fn unwritten(target: &Path, e: &io::Error) -> Error {

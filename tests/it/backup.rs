@@ -435,3 +435,59 @@ fn for_postgresql_the_commands_name_the_tools_that_do_it() {
         assert_eq!(names(&folder), Vec::<String>::new());
     }
 }
+
+/// Puts `receipts.json` beside a backup: of everyone in it, those of these addresses first.
+fn receipts_of_all(shelf: &Folder, backup: &Path, first: &str) -> PathBuf {
+    let sql = "SELECT lower(hex(id)) FROM users ORDER BY email_key <> ?1, id";
+    let copy = rusqlite::Connection::open(backup).unwrap();
+    let mut all = copy.prepare(sql).unwrap();
+    let ids = all.query_map([first], |row| row.get::<_, String>(0)).unwrap().map(Result::unwrap);
+    let receipts: Vec<Value> = ids.map(|id| json!({"userId": id.parse::<uuid::Uuid>().unwrap()})).collect();
+    let file = shelf.0.join("receipts.json");
+    fs::write(&file, json!(receipts).to_string()).unwrap();
+    file
+}
+
+#[test]
+fn nothing_has_the_databases_name_until_everyone_is_erased_again() {
+    crate::cluster::about_the_file!();
+    let (folder, shelf, backup) = backed_up();
+    let receipts = receipts_of_all(&shelf, &backup, "jane@doe.com");
+    // Nobody can be erased from it, as on a disk that is full.
+    rusqlite::Connection::open(&backup)
+        .unwrap()
+        .execute_batch("CREATE TRIGGER full BEFORE DELETE ON users BEGIN SELECT RAISE(ABORT, 'no room'); END")
+        .unwrap();
+    let empty = with_key_of(&folder);
+    let restore =
+        |empty: &Folder| usher(empty).arg("restore").arg(&backup).arg("--erasures").arg(&receipts).output().unwrap();
+    let output = restore(&empty);
+    assert_eq!((output.status.code(), names(&empty)), (Some(1), vec!["data.key".to_owned()]), "{}", errors(&output));
+
+    rusqlite::Connection::open(&backup).unwrap().execute_batch("DROP TRIGGER full").unwrap();
+    // One who was killed has left this.
+    fs::write(empty.0.join(".usher.db.draft-wal"), "of another").unwrap();
+    let output = restore(&empty);
+    assert!(output.status.success(), "{}", errors(&output));
+    assert_eq!(names(&empty), ["data.key", "usher.db"]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("0 users"), "as many as are left");
+    assert_eq!(mode(&empty.0.join("usher.db")), 0o600);
+}
+
+#[test]
+fn a_restore_erases_all_but_who_cannot_be_read_and_names_them() {
+    crate::cluster::about_the_file!();
+    let (folder, shelf, backup) = backed_up();
+    let receipts = receipts_of_all(&shelf, &backup, "jane@doe.com");
+    let spoil = "UPDATE users SET health = x'00' WHERE email_key = 'jane@doe.com'";
+    assert_eq!(rusqlite::Connection::open(&backup).unwrap().execute(spoil, []).unwrap(), 1);
+    let empty = with_key_of(&folder);
+    let output = usher(&empty).arg("restore").arg(&backup).arg("--erasures").arg(&receipts).output().unwrap();
+    let all: Value = serde_json::from_str(&fs::read_to_string(&receipts).unwrap()).unwrap();
+    let id = |n: usize| all[n]["userId"].as_str().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors(&output).contains(id(0)) && !errors(&output).contains(id(1)), "{}", errors(&output));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("Erased again: 1."), "the one after goes");
+    let again = usher(&empty).args(["user", "erase", "--again"]).arg(&receipts).output().unwrap();
+    assert!(!again.status.success() && errors(&again).contains(id(0)));
+}

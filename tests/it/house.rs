@@ -208,6 +208,7 @@ async fn the_public_routes_are_these_and_no_others() {
             "GET /sandbox/.well-known/openid-configuration",
             "GET /sandbox/.well-known/jwks.json",
             "POST /webhooks/stripe/{account}",
+            "GET /favicon.ico",
             "GET /openapi",
             "GET /openapi/partner/{date}",
             "GET /openapi/directory.json",
