@@ -66,6 +66,7 @@ pub(super) fn run(tx: &Tx) -> Result<()> {
             )?;
         }
     }
+    tx.connection.compare_bytes()?;
     if tx.query_opt(SEAL, params![])?.is_none() {
         let seal = tx.vault().seal(SEAL_OWNER, b"usher");
         tx.execute("INSERT INTO meta (name, value) VALUES ('seal', $1)", params![seal])?;

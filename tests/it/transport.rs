@@ -265,16 +265,22 @@ fn a_stopping_server_finishes_what_it_has_begun_and_exits_0() {
     begun.write_all(head.as_bytes()).unwrap();
     let mut idle = TcpStream::connect(&address).unwrap();
     idle.write_all(b"GET /livez HTTP/1.1\r\nHost: u\r\n\r\n").unwrap();
-    std::thread::sleep(Duration::from_millis(300));
+    idle.read_exact(&mut [0]).unwrap();
     server.signal("TERM");
-    std::thread::sleep(Duration::from_millis(300));
-    for late in [head.as_str(), "GET /readyz HTTP/1.1\r\nHost: u\r\n\r\n"] {
+    let ask = |head: &str| {
         let mut line = TcpStream::connect(&address).unwrap();
-        line.write_all(late.as_bytes()).unwrap();
+        line.write_all(head.as_bytes()).unwrap();
         let mut answer = String::new();
         line.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        answer
+    };
+    let ready = "GET /readyz HTTP/1.1\r\nHost: u\r\nConnection: close\r\n\r\n";
+    let told = Instant::now();
+    while !ask(ready).starts_with("HTTP/1.1 503") {
+        assert!(told.elapsed() < Duration::from_secs(5), "it does not know that it is to stop");
     }
+    let answer = ask(&head);
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
     begun.write_all(body.as_bytes()).unwrap();
     let mut answer = String::new();
     begun.read_to_string(&mut answer).unwrap();

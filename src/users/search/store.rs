@@ -32,7 +32,7 @@ pub(super) fn with_address_like(
     wanted: &Wanted,
     (most, at_once): (usize, i64),
 ) -> Result<(Vec<UserId>, bool)> {
-    // Where it ends is not asked of the index: which text is the last with a beginning depends on the collation.
+    // Texts compare by their bytes on every engine, so those with one beginning stand together.
     let sql = format!(
         "SELECT {OUTLINE}, u.email_key FROM users u WHERE u.environment_id = $1 AND u.email_key >= $2 \
          ORDER BY u.email_key LIMIT $3"
