@@ -185,7 +185,6 @@ const PURGES: &[fn(&Tx) -> Result<bool>] = &[
     imports::purge,
     admins::purge,
     idempotency::purge,
-    signin::purge_strangers,
     signin::purge,
     codes::purge,
     sessions::purge,

@@ -6,8 +6,10 @@ mod store;
 pub mod tally;
 
 pub use store::{
-    Call, Filter, Order, Outcome, before, dates_called, entry, find, has_acted, newest, of_request_id, of_user,
+    Call, Filter, Order, Outcome, after, before, dates_called, entry, find, has_acted, newest, of_request_id,
 };
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -18,8 +20,9 @@ use crate::billing;
 use crate::caller::{Actor, Caller, Origin};
 use crate::clock::Timestamp;
 use crate::db::{Tx, id_type, words};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::field::Wire;
+use crate::place::Place;
 use crate::random;
 use crate::subscriptions;
 use crate::users::{Email, Health, IDENTITY, Person, Profile, User, UserId};
@@ -378,25 +381,28 @@ impl Changes {
 /// # Errors
 /// The database does not answer.
 pub fn of_request(tx: &Tx, user: UserId, request: Option<Uuid>) -> Result<Vec<Entry>> {
-    let all = of_user(tx, user)?;
-    Ok(all.into_iter().filter(|entry| entry.request == request && entry.created_at == tx.now()).collect())
+    let now = store::of_moment(tx, user, tx.now())?;
+    Ok(now.into_iter().filter(|entry| entry.request == request).collect())
 }
 
-/// Every e-mail address that a user has or had, as far as the trail knows.
+/// How many entries of a trail are read at once.
+const PAGE: i64 = 1000;
+
+/// Every e-mail address that a user has or had, as far as the trail knows: one that somebody has changed keeps nobody from
+/// being erased.
 ///
 /// # Errors
 /// The database does not answer.
 pub fn addresses(tx: &Tx, user: UserId) -> Result<Vec<Email>> {
-    let entries = match of_user(tx, user) {
-        // A trail that somebody has changed keeps nobody from being erased.
-        Err(Error::Integrity) => Vec::new(),
-        entries => entries?,
-    };
-    let values = entries.iter().filter_map(|entry| entry.changes.0["fields"]["email"].as_array()).flatten();
-    let mut all: Vec<Email> = values.filter_map(Value::as_str).filter_map(Email::new).collect();
-    all.sort_unstable_by(|one, other| one.key().cmp(other.key()));
-    all.dedup_by(|one, other| one.key() == other.key());
-    Ok(all)
+    let (mut all, mut from) = (BTreeMap::new(), Some(Place::FIRST));
+    while let Some(place) = from {
+        let (changes, next) = store::facts_after(tx, user, place, PAGE)?;
+        let values = changes.iter().filter_map(|changes| changes.0["fields"]["email"].as_array()).flatten();
+        let emails = values.filter_map(Value::as_str).filter_map(Email::new);
+        all.extend(emails.map(|email| (email.key().to_owned(), email)));
+        from = next;
+    }
+    Ok(all.into_values().collect())
 }
 
 /// Notes that health data of a user is answered to someone.

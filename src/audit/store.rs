@@ -98,10 +98,48 @@ pub(super) fn insert(tx: &Tx, draft: &Draft) -> Result<()> {
     tx.add(INTO, &row)
 }
 
-/// Every entry about a user, oldest first.
-pub fn of_user(tx: &Tx, user: UserId) -> Result<Vec<Entry>> {
-    let sql = format!("SELECT {COLUMNS} FROM audit WHERE user_id = $1 ORDER BY created_at, id");
-    tx.query(&sql, params![user])?.iter().map(|row| read(tx, row)).collect()
+/// Up to `limit` entries about a user, oldest first, from after a place on. Nobody reads all of a trail at once: the person can
+/// make theirs as long as they like.
+///
+/// # Errors
+/// The database does not answer, or an entry does not open.
+pub fn after(tx: &Tx, user: UserId, place: Place, limit: i64) -> Result<Vec<Entry>> {
+    rows_after(tx, COLUMNS, user, place, limit)?.iter().map(|row| read(tx, row)).collect()
+}
+
+fn rows_after(tx: &Tx, columns: &str, user: UserId, place: Place, limit: i64) -> Result<Vec<Row>> {
+    let sql = format!(
+        "SELECT {columns} FROM audit WHERE user_id = $1 AND (created_at, id) > ($2, $3) ORDER BY created_at, id LIMIT $4"
+    );
+    tx.query(&sql, params![user, place.at, place.id, limit])
+}
+
+/// What was noted of a user at one time, in the order of writing.
+pub(super) fn of_moment(tx: &Tx, user: UserId, at: Timestamp) -> Result<Vec<Entry>> {
+    let sql = format!("SELECT {COLUMNS} FROM audit WHERE user_id = $1 AND created_at = $2 ORDER BY id");
+    tx.query(&sql, params![user, at])?.iter().map(|row| read(tx, row)).collect()
+}
+
+/// What changed about the person, among up to `limit` entries from after a place on, and where to go on. Of these alone the
+/// sealed value is opened; one that does not open is passed over.
+pub(super) fn facts_after(tx: &Tx, user: UserId, place: Place, limit: i64) -> Result<(Vec<Changes>, Option<Place>)> {
+    let rows = rows_after(tx, "id, created_at, action, changes", user, place, limit)?;
+    let mut all = Vec::new();
+    for row in &rows {
+        if !matches!(row.get(2), Ok(Action::UserCreated | Action::UserUpdated)) {
+            continue;
+        }
+        let Some(sealed) = row.get::<Option<Vec<u8>>>(3)? else { continue };
+        all.extend(open(tx, row.get(0)?, &sealed).ok());
+    }
+    let is_full = i64::try_from(rows.len()).is_ok_and(|count| count == limit);
+    let last = rows.last().filter(|_| is_full);
+    let next = last.map(|row| Ok::<_, Error>(Place { at: row.get(1)?, id: row.get(0)? })).transpose()?;
+    Ok((all, next))
+}
+
+fn open(tx: &Tx, id: EntryId, sealed: &[u8]) -> Result<Changes> {
+    restore(&tx.vault().open(id.0.as_bytes(), sealed)?).map(Changes)
 }
 
 /// Whether a user has ever done something themselves, such as sign in.
@@ -319,8 +357,8 @@ fn read(tx: &Tx, row: &Row) -> Result<Entry> {
         _ => return Err(Error::Integrity),
     };
     let changes = match row.get::<Option<Vec<u8>>>(14)? {
-        Some(sealed) => restore(&tx.vault().open(id.0.as_bytes(), &sealed)?)?,
-        None => json!({}),
+        Some(sealed) => open(tx, id, &sealed)?,
+        None => Changes(json!({})),
     };
     Ok(Entry {
         id,
@@ -335,6 +373,6 @@ fn read(tx: &Tx, row: &Row) -> Result<Entry> {
         times: row.get(10)?,
         request: row.get(11)?,
         date: row.get(12)?,
-        changes: Changes(changes),
+        changes,
     })
 }

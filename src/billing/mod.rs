@@ -106,12 +106,17 @@ impl Task {
 /// The database refuses.
 pub fn announce(tx: &Tx, action: Action, user: &User, before: &Person, test: Option<bool>) -> Result<()> {
     let modes = store::connected(tx, user.environment)?;
-    if modes.is_empty() || !matches!(action, Action::UserCreated | Action::UserUpdated) {
+    if modes.is_empty() || !matches!(action, Action::UserCreated | Action::UserUpdated | Action::UserRestored) {
         return Ok(());
     }
     let is_new = action == Action::UserCreated;
     let mode = mode_of(&apps::by_id(tx, user.environment)?, test);
-    if !modes.contains(&mode) || !(is_new || Identity::of(&user.person) != Identity::of(before)) {
+    let is_news = match action {
+        // Who was deleted when the account was connected was passed over then.
+        Action::UserRestored => store::customer(tx, user.id, mode)?.is_none(),
+        _ => is_new || Identity::of(&user.person) != Identity::of(before),
+    };
+    if !modes.contains(&mode) || !is_news {
         return Ok(());
     }
     let task = Task { is_new, ..Task::keep(user.environment, mode) };

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -10,13 +11,13 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::imports::break_off;
-use super::{Common, Place, or_dash, print};
+use super::{Common, Place, or_dash};
 use crate::apps::{self, Environment, Kind};
 use crate::audit;
 use crate::caller::{Actor, Caller, Origin, Target};
 use crate::config::span;
 use crate::db::{IfMissing, Store, Tx};
-use crate::erasure::{self, Receipt};
+use crate::erasure::{self, Part, Receipt};
 use crate::error::{Error, Result};
 use crate::links::{self, Links};
 use crate::roles;
@@ -170,12 +171,20 @@ impl User {
                 return Ok(());
             }
             User::Export(named) => {
-                let export = move |tx: &Tx| {
+                let find = move |tx: &Tx| {
                     let (user, _) = the_one(tx, &named.user, &named.place)?;
                     audit::note_read(tx, Origin::of(Actor::Operator), &user)?;
-                    erasure::export(tx, &user)
+                    Ok(user)
                 };
-                print(&format!("{:#}", store.write(export).await?));
+                let user = Arc::new(store.write(find).await?);
+                let mut part = Some(Part::Held);
+                while let Some(now) = part {
+                    let whose = Arc::clone(&user);
+                    let (text, next) = store.scan(move |tx| erasure::export(tx, &whose, now)).await?;
+                    // Whoever has closed the other end has read enough.
+                    let _ = std::io::stdout().write_all(text.as_bytes());
+                    part = next;
+                }
                 return Ok(());
             }
             User::Erase { user, place, again } => return erase(common, &store, user, place, again).await,

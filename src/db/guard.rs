@@ -5,8 +5,9 @@
 
 use crate::error::{Error, Result};
 
-/// Takes what changed out of every entry about a user.
-pub(super) const ERASE: &str = "UPDATE audit SET changes = NULL WHERE user_id = $1 AND changes IS NOT NULL";
+/// Takes what changed out of the entries about a user of a time.
+pub(super) const ERASE: &str = "UPDATE audit SET changes = NULL WHERE user_id = $1 AND created_at > $2 AND created_at <= $3 \
+     AND changes IS NOT NULL";
 
 /// Refuses a statement that may change or remove what is in the trail.
 pub(super) fn check(sql: &str) -> Result<()> {

@@ -17,6 +17,7 @@ use crate::clock::Timestamp;
 use crate::db::{Tx, id_type};
 use crate::error::{Error, Result};
 use crate::imports;
+use crate::place::Place;
 use crate::roles;
 use crate::signin;
 use crate::tenants;
@@ -141,15 +142,49 @@ pub fn erase_by_time(tx: &Tx, id: UserId) -> Result<()> {
     erase(tx, Origin::of(Actor::Usher), &user).map(|_| ())
 }
 
-/// Everything that is held about a person, as JSON.
+/// A part of everything that is held about a person. Who asks for one after the other keeps nobody waiting, however much it is.
+#[derive(Clone, Copy, Debug)]
+pub enum Part {
+    /// All but what was noted about them.
+    Held,
+    /// What was noted about them, from after this place on.
+    Noted(Place),
+}
+
+/// How many entries a part has at the most.
+const NOTED: i64 = 1000;
+
+/// One part of everything that is held about a person, and which one is next. Together they are the text of a JSON object.
 ///
 /// # Errors
 /// The database does not answer, or something does not open.
-pub fn export(tx: &Tx, user: &User) -> Result<Value> {
+pub fn export(tx: &Tx, user: &User, part: Part) -> Result<(String, Option<Part>)> {
+    let place = match part {
+        Part::Held => {
+            let held = format!("{:#}", held(tx, user)?);
+            let open = held.strip_suffix("\n}").ok_or_else(|| Error::internal("what is held is an object"))?;
+            return Ok((format!("{open},\n  \"events\": ["), Some(Part::Noted(Place::FIRST))));
+        }
+        Part::Noted(place) => place,
+    };
+    let mut text = String::new();
+    let mut last = None;
+    for entry in audit::after(tx, user.id, place, NOTED)? {
+        let is_first = place == Place::FIRST && last.is_none();
+        text.push_str(if is_first { "\n    " } else { ",\n    " });
+        text.push_str(&entry.show().to_string());
+        last = Some(Part::Noted(Place { at: entry.created_at, id: entry.id.0 }));
+    }
+    if last.is_none() {
+        text.push_str("\n  ]\n}\n");
+    }
+    Ok((text, last))
+}
+
+fn held(tx: &Tx, user: &User) -> Result<Value> {
     let environment = apps::by_id(tx, user.environment)?;
     let tenant = user.tenant.map(|id| tenants::by_id(tx, id)).transpose()?.flatten();
     let role = roles::list(tx, user.environment)?.into_iter().find(|role| Some(role.id) == user.role);
-    let events: Vec<Value> = audit::of_user(tx, user.id)?.iter().map(audit::Entry::show).collect();
     let mut held = json!({
         "user": {
             "id": user.id,
@@ -169,7 +204,6 @@ pub fn export(tx: &Tx, user: &User) -> Result<Value> {
             "frozenAt": user.frozen_at,
             "deletedAt": user.deleted_at,
         },
-        "events": events,
     });
     if let Some(own) = tenant.filter(|tenant| tenant.founder == Some(user.id)) {
         held["tenant"] = own.facts.show().into();

@@ -190,6 +190,14 @@ pub fn look(tx: &Tx, secret: &Secret) -> Result<Option<Page>> {
     Ok(Some(Page { state: link.state(tx.now()), environment: apps::by_id(tx, user.environment)?, language }))
 }
 
+/// What the link of a mail is worth. Changes nothing.
+///
+/// # Errors
+/// The database does not answer.
+pub fn worth(tx: &Tx, secret: &Secret) -> Result<State> {
+    Ok(find(tx, secret)?.map_or(State::Unknown, |(_, link)| link.state(tx.now())))
+}
+
 /// Uses a link up and lets the person in: exactly one of any number of callers succeeds.
 ///
 /// `request` is the id of the request that asks, for the audit trail. Following the link proves that the mailbox is the person's, so it verifies the e-mail address.

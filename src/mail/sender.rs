@@ -1,12 +1,17 @@
-//! Sends the mail that the outbox holds.
+//! Sends the mail that the outbox holds, unless its link leads nowhere by then: the address was corrected, say, while the mail
+//! server was away.
 
 use std::sync::Arc;
 
 use super::transport::Smtp;
-use crate::db::Store;
+use crate::admins;
+use crate::db::{Store, Tx};
 use crate::error::{Error, Result};
+use crate::links::{self, State};
 use crate::outbox::worker::{self, Work};
 use crate::outbox::{Job, Kind, Outcome};
+use crate::secret::Secret;
+use crate::signin;
 
 /// Sends mail by SMTP. One that hangs takes one place until its time is over; the others go on.
 pub struct Sender<N> {
@@ -32,8 +37,13 @@ impl<N: Fn(&'static str) + Send + Sync> Work for Sender<N> {
 
     async fn attempt(&self, store: &Store, job: Job) -> Result<()> {
         let read = job.clone();
-        let outcome = match store.read(move |tx| super::render(tx, &read)).await {
-            Ok(Some(mail)) => self.smtp.send(&mail, job.id).await,
+        let made = move |tx: &Tx| match why_not(tx, &read)? {
+            Some(why) => Ok(Err(why)),
+            None => super::render(tx, &read).map(Ok),
+        };
+        let outcome = match store.read(made).await {
+            Ok(Ok(Some(mail))) => self.smtp.send(&mail, job.id).await,
+            Ok(Err(why)) => Outcome::Withdraw(why),
             Err(e) if !matches!(e, Error::Integrity) => return Err(e),
             _ => {
                 tracing::error!(mail = %job.id, "a mail cannot be made of its data");
@@ -46,4 +56,28 @@ impl<N: Fn(&'static str) + Send + Sync> Work for Sender<N> {
         (self.noted)(word);
         worker::settle(store, job, outcome).await
     }
+}
+
+/// Why a mail is not to be sent any more, if it is not.
+fn why_not(tx: &Tx, job: &Job) -> Result<Option<&'static str>> {
+    let link = job.payload.as_ref().and_then(|payload| payload.text("link")?.rsplit('/').next());
+    let Some(link) = link.map(Secret::new) else { return Ok(None) };
+    let worth = match job.kind {
+        Kind::EnrolmentMail => links::worth(tx, &link)?,
+        Kind::SignInMail => signin::worth(tx, &link)?,
+        Kind::AdminSignInMail if admins::look(tx, &link)? => State::Open,
+        Kind::AdminSignInMail => State::Expired,
+        _ => return Ok(None),
+    };
+    Ok(match worth {
+        State::Open => None,
+        // By its page the person has another one sent.
+        State::Expired if job.kind == Kind::EnrolmentMail => None,
+        State::Expired => Some("not sent: its link had ended by then"),
+        State::Used => Some("not sent: its link had been used by then, or another was asked for"),
+        State::Superseded => Some(
+            "not sent: its link had ended by then; there is a newer one or another address, or the person may not sign in",
+        ),
+        State::Elsewhere | State::Unknown => Some("not sent: its link was gone by then"),
+    })
 }

@@ -1,6 +1,7 @@
 //! The outbox: side effects to come, written in the transaction of the change that causes them.
 //!
-//! A job is queued, then done (`sent`) or given up (`failed`); mail of a sandbox is `captured` and goes nowhere.
+//! A job is queued, then done (`sent`) or given up (`failed`). Mail of a sandbox is `captured` and goes nowhere; mail whose link
+//! led nowhere by the time it was to be sent is `withdrawn`.
 
 mod store;
 
@@ -82,6 +83,8 @@ words! {
         Failed = "failed",
         /// Kept in the sandbox.
         Captured = "captured",
+        /// Not sent: its link led nowhere by then.
+        Withdrawn = "withdrawn",
     }
 }
 
@@ -108,7 +111,7 @@ pub struct Job {
     pub created_at: Timestamp,
     /// When it is tried next.
     pub due_at: Option<Timestamp>,
-    /// The other side's words for the last failure.
+    /// The other side's words for the last failure; ours for why it was withdrawn.
     pub failure: Option<String>,
 }
 
@@ -201,6 +204,8 @@ pub enum Outcome {
     RetryAnew(String),
     /// Never; the other side's words.
     GiveUp(String),
+    /// Nobody wants it any more; why.
+    Withdraw(&'static str),
 }
 
 impl Outcome {
@@ -208,6 +213,7 @@ impl Outcome {
     pub fn word(&self, job: &Job) -> &'static str {
         match self {
             Outcome::Done => "sent",
+            Outcome::Withdraw(_) => "withdrawn",
             Outcome::Retry(_) | Outcome::RetryAnew(_) if !job.is_last_try() => "retry",
             _ => "failed",
         }
@@ -222,7 +228,8 @@ pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome) -> Result<()> {
     let (first_pause, _) = job.kind.patience();
     let round = job.round + i64::from(matches!(outcome, Outcome::RetryAnew(_)));
     match outcome {
-        Outcome::Done => store::finish(tx, job),
+        Outcome::Done => store::finish(tx, job, State::Sent, None),
+        Outcome::Withdraw(why) => store::finish(tx, job, State::Withdrawn, Some(why)),
         Outcome::GiveUp(words) => store::give_up(tx, job, words),
         Outcome::Retry(words) | Outcome::RetryAnew(words) if job.is_last_try() => store::give_up(tx, job, words),
         Outcome::Retry(words) | Outcome::RetryAnew(words) => {

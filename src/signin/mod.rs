@@ -7,7 +7,7 @@
 
 mod store;
 
-pub use store::{begun, purge, purge_strangers, set_aside};
+pub use store::{begun, purge, set_aside};
 
 use std::time::Duration;
 
@@ -208,6 +208,18 @@ pub fn look(tx: &Tx, link: &Secret, cookie: Option<&Secret>) -> Result<Option<Pa
     let void = sign_in.user().is_none();
     let page = page(tx, sign_in)?;
     Ok(Some(if void { Page { state: State::Superseded, ..page } } else { page }))
+}
+
+/// What the link and the digits of a mail are worth in the browser that asked. Changes nothing.
+///
+/// # Errors
+/// The database does not answer, or the sign-in cannot be read.
+pub fn worth(tx: &Tx, link: &Secret) -> Result<State> {
+    Ok(match of_link(tx, link, None)? {
+        None => State::Unknown,
+        Some((sign_in, _)) if sign_in.user().is_none() => State::Superseded,
+        Some((sign_in, _)) => sign_in.state(tx.now()),
+    })
 }
 
 /// The sign-in that a link belongs to, and whether the browser with this cookie has begun it.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{Asked, SignIn};
 use crate::apps::EnvironmentId;
 use crate::clock::Timestamp;
-use crate::db::{Purge, Row, Tx, Value, params};
+use crate::db::{Row, Tx, Value, params};
 use crate::error::{Error, Result};
 use crate::field::restore;
 use crate::random;
@@ -149,16 +149,19 @@ pub(super) fn remove_mail_to_a_stranger(tx: &Tx, id: Uuid) -> Result<()> {
     tx.run(&format!("DELETE FROM {MAILS_TO_STRANGERS} = $1)"), params![id])
 }
 
-/// Removes the mails to those who wanted to register and did not: nobody else remembers their address. `false`, for these
-/// are all.
-pub fn purge_strangers(tx: &Tx) -> Result<bool> {
-    let sql = format!("DELETE FROM {MAILS_TO_STRANGERS} < $1)");
-    tx.run(&sql, params![random::first_uuid(tx.now() - KEPT)]).map(|()| false)
-}
+/// How many sign-ins one transaction removes.
+const PURGED: i64 = 1000;
 
-/// Removes what is no longer counted.
+/// Removes some of what is no longer counted, and says whether there may be more. With it go the mails to those who wanted to
+/// register and did not: only the sign-in leads to them.
 pub fn purge(tx: &Tx) -> Result<bool> {
-    tx.purge(&Purge::by_id("sign_ins"), random::first_uuid(tx.now() - KEPT))
+    let cut = random::first_uuid(tx.now() - KEPT);
+    let oldest = tx.query("SELECT id FROM sign_ins WHERE id <= $1 ORDER BY id LIMIT $2", params![cut, PURGED])?;
+    let Some(last) = oldest.last() else { return Ok(false) };
+    let last: Uuid = last.get(0)?;
+    tx.run(&format!("DELETE FROM {MAILS_TO_STRANGERS} <= $1)"), params![last])?;
+    tx.run("DELETE FROM sign_ins WHERE id <= $1", params![last])?;
+    Ok(true)
 }
 
 fn read(tx: &Tx, row: &Row) -> Result<SignIn> {

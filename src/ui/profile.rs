@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Extension;
+use axum::body::Body;
 use axum::extract::{Query, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use serde_json::{Map, json};
 
@@ -20,7 +22,7 @@ use crate::apps::{self, AppId, Environment, Kind};
 use crate::audit;
 use crate::caller::{Caller, Facts, Target};
 use crate::db::Tx;
-use crate::erasure;
+use crate::erasure::{self, Part};
 use crate::error::{Error, FieldError, Result};
 use crate::field::judge;
 use crate::roles::Rights;
@@ -334,7 +336,8 @@ pub async fn sign_out_everywhere(
     Ok(Redirect::to(&api.store.write(end).await?).into_response())
 }
 
-/// `POST /profile/data`: everything that is held about the person, as a file. That they have read it is noted.
+/// `POST /profile/data`: everything that is held about the person, as a file, part by part as it is read. That they have read it
+/// is noted.
 pub async fn data(
     State(api): State<Api>,
     Reader(words): Reader,
@@ -344,18 +347,32 @@ pub async fn data(
 ) -> Result<Response> {
     from_our_page(&headers)?;
     let cookies = which.cookies(&headers)?;
-    let export = move |tx: &Tx| {
+    let note = move |tx: &Tx| {
         let Some(me) = Me::find(tx, &cookies)? else { return Ok(None) };
         audit::note_read(tx, me.caller(&trail).origin(), &me.user)?;
-        erasure::export(tx, &me.user).map(Some)
+        Ok(Some(me.user))
     };
-    let Some(held) = api.store.write(export).await? else { return Ok(signed_out(words)) };
+    let Some(user) = api.store.write(note).await? else { return Ok(signed_out(words)) };
+    let user = Arc::new(user);
+    // What fails before the file begins is answered as a failure.
+    let (held, next) = part_of(&api, &user, Part::Held).await?;
+    let rest = stream::try_unfold((api, user, next), |(api, user, part)| async move {
+        let Some(part) = part else { return Ok::<_, Error>(None) };
+        let (text, next) = part_of(&api, &user, part).await?;
+        Ok(Some((text, (api, user, next))))
+    });
+    let file = stream::iter([Ok(held)]).chain(rest);
     let headers = [
         (header::CONTENT_TYPE, "application/json; charset=utf-8"),
         (header::CONTENT_DISPOSITION, "attachment; filename=\"my-data.json\""),
         (header::CACHE_CONTROL, "no-store"),
     ];
-    Ok((headers, format!("{held:#}\n")).into_response())
+    Ok((headers, Body::from_stream(file)).into_response())
+}
+
+async fn part_of(api: &Api, user: &Arc<User>, part: Part) -> Result<(String, Option<Part>)> {
+    let user = Arc::clone(user);
+    api.store.scan(move |tx| erasure::export(tx, &user, part)).await
 }
 
 fn signed_out(words: &'static Words) -> Response {

@@ -115,6 +115,10 @@ pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome, took: Duration) -> Result<(
     let failure = status.map_or_else(|| words.to_owned(), |status| format!("HTTP {status}"));
     match outcome {
         Outcome::Answered(200..=299, _) => store::finish(tx, delivery, State::Sent, None),
+        // An address that was replaced meanwhile says nothing of the one that took its place.
+        Outcome::Answered(410, _) if endpoint.address != job.endpoint.address => {
+            store::retry(tx, delivery, tx.now(), &failure)
+        }
         Outcome::Answered(410, _) => {
             store::finish(tx, delivery, State::Failed, Some(&failure))?;
             if endpoint.disabled_at.is_some() {

@@ -390,7 +390,7 @@ test("a captured mail is seen as people have it, and its link followed", () =>
     await page.goto(`${base}/mails`);
     await heading(page, "Mail");
     await look(page, "mails");
-    for (const state of ["Waiting", "Sent", "Given up", "Captured", "All"]) {
+    for (const state of ["Waiting", "Sent", "Given up", "Captured", "Withdrawn", "All"]) {
       await page.getByRole("navigation", { name: "State" }).getByRole("link", { name: state }).click();
       await page.locator("[aria-current=page]").filter({ hasText: state }).waitFor();
     }

@@ -46,7 +46,7 @@ async fn told(app: &TestApp) -> Vec<String> {
 }
 
 /// The mail that the one who has asked is sent.
-async fn mailed(app: &TestApp) -> (usher::outbox::Job, usher::mail::Mail) {
+pub async fn mailed(app: &TestApp) -> (usher::outbox::Job, usher::mail::Mail) {
     app.advance(MINUTE);
     let (ask, links) = (app.app.api().admin_asks.take().remove(0), app.app.api().links.clone());
     let answer = move |tx: &usher::db::Tx| admins::answer(tx, &links, &ask, &Way::Mail);

@@ -18,7 +18,7 @@ use crate::program::Program;
 
 async fn entries(store: &Store, id: &str) -> Vec<Entry> {
     let id: UserId = id.parse().unwrap();
-    store.read(move |tx| audit::of_user(tx, id)).await.unwrap()
+    store.read(move |tx| crate::harness::trail_of(tx, id)).await.unwrap()
 }
 
 /// How many entries are about users.
@@ -403,7 +403,7 @@ async fn an_entry_holds_no_health_value_and_nothing_personal_can_be_read_in_the_
          WHERE action = 'user.updated'",
     );
     let id: UserId = id.parse().unwrap();
-    assert!(app.store().read(move |tx| audit::of_user(tx, id).map(|_| ())).await.is_err());
+    assert!(app.store().read(move |tx| crate::harness::trail_of(tx, id).map(|_| ())).await.is_err());
 }
 
 #[tokio::test]

@@ -6,11 +6,11 @@ use serde_json::json;
 use usher::apps::Kind;
 use usher::billing::{self, Mode, Told};
 use usher::outbox::{self, Job, Outcome, State};
-use usher::users::UserId;
+use usher::users::{Status, UserId};
 
 use crate::billing::{NONE, REFUSED, address, all_done, erase, stripe};
 use crate::harness::{OPERATOR, TestApp, jane};
-use crate::idempotency::CREATE;
+use crate::idempotency::{CREATE, set_status};
 use crate::receiver::{Receiver, answer};
 
 #[tokio::test]
@@ -168,4 +168,19 @@ async fn a_try_that_begins_while_the_user_is_erased_is_followed_by_a_look_for_wh
     assert_eq!(leased.unwrap(), 1);
     let jobs = app.billed(|jobs| jobs.len() == 2).await;
     assert!(jobs.iter().all(|job| job.attempts == 0 && job.payload.as_ref().unwrap().0["strays_since"].is_i64()));
+}
+
+#[tokio::test]
+async fn who_is_restored_becomes_a_customer_if_the_account_was_connected_while_they_were_deleted() {
+    let (app, stripe) = (TestApp::new().await, stripe());
+    let id = app.partner("acme").await.post(CREATE, jane()).await.ok().id().to_owned();
+    set_status(&app, &id, Status::Deleted).await;
+    app.connect_billing(Kind::Sandbox, Mode::Test, &address(&stripe)).await;
+    app.bill();
+    set_status(&app, &id, Status::Active).await;
+    app.billed(|jobs| jobs.len() == 1 && all_done(jobs)).await;
+    for status in [Status::Frozen, Status::Active] {
+        set_status(&app, &id, status).await;
+    }
+    assert_eq!(app.billed(all_done).await.len(), 1, "who is a customer already has not changed");
 }

@@ -355,7 +355,7 @@ async fn an_erased_person_is_gone_from_the_trail_and_the_chain_holds() {
     let erase = move |tx: &usher::db::Tx| audit::erase(tx, Origin::of(Actor::Operator), &user);
     app.store().write(erase).await.unwrap();
     let user = app.user(created.id()).await.id;
-    let entries = app.store().read(move |tx| audit::of_user(tx, user)).await.unwrap();
+    let entries = app.store().read(move |tx| crate::harness::trail_of(tx, user)).await.unwrap();
     assert_eq!(entries.len(), 2);
     assert_eq!((&entries[0].changes.0, &entries[1].changes.0), (&json!({}), &json!({"fields": {}, "health": []})));
     let report = verify(app.store(), Some(&anchor)).await;

@@ -45,7 +45,7 @@ impl World {
 
     async fn newest_entry(&self) -> audit::Entry {
         let id = self.jane.parse().unwrap();
-        self.app.store().read(move |tx| audit::of_user(tx, id)).await.unwrap().pop().unwrap()
+        self.app.store().read(move |tx| crate::harness::trail_of(tx, id)).await.unwrap().pop().unwrap()
     }
 }
 

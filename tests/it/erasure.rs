@@ -9,7 +9,7 @@ use usher::audit::{Action, chain};
 use usher::billing;
 use usher::caller::Actor;
 use usher::db::{Row, Tx, Value};
-use usher::erasure::{self, End, ROWS};
+use usher::erasure::{self, End, Part, ROWS};
 use usher::users::{RESTORABLE, Status, UserId};
 use usher::vault::Vault;
 use uuid::Uuid;
@@ -55,6 +55,19 @@ async fn everywhere() -> (TestApp, String) {
          SELECT id, id, created_at, 404, 1, 'no jane@doe.com here' FROM deliveries",
     );
     (app, id)
+}
+
+/// Everything that is held about somebody, put together of its parts.
+pub async fn export(app: &TestApp, id: &str) -> serde_json::Value {
+    let user = app.user(id).await;
+    let (mut text, mut part) = (String::new(), Some(Part::Held));
+    while let Some(now) = part {
+        let user = user.clone();
+        let (more, next) = app.store().scan(move |tx| erasure::export(tx, &user, now)).await.unwrap();
+        text.push_str(&more);
+        part = next;
+    }
+    serde_json::from_str(&text).unwrap()
 }
 
 /// Everything that is stored: for each table its columns and its rows.
@@ -133,7 +146,7 @@ async fn erasing_takes_the_person_out_of_every_table_and_leaves_a_receipt_and_th
     let bob = bob.but("dateOfBirth", json!("1980-01-01"));
     let other = app.partner("acme").await.post("/users/create", bob).await.ok().id().to_owned();
     let user: UserId = id.parse().unwrap();
-    let entries = app.store().read(move |tx| usher::audit::of_user(tx, user)).await.unwrap().len();
+    let entries = app.store().read(move |tx| crate::harness::trail_of(tx, user)).await.unwrap().len();
 
     // She is wherever the tables have a place for somebody.
     let before = stored(&app).await;
@@ -178,7 +191,7 @@ async fn erasing_takes_the_person_out_of_every_table_and_leaves_a_receipt_and_th
         assert!(!receipt.to_string().contains(text));
     }
     // The trail still tells what was done and when, and not what it was about.
-    let trail = app.store().read(move |tx| usher::audit::of_user(tx, user)).await.unwrap();
+    let trail = app.store().read(move |tx| crate::harness::trail_of(tx, user)).await.unwrap();
     assert_eq!(trail.len(), entries + 1);
     assert!(trail[..entries].iter().all(|entry| entry.changes.0 == json!({})));
     assert_eq!((trail[entries].action.as_str(), &trail[entries].changes.0["fields"]), ("user.erased", &json!({})));
@@ -234,8 +247,7 @@ async fn nora(app: &TestApp) -> (String, String) {
 async fn who_signed_up_by_themselves_takes_along_what_their_tenant_says_and_an_organisation_keeps_it() {
     let (app, jane) = app_and_jane().await;
     let (id, tenant) = nora(&app).await;
-    let user = app.user(&id).await;
-    let held = app.store().read(move |tx| erasure::export(tx, &user)).await.unwrap();
+    let held = export(&app, &id).await;
     assert_eq!((&held["tenant"]["name"], &held["tenant"]["companyName"]), (&json!("canary two"), &json!("canary")));
     assert_eq!(held["tenant"]["billingAddress"]["line1"], "canary street");
     let events = held["events"].as_array().unwrap();
@@ -331,8 +343,7 @@ async fn an_answer_kept_for_a_repeated_request_goes_too_so_the_request_is_a_new_
 #[tokio::test]
 async fn an_export_has_everything_that_is_held_and_no_way_in() {
     let (app, id) = everywhere().await;
-    let user = app.user(&id).await;
-    let held = app.store().read(move |tx| erasure::export(tx, &user)).await.unwrap();
+    let held = export(&app, &id).await;
     let text = held.to_string();
     for fact in HERS.iter().chain(&["5ft 6in", "no pork", "Dr. Mike Smith", "jane.two@doe.com", "acme", "user.updated"])
     {

@@ -22,6 +22,7 @@ use usher::keys::{self, Access, NewKey};
 use usher::links::Links;
 use usher::mail::{self, Mail};
 use usher::outbox;
+use usher::place::Place;
 use usher::secret::Secret;
 use usher::sessions;
 use usher::tokens::{self, SigningKey};
@@ -352,6 +353,11 @@ impl TestApp {
     }
 }
 
+/// What the trail holds of a user, oldest first.
+pub fn trail_of(tx: &usher::db::Tx, user: UserId) -> Result<Vec<Entry>, usher::error::Error> {
+    audit::after(tx, user, Place::FIRST, 100_000)
+}
+
 /// A key as most tests want it.
 pub fn a_key() -> NewKey {
     NewKey { name: "test".into(), access: Access::Write, tenant: None, api_version: None, expires_in: None }
@@ -404,6 +410,20 @@ impl<'a> Client<'a> {
         let (parts, body) = self.server.server().call(request).await.into_parts();
         assert_eq!(parts.status, 200, "{path}");
         (parts.headers, body.collect().await.unwrap().to_bytes().to_vec())
+    }
+
+    /// The parts in which the answer to a form without fields comes.
+    pub async fn parts(&self, path: &str) -> Vec<String> {
+        let mut request = Request::builder().method("POST").uri(path);
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        let mut body = self.server.server().call(request.body(Body::empty()).unwrap()).await.into_body();
+        let mut parts = Vec::new();
+        while let Some(frame) = body.frame().await {
+            parts.push(String::from_utf8(frame.unwrap().into_data().unwrap().to_vec()).unwrap());
+        }
+        parts
     }
 
     pub async fn put(&self, path: &str, body: impl Into<Value>) -> Answer {

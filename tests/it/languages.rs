@@ -165,7 +165,7 @@ async fn a_person_has_their_data_and_an_end_of_every_session() {
         (&json!("jane@doe.com"), &json!("Dr. Mike Smith"))
     );
     let user: usher::users::UserId = id.parse().unwrap();
-    let trail = app.store().read(move |tx| usher::audit::of_user(tx, user)).await.unwrap();
+    let trail = app.store().read(move |tx| crate::harness::trail_of(tx, user)).await.unwrap();
     assert!(trail.iter().any(|entry| entry.action.as_str() == "user.health_read"), "who has read it is noted");
 
     let foreign = browser.with("Sec-Fetch-Site", "cross-site");

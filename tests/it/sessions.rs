@@ -329,7 +329,7 @@ async fn who_takes_a_token_of_somebody_for_a_try_stands_in_the_trail() {
     let user: usher::users::UserId = id.parse().unwrap();
     let issue = move |tx: &Tx| usher::tokens::issue_by_itself(tx, &usher::users::any_by_id(tx, user)?.unwrap());
     app.store().write(issue).await.unwrap();
-    let trail = app.store().read(move |tx| usher::audit::of_user(tx, user)).await.unwrap();
+    let trail = app.store().read(move |tx| crate::harness::trail_of(tx, user)).await.unwrap();
     let entry = trail.iter().find(|entry| entry.action.as_str() == "token.issued").expect("an entry");
     assert_eq!(entry.actor, Some(usher::caller::Actor::Operator));
 }

@@ -8,6 +8,7 @@ use usher::db::Tx;
 use usher::limits::Limit;
 use usher::roles::RoleId;
 
+use crate::cluster::on_postgres;
 use crate::harness::john;
 use crate::life::{administrator, data};
 use crate::signin::{CALLBACK, app_and_jane};
@@ -186,4 +187,17 @@ async fn who_is_in_charge_by_signing_up_has_twenty_tries_for_a_whole_tenant_and_
     app.advance(Duration::from_hours(24));
     assert_eq!(app.person(&id).await.post(make, of("jane@doe.com")).await.status, 409);
     assert_eq!(app.person(&jane).await.post(make, of("new@doe.com")).await.status, 409);
+}
+
+#[tokio::test]
+async fn what_no_longer_limits_is_found_by_an_index() {
+    if on_postgres() {
+        // It reads small tables whole, whatever indexes there are.
+        return;
+    }
+    let (app, _) = app_and_jane().await;
+    let plan = "EXPLAIN QUERY PLAN SELECT mark FROM limits WHERE since <= 5 AND 1 = 1 ORDER BY since LIMIT 9";
+    let rows = app.store().read(move |tx| tx.query(plan, &[])).await.unwrap();
+    let steps: Vec<String> = rows.iter().map(|row| row.get(3).unwrap()).collect();
+    assert!(steps.iter().all(|step| step.starts_with("SEARCH limits USING")), "{steps:?}");
 }

@@ -124,6 +124,24 @@ async fn of_who_wanted_to_sign_up_and_did_not_nothing_is_left_after_a_day() {
 }
 
 #[tokio::test]
+async fn the_mail_to_who_did_not_sign_up_goes_in_one_step_with_what_leads_to_it() {
+    let (app, _) = app_and_jane().await;
+    app.open_to_all().await;
+    let sign_up = app.sign_in_path().replace("signIn", "signUp");
+    let before = app.mails().await.len();
+    for email in ["old@doe.com", "new@doe.com"] {
+        app.begin_at(&sign_up, email).await;
+        assert!(app.mails().await.iter().any(|(_, mail)| mail.to == email));
+        app.advance(Duration::from_secs(10));
+    }
+    app.advance(Duration::from_hours(25).checked_sub(Duration::from_secs(15)).unwrap());
+    assert!(app.store().write(usher::signin::purge).await.unwrap());
+    let mails = app.mails().await;
+    assert_eq!((mails[0].1.to.as_str(), mails.len(), app.count("sign_ins").await), ("new@doe.com", before + 1, 1));
+    assert!(!app.store().write(usher::signin::purge).await.unwrap(), "nothing else is as old");
+}
+
+#[tokio::test]
 async fn with_sub_nobody_but_that_user_signs_in() {
     let (app, jane) = app_and_jane().await;
     let other = app.partner("acme").await.post("/users/create", john()).await.ok().id().to_owned();

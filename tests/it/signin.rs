@@ -446,7 +446,7 @@ async fn wrong_digits_stand_in_the_trail_of_whom_they_were_for() {
     app.mails().await;
     nobodys.send("POST", "/sign-in/code", "code=x").await;
     let user: UserId = id.parse().unwrap();
-    let trail = app.store().read(move |tx| usher::audit::of_user(tx, user)).await.unwrap();
+    let trail = app.store().read(move |tx| crate::harness::trail_of(tx, user)).await.unwrap();
     assert_eq!(trail.iter().filter(|entry| entry.result == "wrong_code").count(), 5);
     assert_eq!(app.count("audit WHERE result = 'wrong_code'").await, 6);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use usher::apps::Kind;
-use usher::audit::{self, Action};
+use usher::audit::Action;
 use usher::caller::Actor;
 use usher::keys::{Access, NewKey};
 use usher::subscriptions;
@@ -220,7 +220,7 @@ async fn each_turn_is_in_the_audit_trail_by_its_name_happens_once_under_a_key_an
         expected.extend([action, Action::RequestReplayed]);
     }
     let user = app.user(&id).await.id;
-    let entries = app.store().read(move |tx| audit::of_user(tx, user)).await.unwrap();
+    let entries = app.store().read(move |tx| crate::harness::trail_of(tx, user)).await.unwrap();
     assert_eq!(entries.iter().map(|entry| entry.action).collect::<Vec<_>>(), expected);
     let text: String = entries[1..].iter().map(|entry| entry.changes.0.to_string()).collect();
     assert!(text.contains("paymentPlan") && text.contains("subscriptionDates") && !text.contains("canary"), "{text}");
@@ -243,7 +243,7 @@ async fn retrieve_answers_the_documented_fields_to_a_key_that_reads_and_notes_it
     assert_said(&answer, &documented);
     assert_eq!(answer.header("etag"), app.user(&id).await.etag());
     let user = app.user(&id).await.id;
-    let last = app.store().read(move |tx| audit::of_user(tx, user)).await.unwrap().pop().unwrap();
+    let last = app.store().read(move |tx| crate::harness::trail_of(tx, user)).await.unwrap().pop().unwrap();
     assert_eq!(
         (last.action, last.request.unwrap().to_string().as_str()),
         (Action::HealthRead, answer.header("request-id"))
@@ -368,7 +368,7 @@ async fn a_pause_until_a_day_that_has_come_is_told_as_what_it_does() {
     }
     assert_eq!(stands(&app, &id).await.0, "active");
     let user = app.user(&id).await.id;
-    let entries = app.store().read(move |tx| audit::of_user(tx, user)).await.unwrap();
+    let entries = app.store().read(move |tx| crate::harness::trail_of(tx, user)).await.unwrap();
     assert_eq!(entries.iter().map(|entry| entry.action.as_str()).collect::<Vec<_>>(), expected);
     app.once(endpoint, |all| all.len() == expected.len() && all_sent(all)).await;
     let messages = receiver.soon(expected.len()).await;

@@ -78,7 +78,7 @@ async fn a_role_carries_its_rights_within_the_tenant_and_over_nobody_who_has_mor
     boss.send("DELETE", &format!("/v1/users/{id}/user-roles"), "").await.ok();
     assert_eq!(me.get(&theirs).await.status, 403);
     let last: UserId = id.parse().unwrap();
-    let entries = app.store().read(move |tx| usher::audit::of_user(tx, last)).await.unwrap();
+    let entries = app.store().read(move |tx| crate::harness::trail_of(tx, last)).await.unwrap();
     assert_eq!(entries.last().unwrap().changes.0["fields"], json!({"role": ["administrator", "member"]}));
     assert!(!Rights::READ.has(Right::ManageTenant));
 }

@@ -1,13 +1,13 @@
-//! What webhooks are sent again: which of it, in which order, for how long.
+//! What webhooks are sent again: which of it, in which order, for how long, and where to.
 
 use std::time::Duration;
 
-use usher::webhooks::{self, Change, EventId, State, Which};
+use usher::webhooks::{self, Address, Change, EventId, Outcome, State, Which};
 
 use crate::harness::{OPERATOR, TestApp, jane, john};
 use crate::idempotency::CREATE;
 use crate::receiver::Receiver;
-use crate::webhooks::{SECOND, states};
+use crate::webhooks::{SECOND, all_sent, states};
 
 #[tokio::test]
 async fn what_is_replayed_late_is_tried_for_three_days_again() {
@@ -94,4 +94,25 @@ async fn one_event_is_found_by_its_id_and_a_range_that_is_too_long_says_where_it
     assert_eq!(app.count("deliveries").await, 9_002);
     usher::app::purge(app.store()).await;
     assert_eq!(app.count("deliveries").await, 0);
+}
+
+#[tokio::test]
+async fn a_410_from_an_address_that_was_replaced_meanwhile_disables_nothing_and_the_new_one_is_told() {
+    let (app, old, new) = (TestApp::new().await, Receiver::start(), Receiver::start());
+    let endpoint = app.webhook(&old).await;
+    let acme = app.partner("acme").await;
+    for person in [jane(), john()] {
+        acme.post(CREATE, person).await.ok();
+    }
+    let places = vec![(endpoint.id, 1)];
+    let job = app.store().write(move |tx| webhooks::lease(tx, &places)).await.unwrap().remove(0);
+    let change = Change { address: Some(Address::new(&new.url()).unwrap()), ..Change::default() };
+    app.change_webhook(endpoint.id, change).await;
+    let gone = Outcome::Answered(410, "gone".to_owned());
+    app.store().write(move |tx| webhooks::settle(tx, &job, &gone, SECOND)).await.unwrap();
+    assert_eq!(app.endpoint(endpoint.id).await.disabled_because, None);
+    assert_eq!(states(&app.deliveries(endpoint.id).await), ["queued", "queued"]);
+    app.send_webhooks();
+    app.once(endpoint.id, all_sent).await;
+    assert_eq!((old.got().len(), new.got().len()), (0, 2));
 }

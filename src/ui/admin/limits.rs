@@ -65,7 +65,7 @@ pub(super) fn all(links: &Links) -> [Group; 3] {
         ("Answer to an Idempotency-Key", span(idempotency::LIFETIME)),
         ("Deleted user, until they are erased", span(users::RESTORABLE)),
         ("File of an import that waits", span(imports::FILE_KEPT)),
-        ("Mail that was sent, captured or given up", span(outbox::KEPT)),
+        ("Mail that was sent, captured, given up or withdrawn", span(outbox::KEPT)),
         ("Messages of webhooks, and what was answered", span(webhooks::KEPT)),
         ("Requests, in the memory of a server", format!("the newest {}", grouped(to_i64(requests::KEPT)))),
         ("Audit trail", "for good".to_owned()),

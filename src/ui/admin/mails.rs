@@ -1,4 +1,4 @@
-//! The mail of an environment: what was sent, what waits, what was given up and why, and how captured mail looks.
+//! The mail of an environment: what was sent, what waits, what was given up or withdrawn and why, and how captured mail looks.
 //!
 //! The text of live mail is never shown: its link is the person's. That of captured mail is, to who may change users, for
 //! its link signs in.
@@ -98,6 +98,14 @@ struct MailPage<'a> {
 impl MailPage<'_> {
     fn at(&self) -> String {
         format!("{}/mails/{}", self.frame.base(), self.job.id)
+    }
+
+    fn tone(&self) -> &'static str {
+        match self.job.state {
+            Stage::Failed => "fault",
+            Stage::Withdrawn => "",
+            _ => "warn",
+        }
     }
 
     fn may_be_retried(&self) -> bool {
