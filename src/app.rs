@@ -80,6 +80,7 @@ impl App {
             sends_mail: smtp.is_some(),
             smtp: smtp.map(Arc::new),
             proxies,
+            large_bodies: crate::api::body::Places::default(),
             requests: crate::api::requests::Requests::default(),
             metrics: crate::api::metrics::Metrics::default(),
             closing: false.into(),

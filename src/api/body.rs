@@ -1,18 +1,21 @@
 //! Request bodies: JSON read strictly, whatever the `Content-Type` says (contract item 44).
 //!
-//! What is refused, and how, is the business of [`crate::field::json`].
+//! What is refused, and how, is the business of [`crate::field::json`]. Small bodies cost little and are read as they come; for
+//! large ones there are so many places, and nobody reads one without having one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::HttpBody;
+use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::header;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Trail;
+use super::{Api, Trail};
 use crate::codes::Parameters;
 use crate::error::{Error, Result};
 use crate::field::json;
@@ -21,6 +24,8 @@ use crate::field::json;
 pub const LIMIT: usize = 64 * 1024;
 /// How long a body may take to arrive.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
+/// How many large bodies are taken in at once, of all callers together.
+pub const LARGE_AT_ONCE: usize = 4;
 
 /// A body that is a JSON object.
 pub struct JsonObject(pub Map<String, Value>);
@@ -98,8 +103,46 @@ impl<const MOST: usize, S: Sync> FromRequest<S> for Raw<MOST> {
     }
 }
 
+/// The places for large bodies.
+pub struct Places(Arc<Semaphore>);
+
+impl Default for Places {
+    fn default() -> Self {
+        Places(Arc::new(Semaphore::new(LARGE_AT_ONCE)))
+    }
+}
+
+/// A body of up to many megabytes, with the place that it holds until what is done with it is done: callers at once would take
+/// all the memory that there is. Who finds no place is told so, and nothing of what they send is kept.
+pub struct Large<T>(pub T, pub OwnedSemaphorePermit);
+
+impl<T: FromRequest<Api, Rejection = Error>> FromRequest<Api> for Large<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self> {
+        let Ok(place) = Arc::clone(&api.large_bodies.0).try_acquire_owned() else {
+            if !asks_first(&request) {
+                drop_rest(&mut request.into_body()).await;
+            }
+            return Err(Error::Busy);
+        };
+        Ok(Large(T::from_request(request, api).await?, place))
+    }
+}
+
+/// Whether the caller waits to be told to send.
+fn asks_first(request: &Request) -> bool {
+    request.headers().contains_key(header::EXPECT)
+}
+
+/// Takes what is still sent and keeps nothing of it: who sends while the connection is closed loses the answer.
+async fn drop_rest(body: &mut Body) {
+    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _ = tokio::time::timeout(TIMEOUT, rest).await;
+}
+
 pub(super) async fn read(request: Request, limit: usize) -> Result<Bytes> {
-    let asks_first = request.headers().contains_key(header::EXPECT);
+    let asks_first = asks_first(&request);
     let mut body = request.into_body();
     if asks_first && body.size_hint().lower() > limit as u64 {
         return Err(Error::TooLarge(limit));
@@ -109,9 +152,7 @@ pub(super) async fn read(request: Request, limit: usize) -> Result<Bytes> {
         Err(_) => Err(Error::BodyTimeout),
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(e)) if e.downcast_ref::<LengthLimitError>().is_some() => {
-            // Who still sends while the connection is closed loses the answer: the rest is taken and dropped.
-            let rest = async { while let Some(Ok(_)) = body.frame().await {} };
-            let _ = tokio::time::timeout(TIMEOUT, rest).await;
+            drop_rest(&mut body).await;
             Err(Error::TooLarge(limit))
         }
         Ok(Err(_)) => Err(Error::bad_request("body_cut_off", "The body did not arrive whole")),

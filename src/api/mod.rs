@@ -84,6 +84,8 @@ pub struct Services {
     pub smtp: Option<Arc<Smtp>>,
     /// The proxies whose word about a client's address counts.
     pub proxies: Vec<Network>,
+    /// The places for files that are sent.
+    pub large_bodies: body::Places,
     /// The newest requests.
     pub requests: requests::Requests,
     /// The counters.

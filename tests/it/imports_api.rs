@@ -1,13 +1,23 @@
 //! Files of people that an app's server sends: `/v1/imports`.
 
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
+use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use usher::admins::Role;
+use usher::api::body::LARGE_AT_ONCE;
 use usher::audit::Action;
 use usher::imports;
 
 use crate::harness::{Answer, Client, TestApp, jane, john};
 use crate::imports::people;
+use crate::imports_page::form_with;
+use crate::program::{Program, raw};
 
 /// What a task does beside a server.
 pub async fn take_over(app: &TestApp) {
@@ -262,4 +272,86 @@ async fn files_that_wait_are_few_and_each_is_noted() {
     post(&server, "", "email\nlast@doe.com\n").await.ok();
     let list = server.get("/v1/imports").await.ok().body["data"].clone();
     assert_eq!((&list["itemsLength"], &list["items"][0]["state"]), (&json!(21), &json!("running")));
+}
+
+#[tokio::test]
+async fn so_many_files_are_taken_in_at_once_and_who_comes_then_is_told_to_come_again_at_either_door() {
+    let app = TestApp::new().await;
+    let (server, owner) = (app.server().await, app.admin(Role::Owner).await);
+    let dashboard = format!("/admin/{}/sandbox/imports", app.client_id);
+    let owner = owner.with("Content-Type", "multipart/form-data; boundary=XX");
+    let file = |n: usize| format!("email\nuser{n}@doe.com\n");
+    let (read, go_on) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    // Sends when it may, and notes that somebody began to read it.
+    let slow = |text: String| {
+        let (read, go_on) = (Arc::clone(&read), Arc::clone(&go_on));
+        Body::from_stream(futures_util::stream::once(async move {
+            read.add_permits(1);
+            let _ = go_on.acquire().await;
+            Ok::<_, std::io::Error>(text)
+        }))
+    };
+    let begin = |n| match n {
+        0 => owner.send("POST", &dashboard, slow(form_with(&file(n)))),
+        n => server.send("POST", "/v1/imports", slow(file(n))),
+    };
+    let first = join_all((0..LARGE_AT_ONCE).map(begin));
+    let others = async {
+        let all = u32::try_from(LARGE_AT_ONCE).unwrap();
+        drop(read.acquire_many(all).await.unwrap());
+        let asks_first = server.with("Expect", "100-continue");
+        let refused = [
+            server.send("POST", "/v1/imports", file(10)).await,
+            owner.send("POST", &dashboard, form_with(&file(11))).await,
+            asks_first.send("POST", "/v1/imports", slow(file(12))).await,
+        ];
+        assert_eq!(read.available_permits(), LARGE_AT_ONCE, "who asks first is not asked for the file");
+        assert_eq!(app.count("imports").await, 0);
+        go_on.add_permits(LARGE_AT_ONCE);
+        refused
+    };
+    let (first, refused) = join(first, others).await;
+    for answer in refused {
+        assert_eq!((answer.status, answer.header("retry-after")), (503, "1"), "{}", answer.text);
+    }
+    assert!(first.iter().all(|answer| matches!(answer.status, 200 | 303)));
+    server.send("POST", "/v1/imports", file(20)).await.ok();
+    assert_eq!(owner.send("POST", &dashboard, form_with(&file(21))).await.status, 303);
+    assert_eq!(server.send("POST", "/v1/imports", "name\ncanary\n").await.status, 400);
+    assert_eq!(app.count("imports").await, i64::try_from(LARGE_AT_ONCE).unwrap() + 2);
+}
+
+#[test]
+fn who_hangs_up_while_a_file_is_sent_gives_the_place_back() {
+    let server = Program::start(&[]);
+    // No column becomes the address: it is read, and refused.
+    let file = "name\ncanary\n";
+    let request = |length: usize| {
+        format!(
+            "POST /v1/imports HTTP/1.1\r\nHost: usher\r\nConnection: close\r\nX-API-KEY: {}\r\nX-API-KEY-TYPE: write\r\n\
+             X-CLIENT-ID: {}\r\nContent-Length: {length}\r\n\r\n{file}",
+            server.key, server.client_id
+        )
+    };
+    let until = |wanted: &str| {
+        for _ in 0..100 {
+            let (head, _) = raw(&server.url, request(file.len()).as_bytes());
+            if head.starts_with(&format!("HTTP/1.1 {wanted} ")) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("no {wanted}");
+    };
+    let half = |_| {
+        let mut socket = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
+        socket.write_all(request(1000).as_bytes()).unwrap();
+        socket
+    };
+    let mut sending: Vec<TcpStream> = (0..LARGE_AT_ONCE).map(half).collect();
+    until("503");
+    sending.pop();
+    until("400");
+    sending.push(half(0));
+    until("503");
 }

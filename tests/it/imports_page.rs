@@ -17,12 +17,16 @@ fn base(app: &TestApp) -> String {
     format!("/admin/{}/sandbox/imports", app.client_id)
 }
 
+/// A form with a file, as a browser writes it.
+pub fn form_with(file: &str) -> String {
+    format!(
+        "--XX\r\nContent-Disposition: form-data; name=\"file\"; filename=\"people\"\r\nContent-Type: text/plain\r\n\r\n{file}\r\n--XX--\r\n"
+    )
+}
+
 /// Sends a file as a browser does, and gives the answer.
 async fn send(app: &TestApp, owner: &Client<'_>, file: &str) -> Answer {
-    let form = format!(
-        "--XX\r\nContent-Disposition: form-data; name=\"file\"; filename=\"people\"\r\nContent-Type: text/plain\r\n\r\n{file}\r\n--XX--\r\n"
-    );
-    owner.with("Content-Type", "multipart/form-data; boundary=XX").send("POST", &base(app), form).await
+    owner.with("Content-Type", "multipart/form-data; boundary=XX").send("POST", &base(app), form_with(file)).await
 }
 
 /// The page of the import that is made of a file.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::query::Query;
 use super::{done, items};
 use crate::api::auth::{AppKey, Write};
-use crate::api::body::Raw;
+use crate::api::body::{Large, Raw};
 use crate::api::write::Guard;
 use crate::api::{Api, reply};
 use crate::audit::Changes;
@@ -32,7 +32,7 @@ pub async fn begin(
     RawQuery(query): RawQuery,
     guard: Guard,
     headers: HeaderMap,
-    Raw(file): Raw<LIMIT>,
+    Large(Raw(file), _place): Large<Raw<LIMIT>>,
 ) -> Result<Response> {
     let caller = app.caller;
     let (settings, tenant) = read(query.as_deref(), &headers, &file)?;

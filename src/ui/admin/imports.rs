@@ -13,7 +13,7 @@ use url::form_urlencoded::Serializer;
 use super::access::{Owner, Within};
 use super::{Frame, quoted, words};
 use crate::api::Api;
-use crate::api::body::{self, Form};
+use crate::api::body::{self, Form, Large};
 use crate::api::directory::imports::LIMIT;
 use crate::api::upload::Upload;
 use crate::clock::Timestamp;
@@ -273,7 +273,7 @@ pub async fn list(State(api): State<Api>, here: Within<Owner>) -> Result<Respons
 pub async fn send(
     State(api): State<Api>,
     here: Within<Owner>,
-    form: Upload<{ LIMIT + body::LIMIT }>,
+    Large(form, _place): Large<Upload<{ LIMIT + body::LIMIT }>>,
 ) -> Result<Response> {
     let caller = here.caller;
     let file =

@@ -39,6 +39,7 @@ pub(super) fn all(links: &Links) -> [Group; 3] {
         ("The same by who may change others", of(&users::ATTEMPTS_FOR_OTHERS)),
         ("Links that are mailed to one administrator", rate(admins::LINKS_PER_HOUR, HOUR)),
         ("Files of an environment that wait to be imported", imports::MOST_FILES.to_string()),
+        ("Files for imports that a server takes in at once", body::LARGE_AT_ONCE.to_string()),
         ("Webhooks of an environment", webhooks::MOST_ENDPOINTS.to_string()),
         ("Other requests, of a key or from an address", "not limited here; a proxy can".to_owned()),
     ];
