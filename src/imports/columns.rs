@@ -153,6 +153,13 @@ impl Plan {
         Ok(plan)
     }
 
+    /// The same, with nothing becoming that field.
+    pub(super) fn without(self, field: &str) -> Plan {
+        let (out, columns): (Vec<_>, Vec<_>) = self.columns.into_iter().partition(|column| column.field == field);
+        let ignored = self.ignored.into_iter().chain(out.into_iter().map(|column| column.source));
+        Plan { columns, ignored: ignored.collect(), preset: self.preset }
+    }
+
     /// Whether a column becomes the e-mail address, without which there is no user.
     pub fn has_email(&self) -> bool {
         self.columns.iter().any(|column| column.field == "email")

@@ -130,7 +130,20 @@ impl Settings {
     /// # Errors
     /// Those of [`Plan::new`].
     pub fn plan(&self, columns: &[String]) -> Result<Plan> {
-        Plan::new(columns, &self.mappings, self.preset())
+        Plan::new(columns, &self.mappings, self.preset()).map(|plan| self.for_all(plan))
+    }
+
+    /// The same, where somebody has yet to say which column is the e-mail address.
+    ///
+    /// # Errors
+    /// Those of [`Plan::guess`].
+    pub fn guess(&self, columns: &[String]) -> Result<Plan> {
+        Plan::guess(columns, &self.mappings, self.preset()).map(|plan| self.for_all(plan))
+    }
+
+    /// What is said of all rows, no row says, whether the tenant is there already or not.
+    fn for_all(&self, plan: Plan) -> Plan {
+        if self.tenant.is_some() { plan.without("tenant") } else { plan }
     }
 
     /// The known export that it is said to be.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use usher::admins::Role;
+use usher::apps::Kind;
 use usher::audit::Action;
 use usher::error::Error;
 use usher::imports::{self, Outcome};
@@ -12,6 +13,7 @@ use crate::harness::{Answer, Client, TestApp, jane};
 use crate::imports::{begin, people, work};
 use crate::imports_api::take_over;
 use crate::people_table::{lines, shell};
+use crate::signin::CALLBACK;
 
 fn base(app: &TestApp) -> String {
     format!("/admin/{}/sandbox/imports", app.client_id)
@@ -119,6 +121,36 @@ async fn an_owner_sends_a_list_sees_the_guesses_changes_them_rehearses_imports_a
         assert_eq!(app.audited(action).await.len(), times, "{action:?}");
     }
     assert!(owner.get(&base(&app)).await.ok().text.contains("taken back"));
+}
+
+#[tokio::test]
+async fn a_rehearsal_says_what_the_import_does_also_where_a_new_tenant_is_for_rows_that_name_others() {
+    let app = TestApp::new().await;
+    app.register(Kind::Sandbox, CALLBACK).await;
+    let (founder, _) = app.signed_up("founder@doe.com").await;
+    let owner = app.admin(Role::Owner).await;
+    // Whoever signs up calls theirs what they like; nobody is put into it by that name.
+    for (n, (tenant, expected)) in [("Clinic New", "imported"), ("", "failed")].into_iter().enumerate() {
+        let file = format!("E-Mail,Clinic\nann{n}@doe.com,{founder}\nbob{n}@doe.com,Clinic {n}\n");
+        let path = draft(&app, &owner, &file).await;
+        let mut results = Vec::new();
+        for what in ["rehearse", "import"] {
+            press(&owner, &path, &format!("tenant={}&do={what}", tenant.replace(' ', "+"))).await;
+            take_over(&app).await;
+            let result = owner.get(&format!("{path}/result")).await.ok().text;
+            let rows = result.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>());
+            results.push(rows.map(|row| [row[1], row[3]].map(str::to_owned)).collect::<Vec<_>>());
+            if what == "rehearse" {
+                let page = owner.get(&path).await.ok();
+                assert_eq!(page.text.contains("tenant (guessed)"), tenant.is_empty(), "{}", page.text);
+            }
+        }
+        assert_eq!(results[0], results[1], "{tenant:?}");
+        assert_eq!((results[0][0][0].as_str(), results[0][1][0].as_str()), (expected, "imported"), "{tenant:?}");
+    }
+    let names = "SELECT COUNT(*) FROM tenants WHERE name IN ('Clinic 0', 'Clinic 1')";
+    let made = app.store().read(|tx| tx.query_opt(names, &[])).await.unwrap().unwrap();
+    assert_eq!(made.get::<i64>(0).unwrap(), 1, "a column that does not count makes no tenant");
 }
 
 #[tokio::test]

@@ -89,8 +89,8 @@ impl Column {
 
 impl Draft {
     fn new(settings: &Settings, names: &[String]) -> Result<Draft> {
-        let plan = Plan::guess(names, &settings.mappings, settings.preset())?;
-        let untold = Plan::guess(names, &[], settings.preset())?;
+        let plan = settings.guess(names)?;
+        let untold = Settings { mappings: Vec::new(), ..settings.clone() }.guess(names)?;
         let mappings: Vec<_> = settings.mappings.iter().filter_map(|one| imports::mapping(one, names)).collect();
         let column = |name: &String| {
             let name = name.clone();
