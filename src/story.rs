@@ -1,12 +1,12 @@
 //! The whole story of one person: what was done, mailed, told to webhooks, and every sign-in, in the order of time.
 //!
-//! Reads what the other concepts keep, and keeps nothing. Of health there is no more in it than in the audit trail: which
-//! facts changed.
+//! Reads what the other concepts keep, and keeps nothing. Of health there is no more in it than in the audit trail: for owners,
+//! which facts changed.
 
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::admins;
+use crate::admins::{self, Role};
 use crate::audit::{self, Action, Entry};
 use crate::caller::Actor;
 use crate::clock::Timestamp;
@@ -65,13 +65,6 @@ pub struct Story {
 }
 
 impl Story {
-    /// Leaves out why somebody looked at health data, which may say something of it.
-    pub fn hide_reasons(&mut self) {
-        for event in self.events.iter_mut().filter(|event| event.what == Action::HealthRead.as_str()) {
-            event.detail.clear();
-        }
-    }
-
     /// At most so many of what was asked for with one more.
     fn cut<T>(&mut self, mut all: Vec<T>, most: i64) -> Vec<T> {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
@@ -81,13 +74,13 @@ impl Story {
     }
 }
 
-/// The story of a user: at most so many events of each kind.
+/// The story of a user, as somebody of that role is told it: at most so many events of each kind.
 ///
 /// # Errors
 /// The database does not answer.
-pub fn of(tx: &Tx, user: &User, most: i64) -> Result<Story> {
+pub fn of(tx: &Tx, user: &User, most: i64, reader: Role) -> Result<Story> {
     let mut story = Story { events: Vec::new(), is_cut: false };
-    let entries = story.cut(audit::before(tx, user.id, None, most + 1)?, most);
+    let entries = story.cut(entries(tx, user, most, reader)?, most);
     let mails = story.cut(outbox::of_user(tx, user.id, most + 1)?, most);
     let sessions = story.cut(sessions::newest_of_user(tx, user.id, most + 1)?, most);
     for entry in &entries {
@@ -132,15 +125,21 @@ pub fn of(tx: &Tx, user: &User, most: i64) -> Result<Story> {
     Ok(story)
 }
 
-/// What was done to a user and refused about them.
+/// What was done to a user and refused about them, as somebody of that role is told it.
 ///
 /// # Errors
 /// The database does not answer.
-pub fn changes(tx: &Tx, user: &User) -> Result<Story> {
+pub fn changes(tx: &Tx, user: &User, reader: Role) -> Result<Story> {
     let mut story = Story { events: Vec::new(), is_cut: false };
-    let entries = story.cut(audit::before(tx, user.id, None, USUAL + 1)?, USUAL);
+    let entries = story.cut(entries(tx, user, USUAL, reader)?, USUAL);
     story.events = entries.iter().map(|entry| change(tx, entry)).collect::<Result<_>>()?;
     Ok(story)
+}
+
+/// One more than `most`, if there are.
+fn entries(tx: &Tx, user: &User, most: i64, reader: Role) -> Result<Vec<Entry>> {
+    let entries = audit::before(tx, user.id, None, most + 1)?.into_iter();
+    Ok(entries.map(|entry| if reader < Role::Owner { entry.discreet() } else { entry }).collect())
 }
 
 fn change(tx: &Tx, entry: &Entry) -> Result<Event> {

@@ -215,6 +215,9 @@ words! {
     }
 }
 
+/// What of health is the subscription's, and no secret of the body.
+const PLAN: [&str; 3] = ["paymentPlan", "planStartDate", "subscriptionDates"];
+
 /// What `result` says of what was done.
 const DONE: &str = "done";
 
@@ -250,6 +253,13 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The entry as it is told to whoever may see neither health data nor what is for owners.
+    #[must_use]
+    pub fn discreet(self) -> Entry {
+        let changes = if self.action.is_for_owners() { Changes::none() } else { self.changes.discreet() };
+        Entry { changes, ..self }
+    }
+
     /// Whether it was done, and not refused.
     pub fn is_done(&self) -> bool {
         self.result == DONE
@@ -347,6 +357,29 @@ impl Changes {
     /// The names of the facts of health that changed.
     pub fn health(&self) -> impl Iterator<Item = &str> {
         self.0["health"].as_array().into_iter().flatten().filter_map(Value::as_str)
+    }
+
+    /// The names of the facts that changed, as whoever may not see health data is told them: of health, not even the names, for
+    /// which field it was would tell of an illness.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        self.fields().chain(self.health_words())
+    }
+
+    fn health_words(&self) -> impl Iterator<Item = &str> {
+        let any = |of_plan: bool| self.health().any(|name| PLAN.contains(&name) == of_plan);
+        let words = [(any(true), "subscription"), (any(false), "health")];
+        words.into_iter().filter(|(any, _)| *any).map(|(_, word)| word)
+    }
+
+    /// The same, with these words for the names of health.
+    #[must_use]
+    pub fn discreet(&self) -> Changes {
+        let health: Vec<&str> = self.health_words().collect();
+        let mut told = self.0.clone();
+        if !health.is_empty() {
+            told["health"] = json!(health);
+        }
+        Changes(told)
     }
 
     /// The change of one field.

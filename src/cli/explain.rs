@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::users::the_one;
 use super::{Common, Place};
+use crate::admins::Role;
 use crate::db::{IfMissing, Tx};
 use crate::error::Result;
 use crate::story::{self, Event, Story};
@@ -25,7 +26,7 @@ pub struct Explain {
 impl Explain {
     pub async fn run(self, common: &Common) -> Result<()> {
         let store = common.open(IfMissing::Refuse).await?;
-        let tell = move |tx: &Tx| story::of(tx, &the_one(tx, &self.user, &self.place)?.0, self.limit);
+        let tell = move |tx: &Tx| story::of(tx, &the_one(tx, &self.user, &self.place)?.0, self.limit, Role::Owner);
         let Story { events, is_cut } = store.scan(tell).await?;
         let row = |event: &Event| {
             vec![

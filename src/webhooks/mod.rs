@@ -183,7 +183,7 @@ pub fn announce(tx: &Tx, action: Action, user: &User, changes: &Changes) -> Resu
         if action == Action::RoleGiven {
             data["roleId"] = json!(user.role.unwrap_or(RoleId::MEMBER));
         }
-        data["fields"] = json!(changed(changes));
+        data["fields"] = changes.words().collect();
     })
 }
 
@@ -196,7 +196,7 @@ pub fn announce_other(tx: &Tx, action: Action, environment: EnvironmentId, id: U
     let about = About { environment, tenant: is_tenant.then_some(TenantId(id)), user: None };
     tell(tx, action, &about, |data| {
         data[if is_tenant { "tenantId" } else { "roleId" }] = json!(id);
-        data["fields"] = json!(changed(changes));
+        data["fields"] = changes.words().collect();
     })
 }
 
@@ -229,16 +229,6 @@ fn body(tx: &Tx, kind: Kind, environment: EnvironmentId, fill: impl FnOnce(&mut 
     let mut data = json!({ "appId": environment.app, "environment": environment.kind });
     fill(&mut data);
     Ok(json!({ "type": kind, "timestamp": tx.now(), "data": data }))
-}
-
-/// What of health is the subscription's, and no secret of the body.
-const PLAN: [&str; 3] = ["paymentPlan", "planStartDate", "subscriptionDates"];
-
-/// The names of the facts that changed. Of health, not even the names: which field it was would tell of an illness.
-fn changed(changes: &Changes) -> Vec<&str> {
-    let (plan, health): (Vec<&str>, Vec<&str>) = changes.health().partition(|name| PLAN.contains(name));
-    let words = [(plan, "subscription"), (health, "health")];
-    changes.fields().chain(words.iter().filter(|(names, _)| !names.is_empty()).map(|(_, word)| *word)).collect()
 }
 
 /// Makes an endpoint. Its keys are seen in what this gives, and the secret nowhere else.

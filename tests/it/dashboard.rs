@@ -402,7 +402,7 @@ async fn a_story_that_is_cut_says_so_and_how_to_read_on() {
     );
     let (store, id) = (world.app.store(), world.jane.parse().unwrap());
     let read = async |limit: i64| {
-        let look = move |tx: &Tx| story::of(tx, &users::any_by_id(tx, id)?.expect("jane"), limit);
+        let look = move |tx: &Tx| story::of(tx, &users::any_by_id(tx, id)?.expect("jane"), limit, Role::Owner);
         store.read(look).await.unwrap()
     };
     let (some, all) = (read(200).await, read(2000).await);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use usher::admins::Role;
 use usher::apps::Kind;
 use usher::keys::Access;
 use usher::roles::RoleId;
@@ -339,7 +340,7 @@ async fn the_story_tells_whether_it_was_the_person_or_another_of_their_tenant() 
         app.person(person).await.put(&format!("/v1/users/{id}"), change).await.ok();
     }
     let user = app.user(&id).await;
-    let story = app.store().scan(move |tx| usher::story::changes(tx, &user)).await.unwrap();
+    let story = app.store().scan(move |tx| usher::story::changes(tx, &user, Role::Owner)).await.unwrap();
     let who: Vec<_> = story.events.iter().take(2).map(|event| event.who.clone()).collect();
     assert_eq!(who, [format!("person {other}"), "the person".to_owned()]);
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use usher::admins::Role;
 use usher::audit::Action;
+use usher::users::Health;
 
 use crate::docs::values;
 use crate::harness::{But, Client, TestApp, jane};
@@ -118,6 +119,55 @@ async fn nobody_below_an_owner_is_shown_health_data_or_keys_on_any_page() {
         let shown: Vec<&&str> = HEALTH.iter().filter(|value| html.contains(**value)).collect();
         assert!(shown.is_empty(), "{page} shows {shown:?} to an owner who did not say why");
     }
+}
+
+/// The health fields that a page names. How the subscription stands is for everybody.
+fn named(html: &str) -> Vec<&'static str> {
+    let tags = html.split("<main ").nth(1).expect("a page").split('<');
+    let words: Vec<&str> =
+        tags.filter_map(|tag| tag.split_once('>')).flat_map(|(_, text)| text.split([' ', ','])).collect();
+    let plan = ["paymentPlan", "planStartDate", "subscriptionDates"];
+    let names = Health::FIELDS.iter().map(|wire| wire.name).filter(|name| !plan.contains(name));
+    names.filter(|name| words.contains(name)).collect()
+}
+
+#[tokio::test]
+async fn that_health_changed_is_told_to_everybody_and_what_of_it_to_owners() {
+    let app = TestApp::new().await;
+    let owner = app.admin(Role::Owner).await;
+    let id = world(&app, &owner).await;
+    let change = json!({"email": "jane@doe.com", "diabetes": 2});
+    app.partner("acme").await.post("/users/update", change).await.ok();
+    let (base, of_her) = (base(&app), format!("{}/users/{id}", base(&app)));
+    let tells = |page: &str| page.starts_with(&format!("{base}/audit")) || page.starts_with(&of_her);
+    for role in [Role::Support, Role::ReadOnly] {
+        let pages = reached(&app, &app.admin(role).await, &id).await;
+        for (page, html) in pages.iter().filter(|(page, _)| tells(page)) {
+            assert_eq!(named(html), Vec::<&str>::new(), "{page} tells {role:?}");
+        }
+        for tab in ["events", "story"] {
+            let told = &pages[&format!("{of_her}/{tab}")];
+            assert!(told.contains("<p class=\"detail\">health</p>"), "that it changed: {told}");
+            assert!(told.contains("given_name") && told.contains("subscription"), "what is not of the body: {told}");
+        }
+        let entries = pages.iter().filter(|(page, _)| page.starts_with(&format!("{base}/audit/")));
+        let folded = entries.filter(|(_, html)| html.contains("<th scope=\"row\">health</th>")).count();
+        assert!(folded >= 2, "one made her, one changed her: {folded}");
+    }
+    let pages = reached(&app, &owner, &id).await;
+    for page in [format!("{of_her}/events"), format!("{of_her}/story")] {
+        assert!(named(&pages[&page]).contains(&"diabetes"), "{page}");
+    }
+    let entries: Vec<_> = pages.iter().filter(|(page, _)| page.starts_with(&format!("{base}/audit/"))).collect();
+    assert!(entries.iter().any(|(_, html)| named(html) == ["diabetes"]), "owners are told which");
+    let exported = owner.send("POST", &format!("{base}/audit/export"), "").await.ok();
+    assert!(exported.text.contains("diabetes"), "the file is for owners");
+    let support = app.admin(Role::Support).await.send("POST", &format!("{base}/audit/export"), "").await;
+    assert_eq!(support.status, 403);
+    let own = app.person(&id).await.get(&format!("/v1/users/{id}/events")).await.ok();
+    assert!(own.text.contains("\"health\":[\"health\"]") && !own.text.contains("diabetes"), "{}", own.text);
+    let all = app.server().await.get(&format!("/v1/users/{id}/events")).await.ok();
+    assert!(all.text.contains("\"health\":[\"diabetes\"]"), "the app's server is told: {}", all.text);
 }
 
 #[tokio::test]

@@ -200,8 +200,8 @@ pub async fn show(
         if entry.user.is_some_and(|user| super::user::of(tx, &caller, user).is_err()) {
             entry.changes = Changes::none();
         }
-        if entry.action.is_for_owners() && !is_owner {
-            entry.changes = Changes::none();
+        if !is_owner {
+            entry = entry.discreet();
         }
         let admin = match entry.by() {
             (ActorKind::Admin, Some(id)) => admins::by_id(tx, admins::AdminId(id))?.map(|admin| admin.email),

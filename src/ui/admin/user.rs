@@ -203,23 +203,18 @@ pub async fn tab(
 }
 
 async fn show_tab(api: &Api, here: &Within<ReadOnly>, id: &str, tab: Tab, said: &'static str) -> Result<Response> {
-    let (caller, id) = (here.caller, read_id(id)?);
+    let (caller, role, id) = (here.caller, here.frame.who.role, read_id(id)?);
     let look = move |tx: &Tx| {
         let user = of(tx, &caller, id)?;
-        let view = view(tx, &caller, &user, tab)?;
+        let view = view(tx, (&caller, role), &user, tab)?;
         Ok((user, view))
     };
-    let (user, mut view) = api.store.scan(look).await?;
-    if let View::Events(story) = &mut view
-        && !here.frame.may(Role::Owner)
-    {
-        story.hide_reasons();
-    }
+    let (user, view) = api.store.scan(look).await?;
     let now = api.store.clock().now();
     Ok(page(&UserPage { frame: &here.frame, user, tab, view, said, fault: "", now }, None))
 }
 
-fn view(tx: &Tx, caller: &Caller, user: &User, tab: Tab) -> Result<View> {
+fn view(tx: &Tx, (caller, role): (&Caller, Role), user: &User, tab: Tab) -> Result<View> {
     Ok(match tab {
         Tab::Profile => View::Facts(profile(tx, user)?),
         Tab::Health => View::Masked(
@@ -234,8 +229,8 @@ fn view(tx: &Tx, caller: &Caller, user: &User, tab: Tab) -> Result<View> {
         }
         Tab::Mail => View::Mails(outbox::of_user(tx, user.id, ROWS)?),
         Tab::Sessions => View::Sessions(sessions::newest_of_user(tx, user.id, ROWS)?),
-        Tab::Events => View::Events(story::changes(tx, user)?),
-        Tab::Story => View::Events(story::of(tx, user, story::USUAL)?),
+        Tab::Events => View::Events(story::changes(tx, user, role)?),
+        Tab::Story => View::Events(story::of(tx, user, story::USUAL, role)?),
         Tab::Json => View::Json(format!("{:#}", directory::users::show(caller, user))),
     })
 }
@@ -270,11 +265,13 @@ pub async fn reveal(
     Path((_, _, id)): Path<(String, String, String)>,
     form: Form,
 ) -> Result<Response> {
-    let (caller, id) = (here.caller, read_id(&id)?);
+    let (caller, role, id) = (here.caller, here.frame.who.role, read_id(&id)?);
     let reason = form.get("reason").unwrap_or_default().trim().to_owned();
     let (user, view, fault) = if reason.is_empty() {
-        let look =
-            move |tx: &Tx| of(tx, &caller, id).and_then(|user| Ok((view(tx, &caller, &user, Tab::Health)?, user)));
+        let look = move |tx: &Tx| {
+            let user = of(tx, &caller, id)?;
+            Ok((view(tx, (&caller, role), &user, Tab::Health)?, user))
+        };
         let (view, user) = api.store.read(look).await?;
         (user, view, "Say why: it is written into the audit trail.")
     } else {
