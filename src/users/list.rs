@@ -88,9 +88,11 @@ pub struct List {
 /// A page of the users that the caller has a right to see, and the cursor of the next one.
 ///
 /// # Errors
-/// The caller has no right to see others, there is no such tenant, or the cursor is not of this list.
+/// The caller has no right to see others, or is not shown what they are filtered or sorted by; there is no such tenant, or the
+/// cursor is not of this list.
 pub fn list(tx: &Tx, caller: &Caller, list: &List) -> Result<(Vec<User>, Option<String>)> {
     caller.need(Right::ReadUsers)?;
+    list.facts().try_for_each(|name| caller.need_fact(name))?;
     if list.status == Some(Status::Deleted) {
         caller.need(Right::DeleteUsers)?;
     }
@@ -119,6 +121,16 @@ pub(crate) fn oldest(
 }
 
 impl List {
+    /// The facts that the filters and the order tell.
+    fn facts(&self) -> impl Iterator<Item = &'static str> {
+        let tells = [
+            ("email", self.email.is_some() || self.is_by_address()),
+            ("phone_number", self.phone.is_some()),
+            ("externalId", self.external_id.is_some()),
+        ];
+        tells.into_iter().filter(|(_, tells)| *tells).map(|(name, _)| name)
+    }
+
     fn is_by_change(&self) -> bool {
         matches!(self.sort, Sort::LastChanged | Sort::FirstChanged)
     }

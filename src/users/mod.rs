@@ -158,14 +158,17 @@ impl Status {
 /// A user that the caller can see: themselves, or those whom they have a right to see.
 ///
 /// # Errors
-/// [`Error::UserNotFound`], and those of [`Caller::resolve`].
+/// [`Error::UserNotFound`], and those of [`Caller::resolve`] and [`Caller::need_fact`].
 pub fn get(tx: &Tx, caller: &Caller, name: &Name) -> Result<User> {
     let found = match name {
         Name::Target(target) => store::by_id(tx, caller.scope, caller.resolve(*target, Right::ReadUsers)?)?,
-        Name::Address(email) => store::by_email(tx, caller.scope, email)?.filter(|user| {
-            // Who sees themselves only knows no more of an address than the mailbox is theirs.
-            caller.rights.has(Right::ReadUsers) || (caller.is(user.id) && user.email.same_mailbox(email))
-        }),
+        Name::Address(email) => {
+            caller.need_fact("email")?;
+            store::by_email(tx, caller.scope, email)?.filter(|user| {
+                // Who sees themselves only knows no more of an address than the mailbox is theirs.
+                caller.rights.has(Right::ReadUsers) || (caller.is(user.id) && user.email.same_mailbox(email))
+            })
+        }
     };
     found.ok_or_else(|| caller.not_seen())
 }

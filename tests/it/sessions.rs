@@ -54,6 +54,24 @@ impl TestApp {
         browser.send("POST", &link, "").await
     }
 
+    /// Jane with a token of these scopes.
+    async fn with_scopes(&self, scopes: &str) -> Client<'_> {
+        let verifier = "a-verifier-of-at-least-forty-three-characters-0123";
+        let challenge = BASE64URL.encode(sha256(verifier.as_bytes()));
+        let path = format!(
+            "/authorize?client_id={}&redirect_uri={CALLBACK}&scope={scopes}&response_type=code&code_challenge={challenge}\
+             &code_challenge_method=S256",
+            self.client_id
+        );
+        let form = format!(
+            "grant_type=authorization_code&client_id={}&redirect_uri={CALLBACK}&code={}&code_verifier={verifier}",
+            self.client_id,
+            code_of(&self.enter(&path).await)
+        );
+        let granted = self.anyone().send("POST", "/oauth/token", form).await.ok();
+        self.anyone().with("Authorization", &format!("Bearer {}", text(&granted, "access_token")))
+    }
+
     fn browser(&self, answers: &[&Answer]) -> Client<'_> {
         let all: Vec<String> = answers.iter().flat_map(|answer| cookies(answer)).collect();
         self.anyone().with("Cookie", &all.join("; "))
@@ -239,28 +257,12 @@ async fn the_official_clients_silent_refresh_is_told_to_its_own_page_and_no_othe
 #[tokio::test]
 async fn a_token_opens_the_facts_that_its_scopes_name_and_changes_nothing_without_the_profile() {
     let (app, id) = app_and_jane().await;
-    let verifier = "a-verifier-of-at-least-forty-three-characters-0123";
-    let challenge = BASE64URL.encode(sha256(verifier.as_bytes()));
-    let with = async |scope: &str| {
-        let path = format!(
-            "/authorize?client_id={}&redirect_uri={CALLBACK}&scope={scope}&response_type=code&code_challenge={challenge}\
-             &code_challenge_method=S256",
-            app.client_id
-        );
-        let form = format!(
-            "grant_type=authorization_code&client_id={}&redirect_uri={CALLBACK}&code={}&code_verifier={verifier}",
-            app.client_id,
-            code_of(&app.enter(&path).await)
-        );
-        let granted = app.anyone().send("POST", "/oauth/token", form).await.ok();
-        app.anyone().with("Authorization", &format!("Bearer {}", text(&granted, "access_token")))
-    };
     let facts = async |me: &Client<'_>| {
         let shown = me.get("/v1/users/me").await.ok().body["data"].clone();
         assert_eq!(shown["id"], json!(id));
         ["given_name", "email", "email_verified", "phone_number"].map(|name| !shown[name].is_null())
     };
-    let bare = with("openid").await;
+    let bare = app.with_scopes("openid").await;
     assert_eq!(facts(&bare).await, [false; 4]);
     for (method, path, body) in [
         ("PUT", "/v1/users/me", json!({"user": {"nickname": "J"}})),
@@ -282,13 +284,13 @@ async fn a_token_opens_the_facts_that_its_scopes_name_and_changes_nothing_withou
     let events = bare.get("/v1/users/me/events").await.ok();
     assert!(!events.text.contains("Janie") && !events.text.contains("jane@doe.com"), "{}", events.text);
 
-    let named = with("openid+profile").await;
+    let named = app.with_scopes("openid+profile").await;
     assert_eq!(facts(&named).await, [true, false, false, false]);
     let body = json!({"user": {"nickname": "J", "email": "new@doe.com", "phone_number": "2025550199"}});
     named.put("/v1/users/me", body).await.ok();
     let user = app.user(&id).await;
     assert_eq!(user.email.address(), "jane@doe.com", "what the token does not open, it does not change");
-    assert_eq!(facts(&with("openid+profile+email+phone").await).await, [true; 4]);
+    assert_eq!(facts(&app.with_scopes("openid+profile+email+phone").await).await, [true; 4]);
 }
 
 #[tokio::test]
@@ -351,5 +353,38 @@ async fn what_has_expired_is_removed_some_at_a_time_until_nothing_is_left() {
     usher::app::purge(app.store()).await;
     for table in ["limits", "codes", "sessions", "sign_ins"] {
         assert_eq!(app.count(table).await, 0, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_finds_or_sorts_people_by_what_their_token_does_not_open() {
+    let (app, jane) = app_and_jane().await;
+    let john = app.partner("acme").await.post("/users/create", crate::harness::john()).await.ok().id().to_owned();
+    app.server().await.put(&format!("/v1/users/{john}"), json!({"user": {"externalId": "crm-7"}})).await.ok();
+    app.partner("acme").await.post("/users/update", json!({"email": "john@doe.com", "diabetes": 2})).await.ok();
+    crate::life::administrator(&app, &jane).await;
+    let asked = [
+        ("/v1/users?email=john%40doe.com", "email"),
+        ("/v1/users/john@doe.com", "email"),
+        ("/v1/users/nobody@doe.com", "email"),
+        ("/v1/users?sort=email", "email"),
+        ("/v1/users?sort=-email", "email"),
+        ("/v1/users?phone=%2B12025550123", "phone"),
+        ("/v1/users?external_id=crm-7", "profile"),
+    ];
+    for scope in ["email", "phone", "profile"] {
+        let me = app.with_scopes(&format!("openid+{scope}")).await;
+        me.get("/v1/users?sort=-updated&status=active").await.ok();
+        for (path, opened_by) in asked {
+            let answer = me.get(path).await;
+            let is_refused = answer.status == 403 && answer.text.contains("do not open");
+            assert_eq!(is_refused, scope != opened_by, "{path} with {scope}: {}", answer.text);
+        }
+        let events = me.get(&format!("/v1/users/{john}/events")).await.ok();
+        assert!(
+            events.text.contains("\"health\":[\"health\"]") && !events.text.contains("diabetes"),
+            "{}",
+            events.text
+        );
     }
 }
