@@ -197,6 +197,18 @@ async fn the_audit_trail_is_filtered_shown_with_before_and_after_verified_and_ex
     assert!(lines.iter().any(|line| line["changes"]["fields"]["given_name"][1] == "Janie"));
     assert_eq!(done_by_admins(&app).await, [Action::AuditExported]);
 
+    let user = format!("user={id}");
+    for (query, days) in [
+        ("", "the last 30 days."),
+        ("action=user.created", "the last 30 days."),
+        ("until=2026-12-01", "the last 30 days, before 2026-12-01."),
+        ("since=2026-11-01", "the days from 2026-11-01 on."),
+        ("since=2026-11-01&until=2026-12-01", "the days from 2026-11-01 on, before 2026-12-01."),
+        (&user, "all days."),
+    ] {
+        let page = owner.get(&at(&app, &format!("audit?{query}"))).await.ok().text;
+        assert!(page.contains(&format!("Listed and exported are those of {days}")), "{query}: {page}");
+    }
     let lured = reader.get(&at(&app, "audit?result=$(id)")).await.ok();
     assert!(lured.text.contains("--result=&#39;$(id)&#39;"), "a shell runs nothing of it: {}", lured.text);
 

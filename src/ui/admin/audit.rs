@@ -128,6 +128,17 @@ impl AuditPage<'_> {
         self.next.filter(|_| !is_full).map(EntryId::time)
     }
 
+    /// Of which days the entries are that are listed and exported.
+    fn days(&self) -> String {
+        let [since, until] = ["since", "until"].map(|name| self.asked.get(name));
+        let days = match since {
+            "" if self.asked.filter.user.is_some() => "all days".to_owned(),
+            "" => format!("the last {} days", RECENT.as_secs() / (24 * 60 * 60)),
+            since => format!("the days from {since} on"),
+        };
+        if until.is_empty() { days } else { format!("{days}, before {until}") }
+    }
+
     fn command(&self) -> String {
         let (options, place) = (self.asked.options(), self.frame.options());
         let before = self.asked.after.map_or_else(String::new, |after| format!(" --before={after}"));
