@@ -162,7 +162,12 @@ test("people are found, filtered, and taken out as a file", () =>
 
     // The box at the top, by the keyboard alone.
     await page.goto(base);
+    const box = page.getByRole("searchbox", { name: "Find a person or a request" });
     await page.keyboard.press("/");
+    assert.equal(await box.evaluate((e) => e === document.activeElement), false, "no single key is a shortcut");
+    await page.keyboard.press("Control+k");
+    await page.keyboard.type("nobody");
+    await page.keyboard.press("Control+k");
     await page.keyboard.type("mary@doe.com");
     await page.keyboard.press("Enter");
     await page.waitForURL(`${base}/users/*`);

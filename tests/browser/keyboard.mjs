@@ -1,4 +1,5 @@
-// The dashboard by the keyboard alone: Tab comes by everything that can be done on a page, and whoever goes there sees where they are.
+// The dashboard and the documentation by the keyboard alone: Tab comes by everything that can be done on a page, and whoever goes
+// there sees where they are.
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { clientId, enrol, key, server, usher } from "../contract/usher.mjs";
@@ -6,6 +7,8 @@ import { browse, SIZES } from "./chromium.mjs";
 
 const base = `/admin/${clientId}/sandbox`;
 const PAGES = ["", "/users", "/imports", "/mails", "/mails/templates", "/mails/templates/enrolment/en", "/keys", "/webhooks", "/requests", "/audit", "/settings", "/admins"];
+/** A page of each kind: with tabs and examples, with a form that tries a request, with what a search found. */
+const DOCS = ["/docs/quick-start", "/docs/reference/partner/createUser", "/docs/search?q=idempotency"];
 /** More presses than any page needs. */
 const MOST = 400;
 
@@ -29,7 +32,9 @@ function arrive() {
   const e = document.activeElement;
   if (e === document.body) return { done: window.left.size === 0 };
   window.left.delete(e);
-  const { outlineStyle, outlineWidth, opacity } = getComputedStyle(e);
+  // A radio button that cannot be seen is its label.
+  const seen = e.type === "radio" && getComputedStyle(e).opacity === "0" ? e.closest("label") : e;
+  const { outlineStyle, outlineWidth, opacity } = getComputedStyle(seen);
   const box = e.getBoundingClientRect();
   const [x, y] = [(Math.max(box.left, 0) + Math.min(box.right, innerWidth)) / 2, (Math.max(box.top, 0) + Math.min(box.bottom, innerHeight)) / 2];
   const there = document.elementFromPoint(x, y);
@@ -66,10 +71,53 @@ for (const [size, press] of [["desk", "Shift+Tab"], ["phone", "Tab"]]) {
           await page.goto(server + base + path);
           for (const fault of await walk(page, press)) faults.push(`${path}: ${fault}`);
         }
+        for (const path of DOCS) {
+          await page.goto(server + path);
+          for (const fault of await walk(page, press)) faults.push(`${path}: ${fault}`);
+        }
         assert.deepEqual(faults, []);
       },
     ));
 }
+
+/** Presses Tab until what is meant has the focus. */
+async function tabTo(page, meant) {
+  for (let presses = 0; presses < MOST; presses++) {
+    await page.keyboard.press("Tab");
+    if (await meant.evaluate((e) => e === document.activeElement)) return;
+  }
+  assert.fail(`${meant} is never come to`);
+}
+
+test("the documentation is searched, read, copied from and tried without a mouse", () =>
+  browse(async (page) => {
+    await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+    await page.goto(`${server}/docs`);
+    await tabTo(page, page.getByRole("searchbox"));
+    await page.keyboard.type("idempotency key reused");
+    await page.keyboard.press("Enter");
+    await tabTo(page, page.getByRole("link", { name: "idempotency_key_reused" }).first());
+    await page.keyboard.press("Enter");
+    await page.waitForURL(/\/docs\/errors#idempotency_key_reused$/);
+
+    await page.goto(`${server}/docs/quick-start`);
+    const tabs = page.locator(".tabs").first();
+    const python = tabs.getByRole("radio", { name: "Python" });
+    await tabTo(page, tabs.getByRole("radio").first());
+    while (!(await python.isChecked())) await page.keyboard.press("ArrowRight");
+    assert.equal(await page.getByText("import json, os, urllib.request").first().isVisible(), true);
+    await tabTo(page, tabs.locator(".copy:visible"));
+    await page.keyboard.press("Enter");
+    await page.getByRole("button", { name: "Copied" }).waitFor();
+    assert.match(await page.evaluate(() => navigator.clipboard.readText()), /^import json, os/);
+
+    await page.goto(`${server}/docs/reference/partner/createUser`);
+    await tabTo(page, page.getByLabel("Sandbox key"));
+    await page.keyboard.type(key);
+    await tabTo(page, page.getByRole("button", { name: "Send" }));
+    await page.keyboard.press("Enter");
+    await page.getByRole("status").filter({ hasText: "User created successfully" }).waitFor();
+  }));
 
 test("the first key leads past the navigation, and a menu gives the focus back", () =>
   browse(async (page) => {

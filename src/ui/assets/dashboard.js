@@ -28,14 +28,16 @@ function tell(words) {
   silence = setTimeout(() => (told.textContent = ""), 6000);
 }
 
+// To the search with Ctrl+K, wherever one is; on a Mac with Cmd+K, for there Ctrl+K cuts a line. A single key would be pressed by
+// accident, and by whoever speaks to their machine.
+const isMac = /^(Mac|iP)/.test(navigator.platform);
+if (isMac) for (const hint of document.querySelectorAll(".find kbd")) hint.textContent = "⌘ K";
 document.addEventListener("keydown", (event) => {
-  const typing = event.target.closest("input, textarea, select, [contenteditable]");
-  if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
-    const find = document.getElementById("find");
-    if (find) {
-      event.preventDefault();
-      find.focus();
-    }
+  const find = document.getElementById("find");
+  if (find && event.key?.toLowerCase() === "k" && event[isMac ? "metaKey" : "ctrlKey"] && !event.shiftKey && !event.altKey) {
+    event.preventDefault();
+    find.focus();
+    find.select();
   }
   if (event.key === "Escape") {
     for (const menu of document.querySelectorAll("details.menu[open]")) {
