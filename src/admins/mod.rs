@@ -234,12 +234,17 @@ pub fn answer(tx: &Tx, links: &Links, ask: &Ask, way: &Way) -> Result<Option<Url
     if store::count_links(tx, admin.id, tx.now() - Duration::from_hours(1))? >= LINKS_PER_HOUR {
         return Ok(None);
     }
-    let link = link(tx, links, &admin)?;
+    let language = admin.language.filter(|_| ask.for_another).unwrap_or(ask.language);
+    hand_over(tx, links, &admin, way, language)
+}
+
+fn hand_over(tx: &Tx, links: &Links, admin: &Admin, way: &Way, language: Language) -> Result<Option<Url>> {
+    let secret = issue(tx, Purpose::Link, Some(admin.id), LINK_LIFETIME)?;
+    let link = at(&links.public_url, &["admin", "links", secret.expose()])?;
     match way {
         Way::Tell => Ok(Some(link)),
         Way::Mail => {
             let lifetime = LINK_LIFETIME.as_secs();
-            let language = admin.language.filter(|_| ask.for_another).unwrap_or(ask.language);
             let mail = json!({
                 "to": admin.email, "app": "Usher", "language": language, "link": link.as_str(), "lifetime_seconds": lifetime,
             });
@@ -270,19 +275,24 @@ pub fn trail(tx: &Tx, limit: i64) -> Result<Vec<Entry>> {
     Ok(audit::newest(tx, &filter, None, limit)?.0)
 }
 
-/// Makes a link for an administrator, for the operator to pass on.
+/// Makes an administrator at the operator's word, and a link for them, which is returned if it is to be told.
+///
+/// # Errors
+/// There is one with that address.
+pub fn invite(tx: &Tx, links: &Links, email: &Email, role: Role, way: &Way) -> Result<(Admin, Option<Url>)> {
+    let admin = create(tx, Origin::of(Actor::Operator), email, role)?;
+    let link = hand_over(tx, links, &admin, way, admin.language.unwrap_or_default())?;
+    Ok((admin, link))
+}
+
+/// Makes a link for an administrator at the operator's word; it is returned if it is to be told.
 ///
 /// # Errors
 /// There is none with that address.
-pub fn link_for(tx: &Tx, links: &Links, email: &Email) -> Result<Url> {
+pub fn link_for(tx: &Tx, links: &Links, email: &Email, way: &Way) -> Result<Option<Url>> {
     let admin = by_email(tx, email)?;
     audit::record(tx, INSTALLATION, Origin::of(Actor::Operator), Action::AdminLinkMade, admin.id.0)?;
-    link(tx, links, &admin)
-}
-
-fn link(tx: &Tx, links: &Links, admin: &Admin) -> Result<Url> {
-    let secret = issue(tx, Purpose::Link, Some(admin.id), LINK_LIFETIME)?;
-    at(&links.public_url, &["admin", "links", secret.expose()])
+    hand_over(tx, links, &admin, way, admin.language.unwrap_or_default())
 }
 
 /// Whether a link works. Changes nothing.

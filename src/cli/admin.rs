@@ -5,7 +5,7 @@ use serde_json::json;
 use url::Url;
 
 use super::{Common, or_dash};
-use crate::admins::{self, Admin as Person, Role};
+use crate::admins::{self, Admin as Person, Role, Way};
 use crate::caller::{Actor, Origin};
 use crate::db::{IfMissing, Tx};
 use crate::error::{Error, Result};
@@ -17,14 +17,18 @@ pub enum Admin {
     /// List who may use the dashboard
     #[command(after_help = "Example:\n  usher admin list")]
     List,
-    /// Let somebody use the dashboard
-    #[command(after_help = "Example:\n  usher admin create ann@clinic.example --role support")]
+    /// Let somebody use the dashboard, and print or mail a link by which they sign in, once and within ten minutes
+    #[command(
+        after_help = "Example:\n  usher admin create ann@clinic.example --role support --mail --public-url https://users.example.com"
+    )]
     Create {
         /// Their e-mail address
         email: String,
         /// What they may do
         #[arg(long)]
         role: Role,
+        #[command(flatten)]
+        how: How,
     },
     /// Give an administrator another role
     #[command(after_help = "Example:\n  usher admin role ann@clinic.example read_only")]
@@ -40,13 +44,13 @@ pub enum Admin {
         /// Their e-mail address
         email: String,
     },
-    /// Print a link by which an administrator signs in, once and within ten minutes
+    /// Print or mail a link by which an administrator signs in, once and within ten minutes
     #[command(after_help = "Example:\n  usher admin link ann@clinic.example")]
     Link {
         /// Their e-mail address
         email: String,
         #[command(flatten)]
-        server: Server,
+        how: How,
     },
     /// Print an address at which the first administrator is made, within an hour
     #[command(after_help = "Example:\n  usher admin setup")]
@@ -63,6 +67,22 @@ pub struct Server {
 impl Server {
     fn links(self) -> Links {
         Links { public_url: self.public_url, lifetime: admins::LINK_LIFETIME }
+    }
+}
+
+/// How somebody comes by their link.
+#[derive(clap::Args)]
+pub struct How {
+    /// Mail it, by the server's mail server, and print nothing
+    #[arg(long)]
+    mail: bool,
+    #[command(flatten)]
+    server: Server,
+}
+
+impl How {
+    fn way(&self) -> Way {
+        if self.mail { Way::Mail } else { Way::Tell }
     }
 }
 
@@ -90,10 +110,13 @@ impl Admin {
                 let none = "There are no administrators. `usher admin setup` prints an address that makes the first.";
                 common.show(&json!(json), &["EMAIL", "ROLE", "CREATED", "SIGNED IN"], rows, none);
             }
-            Admin::Create { email, role } => {
-                let email = address(&email)?;
-                let admin = store.write(move |tx| admins::create(tx, operator, &email, role)).await?;
-                common.say(&to_json(&admin), "Created. They sign in at /admin, by a link in a mail.");
+            Admin::Create { email, role, how } => {
+                let (email, way, links) = (address(&email)?, how.way(), how.server.links());
+                let invite = move |tx: &Tx| admins::invite(tx, &links, &email, role, &way);
+                let (admin, link) = store.write(invite).await?;
+                let mut json = to_json(&admin);
+                json["link"] = json!(link.as_ref().map(Url::as_str));
+                common.say(&json, &format!("Created. {}", said(link.as_ref())));
             }
             Admin::Role { email, role } => {
                 let email = address(&email)?;
@@ -112,10 +135,11 @@ impl Admin {
                 };
                 common.say(&json!({"id": store.write(remove).await?, "removed": true}), "Removed.");
             }
-            Admin::Link { email, server } => {
-                let (email, links) = (address(&email)?, server.links());
-                let link = store.write(move |tx| admins::link_for(tx, &links, &email)).await?;
-                common.say(&json!({"link": link.as_str()}), link.as_str());
+            Admin::Link { email, how } => {
+                let (email, way, links) = (address(&email)?, how.way(), how.server.links());
+                let link = store.write(move |tx| admins::link_for(tx, &links, &email, &way)).await?;
+                let link = link.as_ref().map(Url::as_str);
+                common.say(&json!({"link": link}), link.unwrap_or(MAILED));
             }
             Admin::Setup(server) => {
                 let links = server.links();
@@ -124,6 +148,16 @@ impl Admin {
             }
         }
         Ok(())
+    }
+}
+
+const MAILED: &str = "A mail with a link is in the outbox. It works once, for ten minutes.";
+
+/// How they come in.
+fn said(link: Option<&Url>) -> String {
+    match link {
+        None => MAILED.to_owned(),
+        Some(link) => format!("They sign in by this link, once and within ten minutes, or at /admin:\n\n  {link}"),
     }
 }
 

@@ -6,14 +6,17 @@ use serde_json::json;
 use usher::admins::{self, Role, Way};
 use usher::api::Surface;
 use usher::api::routes::routes;
-use usher::app::answer_admins;
+use usher::app::{App, answer_admins};
 use usher::audit::{self, Action, Filter, INSTALLATION, Order};
 use usher::caller::{Actor, Origin};
+use usher::mail::transport::Smtp;
+use usher::secret::Secret;
 use usher::users::Email;
 use usher::words::Language;
 
 use crate::harness::{Answer, TestApp, jane};
-use crate::program::Program;
+use crate::people_table::{lines, shell};
+use crate::program::{Program, raw};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const ANN: &str = "ann@clinic.example";
@@ -35,7 +38,8 @@ async fn set_up(app: &TestApp) -> String {
 /// The path of a link for an administrator.
 async fn link_for(app: &TestApp, address: &'static str) -> String {
     let links = app.app.api().links.clone();
-    path_of(&app.store().write(move |tx| admins::link_for(tx, &links, &email(address))).await.unwrap())
+    let make = move |tx: &usher::db::Tx| admins::link_for(tx, &links, &email(address), &Way::Tell);
+    path_of(&app.store().write(make).await.unwrap().expect("it is told"))
 }
 
 /// What the operator's terminal is told.
@@ -484,12 +488,54 @@ async fn a_browser_remembers_the_theme_and_goes_back_only_within_this_server() {
     assert_eq!(post(&app, "/theme", "theme=pink").await.status, 400);
 }
 
+#[tokio::test]
+async fn where_links_are_mailed_the_commands_beside_the_buttons_mail_them_too() {
+    let app = TestApp::new().await;
+    app.catch_up();
+    let links = app.app.api().links.clone();
+    let url = Secret::new("smtp://127.0.0.1:9?tls=none");
+    let smtp = Smtp::new(&url, "usher@clinic.example", &links.public_url, MINUTE).unwrap();
+    let mailing = App::new(app.another_store().await, links, Some(smtp));
+    let owner = app.admin(Role::Owner).await.at(&mailing);
+    let page = format!("/admin/{}/sandbox/admins", app.client_id);
+    let run = |line: &str| {
+        let line = line.replace("\"$USHER_URL\"", "https://users.example.com");
+        let told = shell(&app, &line.replace("EMAIL", "cem@clinic.example")).stdout;
+        assert!(!String::from_utf8_lossy(&told).contains("/admin/links/"), "a mailed link is told to nobody else");
+    };
+    let newest = async || {
+        answer_admins(mailing.api(), |_| panic!("it is mailed")).await.unwrap();
+        let (job, mail) = app.mails().await.remove(0);
+        assert_eq!(mail.links.len(), 1, "{}", mail.text);
+        (job.kind, mail.to, mail.text.replace(&mail.links[0], "LINK"))
+    };
+
+    owner.send("POST", &page, "email=bob%40clinic.example&role=read_only").await;
+    let (kind, to, invitation) = newest().await;
+    assert_eq!(to, "bob@clinic.example");
+    run(&lines(&owner.get(&page).await.ok())[1]);
+    assert_eq!(newest().await, (kind, "cem@clinic.example".to_owned(), invitation));
+
+    let cem = app.store().read(|tx| admins::by_email(tx, &email("cem@clinic.example"))).await.unwrap().id;
+    let of_cem = format!("{page}/{cem}");
+    app.catch_up();
+    owner.send("POST", &format!("{of_cem}/send-link"), "").await;
+    let by_button = newest().await;
+    let line = lines(&owner.get(&of_cem).await.ok()).into_iter().find(|line| line.starts_with("usher admin link"));
+    let before = app.mails().await.len();
+    run(&line.unwrap());
+    assert_eq!((newest().await, app.mails().await.len()), (by_button, before + 1));
+}
+
 #[test]
 fn the_operator_makes_lists_changes_and_removes_administrators() {
     let server = Program::start(&[]);
     assert!(server.setup.starts_with(&format!("{}/admin/setup/", server.url)), "{}", server.setup);
-    let made = server.json(&["admin", "create", ANN, "--role", "owner"]);
+    let made = server.json(&["admin", "create", ANN, "--role", "owner", "--public-url", &server.url]);
     assert_eq!((&made["email"], &made["role"]), (&json!(ANN), &json!("owner")));
+    let link = made["link"].as_str().unwrap().strip_prefix(&server.url).unwrap();
+    let follow = format!("POST {link} HTTP/1.1\r\nHost: usher\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    assert!(raw(&server.url, follow.as_bytes()).0.contains(" 303 "), "she is in");
     server.json(&["admin", "create", "bob@clinic.example", "--role", "read_only"]);
     server.json(&["admin", "role", "bob@clinic.example", "support"]);
     let roles = |server: &Program| -> Vec<String> {

@@ -234,7 +234,7 @@ impl TestApp {
             if admins::by_email(tx, &email).is_err() {
                 admins::create(tx, Origin::of(Actor::Operator), &email, role)?;
             }
-            let link = admins::link_for(tx, &links, &email)?;
+            let link = admins::link_for(tx, &links, &email, &admins::Way::Tell)?.expect("it is told");
             let secret = Secret::new(link.path().rsplit('/').next().unwrap());
             Ok(admins::enter(tx, &secret, Language::default(), None)?.expect("the link works"))
         };

@@ -146,8 +146,7 @@ const BUTTONS: &[(&str, &str, Same)] = &[
     ("admins", "usher admin create", All),
     ("admins/*/remove", "usher admin remove", All),
     ("admins/*/role", "usher admin role", All),
-    // The button mails a link, the line prints one.
-    ("admins/*/send-link", "usher admin link", No),
+    ("admins/*/send-link", "usher admin link", All),
     ("audit/export", "usher audit export", All),
     ("audit/verify", "usher audit verify", All),
     // The line takes over by itself what the button sends to the server, and begins with the file.

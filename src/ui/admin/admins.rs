@@ -30,6 +30,8 @@ struct AdminsPage<'a> {
     admins: Vec<Admin>,
     /// What was done, and by whom.
     trail: Vec<(Entry, String)>,
+    /// How the commands of this page have the link come to somebody.
+    by: &'static str,
     said: &'static str,
     now: Timestamp,
 }
@@ -39,6 +41,8 @@ struct AdminsPage<'a> {
 struct AdminPage<'a> {
     frame: &'a Frame,
     admin: Admin,
+    /// As above.
+    by: &'static str,
     said: &'static str,
     now: Timestamp,
 }
@@ -63,6 +67,11 @@ fn said(query: Option<&str>, sends_mail: bool) -> &'static str {
     }
 }
 
+/// What a link's command says so that it does what the button does.
+fn by(sends_mail: bool) -> &'static str {
+    if sends_mail { " --mail --public-url \"$USHER_URL\"" } else { " --public-url \"$USHER_URL\"" }
+}
+
 fn id(text: &str) -> Result<AdminId> {
     text.parse().map_err(|_| Error::NotFound("There is no such administrator"))
 }
@@ -81,7 +90,8 @@ pub async fn list(State(api): State<Api>, here: Within<Owner>, RawQuery(query): 
     };
     let (admins, trail) = api.store.scan(read).await?;
     let said = said(query.as_deref(), api.sends_mail);
-    Ok(page(&AdminsPage { frame: &here.frame, admins, trail, said, now: api.store.clock().now() }, None))
+    let (by, now) = (by(api.sends_mail), api.store.clock().now());
+    Ok(page(&AdminsPage { frame: &here.frame, admins, trail, by, said, now }, None))
 }
 
 /// `POST /admin/{appId}/{environment}/admins`: they are sent a link at once.
@@ -104,7 +114,8 @@ pub async fn show(
     let id = id(&text)?;
     let admin = api.store.read(move |tx| admins::get(tx, id)).await?;
     let said = said(query.as_deref(), api.sends_mail);
-    Ok(page(&AdminPage { frame: &here.frame, admin, said, now: api.store.clock().now() }, None))
+    let (by, now) = (by(api.sends_mail), api.store.clock().now());
+    Ok(page(&AdminPage { frame: &here.frame, admin, by, said, now }, None))
 }
 
 /// `POST /admin/{appId}/{environment}/admins/{adminId}/role`
