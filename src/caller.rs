@@ -83,6 +83,12 @@ impl Facts {
             _ => self.profile,
         }
     }
+
+    /// The scopes that open them, with spaces between.
+    fn words(self) -> String {
+        let all = [(self.profile, "profile"), (self.email, "email"), (self.phone, "phone")];
+        all.into_iter().filter(|(open, _)| *open).map(|(_, scope)| scope).collect::<Vec<_>>().join(" ")
+    }
 }
 
 /// An authenticated caller.
@@ -157,6 +163,16 @@ impl Caller {
     /// What the caller does comes from here.
     pub fn origin(&self) -> Origin {
         Origin { actor: self.actor, request: self.request, date: self.date, test: self.test }
+    }
+
+    /// By what leave a person acts, which may be another from one request to the next: their tenant, the rights of their role,
+    /// and the facts that their token opens. Empty for others: what a key may do never changes.
+    pub fn leave(&self) -> String {
+        if self.is_the_app() {
+            return String::new();
+        }
+        let tenant = self.scope.tenant.map(|id| id.to_string()).unwrap_or_default();
+        [tenant, self.rights.words(), self.facts.words()].join("\n")
     }
 
     /// What the fields of the caller's request are judged by.

@@ -92,7 +92,7 @@ pub fn of(tx: &Tx, environment: &Environment, newest_date: &str) -> Result<Glanc
         let called = key.older_call.clone().filter(|(date, at)| date != newest_date && *at >= first);
         called.map(|(date, at)| (key.clone(), date, at))
     };
-    let ends = |key: &Key| key.expires_at.is_some_and(|at| at < now + SOON);
+    let ends = |key: &Key| key.ends_at().is_some_and(|at| at < now + SOON);
     let mut waiting = (0, None);
     for kind in Kind::MAILS {
         let (count, oldest) = outbox::waiting(tx, environment.id, *kind)?;

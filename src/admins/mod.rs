@@ -162,6 +162,7 @@ pub fn create(tx: &Tx, origin: Origin, email: &Email, role: Role) -> Result<Admi
 /// # Errors
 /// There is no such administrator, or they are the last owner.
 pub fn set_role(tx: &Tx, origin: Origin, id: AdminId, role: Role) -> Result<()> {
+    store::lock(tx)?;
     let admin = get(tx, id)?;
     if admin.role == role {
         return Ok(());
@@ -177,6 +178,7 @@ pub fn set_role(tx: &Tx, origin: Origin, id: AdminId, role: Role) -> Result<()> 
 /// # Errors
 /// There is no such administrator, or they are the last owner.
 pub fn remove(tx: &Tx, origin: Origin, id: AdminId) -> Result<()> {
+    store::lock(tx)?;
     let admin = get(tx, id)?;
     keep_an_owner(tx, &admin)?;
     store::remove(tx, id)?;
@@ -208,6 +210,7 @@ fn has_owner(tx: &Tx) -> Result<bool> {
     Ok(list(tx)?.iter().any(|admin| admin.role == Role::Owner))
 }
 
+/// Whoever asks has locked the administrators.
 fn keep_an_owner(tx: &Tx, leaving: &Admin) -> Result<()> {
     if leaving.role == Role::Owner && !list(tx)?.iter().any(|one| one.role == Role::Owner && one.id != leaving.id) {
         return Err(Error::NotNow { code: "last_owner", message: "This is the last owner; make another one first" });
@@ -355,6 +358,15 @@ pub fn note_use(tx: &Tx, session: &Session) -> Result<()> {
 pub fn sign_out(tx: &Tx, session: &Session, origin: Origin) -> Result<()> {
     store::end(tx, session.id)?;
     audit::record(tx, INSTALLATION, origin, Action::AdminSignedOut, session.admin.id.0)
+}
+
+/// Ends every session, link and set-up address, whoever's.
+///
+/// # Errors
+/// The database refuses.
+pub fn sign_all_out(tx: &Tx, origin: Origin) -> Result<()> {
+    store::end_every_ticket(tx)?;
+    audit::record(tx, INSTALLATION, origin, Action::SessionsEnded, INSTALLATION.0)
 }
 
 fn issue(tx: &Tx, purpose: Purpose, admin: Option<AdminId>, lifetime: Duration) -> Result<Secret> {

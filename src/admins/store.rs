@@ -21,6 +21,12 @@ pub fn list(tx: &Tx) -> Result<Vec<Admin>> {
     tx.query(&sql, params![])?.iter().map(read).collect()
 }
 
+/// Has whoever else locks the administrators wait until this transaction is over. All of them, also who is none any more, for
+/// the first is always among them: of two owners who remove each other, one is seen to be gone.
+pub(super) fn lock(tx: &Tx) -> Result<()> {
+    tx.query(&format!("SELECT id FROM admins ORDER BY id{}", tx.for_update()), params![]).map(drop)
+}
+
 /// The administrator of an id, also one who is none any more.
 ///
 /// # Errors
@@ -99,6 +105,10 @@ pub(super) fn end(tx: &Tx, id: uuid::Uuid) -> Result<()> {
 
 pub(super) fn end_all(tx: &Tx, admin: AdminId) -> Result<()> {
     tx.run("UPDATE admin_tickets SET ended_at = $1 WHERE admin_id = $2 AND ended_at IS NULL", params![tx.now(), admin])
+}
+
+pub(super) fn end_every_ticket(tx: &Tx) -> Result<()> {
+    tx.run("UPDATE admin_tickets SET ended_at = $1 WHERE ended_at IS NULL", params![tx.now()])
 }
 
 pub(super) fn end_setups(tx: &Tx) -> Result<()> {

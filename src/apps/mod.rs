@@ -4,6 +4,7 @@ mod brand;
 mod store;
 
 pub use brand::{Color, Logo};
+pub(crate) use store::lock;
 pub use store::{by_id, claim_first, environment_of_redirect, environments, list, logo, redirect_uris};
 
 use rlibphonenumber::{PHONE_NUMBER_UTIL, Region};

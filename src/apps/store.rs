@@ -85,6 +85,13 @@ pub fn by_id(tx: &Tx, id: EnvironmentId) -> Result<Environment> {
     read_environment(&row.ok_or_else(|| Error::internal("a row names an environment that is not there"))?)
 }
 
+/// Has whoever else locks this environment wait until this transaction is over: of two who take turns, each sees what the one
+/// before did.
+pub(crate) fn lock(tx: &Tx, id: EnvironmentId) -> Result<()> {
+    let sql = format!("SELECT id FROM environments WHERE id = $1{}", tx.for_update());
+    tx.query_opt(&sql, params![id]).map(drop)
+}
+
 pub(super) fn environment_of(tx: &Tx, app: AppId, kind: Kind) -> Result<Option<Environment>> {
     let row = tx.query_opt(&format!("{ENVIRONMENT} WHERE e.app_id = $1 AND e.kind = $2"), params![app, kind])?;
     row.as_ref().map(read_environment).transpose()

@@ -140,7 +140,7 @@ words! {
         SignedIn = "user.signed_in",
         /// A session was ended.
         SessionEnded = "session.ended",
-        /// All sessions of a user were ended.
+        /// All sessions of a user were ended; those of everybody, if it names no user.
         SessionsEnded = "sessions.ended",
         /// An app was given a code by a browser's session, and nobody was asked.
         CodeIssued = "code.issued",

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Common;
 use super::imports::break_off;
+use super::sessions::end_all;
 use super::users::{all_are_erased, erase_again, erased_before};
 use crate::clock::Clock;
 use crate::db::backup::{self, Copied, Progress};
@@ -31,7 +32,14 @@ pub struct Restore {
     /// Erase again whom these receipts name (`usher user erasures --json`): the backup may be older than their erasure
     #[arg(long, value_name = "FILE")]
     erasures: Option<PathBuf>,
+    /// Leave who was signed in when the backup was made signed in, also who has signed out since
+    #[arg(long)]
+    keep_sessions: bool,
 }
+
+/// What comes back with a backup and is the operator's to end again.
+const BACK: &str = "API keys, signing keys, webhooks, administrators, roles and who is frozen are as they were when the backup was \
+     made: revoke again what was revoked since.";
 
 impl Backup {
     pub fn run(self, common: &Common) -> Result<()> {
@@ -60,6 +68,11 @@ impl Restore {
         let restored = outcome?;
         // Until all is done that a server must find done, there is nothing that it would find.
         let store = Store::open(restored.location(), Clock::System, IfMissing::Refuse).await?;
+        let signed_in = if self.keep_sessions {
+            "Who was signed in then is signed in again. `usher session revoke-all` ends that.".to_owned()
+        } else {
+            format!("Sessions ended: {}, and those of administrators.", end_all(&store).await?)
+        };
         let (imports, words) = break_off(&store).await?;
         let mut left = Vec::new();
         let then = match erased {
@@ -77,7 +90,7 @@ impl Restore {
         };
         drop(store);
         let copied = restored.publish()?;
-        let then: Vec<String> = words.into_iter().chain([then]).collect();
+        let then: Vec<String> = [signed_in, BACK.to_owned()].into_iter().chain(words).chain([then]).collect();
         let mut json = to_json(&copied);
         json["importsBrokenOff"] = imports.into();
         say(common, &copied, &json, "Restored to", &then.join("\n"));

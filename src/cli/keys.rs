@@ -110,7 +110,7 @@ impl Key {
                 let json = keys.iter().map(|key| json!({
                     "id": key.id, "name": key.name, "clientId": key.caller.app, "environment": key.caller.kind,
                     "access": key.access, "tenant": key.tenant, "apiVersion": key.api_version, "state": key.state(now),
-                    "createdAt": key.created_at, "expiresAt": key.expires_at, "revokedAt": key.revoked_at,
+                    "createdAt": key.created_at, "expiresAt": key.ends_at(), "revokedAt": key.revoked_at,
                     "lastUsedAt": key.last_used_at,
                 })).collect();
                 let rows = keys

@@ -5,8 +5,9 @@ use serde_json::json;
 
 use super::users::the_one;
 use super::{Common, Place, or_dash};
+use crate::admins;
 use crate::caller::{Actor, Origin};
-use crate::db::IfMissing;
+use crate::db::{IfMissing, Store, Tx};
 use crate::error::Result;
 use crate::sessions::{self, SessionId};
 
@@ -36,6 +37,11 @@ pub enum Session {
         #[command(flatten)]
         place: Place,
     },
+    /// End every session there is, administrators' too: everybody signs in again
+    #[command(
+        after_help = "`usher restore` does so by itself; after `pg_restore` it is for you to do.\n\nExample:\n  usher session revoke-all"
+    )]
+    RevokeAll,
 }
 
 impl Session {
@@ -70,7 +76,7 @@ impl Session {
                 );
             }
             Session::Revoke { user, session, place, .. } => {
-                let revoke = move |tx: &crate::db::Tx| {
+                let revoke = move |tx: &Tx| {
                     let (user, _) = the_one(tx, &user, &place)?;
                     let origin = Origin::of(Actor::Operator);
                     match session {
@@ -81,7 +87,28 @@ impl Session {
                 store.write(revoke).await?;
                 common.say(&json!({"revoked": true}), "Revoked.");
             }
+            Session::RevokeAll => {
+                let ended = end_all(&store).await?;
+                common
+                    .say(&json!({"sessionsEnded": ended}), &format!("Revoked: {ended}, and those of administrators."));
+            }
         }
         Ok(())
     }
+}
+
+/// Ends every session there is, some at a time, and says how many of users.
+pub(super) async fn end_all(store: &Store) -> Result<usize> {
+    let (mut ended, mut last) = (0, None);
+    while let Some((count, id)) = store.write(move |tx| sessions::end_some(tx, last)).await? {
+        ended += count;
+        last = Some(id);
+    }
+    let operator = Origin::of(Actor::Operator);
+    let rest = move |tx: &Tx| {
+        admins::sign_all_out(tx, operator)?;
+        sessions::note_all_ended(tx, operator)
+    };
+    store.write(rest).await?;
+    Ok(ended)
 }

@@ -26,6 +26,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0019_seal_spans", include_str!("../../migrations/0019_seal_spans.sql")),
     ("0020_sign_in_addresses", include_str!("../../migrations/0020_sign_in_addresses.sql")),
     ("0022_limits_age", include_str!("../../migrations/0022_limits_age.sql")),
+    ("0023_replaced_keys", include_str!("../../migrations/0023_replaced_keys.sql")),
 ];
 
 /// The version that this program needs.

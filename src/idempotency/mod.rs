@@ -83,9 +83,12 @@ pub struct Effect {
 /// Runs `operation` once for this request of this caller: its answer now, or
 /// the answer of the first time.
 ///
+/// Nobody judges that answer again, so it is only for who acts by the same leave: a person who has lost a right since, or has a
+/// token of fewer scopes, would not get it now.
+///
 /// # Errors
-/// Those of the operation, 422 if the key was used for another request, and 409 if that is still running after seconds of
-/// waiting for it.
+/// Those of the operation, 422 if the key was used for another request or by another leave, and 409 if that is still
+/// running after seconds of waiting for it.
 pub fn once(
     tx: &Tx,
     caller: &Caller,
@@ -99,7 +102,8 @@ pub fn once(
     let Some(request) = request else { return run() };
     let owner = owner(caller, request);
     // Keyed, for a body can be guessed: what it holds is mostly known, and the rest of it short.
-    let asked = tx.vault().mark("idempotency", &request.fingerprint);
+    let asked = [request.fingerprint.as_slice(), caller.leave().as_bytes()].concat();
+    let asked = tx.vault().mark("idempotency", &asked);
     while !store::claim(tx, caller.scope.environment, &owner, &asked)? {
         if let Some((fingerprint, answer)) = store::find(tx, &owner)? {
             return if fingerprint == asked { Ok(answer) } else { Err(Error::IdempotencyKeyReused) };

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::apps::{self, Environment, EnvironmentId, Kind};
+use crate::apps::{Environment, EnvironmentId, Kind};
 use crate::audit::{self, Action, Changes};
-use crate::caller::{Caller, Origin};
+use crate::caller::{Caller, Origin, Scope};
 use crate::clock::{Stopwatch, Timestamp};
 use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
@@ -73,8 +73,10 @@ pub struct Key {
     pub caller: Caller,
     /// When it was made.
     pub created_at: Timestamp,
-    /// When it stops working by itself.
+    /// When it stops working by itself, as it was made; see [`Key::ends_at`].
     pub expires_at: Option<Timestamp>,
+    /// When it stops working, once another has taken its place.
+    pub retires_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
     /// When it was last used, noted once a second.
@@ -92,9 +94,14 @@ impl Key {
         })
     }
 
+    /// When it stops working by itself.
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        [self.expires_at, self.retires_at].into_iter().flatten().min()
+    }
+
     /// Whether it works at `now`: not revoked, not expired.
     pub fn works(&self, now: Timestamp) -> bool {
-        self.revoked_at.is_none() && self.expires_at.is_none_or(|at| now < at)
+        self.revoked_at.is_none() && self.ends_at().is_none_or(|at| now < at)
     }
 
     /// How long it was to work when it was made.
@@ -136,18 +143,22 @@ pub fn create(tx: &Tx, origin: Origin, environment: &Environment, new: &NewKey) 
     if new.name.chars().count() > LONGEST_NAME || new.name.chars().any(char::is_control) {
         return Err(Error::bad_request("malformed_name", "A key's name is one line of at most 256 characters"));
     }
-    let key = mint(environment.kind, new.access);
     let tenant =
         new.tenant.as_deref().map(|name| crate::tenants::named(tx, environment.id, origin, name)).transpose()?;
-    let id = KeyId::random();
-    store::insert(tx, id, environment.id, tenant, new, &key)?;
+    insert(tx, origin, environment.kind, Scope { environment: environment.id, tenant }, new)
+}
+
+/// Makes a key of that scope, whatever tenant `new` names.
+fn insert(tx: &Tx, origin: Origin, kind: Kind, scope: Scope, new: &NewKey) -> Result<(Key, Secret)> {
+    let (id, key) = (KeyId::random(), mint(kind, new.access));
+    store::insert(tx, id, scope, new, &key)?;
     let row = store::by_id(tx, id)?.ok_or_else(|| Error::internal("a key just made is not there"))?;
     note(tx, origin, Action::KeyCreated, &row, &Changes::between(&Value::Null, &row.show()))?;
     Ok((row, key))
 }
 
-/// Makes a key that takes another's place: what it may do is the same, and it works as long as that one was to. The one
-/// before stops after `overlap`, in which its holder can change over.
+/// Makes a key that takes another's place: what it may do is the same, and it works as long as that one was to when it was
+/// made, however often that has been replaced. The one before stops after `overlap`, in which its holder can change over.
 ///
 /// # Errors
 /// There is no such key, or it does not work any more.
@@ -157,20 +168,21 @@ pub fn rotate(tx: &Tx, origin: Origin, id: KeyId, overlap: Duration) -> Result<(
         return Err(Error::NotNow { code: "key_ended", message: "This key does not work any more; make a new one" });
     }
     let ends = tx.now() + overlap;
-    if before.expires_at.is_none_or(|at| ends < at) {
-        store::expire(tx, id, ends)?;
-        let changes = Changes::of_field("expiresAt", before.expires_at, ends);
+    if before.ends_at().is_none_or(|at| ends < at) {
+        store::retire(tx, id, ends)?;
+        let changes = Changes::of_field("expiresAt", before.ends_at(), ends);
         note(tx, origin, Action::KeyUpdated, &before, &changes)?;
     }
-    let environment = apps::by_id(tx, before.caller.scope.environment)?;
+    let Caller { kind, scope, .. } = before.caller;
     let new = NewKey {
         expires_in: before.lifetime(),
         name: before.name,
         access: before.access,
-        tenant: before.tenant,
+        // Its scope has the tenant's id. The name can find another by now, or none.
+        tenant: None,
         api_version: before.api_version,
     };
-    create(tx, origin, &environment, &new)
+    insert(tx, origin, kind, scope, &new)
 }
 
 /// A key of an environment.

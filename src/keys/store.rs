@@ -7,27 +7,20 @@ use crate::clock::Timestamp;
 use crate::db::{Row, Tx, params};
 use crate::error::Result;
 use crate::secret::Secret;
-use crate::tenants::TenantId;
 
 const KEY: &str = "SELECT k.id, k.name, k.access, k.api_version, t.name, e.app_id, e.kind, k.environment_id, k.tenant_id, \
-     a.region, k.created_at, k.expires_at, k.revoked_at, k.last_used_at, k.older_version, k.older_version_at \
+     a.region, k.created_at, k.expires_at, k.revoked_at, k.last_used_at, k.older_version, k.older_version_at, \
+     k.retires_at \
      FROM keys k JOIN environments e ON e.id = k.environment_id JOIN apps a ON a.id = e.app_id \
      LEFT JOIN tenants t ON t.id = k.tenant_id";
 
-pub(super) fn insert(
-    tx: &Tx,
-    id: KeyId,
-    environment: EnvironmentId,
-    tenant: Option<TenantId>,
-    new: &NewKey,
-    key: &Secret,
-) -> Result<()> {
+pub(super) fn insert(tx: &Tx, id: KeyId, scope: Scope, new: &NewKey, key: &Secret) -> Result<()> {
     tx.add(
         "keys (id, environment_id, tenant_id, access, name, hash, api_version, created_at, expires_at)",
         params![
             id,
-            environment,
-            tenant,
+            scope.environment,
+            scope.tenant,
             new.access,
             &new.name,
             key.hash(),
@@ -69,8 +62,8 @@ pub(super) fn move_to(tx: &Tx, id: KeyId, date: &str) -> Result<()> {
     tx.run("UPDATE keys SET api_version = $1 WHERE id = $2", params![date, id])
 }
 
-pub(super) fn expire(tx: &Tx, id: KeyId, at: Timestamp) -> Result<()> {
-    tx.run("UPDATE keys SET expires_at = $1 WHERE id = $2", params![at, id])
+pub(super) fn retire(tx: &Tx, id: KeyId, at: Timestamp) -> Result<()> {
+    tx.run("UPDATE keys SET retires_at = $1 WHERE id = $2", params![at, id])
 }
 
 pub(super) fn revoke(tx: &Tx, id: KeyId) -> Result<()> {
@@ -111,6 +104,7 @@ fn read(row: &Row) -> Result<Key> {
         },
         created_at: row.get(10)?,
         expires_at: row.get(11)?,
+        retires_at: row.get(16)?,
         revoked_at: row.get(12)?,
         last_used_at: row.get(13)?,
         older_call: row.get::<Option<String>>(14)?.zip(row.get(15)?),

@@ -145,6 +145,24 @@ pub fn end(tx: &Tx, session: &Session, origin: Origin) -> Result<()> {
     audit::note(tx, origin, Action::SessionEnded, &user, &user.person)
 }
 
+/// Ends some of the sessions of all users, after the one that an earlier call has come to; says how many, and to which it
+/// came. `None` if there are no more.
+///
+/// # Errors
+/// The database refuses.
+pub fn end_some(tx: &Tx, after: Option<SessionId>) -> Result<Option<(usize, SessionId)>> {
+    store::end_next(tx, after.unwrap_or(SessionId(Uuid::nil())))
+}
+
+/// Notes that the sessions of all users were ended.
+///
+/// # Errors
+/// The database refuses.
+pub fn note_all_ended(tx: &Tx, origin: Origin) -> Result<()> {
+    let each = |place: apps::Environment| audit::record(tx, place.id, origin, Action::SessionsEnded, place.id.0);
+    apps::environments(tx)?.into_iter().try_for_each(each)
+}
+
 /// Gives the app its first refresh token of a session that has just begun. `None` if it has ended since, or has one.
 ///
 /// # Errors

@@ -132,6 +132,14 @@ pub fn newest_of_user(tx: &Tx, user: UserId, limit: i64) -> Result<Vec<Session>>
     tx.query(&sql, params![user, limit])?.iter().map(read).collect()
 }
 
+/// Ends those that work of the next sessions after an id, and says how many these were and the id of the last.
+pub(super) fn end_next(tx: &Tx, after: SessionId) -> Result<Option<(usize, SessionId)>> {
+    let rows = tx.query("SELECT id FROM sessions WHERE id > $1 ORDER BY id LIMIT $2", params![after, PAGE])?;
+    let Some(last): Option<SessionId> = rows.last().map(|row| row.get(0)).transpose()? else { return Ok(None) };
+    let sql = "UPDATE sessions SET ended_at = $1 WHERE id > $2 AND id <= $3 AND ended_at IS NULL AND expires_at > $1";
+    Ok(Some((tx.execute(sql, params![tx.now(), after, last])?, last)))
+}
+
 /// Ends every session of a user.
 pub fn end_all(tx: &Tx, user: UserId) -> Result<()> {
     tx.run("UPDATE sessions SET ended_at = $1 WHERE user_id = $2 AND ended_at IS NULL", params![tx.now(), user])

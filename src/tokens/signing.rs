@@ -14,7 +14,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD as BASE64URL, Engi
 use serde_json::{Value, json};
 
 use super::{ACCESS_LIFETIME, store};
-use crate::apps::EnvironmentId;
+use crate::apps::{self, EnvironmentId};
 use crate::audit::{self, Action, Changes};
 use crate::caller::Origin;
 use crate::clock::Timestamp;
@@ -137,6 +137,7 @@ pub struct Listed {
 /// # Errors
 /// The database refuses.
 pub fn rotate(tx: &Tx, origin: Origin, environment: EnvironmentId, key: &SigningKey, after: Duration) -> Result<()> {
+    apps::lock(tx, environment)?;
     let active_at = tx.now() + after;
     let all = store::list(tx, environment)?;
     let before =
@@ -157,9 +158,11 @@ fn shown(id: &str, active_at: Timestamp) -> Value {
 /// # Errors
 /// There is no such key.
 pub fn revoke(tx: &Tx, origin: Origin, id: &str, next: &SigningKey) -> Result<()> {
-    let environment = store::revoke(tx, id)?.ok_or_else(|| {
+    let environment = store::environment_of(tx, id)?.ok_or_else(|| {
         Error::operator(format!("there is no signing key {id}. `usher signing-key list` shows those that exist."))
     })?;
+    apps::lock(tx, environment)?;
+    store::revoke(tx, id)?;
     let changes = Changes::between(&json!({ "id": id }), &json!({"revokedAt": tx.now()}));
     audit::record_changes(tx, environment, origin, Action::SigningKeyRevoked, environment.0, &changes)?;
     rotate(tx, origin, environment, next, Duration::ZERO)

@@ -93,9 +93,13 @@ pub(super) fn retire_all(tx: &Tx, environment: EnvironmentId, at: Timestamp) -> 
     tx.run(sql, params![at, environment])
 }
 
-/// Notes that a key is revoked, and says whose it is.
-pub(super) fn revoke(tx: &Tx, id: &str) -> Result<Option<EnvironmentId>> {
+/// The environment that a key signs for.
+pub(super) fn environment_of(tx: &Tx, id: &str) -> Result<Option<EnvironmentId>> {
     let row = tx.query_opt("SELECT environment_id FROM signing_keys WHERE id = $1", params![id])?;
-    tx.run("UPDATE signing_keys SET revoked_at = COALESCE(revoked_at, $1) WHERE id = $2", params![tx.now(), id])?;
     row.map(|row| row.get(0)).transpose()
+}
+
+/// Notes that a key is revoked.
+pub(super) fn revoke(tx: &Tx, id: &str) -> Result<()> {
+    tx.run("UPDATE signing_keys SET revoked_at = COALESCE(revoked_at, $1) WHERE id = $2", params![tx.now(), id])
 }

@@ -244,6 +244,42 @@ async fn the_last_owner_stays() {
 }
 
 #[tokio::test]
+async fn of_two_owners_who_remove_each_other_at_once_one_stays() {
+    for demotes in [false, true] {
+        let app = TestApp::new().await;
+        let operator = Origin::of(Actor::Operator);
+        let make = move |tx: &usher::db::Tx| {
+            let one = admins::create(tx, operator, &email(ANN), Role::Owner)?;
+            Ok((one.id, admins::create(tx, operator, &email("bob@clinic.example"), Role::Owner)?.id))
+        };
+        let (ann, bob) = app.store().write(make).await.unwrap();
+        let by = |who| Origin::of(Actor::Admin(who));
+        let first = move |tx: &usher::db::Tx| {
+            if demotes { admins::set_role(tx, by(bob), ann, Role::Support) } else { admins::remove(tx, by(bob), ann) }
+        };
+        let (first, second) = app.meet(first, move |tx| admins::remove(tx, by(ann), bob)).await;
+        first.unwrap();
+        assert_eq!(second.unwrap_err().code(), "last_owner");
+        let left = app.store().read(admins::list).await.unwrap();
+        assert!(left.iter().any(|admin| admin.id == bob && admin.role == Role::Owner));
+    }
+}
+
+#[tokio::test]
+async fn when_every_session_is_ended_administrators_are_signed_out_and_their_links_work_no_more() {
+    let app = TestApp::new().await;
+    let owner = app.admin(Role::Owner).await;
+    let link = link_for(&app, "owner@clinic.example").await;
+    let home = format!("/admin/{}/sandbox", app.client_id);
+    owner.get(&home).await.ok();
+    app.store().write(|tx| admins::sign_all_out(tx, Origin::of(Actor::Operator))).await.unwrap();
+    assert_eq!(owner.get(&home).await.status, 401);
+    assert_ne!(app.anyone().send("POST", &link, "").await.status, 303);
+    let told = app.audited(Action::SessionsEnded).await;
+    assert_eq!((told.len(), told[0].environment), (1, INSTALLATION));
+}
+
+#[tokio::test]
 async fn an_owner_invites_changes_and_removes_administrators_and_the_last_owner_stays() {
     let app = TestApp::new().await;
     let owner = app.admin(Role::Owner).await;

@@ -181,6 +181,37 @@ fn a_server_on_a_restored_directory_knows_the_users_and_the_keys() {
 }
 
 #[test]
+fn who_was_signed_in_when_a_backup_was_made_is_not_after_its_restore_unless_that_is_wanted() {
+    crate::cluster::about_the_file!();
+    let server = Program::start(&[]);
+    let id = server.enrol(&jane()).1["identifier"].as_str().unwrap().to_owned();
+    let token = server.json(&["token", "create", "--user", &id])["accessToken"].as_str().unwrap().to_owned();
+    let me = |server: &Program| server.call_as(&token, "GET", "/v1/users/me", &Value::Null).0;
+    assert_eq!(me(&server), 200);
+    let shelf = Folder::new();
+    let file = shelf.0.join("copy.db");
+    done(&server.folder, "backup", &file);
+    // Since then her telephone was stolen.
+    server.json(&["session", "revoke", "jane@doe.com", "--all"]);
+    for (keeps, status, words) in [(false, 401, "Sessions ended: 1"), (true, 200, "usher session revoke-all")] {
+        let folder = with_key_of(&server.folder);
+        let mut command = usher(&folder);
+        command.arg("restore").arg(&file).args(keeps.then_some("--keep-sessions"));
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{}", errors(&output));
+        assert!(said.contains(words) && said.contains("revoke again what was revoked since"), "{said}");
+        assert_eq!(names(&folder), ["data.key", "usher.db"], "it needs no other file");
+        let restored = Program::start_in(folder, &[]);
+        assert_eq!(me(&restored), status);
+        let noted = restored.json(&["audit", "list", "--action", "sessions.ended"]);
+        assert_eq!(noted.as_array().unwrap().len(), if keeps { 0 } else { 3 }, "{noted}");
+        assert_eq!(restored.json(&["session", "revoke-all"])["sessionsEnded"], json!(i32::from(keeps)));
+        assert_eq!(restored.json(&["session", "list", "jane@doe.com"]), json!([]));
+    }
+}
+
+#[test]
 fn what_is_no_whole_backup_is_refused_with_the_reason_and_leaves_nothing() {
     crate::cluster::about_the_file!();
     let (folder, shelf, good) = backed_up();

@@ -18,6 +18,7 @@ use usher::caller::{Actor, Origin};
 use usher::clock::Clock;
 use usher::codes;
 use usher::db::{IfMissing, Location, Store};
+use usher::error::Result as Outcome;
 use usher::keys::{self, Access, NewKey};
 use usher::links::Links;
 use usher::mail::{self, Mail};
@@ -283,10 +284,15 @@ impl TestApp {
     }
 
     pub async fn token(&self, id: &str) -> String {
-        let id: UserId = id.parse().unwrap();
+        self.token_of_scopes(id, "").await
+    }
+
+    /// An access token of those scopes; of none named, of all.
+    pub async fn token_of_scopes(&self, id: &str, scopes: &str) -> String {
+        let (id, scopes): (UserId, _) = (id.parse().unwrap(), codes::scope_of(scopes));
         let issue = move |tx: &usher::db::Tx| {
             let (session, _) = sessions::start(tx, &users::any_by_id(tx, id)?.expect("the user"))?;
-            let (session, _) = sessions::hand_over(tx, session, &codes::scope_of(""))?.expect("a new session");
+            let (session, _) = sessions::hand_over(tx, session, &scopes)?.expect("a new session");
             tokens::issue(tx, &tokens::Grant { session: &session, nonce: None, standard: None })
         };
         let tokens = self.store().write(issue).await;
@@ -327,6 +333,29 @@ impl TestApp {
                 cluster::shared().sql(url.rsplit('/').next().unwrap(), sql);
             }
         }
+    }
+
+    /// Has `second` begin when `first` has done all it does and is not committed yet.
+    pub async fn meet<A: Send + 'static, B: Send + 'static>(
+        &self,
+        first: impl Fn(&usher::db::Tx) -> Outcome<A> + Send + 'static,
+        second: impl Fn(&usher::db::Tx) -> Outcome<B> + Send + 'static,
+    ) -> (Outcome<A>, Outcome<B>) {
+        let (tell, told) = std::sync::mpsc::channel();
+        let first = move |tx: &usher::db::Tx| {
+            let done = first(tx)?;
+            // What was put off is sent with this.
+            tx.query("SELECT 1", &[])?;
+            let _ = tell.send(());
+            std::thread::sleep(Duration::from_millis(500));
+            Ok(done)
+        };
+        let second = async {
+            let begun = tokio::task::spawn_blocking(move || told.recv_timeout(Duration::from_secs(10)));
+            begun.await.unwrap().expect("the first has begun");
+            self.store().write(second).await
+        };
+        tokio::join!(self.store().write(first), second)
     }
 
     /// A second server on the same database.

@@ -11,6 +11,8 @@ use usher::keys::{Access, NewKey};
 use usher::users::{self, Status, UserId};
 
 use crate::harness::{Answer, But, Client, TestApp, a_key, jane, john};
+use crate::life::{administrator, two};
+use crate::signin::{app_and_jane, text};
 
 pub const KEY: &str = "Idempotency-Key";
 pub const CREATE: &str = "/users/create";
@@ -231,6 +233,48 @@ async fn one_key_serves_every_person_by_itself() {
     let path = format!("/v1/users/{jane}");
     app.person(&jane).await.with(KEY, "p").put(&path, body.clone()).await.ok();
     assert!(!app.server().await.with(KEY, "p").put(&path, body).await.ok().replayed());
+}
+
+#[tokio::test]
+async fn who_has_lost_a_right_or_shows_a_token_of_fewer_scopes_is_not_given_the_first_answer() {
+    let (app, id, other) = two().await;
+    administrator(&app, &other).await;
+    let (path, change) = (format!("/v1/users/{id}"), json!({"user": {"nickname": "JJ"}}));
+    let ask = async |token: String| {
+        let boss = app.anyone().with("Authorization", &format!("Bearer {token}")).with(KEY, "k");
+        boss.send("PATCH", &path, change.to_string()).await
+    };
+    let token = app.token(&other).await;
+    let first = ask(token.clone()).await.ok();
+    assert!(!first.replayed() && first.text.contains("jane@doe.com") && first.text.contains("metadata"));
+    ask(token.clone()).await.is_again(&first);
+    ask(app.token(&other).await).await.is_again(&first);
+
+    let refused = |answer: Answer| {
+        assert_eq!((answer.status, answer.replayed(), &answer.body["data"]), (422, false, &Value::Null));
+        assert!(!answer.text.contains("jane"), "{}", answer.text);
+    };
+    refused(ask(app.token_of_scopes(&other, "openid profile").await).await);
+    let server = app.server().await;
+    server.send("DELETE", &format!("/v1/users/{other}/user-roles"), "").await.ok();
+    refused(ask(token.clone()).await);
+    refused(ask(app.token(&other).await).await);
+    administrator(&app, &other).await;
+    ask(token).await.is_again(&first);
+    assert_eq!(app.user(&id).await.version, 2, "it was done once");
+}
+
+#[tokio::test]
+async fn who_sends_a_request_again_with_a_refreshed_token_gets_the_first_answer() {
+    let (app, _) = app_and_jane().await;
+    let tokens = app.exchange(&app.code().await).await.ok();
+    let change = async |tokens: &Answer| {
+        let me = app.anyone().with("Authorization", &format!("Bearer {}", text(tokens, "accessToken"))).with(KEY, "k");
+        me.put("/v1/users/me", json!({"user": {"nickname": "JJ"}})).await
+    };
+    let first = change(&tokens).await.ok();
+    let refreshed = app.refresh(text(&tokens, "refreshToken")).await.ok();
+    change(&refreshed).await.is_again(&first);
 }
 
 #[tokio::test]

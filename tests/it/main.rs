@@ -47,6 +47,7 @@ mod imports;
 mod imports_api;
 mod imports_end;
 mod imports_page;
+mod keys;
 mod languages;
 mod life;
 mod lines;

@@ -74,7 +74,10 @@ async fn powers(app: &TestApp) -> BTreeMap<String, Vec<(&'static str, String)>> 
         ),
         ("tenants", &["id", "environment_id", "created_at"]),
         ("endpoints", &["id", "environment_id", "tenant_id", "created_at", "disabled_at"]),
-        ("keys", &["id", "environment_id", "tenant_id", "access", "name", "hash", "expires_at", "revoked_at"]),
+        (
+            "keys",
+            &["id", "environment_id", "tenant_id", "access", "name", "hash", "expires_at", "retires_at", "revoked_at"],
+        ),
         ("roles", &["id", "environment_id", "name", "rights"]),
     ];
     let mut all = BTreeMap::new();

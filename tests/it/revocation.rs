@@ -87,11 +87,12 @@ fn ended_sessions_users_and_keys_are_refused_within_a_second_on_every_server() {
     let one = Program::start(&[]);
     let two = second_server(&one);
     let servers = [one.url.as_str(), two.url.as_str()];
-    let ways: [(&str, &[&str]); 4] = [
+    let ways: [(&str, &[&str]); 5] = [
         ("one@doe.com", &["session", "revoke", "one@doe.com", "--all"]),
         ("two@doe.com", &["user", "freeze", "two@doe.com"]),
         ("three@doe.com", &["user", "delete", "three@doe.com"]),
         ("four@doe.com", &[]),
+        ("five@doe.com", &["session", "revoke-all"]),
     ];
     for (i, (email, command)) in ways.into_iter().enumerate() {
         let body = jane().but("email", json!(email)).but("phonenumber", json!(format!("202555010{i}")));

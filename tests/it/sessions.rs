@@ -11,10 +11,11 @@ use usher::caller::Caller;
 use usher::db::Tx;
 use usher::keys::{self, NewKey};
 use usher::secret::sha256;
+use usher::sessions;
 use usher::tokens::SigningKey;
 use usher::users;
 
-use crate::harness::{Answer, Client, TestApp, a_key, jane};
+use crate::harness::{Answer, Client, OPERATOR, TestApp, a_key, jane};
 use crate::signin::{CALLBACK, app_and_jane, code_of, text};
 use crate::tokens::{claims, kid};
 
@@ -291,6 +292,25 @@ async fn a_token_opens_the_facts_that_its_scopes_name_and_changes_nothing_withou
     let user = app.user(&id).await;
     assert_eq!(user.email.address(), "jane@doe.com", "what the token does not open, it does not change");
     assert_eq!(facts(&app.with_scopes("openid+profile+email+phone").await).await, [true; 4]);
+}
+
+#[tokio::test]
+async fn every_session_there_is_ends_page_by_page() {
+    let (app, id) = app_and_jane().await;
+    let (oldest, user) = (app.token(&id).await, app.user(&id).await);
+    let sign_in = move |tx: &Tx| (0..600).try_for_each(|_| sessions::start(tx, &user).map(drop));
+    app.store().write(sign_in).await.unwrap();
+    let newest = app.token(&id).await;
+    let (mut pages, mut ended, mut last) = (0, 0, None);
+    while let Some((count, id)) = app.store().write(move |tx| sessions::end_some(tx, last)).await.unwrap() {
+        (pages, ended, last) = (pages + 1, ended + count, Some(id));
+    }
+    assert_eq!((pages, ended), (2, 602));
+    assert_eq!((app.as_token(&oldest).await, app.as_token(&newest).await), (401, 401));
+    let again = app.store().write(|tx| sessions::end_some(tx, None)).await.unwrap();
+    assert_eq!(again.unwrap().0, 0, "what is over stays as it is");
+    app.store().write(|tx| sessions::note_all_ended(tx, OPERATOR)).await.unwrap();
+    assert_eq!(app.audited(Action::SessionsEnded).await.len(), 2, "in the sandbox and live");
 }
 
 #[tokio::test]

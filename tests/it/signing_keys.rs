@@ -50,6 +50,34 @@ async fn a_signing_key_rotates_without_a_refusal_and_a_revoked_one_is_dead_at_on
 }
 
 #[tokio::test]
+async fn of_two_that_change_the_signing_key_at_once_the_later_knows_of_the_key_of_the_other() {
+    for revokes in [false, true] {
+        let (app, id) = app_and_jane().await;
+        let client = app.client_id;
+        let sandbox = move |tx: &Tx| Ok::<_, usher::error::Error>(apps::environment(tx, client, Kind::Sandbox)?.id);
+        let (one, two) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
+        let (first, last) = (kid(&app.token(&id).await), two.id().to_owned());
+        let old = first.clone();
+        let rotate = move |tx: &Tx| signing::rotate(tx, OPERATOR, sandbox(tx)?, &one, Duration::ZERO);
+        let other = move |tx: &Tx| {
+            if revokes {
+                signing::revoke(tx, OPERATOR, &old, &two)
+            } else {
+                signing::rotate(tx, OPERATOR, sandbox(tx)?, &two, Duration::ZERO)
+            }
+        };
+        let (one, two) = app.meet(rotate, other).await;
+        one.and(two).unwrap();
+        let listed = app.store().read(move |tx| usher::tokens::list(tx, sandbox(tx)?)).await.unwrap();
+        let without_end: Vec<&String> =
+            listed.iter().filter(|key| key.retires_at.is_none()).map(|key| &key.id).collect();
+        assert_eq!(without_end, [&last]);
+        let revoked: Vec<&String> = listed.iter().filter(|key| key.revoked_at.is_some()).map(|key| &key.id).collect();
+        assert_eq!(revoked, if revokes { vec![&first] } else { vec![] });
+    }
+}
+
+#[tokio::test]
 async fn a_signing_key_that_was_superseded_while_it_waited_never_signs() {
     for revoke in [false, true] {
         let (app, id) = app_and_jane().await;

@@ -109,7 +109,7 @@ fn attention(glance: &Glance, stuck: bool, sees_keys: bool, now: Timestamp) -> V
         all.push(("fault", format!("Changes for billing were given up ({}).", grouped(glance.failed_billing))));
     }
     for key in glance.ending_keys.iter().filter(|_| sees_keys) {
-        let at = key.expires_at.map_or_else(String::new, |at| ago(&at, &now));
+        let at = key.ends_at().map_or_else(String::new, |at| ago(&at, &now));
         all.push(("warn", format!("The key “{}” ends {at}.", key.name)));
     }
     for (key, date, at) in glance.old_keys.iter().filter(|_| sees_keys) {
