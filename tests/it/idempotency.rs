@@ -251,7 +251,9 @@ async fn who_has_lost_a_right_or_shows_a_token_of_fewer_scopes_is_not_given_the_
     ask(app.token(&other).await).await.is_again(&first);
 
     let refused = |answer: Answer| {
-        assert_eq!((answer.status, answer.replayed(), &answer.body["data"]), (422, false, &Value::Null));
+        // Where the record is looked for with what the request does, that it may not be done is found out first.
+        assert!(matches!(answer.status, 403 | 422), "{}", answer.text);
+        assert_eq!((answer.replayed(), &answer.body["data"]), (false, &Value::Null));
         assert!(!answer.text.contains("jane"), "{}", answer.text);
     };
     refused(ask(app.token_of_scopes(&other, "openid profile").await).await);
