@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -176,10 +175,10 @@ impl User {
                     audit::note_read(tx, Origin::of(Actor::Operator), &user)?;
                     Ok(user)
                 };
-                let user = Arc::new(store.write(find).await?);
+                let user = store.write(find).await?;
                 let mut part = Some(Part::Held);
                 while let Some(now) = part {
-                    let whose = Arc::clone(&user);
+                    let whose = user.clone();
                     let (text, next) = store.scan(move |tx| erasure::export(tx, &whose, now)).await?;
                     // Whoever has closed the other end has read enough.
                     let _ = std::io::stdout().write_all(text.as_bytes());
