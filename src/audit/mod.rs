@@ -130,7 +130,10 @@ words! {
         BillingExistingQueued = "billing.existing_queued",
         /// What billing had given up was queued again: a job, or all of an environment.
         BillingRetried = "billing.retried",
-        /// A customer was forgotten, for the billing provider said that it was deleted there.
+        /// What billing had given up was counted as done: the operator has seen to it there.
+        BillingDismissed = "billing.dismissed",
+        /// A customer was forgotten, for the billing provider said that it was deleted there, or the operator that another
+        /// account takes the place of theirs.
         CustomerForgotten = "billing.customer_forgotten",
         /// A request came again and was given its first answer.
         RequestReplayed = "request.replayed",
@@ -187,12 +190,14 @@ impl Action {
     /// Whether what changed is for owners alone: it is about a key or an account, or says why health data was looked at.
     pub fn is_for_owners(&self) -> bool {
         use Action::{
-            BillingConnected, BillingDisconnected, BillingExistingQueued, BillingRetried, HealthRead, KeyCreated,
-            KeyRevoked, KeyUpdated, SigningKeyRevoked, SigningKeyRotated,
+            BillingConnected, BillingDisconnected, BillingDismissed, BillingExistingQueued, BillingRetried, HealthRead,
+            KeyCreated, KeyRevoked, KeyUpdated, SigningKeyRevoked, SigningKeyRotated,
         };
         let is_of_a_key = matches!(self, KeyCreated | KeyUpdated | KeyRevoked | SigningKeyRotated | SigningKeyRevoked);
-        let is_of_an_account =
-            matches!(self, BillingConnected | BillingDisconnected | BillingExistingQueued | BillingRetried);
+        let is_of_an_account = matches!(
+            self,
+            BillingConnected | BillingDisconnected | BillingDismissed | BillingExistingQueued | BillingRetried
+        );
         is_of_a_key || is_of_an_account || matches!(self, HealthRead)
     }
 }

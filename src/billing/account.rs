@@ -92,6 +92,11 @@ impl Settings {
         })
     }
 
+    /// Whether both lead to one account for certain.
+    fn open_the_same(&self, other: &Settings) -> bool {
+        (&self.key, &self.url) == (&other.key, &other.url)
+    }
+
     /// Where the account is.
     pub fn url(&self) -> &str {
         &self.url
@@ -103,15 +108,24 @@ impl Settings {
     }
 }
 
-/// Connects an environment, in place of the account before, if there was one.
+/// Connects an environment, in place of the account before, if there was one. `is_same` is the operator's word that at Stripe
+/// it is the account whose customers its users are.
 ///
 /// # Errors
-/// A sandbox, which never reaches live mode.
-pub fn connect(tx: &Tx, environment: &Environment, mode: Mode, settings: &Settings) -> Result<Account> {
+/// A sandbox, which never reaches live mode; or an account that may be another one than that which has the customers.
+pub fn connect(tx: &Tx, environment: &Environment, mode: Mode, settings: &Settings, is_same: bool) -> Result<Account> {
     if environment.kind == apps::Kind::Sandbox && mode == Mode::Live {
         return Err(Error::operator("a sandbox is connected in test mode only."));
     }
     let before = store::of(tx, environment.id, mode)?;
+    let is_same = is_same || before.as_ref().is_some_and(|before| before.settings.open_the_same(settings));
+    if !is_same && store::any_customer(tx, environment.id, mode)? {
+        return Err(Error::operator(
+            "users of this environment are customers already, and this key or address may be of another Stripe account. \
+             If it is the same account, say --same-account. If it is another one, or the customers are lost, say \
+             --forget-customers: they stay where they are, and nobody deletes them there when a user is erased.",
+        ));
+    }
     let account = Account {
         id: before.as_ref().map_or_else(|| AccountId::ordered(tx.now()), |before| before.id),
         environment: environment.id,

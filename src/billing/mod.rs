@@ -21,7 +21,7 @@ use crate::audit::{self, Action, Changes};
 use crate::caller::{Actor, Origin};
 use crate::clock::Timestamp;
 use crate::db::Tx;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::outbox::{self, Job, JobId, Outcome};
 use crate::place::Place;
 use crate::users::{self, Person, Phone, User, UserId};
@@ -38,6 +38,8 @@ impl Identity {
         let profile = &person.profile;
         let parts = [&profile.given_name, &profile.family_name].into_iter().flatten().map(|part| part.0.as_str());
         let name = profile.name.as_ref().map_or_else(|| parts.collect::<Vec<_>>().join(" "), |name| name.0.clone());
+        // Stripe takes no more, and two parts of a name may be longer together.
+        let name = name.chars().take(256).collect();
         let language = profile.language.as_ref().map(|language| language.0.clone()).unwrap_or_default();
         let mut parameters = vec![
             ("name".to_owned(), name),
@@ -257,7 +259,7 @@ pub fn settle(tx: &Tx, job: &Job, told: &Told) -> Result<()> {
 /// How many users become customers at the most in one second, of those who were there before: a quarter of what Stripe takes
 /// in test mode, so that what happens meanwhile is told meanwhile.
 pub const PACE: u64 = 6;
-/// How many users are queued in one transaction.
+/// How many users are queued or forgotten in one transaction.
 const AT_ONCE: i64 = 500;
 
 /// Users who were there before their environment was connected, on their way to become customers.
@@ -316,6 +318,17 @@ pub fn retry(tx: &Tx, origin: Origin, environment: Option<EnvironmentId>, id: Op
     Ok(queued.len())
 }
 
+/// Counts a job as done that was given up: the operator has seen to it at Stripe.
+///
+/// # Errors
+/// No such job was given up.
+pub fn dismiss(tx: &Tx, id: JobId) -> Result<()> {
+    let environment = outbox::dismiss(tx, outbox::Kind::BillingSync, id)?.ok_or_else(|| {
+        Error::operator(format!("no job {id} was given up. `usher billing failures` shows those that were."))
+    })?;
+    audit::record(tx, environment, Origin::of(Actor::Operator), Action::BillingDismissed, id.0)
+}
+
 /// Forgets a customer that Stripe says is deleted; the user's next change makes a new one. Says whether there was one.
 ///
 /// # Errors
@@ -325,6 +338,20 @@ pub fn forget(tx: &Tx, account: &Account, customer: &str) -> Result<bool> {
     store::forget_customer(tx, user, account.mode, customer)?;
     audit::record(tx, account.environment, Origin::of(Actor::Usher), Action::CustomerForgotten, user.0)?;
     Ok(true)
+}
+
+/// Forgets some of the customers of an environment, who stay where they are: another account takes the place of theirs. Says
+/// how many; there are more unless it is none.
+///
+/// # Errors
+/// The database refuses.
+pub fn forget_customers(tx: &Tx, environment: EnvironmentId, mode: Mode) -> Result<usize> {
+    let customers = store::some_customers(tx, environment, mode, AT_ONCE)?;
+    for (user, customer) in &customers {
+        store::forget_customer(tx, *user, mode, customer)?;
+        audit::record(tx, environment, Origin::of(Actor::Operator), Action::CustomerForgotten, user.0)?;
+    }
+    Ok(customers.len())
 }
 
 #[cfg(test)]

@@ -107,6 +107,24 @@ pub(super) fn forget_customer(tx: &Tx, user: UserId, mode: Mode, customer: &str)
     )
 }
 
+/// Whether any user of an environment is a customer.
+pub(super) fn any_customer(tx: &Tx, environment: EnvironmentId, mode: Mode) -> Result<bool> {
+    let sql = "SELECT 1 FROM billing_customers WHERE environment_id = $1 AND mode = $2 LIMIT 1";
+    Ok(tx.query_opt(sql, params![environment, mode])?.is_some())
+}
+
+/// Some of the customers of an environment, with whose they are.
+pub(super) fn some_customers(
+    tx: &Tx,
+    environment: EnvironmentId,
+    mode: Mode,
+    limit: i64,
+) -> Result<Vec<(UserId, String)>> {
+    let sql =
+        "SELECT user_id, customer FROM billing_customers WHERE environment_id = $1 AND mode = $2 ORDER BY id LIMIT $3";
+    tx.query(sql, params![environment, mode, limit])?.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
 pub(super) fn forget_user(tx: &Tx, user: UserId) -> Result<()> {
     tx.run("DELETE FROM billing_customers WHERE user_id = $1", params![user])
 }

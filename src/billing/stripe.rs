@@ -15,14 +15,12 @@ use crate::db::Store;
 use crate::error::Result;
 use crate::outbound::{Client, Reach, Reply};
 use crate::outbox::worker::{self, Quiet, Work};
-use crate::outbox::{Job, Kind, Outcome};
+use crate::outbox::{Job, Kind, LONGEST_TRY, Outcome};
 use crate::secret::sha256;
 use crate::users::UserId;
 
 /// The version of Stripe's API that this was written for.
 const VERSION: &str = "2025-03-31.basil";
-/// How long Stripe may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest answer that is read: a page of customers, each with whatever others have noted of it.
 const MOST: usize = 4 * 1024 * 1024;
 /// How many customers are on one page of a list.
@@ -37,13 +35,20 @@ pub struct Sender<N> {
     client: Client,
     /// Hears how each try went.
     noted: N,
+    patience: Duration,
     quiet: Quiet,
 }
 
 impl<N> Sender<N> {
     /// Prepares sending. Where Stripe is was said by the operator, so it may be anywhere.
     pub fn new(noted: N) -> Sender<N> {
-        Sender { client: Client::new(Reach::Anywhere), noted, quiet: Quiet::default() }
+        Sender { client: Client::new(Reach::Anywhere), noted, patience: LONGEST_TRY, quiet: Quiet::default() }
+    }
+
+    /// The same with another time within which Stripe must have answered all that one try asks.
+    #[must_use]
+    pub fn within(self, patience: Duration) -> Sender<N> {
+        Sender { patience, ..self }
     }
 
     async fn call(&self, account: &Account, request: Ask) -> Answer {
@@ -60,14 +65,30 @@ impl<N> Sender<N> {
         let request = builder
             .body(Full::new(Bytes::from(request.form)))
             .map_err(|_| "the account's address or key cannot be used".to_owned())?;
-        self.client.send(request, MOST, TIMEOUT).await
+        self.client.send(request, MOST, LONGEST_TRY).await
     }
 
     async fn delete(&self, account: &Account, customer: &str) -> Outcome {
         match self.call(account, Ask::of(Method::DELETE, format!("/{customer}"))).await {
-            // Gone already.
-            Ok(reply) if reply.status == 404 => Outcome::Done,
+            Ok(reply) if reply.status == 404 => {
+                self.is_gone(account, customer, "delete them there (metadata usher_user_id) and dismiss this job").await
+            }
             answer => judge(&answer),
+        }
+    }
+
+    /// Done if a customer that is not there was deleted: Stripe goes on knowing that. Another account, and the other mode of
+    /// the same one, never knew them; then there are two ways on, one of which is `instead`.
+    async fn is_gone(&self, account: &Account, customer: &str, instead: &str) -> Outcome {
+        let answer = self.call(account, Ask::of(Method::GET, format!("/{customer}"))).await;
+        match (&answer, judge(&answer)) {
+            (Ok(reply), _) if reply.status == 404 => Outcome::GiveUp(format!(
+                "this account does not know the customer, not even as deleted: connect the one that does and retry, or {instead}"
+            )),
+            (Ok(reply), Outcome::Done) if !says_deleted(&reply.body) => {
+                Outcome::Retry("the customer is there, but cannot be deleted or changed".to_owned())
+            }
+            (_, outcome) => outcome,
         }
     }
 
@@ -132,16 +153,20 @@ impl<N> Sender<N> {
             outcome => return Err(outcome),
         }
         let page: Option<Value> = answer.ok().and_then(|reply| serde_json::from_slice(&reply.body).ok());
-        let page = page.and_then(|mut page| serde_json::from_value(page["data"].take()).ok());
-        page.ok_or_else(|| Outcome::Retry("the answer to a search cannot be read".to_owned()))
+        let customers = page.and_then(|page| page["data"].as_array().cloned());
+        customers.ok_or_else(|| Outcome::Retry("the answer to a search cannot be read".to_owned()))
     }
 
     /// Brings the customer up to date whom the user is known to be, or else the one that is found, or else makes one.
     async fn keep(&self, account: &Account, job: &Job, subject: &Subject) -> Told {
-        if let Some(known) = &subject.known
-            && let Some(outcome) = self.update(account, known, &subject.identity).await
-        {
-            return outcome.into();
+        if let Some(known) = &subject.known {
+            if let Some(outcome) = self.update(account, known, &subject.identity).await {
+                return outcome.into();
+            }
+            match self.is_gone(account, known, "connect this one with --forget-customers and retry").await {
+                Outcome::Done => {}
+                outcome => return outcome.into(),
+            }
         }
         let found = if subject.is_first { Ok(Vec::new()) } else { self.search(account, subject.user).await };
         let found = match found {
@@ -201,6 +226,10 @@ impl Identity {
     }
 }
 
+fn says_deleted(customer: &[u8]) -> bool {
+    serde_json::from_slice(customer).is_ok_and(|customer: Value| customer["deleted"] == true)
+}
+
 fn customer_id(customer: &Value) -> Option<String> {
     customer["id"].as_str().filter(|id| id.starts_with("cus_")).map(str::to_owned)
 }
@@ -249,12 +278,17 @@ impl<N: Fn(&'static str) + Send + Sync> Work for Sender<N> {
             let job = Arc::clone(&job);
             store.read(move |tx| order(tx, &job)).await?
         };
-        let told = match ordered {
-            Order::Nothing(outcome) => outcome.into(),
-            Order::Delete(account, customer) => self.delete(&account, &customer).await.into(),
-            Order::DeleteStrays(account, user, since) => self.delete_strays(&account, user, since).await.into(),
-            Order::Keep(account, subject) => self.keep(&account, &job, &subject).await,
+        let asking = async {
+            match ordered {
+                Order::Nothing(outcome) => outcome.into(),
+                Order::Delete(account, customer) => self.delete(&account, &customer).await.into(),
+                Order::DeleteStrays(account, user, since) => self.delete_strays(&account, user, since).await.into(),
+                Order::Keep(account, subject) => self.keep(&account, &job, &subject).await,
+            }
         };
+        // A try of several requests ends within its lease too: another worker may be at it after that.
+        let told = tokio::time::timeout(self.patience, asking).await;
+        let told = told.unwrap_or_else(|_| Outcome::Retry("no answer in time".to_owned()).into());
         let word = told.outcome.word(&job);
         tracing::info!(job = %job.id, attempt = job.attempts, outcome = word, "billing");
         (self.noted)(word);

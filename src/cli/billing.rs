@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
@@ -16,35 +16,44 @@ use crate::db::{IfMissing, Store, Tx};
 use crate::error::{Error, Result};
 use crate::outbox::{self, Job, JobId, Kind, State};
 
+#[derive(Args)]
+pub struct Connect {
+    /// The app's client id
+    #[arg(long, value_name = "CLIENT_ID")]
+    app: AppId,
+    /// Sandbox or live
+    #[arg(long)]
+    environment: apps::Kind,
+    /// Which half of the Stripe account; a sandbox has the test half only
+    #[arg(long)]
+    mode: Mode,
+    /// A file that holds the secret key, sk_… or rk_…
+    #[arg(long, value_name = "FILE")]
+    stripe_key_file: PathBuf,
+    /// A file that holds the secret of Stripe's webhook to this server, whsec_…
+    #[arg(long, value_name = "FILE")]
+    webhook_secret_file: Option<PathBuf>,
+    /// Where Stripe is
+    #[arg(long, value_name = "URL", default_value = billing::STRIPE)]
+    url: String,
+    /// Make the users customers who are there already, six a second
+    #[arg(long)]
+    existing: bool,
+    /// A new key of the Stripe account whose customers the users are
+    #[arg(long)]
+    same_account: bool,
+    /// Forget whose customers the users are, for it is another account; those customers stay where they are
+    #[arg(long, conflicts_with = "same_account")]
+    forget_customers: bool,
+}
+
 #[derive(Subcommand)]
 pub enum Billing {
     /// Make the users of an environment customers at Stripe: from their next change on, or all of them
     #[command(
         after_help = "Example:\n  usher billing connect --app CLIENT_ID --environment live --mode live --stripe-key-file /run/secrets/stripe-key --webhook-secret-file /run/secrets/stripe-webhook"
     )]
-    Connect {
-        /// The app's client id
-        #[arg(long, value_name = "CLIENT_ID")]
-        app: AppId,
-        /// Sandbox or live
-        #[arg(long)]
-        environment: apps::Kind,
-        /// Which half of the Stripe account; a sandbox has the test half only
-        #[arg(long)]
-        mode: Mode,
-        /// A file that holds the secret key, sk_… or rk_…
-        #[arg(long, value_name = "FILE")]
-        stripe_key_file: PathBuf,
-        /// A file that holds the secret of Stripe's webhook to this server, whsec_…
-        #[arg(long, value_name = "FILE")]
-        webhook_secret_file: Option<PathBuf>,
-        /// Where Stripe is
-        #[arg(long, value_name = "URL", default_value = billing::STRIPE)]
-        url: String,
-        /// Make the users customers who are there already, six a second
-        #[arg(long)]
-        existing: bool,
-    },
+    Connect(Connect),
     /// Disconnect an account; customers stay as they are at Stripe, also those of people who are erased
     #[command(after_help = "Example:\n  usher billing disconnect 0199d3a2-…")]
     Disconnect {
@@ -75,27 +84,47 @@ pub enum Billing {
         #[command(flatten)]
         place: Place,
     },
+    /// Count a job as done that was given up, once you have seen to it at Stripe yourself
+    #[command(after_help = "Example:\n  usher billing dismiss 0199d3a2-…")]
+    Dismiss {
+        /// The job's id
+        id: JobId,
+    },
+}
+
+impl Connect {
+    async fn run(self, common: &Common, store: &Store) -> Result<()> {
+        let Connect { app, environment, mode, .. } = self;
+        let key = secret("stripe-key", None, Some(&self.stripe_key_file))?
+            .ok_or_else(|| Error::operator("the secret key is missing."))?;
+        let webhook = secret("webhook-secret", None, self.webhook_secret_file.as_deref())?;
+        let settings = Settings::new(mode, &key, webhook.as_ref(), &self.url)?;
+        let environment = store.read(move |tx| apps::environment(tx, app, environment)).await?;
+        if self.forget_customers {
+            let id = environment.id;
+            while store.write(move |tx| billing::forget_customers(tx, id, mode)).await? > 0 {}
+        }
+        let connect = move |tx: &Tx| billing::connect(tx, &environment, mode, &settings, self.same_account);
+        let account = store.write(connect).await?;
+        let queued = if self.existing { Some(queue_existing(common, store, &account).await?) } else { None };
+        let (failed, _) = store.scan(|tx| outbox::backlog(tx, Kind::BillingSync, State::Failed)).await?;
+        connected(common, &account, queued, failed);
+        Ok(())
+    }
 }
 
 impl Billing {
     pub async fn run(self, common: &Common) -> Result<()> {
         let store = common.open(IfMissing::Refuse).await?;
         match self {
-            Billing::Connect { app, environment, mode, stripe_key_file, webhook_secret_file, url, existing } => {
-                let key = secret("stripe-key", None, Some(&stripe_key_file))?
-                    .ok_or_else(|| Error::operator("the secret key is missing."))?;
-                let webhook = secret("webhook-secret", None, webhook_secret_file.as_deref())?;
-                let settings = Settings::new(mode, &key, webhook.as_ref(), &url)?;
-                let connect =
-                    move |tx: &Tx| billing::connect(tx, &apps::environment(tx, app, environment)?, mode, &settings);
-                let account = store.write(connect).await?;
-                let queued = if existing { Some(queue_existing(common, &store, &account).await?) } else { None };
-                let (failed, _) = store.scan(|tx| outbox::backlog(tx, Kind::BillingSync, State::Failed)).await?;
-                connected(common, &account, queued, failed);
-            }
+            Billing::Connect(connect) => connect.run(common, &store).await?,
             Billing::Disconnect { id } => {
                 store.write(move |tx| billing::disconnect(tx, id)).await?;
                 common.say(&json!({"id": id, "connected": false}), "Disconnected.");
+            }
+            Billing::Dismiss { id } => {
+                store.write(move |tx| billing::dismiss(tx, id)).await?;
+                common.say(&json!({"id": id, "dismissed": true}), "Dismissed.");
             }
             Billing::List => {
                 let read = |tx: &Tx| {

@@ -259,6 +259,15 @@ pub fn queue_again(
     Ok(given_up)
 }
 
+/// Counts a job of a kind as done that was given up: somebody has seen to it. Gives its environment, if there is such a job.
+///
+/// # Errors
+/// The database refuses.
+pub fn dismiss(tx: &Tx, kind: Kind, id: JobId) -> Result<Option<EnvironmentId>> {
+    let Some(job) = store::by_id(tx, id)?.filter(|job| job.kind == kind) else { return Ok(None) };
+    Ok(store::dismiss(tx, &job)?.then_some(job.environment))
+}
+
 /// Removes some of the finished jobs that are older than [`KEPT`], and says whether there may be more.
 ///
 /// # Errors

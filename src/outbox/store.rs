@@ -53,15 +53,24 @@ pub(super) fn lease(tx: &Tx, job: &Job, until: Timestamp) -> Result<bool> {
 /// Only the worker whose try this was may say how it went.
 const MINE: &str = "state = 'queued' AND attempts =";
 
-/// A job is done, or not to be done. What it was done with is wiped but for the address: a sent mail holds a working link.
-pub(super) fn finish(tx: &Tx, job: &Job, state: State, why: Option<&str>) -> Result<()> {
+const FINISH: &str = "UPDATE outbox SET state = $1, failure = $2, payload = $3, finished_at = $4, due_at = NULL, leased_until = NULL";
+
+/// What a job was done with is wiped but for the address: a sent mail holds a working link.
+fn wiped(tx: &Tx, job: &Job) -> Vec<u8> {
     let kept = json!({ "to": job.payload.as_ref().and_then(|payload| payload.text("to")) });
-    let kept = tx.vault().seal(job.id.0.as_bytes(), kept.to_string().as_bytes());
-    let sql = format!(
-        "UPDATE outbox SET state = $1, failure = $2, payload = $3, finished_at = $4, due_at = NULL, leased_until = NULL \
-         WHERE id = $5 AND {MINE} $6"
-    );
-    tx.run(&sql, params![state, why, kept, tx.now(), job.id, job.attempts])
+    tx.vault().seal(job.id.0.as_bytes(), kept.to_string().as_bytes())
+}
+
+/// A job is done, or not to be done.
+pub(super) fn finish(tx: &Tx, job: &Job, state: State, why: Option<&str>) -> Result<()> {
+    let sql = format!("{FINISH} WHERE id = $5 AND {MINE} $6");
+    tx.run(&sql, params![state, why, wiped(tx, job), tx.now(), job.id, job.attempts])
+}
+
+/// A job that was given up is done; `false` if it was not given up.
+pub(super) fn dismiss(tx: &Tx, job: &Job) -> Result<bool> {
+    let sql = format!("{FINISH} WHERE id = $5 AND state = 'failed'");
+    Ok(tx.execute(&sql, params![State::Sent, None::<&str>, wiped(tx, job), tx.now(), job.id])? == 1)
 }
 
 /// A job was given up. It keeps what it needs, for an operator may want it done again.

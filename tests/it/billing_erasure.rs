@@ -8,15 +8,15 @@ use usher::billing::{self, Mode, Told};
 use usher::outbox::{self, Job, Outcome, State};
 use usher::users::{Status, UserId};
 
-use crate::billing::{NONE, REFUSED, address, all_done, erase, stripe};
+use crate::billing::{all_done, erase};
 use crate::harness::{OPERATOR, TestApp, jane};
 use crate::idempotency::{CREATE, set_status};
-use crate::receiver::{Receiver, answer};
+use crate::stripe::{Answer, MAKE, SEARCH, Stripe, answer, found, refused};
 
 #[tokio::test]
 async fn who_is_erased_while_the_account_is_disconnected_is_seen_and_deleted_once_it_is_connected_again() {
-    let (app, stripe) = (TestApp::new().await, stripe());
-    let account = app.connect_billing(Kind::Sandbox, Mode::Test, &address(&stripe)).await;
+    let (app, stripe) = (TestApp::new().await, Stripe::start().await);
+    let account = app.connect_billing(Kind::Sandbox, Mode::Test, &stripe.url()).await;
     app.bill();
     let id = app.partner("acme").await.post(CREATE, jane()).await.ok().id().to_owned();
     app.billed(all_done).await;
@@ -24,18 +24,18 @@ async fn who_is_erased_while_the_account_is_disconnected_is_seen_and_deleted_onc
     app.erased(&id).await;
     let failed = app.billed(|jobs| jobs.len() == 1 && jobs[0].state == State::Failed).await.remove(0);
     assert_eq!(failed.failure.as_deref(), Some("no account is connected in test mode"));
-    app.connect_billing(Kind::Sandbox, Mode::Test, &address(&stripe)).await;
+    app.connect_billing(Kind::Sandbox, Mode::Test, &stripe.url()).await;
     assert_eq!(app.store().write(|tx| billing::retry(tx, OPERATOR, None, None)).await.unwrap(), 1);
     app.app.api().outbox.wake();
     app.billed(all_done).await;
-    assert_eq!(stripe.got().last().unwrap().line, "DELETE /v1/customers/cus_1");
+    assert_eq!(stripe.got().await.last().unwrap().line, "DELETE /v1/customers/cus_1");
 }
 
 /// Deterministic where there are several writers: one holds its transaction open while the other erases.
 #[tokio::test]
 async fn a_customer_made_while_the_user_is_erased_is_deleted_too() {
-    let (app, stripe) = (TestApp::new().await, stripe());
-    app.connect_billing(Kind::Sandbox, Mode::Test, &address(&stripe)).await;
+    let (app, stripe) = (TestApp::new().await, Stripe::start().await);
+    app.connect_billing(Kind::Sandbox, Mode::Test, &stripe.url()).await;
     let id = app.partner("acme").await.post(CREATE, jane()).await.ok().id().to_owned();
     let job = app.store().write(|tx| outbox::lease(tx, &[outbox::Kind::BillingSync], 1)).await.unwrap().remove(0);
     let told = Told { outcome: Outcome::Done, made: Some("cus_9".to_owned()) };
@@ -54,34 +54,17 @@ async fn a_customer_made_while_the_user_is_erased_is_deleted_too() {
     assert_eq!(app.count("billing_customers").await, 0);
     app.bill();
     app.billed(all_done).await;
-    assert_eq!(stripe.got().last().unwrap().line, "DELETE /v1/customers/cus_9");
-}
-
-/// What Stripe was asked, without the query of a search.
-fn asked(stripe: &Receiver) -> Vec<String> {
-    stripe.got().iter().map(|message| message.line.split("?query=").next().unwrap().to_owned()).collect()
+    assert_eq!(stripe.got().await.last().unwrap().line, "DELETE /v1/customers/cus_9");
 }
 
 #[tokio::test]
 async fn a_customer_whose_making_had_no_answer_is_found_and_deleted_when_the_user_is_erased_before_the_next_try() {
-    let (app, stripe) = (TestApp::new().await, stripe());
-    app.connect_billing(Kind::Sandbox, Mode::Test, &address(&stripe)).await;
+    let (app, stripe) = (TestApp::new().await, Stripe::start().await);
+    app.connect_billing(Kind::Sandbox, Mode::Test, &stripe.url()).await;
     app.bill();
-    let mut searches = 0;
-    stripe.answers(move |message| {
-        if message.line == "POST /v1/customers" {
-            return String::new();
-        }
-        if !message.line.starts_with("GET") {
-            return answer(200, r#"{"id":"cus_3","deleted":true}"#);
-        }
-        searches += 1;
-        match searches {
-            1 => answer(500, ""),
-            2 => answer(200, NONE),
-            _ => answer(200, r#"{"data":[{"id":"cus_3"},{"id":"cus_4"}]}"#),
-        }
-    });
+    stripe.says(MAKE, [Answer::Lost]).await;
+    let (three, four) = (json!({"id": "cus_3"}), json!({"id": "cus_4"}));
+    stripe.says(SEARCH, [answer(500, json!("")), answer(200, json!("?")), found(&[]), found(&[three, four])]).await;
     let id = app.partner("acme").await.post(CREATE, jane()).await.ok().id().to_owned();
     app.billed(|jobs| jobs[0].failure.is_some()).await;
     app.erased(&id).await;
@@ -95,51 +78,41 @@ async fn a_customer_whose_making_had_no_answer_is_found_and_deleted_when_the_use
         assert!(data["customer"].is_null() && data["strays_since"].is_i64(), "nothing of the person: {data}");
     }
     let next = async |minutes: u64, wanted: &dyn Fn(&[Job]) -> bool| {
-        app.advance(Duration::from_mins(minutes));
-        app.app.api().outbox.wake();
+        app.later(Duration::from_mins(minutes));
         app.billed(wanted).await;
     };
-    next(2, &|jobs| jobs[0].failure.is_some()).await;
-    next(5, &|jobs| jobs[0].state == State::Sent).await;
+    next(2, &|jobs| jobs[0].failure.as_deref().is_some_and(|why| why.starts_with("HTTP 500"))).await;
+    next(5, &|jobs| jobs[0].failure.as_deref() == Some("the answer to a search cannot be read")).await;
+    next(10, &|jobs| jobs[0].state == State::Sent).await;
     next(120, &|jobs| all_done(jobs)).await;
-    let search = "GET /v1/customers/search";
     let ended = ["DELETE /v1/customers/cus_3", "DELETE /v1/customers/cus_4"];
-    assert_eq!(asked(&stripe), ["POST /v1/customers", search, search, search, ended[0], ended[1]]);
-    assert!(stripe.got()[1].line.contains(&id));
+    assert_eq!(stripe.asked().await, [MAKE, SEARCH, SEARCH, SEARCH, SEARCH, ended[0], ended[1]]);
+    assert!(stripe.got().await[1].line.contains(&id));
 }
 
 #[tokio::test]
 async fn where_stripe_has_no_search_the_newest_customers_are_looked_through() {
-    let (app, stripe) = (TestApp::new().await, stripe());
-    app.connect_billing(Kind::Sandbox, Mode::Test, &address(&stripe)).await;
+    let (app, stripe) = (TestApp::new().await, Stripe::start().await);
+    app.connect_billing(Kind::Sandbox, Mode::Test, &stripe.url()).await;
     app.bill();
-    stripe.answers(|_| String::new());
+    stripe.says(MAKE, [Answer::Lost]).await;
+    stripe.says(SEARCH, [refused(400)]).await;
     let id = app.partner("acme").await.post(CREATE, jane()).await.ok().id().to_owned();
     let begun = app.store().clock().now().as_seconds();
     app.billed(|jobs| jobs[0].failure.is_some()).await;
     let of = move |n: i64, user: &str| json!({"id": format!("cus_{n}"), "created": begun - n, "metadata": {"usher_user_id": user}});
     let others = move |from: i64| (from..from + 99).map(move |n| of(n, "somebody")).collect::<Vec<_>>();
-    let theirs = id.clone();
-    stripe.answers(move |message| {
-        let page = |from: i64, last| json!({"data": others(from).into_iter().chain([last]).collect::<Vec<_>>()});
-        match message.line.as_str() {
-            "GET /v1/customers?limit=100" => answer(200, &page(1, of(100, &theirs)).to_string()),
-            // Who was made long before the first try is nobody we look for.
-            "GET /v1/customers?limit=100&starting_after=cus_100" => {
-                answer(200, &page(101, of(9000, "somebody")).to_string())
-            }
-            line if line.starts_with("GET") => answer(400, REFUSED),
-            _ => answer(200, "{}"),
-        }
-    });
+    let page = |from: i64, last| found(&[others(from), vec![last]].concat());
+    // Who was made long before the first try is nobody we look for.
+    let pages = [page(1, of(100, &id)), page(101, of(9000, "somebody"))];
+    stripe.says("GET /v1/customers", pages).await;
     app.erased(&id).await;
-    app.advance(Duration::from_mins(2));
-    app.app.api().outbox.wake();
+    app.later(Duration::from_mins(2));
     app.billed(|jobs| jobs.len() == 2 && jobs[0].state == State::Sent).await;
     assert_eq!(
-        asked(&stripe)[1..],
+        stripe.asked().await[1..],
         [
-            "GET /v1/customers/search",
+            SEARCH,
             "GET /v1/customers?limit=100",
             "GET /v1/customers?limit=100&starting_after=cus_100",
             "DELETE /v1/customers/cus_100",
@@ -150,8 +123,8 @@ async fn where_stripe_has_no_search_the_newest_customers_are_looked_through() {
 /// Deterministic where there are several writers: one holds the first try of the job open while the other erases.
 #[tokio::test]
 async fn a_try_that_begins_while_the_user_is_erased_is_followed_by_a_look_for_what_it_made() {
-    let (app, stripe) = (TestApp::new().await, stripe());
-    app.connect_billing(Kind::Sandbox, Mode::Test, &address(&stripe)).await;
+    let (app, stripe) = (TestApp::new().await, Stripe::start().await);
+    app.connect_billing(Kind::Sandbox, Mode::Test, &stripe.url()).await;
     let id = app.partner("acme").await.post(CREATE, jane()).await.ok().id().to_owned();
     let lease = app.store().write(|tx| {
         let leased = outbox::lease(tx, &[outbox::Kind::BillingSync], 1)?;
@@ -172,10 +145,10 @@ async fn a_try_that_begins_while_the_user_is_erased_is_followed_by_a_look_for_wh
 
 #[tokio::test]
 async fn who_is_restored_becomes_a_customer_if_the_account_was_connected_while_they_were_deleted() {
-    let (app, stripe) = (TestApp::new().await, stripe());
+    let (app, stripe) = (TestApp::new().await, Stripe::start().await);
     let id = app.partner("acme").await.post(CREATE, jane()).await.ok().id().to_owned();
     set_status(&app, &id, Status::Deleted).await;
-    app.connect_billing(Kind::Sandbox, Mode::Test, &address(&stripe)).await;
+    app.connect_billing(Kind::Sandbox, Mode::Test, &stripe.url()).await;
     app.bill();
     set_status(&app, &id, Status::Active).await;
     app.billed(|jobs| jobs.len() == 1 && all_done(jobs)).await;

@@ -70,32 +70,29 @@ fn patiently<T>(look: impl Fn() -> Option<T>) -> T {
     panic!("this took too long");
 }
 
-#[test]
-fn the_program_keeps_customers_in_step_at_localstripe_and_hears_of_those_deleted_there() {
-    let Some(stripe) = LocalStripe::start() else { return };
-    let server = Program::start(&[]);
+/// Connects the sandbox; or tells why not.
+fn connect(server: &Program, stripe: &LocalStripe, more: &[&str]) -> Result<Value, String> {
     let file = |name: &str, text: &str| {
         let path = server.folder.0.join(name);
         std::fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     };
     let (key, secret) = (file("stripe-key", "sk_test_123456\n"), file("stripe-secret", "whsec_stripe"));
-    let account = server.json(&[
-        "billing",
-        "connect",
-        "--app",
-        &server.client_id,
-        "--environment",
-        "sandbox",
-        "--mode",
-        "test",
-        "--stripe-key-file",
-        &key,
-        "--webhook-secret-file",
-        &secret,
-        "--url",
-        &stripe.url,
-    ]);
+    let place = ["--app", &server.client_id, "--environment", "sandbox", "--mode", "test", "--url", &stripe.url];
+    let secrets = ["--stripe-key-file", &key, "--webhook-secret-file", &secret];
+    let output = server.run(&[&["billing", "connect", "--json"], &place[..], &secrets, more].concat());
+    if output.status.success() {
+        Ok(serde_json::from_slice(&output.stdout).unwrap())
+    } else {
+        Err(String::from_utf8(output.stderr).unwrap())
+    }
+}
+
+#[test]
+fn the_program_keeps_customers_in_step_at_localstripe_and_hears_of_those_deleted_there() {
+    let Some(stripe) = LocalStripe::start() else { return };
+    let server = Program::start(&[]);
+    let account = connect(&server, &stripe, &[]).unwrap();
     let hook = format!(
         "url={}{}&secret=whsec_stripe&events[]=customer.deleted",
         server.url,
@@ -137,7 +134,43 @@ fn the_program_keeps_customers_in_step_at_localstripe_and_hears_of_those_deleted
     assert_eq!(server.json(&["billing", "failures"]), json!([]));
 }
 
-/// A proxy before localstripe that loses the first answer to who makes a customer.
+#[test]
+fn a_person_is_not_said_to_be_erased_at_another_localstripe_than_the_one_that_has_them() {
+    let (Some(first), Some(second)) = (LocalStripe::start(), LocalStripe::start()) else { return };
+    let server = Program::start(&[]);
+    connect(&server, &first, &[]).unwrap();
+    std::thread::sleep(Duration::from_millis(700));
+    let id = server.enrol(&jane()).1["identifier"].as_str().unwrap().to_owned();
+    patiently(|| first.customers().first().cloned());
+    patiently(|| (server.json(&["billing", "list"])["waiting"] == 0).then_some(()));
+    let refused = connect(&server, &second, &[]).unwrap_err();
+    assert!(refused.contains("--same-account") && refused.contains("--forget-customers"), "{refused}");
+    connect(&server, &second, &["--same-account"]).unwrap();
+    server.json(&["user", "erase", &id]);
+    let failed = patiently(|| server.json(&["billing", "failures"]).get(0).cloned());
+    assert!(failed["failure"].as_str().unwrap().contains("does not know the customer"), "{failed}");
+    assert_eq!(first.customers().len(), 1, "they are still there");
+    connect(&server, &first, &[]).unwrap();
+    server.json(&["billing", "retry", "--all"]);
+    patiently(|| first.customers().is_empty().then_some(()));
+}
+
+#[test]
+fn an_account_whose_customers_are_forgotten_makes_way_for_another() {
+    let (Some(first), Some(second)) = (LocalStripe::start(), LocalStripe::start()) else { return };
+    let server = Program::start(&[]);
+    connect(&server, &first, &[]).unwrap();
+    std::thread::sleep(Duration::from_millis(700));
+    server.enrol(&jane());
+    patiently(|| first.customers().first().cloned());
+    patiently(|| (server.json(&["billing", "list"])["waiting"] == 0).then_some(()));
+    connect(&server, &second, &["--forget-customers", "--existing"]).unwrap();
+    patiently(|| second.customers().first().cloned());
+    assert_eq!(first.customers().len(), 1, "who is there stays");
+}
+
+/// A proxy before localstripe that loses the first answer to who makes a customer. By [`Receiver`], for all else passes as it
+/// is: wiremock would put each answer together anew.
 fn losing_the_first_customer(stripe: &LocalStripe) -> Receiver {
     let (proxy, url) = (Receiver::start(), stripe.url.clone());
     let mut lost = false;

@@ -229,6 +229,7 @@ fn what_goes_wrong_is_said_with_what_to_do_and_the_right_exit_code() {
         (&start, vec!["key", "revoke", nowhere], 1, "`usher key list`"),
         (&start, vec!["mail", "show", nowhere], 1, "`usher mail list`"),
         (&start, vec!["billing", "retry", nowhere, "--environment", "live"], 1, "leave out --app and --environment"),
+        (&start, vec!["billing", "dismiss", nowhere], 1, "`usher billing failures`"),
         (&start, vec!["mail", "show"], 1, "no mails yet"),
         (&start, vec!["token", "create", "--user", nowhere], 1, "`usher user list`"),
         (

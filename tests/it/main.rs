@@ -1,5 +1,5 @@
 //! One test binary. Tests read like sentences; [`harness`] has the app they talk to, [`program`] the real binary,
-//! [`mailserver`] a mail server, [`receiver`] the other end of a webhook, [`world`] everyone who may ask about whom,
+//! [`mailserver`] a mail server, [`receiver`] the other end of a webhook, [`stripe`] Stripe, [`world`] everyone who may ask about whom,
 //! [`tables`] what is stored.
 
 #![allow(
@@ -15,6 +15,7 @@ mod mailserver;
 mod program;
 mod reading;
 mod receiver;
+mod stripe;
 mod tables;
 mod world;
 
@@ -23,7 +24,9 @@ mod admins;
 mod audit;
 mod backup;
 mod billing;
+mod billing_accounts;
 mod billing_erasure;
+mod billing_faults;
 mod billing_peers;
 mod brand;
 mod buttons;

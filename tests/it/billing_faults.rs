@@ -1,0 +1,149 @@
+//! What becomes of a job when Stripe fails: tried again or given up, and never with a word that may be about the person.
+
+use std::time::Duration;
+
+use serde_json::json;
+use usher::apps::Kind;
+use usher::billing::Mode;
+use usher::billing::stripe::Sender;
+use usher::outbox::{Job, State};
+
+use crate::billing::all_done;
+use crate::harness::{But, TestApp, jane, john};
+use crate::idempotency::CREATE;
+use crate::stripe::{Answer, MAKE, SEARCH, Stripe, answer, customer, deleted, found, garbage, refused};
+
+fn pause(job: &Job) -> Duration {
+    Duration::from_millis((job.due_at.unwrap().0 - job.created_at.0).try_into().unwrap())
+}
+
+#[tokio::test]
+async fn a_fault_of_stripes_is_waited_for_and_a_refusal_is_given_up_and_neither_tells_of_the_person() {
+    let (app, stripe) = (TestApp::new().await, Stripe::start().await);
+    app.connect_billing(Kind::Sandbox, Mode::Test, &stripe.url()).await;
+    app.bill();
+    let busy = answer(429, json!({})).with(|answer| answer.insert_header("Retry-After", "60"));
+    let waited_for = [
+        ("the connection broke", Answer::Lost),
+        ("HTTP 429: type -, code -, param -", busy),
+        ("HTTP 401: type invalid_request_error, code email_invalid, param email", refused(401)),
+        ("HTTP 403: type -, code -, param -", garbage(403)),
+        ("HTTP 409: type -, code -, param -", garbage(409)),
+        ("HTTP 500: type -, code -, param -", garbage(500)),
+        ("HTTP 503: type -, code -, param -", answer(503, json!({"error": {"type": "jane@doe.com", "code": 7}}))),
+        ("the answer names no customer", garbage(200)),
+        ("the answer names no customer", answer(200, json!({"id": "jane"}))),
+        ("the answer names no customer", answer(200, json!(["cus_1"]))),
+    ];
+    let given_up = [
+        ("HTTP 302: type -, code -, param -", garbage(302)),
+        ("HTTP 400: type invalid_request_error, code email_invalid, param email", refused(400)),
+        ("HTTP 402: type -, code -, param -", garbage(402)),
+        ("HTTP 404: type -, code -, param -", garbage(404)),
+    ];
+    let acme = app.partner("acme").await;
+    let mut count = 0;
+    for (state, faults) in [(State::Queued, &waited_for[..]), (State::Failed, &given_up[..])] {
+        for (why, fault) in faults {
+            stripe.says(MAKE, [fault.clone()]).await;
+            let (email, phone) = (format!("jane{count}@doe.com"), format!("20255501{count:02}"));
+            acme.post(CREATE, jane().but("email", json!(email)).but("phonenumber", json!(phone))).await.ok();
+            count += 1;
+            let job = app.billed(|jobs| jobs.len() == count && jobs[count - 1].failure.is_some()).await.pop().unwrap();
+            assert_eq!((job.failure.as_deref(), job.state), (Some(*why), state));
+            assert!(state == State::Failed || pause(&job) > Duration::from_mins(1), "longer than Stripe asks for");
+        }
+    }
+    stripe.says(MAKE, [customer(1)]).await;
+    app.later(Duration::from_hours(1));
+    let jobs = app.billed(|jobs| jobs[..waited_for.len()].iter().all(|job| job.state == State::Sent)).await;
+    assert_eq!(jobs.iter().filter(|job| job.state == State::Failed).count(), given_up.len());
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_slow_is_a_lost_one() {
+    let (app, stripe) = (TestApp::new().await, Stripe::start().await);
+    app.connect_billing(Kind::Sandbox, Mode::Test, &stripe.url()).await;
+    app.bill_by(Sender::new(|_: &'static str| ()).within(Duration::from_millis(300)));
+    let slow = customer(1).late(Duration::from_mins(1));
+    stripe.says(MAKE, [slow, customer(1)]).await;
+    app.partner("acme").await.post(CREATE, jane()).await.ok();
+    let job = app.billed(|jobs| jobs[0].failure.is_some()).await.remove(0);
+    assert_eq!((job.failure.as_deref(), job.state), (Some("no answer in time"), State::Queued));
+    app.later(Duration::from_hours(1));
+    app.billed(all_done).await;
+    let got = stripe.got().await;
+    assert_eq!(stripe.asked().await, [MAKE, SEARCH, MAKE]);
+    assert_eq!(got[0].header("idempotency-key"), got[2].header("idempotency-key"), "it may have made one");
+}
+
+#[tokio::test]
+async fn answers_that_take_too_long_together_are_lost_too() {
+    let (app, stripe) = (TestApp::new().await, Stripe::start().await);
+    app.connect_billing(Kind::Sandbox, Mode::Test, &stripe.url()).await;
+    app.bill_by(Sender::new(|_: &'static str| ()).within(Duration::from_millis(600)));
+    let slow = |answer: Answer| answer.late(Duration::from_millis(400));
+    stripe.says(SEARCH, [slow(found(&[])), found(&[])]).await;
+    stripe.says(MAKE, [Answer::Lost, slow(customer(1)), customer(1)]).await;
+    app.partner("acme").await.post(CREATE, jane()).await.ok();
+    app.waiting(1).await;
+    app.later(Duration::from_hours(1));
+    assert_eq!(app.waiting(2).await.failure.as_deref(), Some("no answer in time"));
+    app.later(Duration::from_hours(1));
+    app.billed(all_done).await;
+}
+
+#[tokio::test]
+async fn who_waits_for_a_slow_answer_holds_up_nobody_else() {
+    let (app, stripe) = (TestApp::new().await, Stripe::start().await);
+    app.connect_billing(Kind::Sandbox, Mode::Test, &stripe.url()).await;
+    app.bill();
+    let slow = customer(1).late(Duration::from_mins(1));
+    stripe.says(MAKE, [slow, customer(2)]).await;
+    let acme = app.partner("acme").await;
+    acme.post(CREATE, jane()).await.ok();
+    stripe.soon(1).await;
+    let john = acme.post(CREATE, john()).await.ok().id().to_owned();
+    let jobs = app.billed(|jobs| jobs.len() == 2 && jobs[1].state == State::Sent).await;
+    assert_eq!(jobs[0].state, State::Queued);
+    assert_eq!(app.customer(&john, Mode::Test).await.as_deref(), Some("cus_2"));
+}
+
+#[tokio::test]
+async fn where_there_is_no_search_a_customer_is_made_again_under_the_same_key() {
+    let (app, stripe) = (TestApp::new().await, Stripe::start().await);
+    app.connect_billing(Kind::Sandbox, Mode::Test, &stripe.url()).await;
+    app.bill();
+    stripe.says(MAKE, [Answer::Lost, customer(5)]).await;
+    stripe.says(SEARCH, [refused(404)]).await;
+    let id = app.partner("acme").await.post(CREATE, jane()).await.ok().id().to_owned();
+    app.billed(|jobs| jobs[0].failure.is_some()).await;
+    app.later(Duration::from_hours(1));
+    app.billed(all_done).await;
+    let got = stripe.got().await;
+    assert_eq!(stripe.asked().await, [MAKE, SEARCH, MAKE]);
+    assert_eq!(got[0].header("idempotency-key"), got[2].header("idempotency-key"));
+    assert_eq!(app.customer(&id, Mode::Test).await.as_deref(), Some("cus_5"));
+}
+
+#[tokio::test]
+async fn a_deletion_is_done_only_once_stripe_says_that_the_customer_was_deleted() {
+    let (app, stripe) = (TestApp::new().await, Stripe::start().await);
+    app.connect_billing(Kind::Sandbox, Mode::Test, &stripe.url()).await;
+    app.bill();
+    let id = app.partner("acme").await.post(CREATE, jane()).await.ok().id().to_owned();
+    app.billed(all_done).await;
+    stripe.lacks("cus_1", Answer::Lost).await;
+    // Not there, it says, and then: no answer, busy, failing, there after all, nonsense, and that it was deleted.
+    let answers = [Answer::Lost, answer(429, json!({})), garbage(500), customer(1), garbage(200), deleted()];
+    stripe.says("GET /v1/customers/cus_1", answers).await;
+    app.erased(&id).await;
+    let there = "the customer is there, but cannot be deleted or changed";
+    let reasons = ["the connection broke", "HTTP 429", "HTTP 500", there, there];
+    for (failed, why) in (1..).zip(reasons) {
+        let job = app.waiting(failed).await;
+        assert!(job.failure.as_ref().is_some_and(|words| words.starts_with(why)), "{why}: {:?}", job.failure);
+        app.later(Duration::from_hours(1));
+    }
+    app.billed(all_done).await;
+}
