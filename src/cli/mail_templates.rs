@@ -43,7 +43,7 @@ pub struct App {
 
 #[derive(clap::Args)]
 pub struct At {
-    /// The mail: enrolment, sign_in or webhook_gone
+    /// The mail: enrolment, sign_in, address_changed or webhook_gone
     mail: String,
     /// The language, like de
     language: String,

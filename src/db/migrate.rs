@@ -25,6 +25,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0018_admin_language", include_str!("../../migrations/0018_admin_language.sql")),
     ("0019_seal_spans", include_str!("../../migrations/0019_seal_spans.sql")),
     ("0020_sign_in_addresses", include_str!("../../migrations/0020_sign_in_addresses.sql")),
+    ("0021_self_named", include_str!("../../migrations/0021_self_named.sql")),
     ("0022_limits_age", include_str!("../../migrations/0022_limits_age.sql")),
     ("0023_replaced_keys", include_str!("../../migrations/0023_replaced_keys.sql")),
 ];

@@ -113,7 +113,7 @@ pub fn send(tx: &Tx, links: &Links, user: &User) -> Result<()> {
     let secret = issue(tx, user.id, Purpose::Enrolment, links.lifetime)?;
     let link = at(&links.public_url, &["links", secret.expose()])?;
     let (kind, lifetime) = (Kind::EnrolmentMail, links.lifetime);
-    mail::post(tx, user, &environment, &Letter { kind, link: &link, code: None, lifetime, language: None })
+    mail::post(tx, user, &environment, &Letter { kind, link: Some(&link), code: None, lifetime, language: None })
 }
 
 /// Sends the person of a mail that was given up a new link, made as the first one was.
@@ -127,6 +127,9 @@ pub fn send_again(tx: &Tx, origin: Origin, mail: &Job) -> Result<()> {
     }
     match mail.kind {
         Kind::EnrolmentMail => {}
+        Kind::AddressChangedMail => {
+            return refuse("it told the address that a person had before, and there is no link in it to send anew.");
+        }
         Kind::WebhookGoneMail => {
             return refuse(
                 "it told a contact that a webhook was disabled; `usher webhook show` says how that stands now.",

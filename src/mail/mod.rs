@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use minijinja::value::{Object, Value};
-use minijinja::{AutoEscape, Environment, ErrorKind, State, UndefinedBehavior, context};
+use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, context};
 use serde_json::json;
 use url::Url;
 
@@ -18,7 +18,7 @@ use crate::audit::{self, Action, INSTALLATION};
 use crate::caller::Origin;
 use crate::db::Tx;
 use crate::error::{Error, Result};
-use crate::outbox::{self, Job, Kind};
+use crate::outbox::{self, Job, Kind, State};
 use crate::users::User;
 use crate::wording::{self, Template, Wording};
 use crate::words::{self, Language, Words};
@@ -27,8 +27,8 @@ use crate::words::{self, Language, Words};
 pub struct Letter<'a> {
     /// What it is for.
     pub kind: Kind,
-    /// The link in it.
-    pub link: &'a Url,
+    /// The link in it, if there is one.
+    pub link: Option<&'a Url>,
     /// The code in it.
     pub code: Option<String>,
     /// How long they work.
@@ -49,11 +49,22 @@ pub fn post(tx: &Tx, user: &User, environment: &apps::Environment, letter: &Lett
         "name": user.person.profile.given_name.as_ref().map(|name| name.0.as_str()),
         "app": environment.app_name,
         "language": language,
-        "link": letter.link.as_str(),
+        "link": letter.link.map(Url::as_str),
         "code": letter.code,
         "lifetime_seconds": letter.lifetime.as_secs(),
     });
     outbox::enqueue(tx, user, letter.kind, &payload)
+}
+
+/// Tells a person at the address that they had before that it was changed, and not to which. `before` is who they were, also by
+/// name: whoever has changed the address may have changed that too.
+///
+/// # Errors
+/// The database refuses.
+pub fn post_address_changed(tx: &Tx, before: &User) -> Result<()> {
+    let kind = Kind::AddressChangedMail;
+    let letter = Letter { kind, link: None, code: None, lifetime: Duration::ZERO, language: None };
+    post(tx, before, &apps::by_id(tx, before.environment)?, &letter)
 }
 
 /// A message ready to go.
@@ -86,6 +97,9 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("sign_in/subject.txt", include_str!("../../templates/mail/sign_in/subject.txt")),
     ("sign_in/body.txt", include_str!("../../templates/mail/sign_in/body.txt")),
     ("sign_in/body.html", include_str!("../../templates/mail/sign_in/body.html")),
+    ("address_changed/subject.txt", include_str!("../../templates/mail/address_changed/subject.txt")),
+    ("address_changed/body.txt", include_str!("../../templates/mail/address_changed/body.txt")),
+    ("address_changed/body.html", include_str!("../../templates/mail/address_changed/body.html")),
     ("admin_sign_in/subject.txt", include_str!("../../templates/mail/admin_sign_in/subject.txt")),
     ("admin_sign_in/body.txt", include_str!("../../templates/mail/admin_sign_in/body.txt")),
     ("admin_sign_in/body.html", include_str!("../../templates/mail/admin_sign_in/body.html")),
@@ -124,8 +138,7 @@ struct Content {
 /// The job is not a mail, a template fails, or the database does not answer.
 pub fn render(tx: &Tx, job: &Job) -> Result<Option<Mail>> {
     let text = |name: &str| job.payload.as_ref().and_then(|payload| payload.text(name)).map(str::to_owned);
-    let (link, webhook) = (text("link"), text("webhook"));
-    let (Some(to), Some(_)) = (text("to"), link.as_ref().or(webhook.as_ref())) else { return Ok(None) };
+    let Some(to) = text("to").filter(|_| job.state != State::Sent) else { return Ok(None) };
     let app = (job.environment != INSTALLATION).then(|| apps::by_id(tx, job.environment)).transpose()?;
     let language = job.payload.as_ref().and_then(|payload| payload.0.get("language"));
     let language: Option<Language> = language.and_then(|tag| serde_json::from_value(tag.clone()).ok()).flatten();
@@ -138,11 +151,11 @@ pub fn render(tx: &Tx, job: &Job) -> Result<Option<Mail>> {
         language,
         name: text("name").filter(|name| is_plain_name(name)),
         app: text("app"),
-        link,
+        link: text("link"),
         code: text("code"),
         lifetime: Duration::from_secs(seconds.unwrap_or_default()),
         environment: text("environment"),
-        webhook,
+        webhook: text("webhook"),
     };
     compose(job.kind, content, app.as_ref(), wording).map(Some)
 }
@@ -238,7 +251,7 @@ crate::secret::redacted!(Say);
 impl Object for Say {
     fn call_method(
         self: &Arc<Self>,
-        _: &mut State<'_, '_>,
+        _: &mut minijinja::State<'_, '_>,
         method: &str,
         values: &[Value],
     ) -> std::result::Result<Value, minijinja::Error> {

@@ -42,6 +42,8 @@ words! {
         EnrolmentMail = "enrolment",
         /// The mail by which a person signs in. Payload: see [`crate::mail::post`].
         SignInMail = "sign_in",
+        /// The mail to the address that a person had before, that theirs was changed. Payload: see [`crate::mail::post`].
+        AddressChangedMail = "address_changed",
         /// The mail by which an administrator signs in. Payload: `to`, `link`, `lifetime`.
         AdminSignInMail = "admin_sign_in",
         /// The mail that a webhook was disabled, to its contact. Payload: `to`, `app`, `environment`, `webhook`.
@@ -53,8 +55,13 @@ words! {
 
 impl Kind {
     /// Every kind of mail; its word is also the folder of its templates.
-    pub const MAILS: &'static [Kind] =
-        &[Kind::EnrolmentMail, Kind::SignInMail, Kind::AdminSignInMail, Kind::WebhookGoneMail];
+    pub const MAILS: &'static [Kind] = &[
+        Kind::EnrolmentMail,
+        Kind::SignInMail,
+        Kind::AddressChangedMail,
+        Kind::AdminSignInMail,
+        Kind::WebhookGoneMail,
+    ];
 
     /// Whether a job waits until older ones of its kind and user are finished.
     fn is_in_order(self) -> bool {

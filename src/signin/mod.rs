@@ -129,7 +129,7 @@ pub fn decide(tx: &Tx, links: &Links, waiting: &[Uuid]) -> Result<()> {
         store::sent(tx, sign_in.id, user.id)?;
         let link = at(&links.public_url, &["sign-in", "links", link_of(tx, sign_in.id).text().expose()])?;
         let (code, language) = (Some(digits_of(tx, sign_in.id)), Some(sign_in.asked.language));
-        let letter = Letter { kind: Kind::SignInMail, link: &link, code, lifetime: LIFETIME, language };
+        let letter = Letter { kind: Kind::SignInMail, link: Some(&link), code, lifetime: LIFETIME, language };
         mail::post(tx, &user, &environment, &letter)?;
     }
     Ok(())

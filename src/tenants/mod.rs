@@ -65,14 +65,16 @@ pub struct Tenant {
     pub facts: Facts,
     /// Who made it by signing up: then it is about them, and goes with them.
     pub founder: Option<UserId>,
+    /// Since when it has a name that it was given from within: by somebody who belongs to it, or by a key bound to it.
+    pub self_named_at: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
 }
 
 impl Tenant {
-    /// What [`find`] finds it by: its name, or its id if whoever signed up chose the name.
+    /// What [`find`] finds it by: its name, or its id if that was given from within.
     pub fn handle(&self) -> String {
-        let name = self.facts.name.as_ref().filter(|_| self.founder.is_none());
+        let name = self.facts.name.as_ref().filter(|_| self.self_named_at.is_none());
         name.map_or_else(|| self.id.to_string(), |name| name.0.clone())
     }
 }
@@ -106,7 +108,8 @@ pub(crate) fn found(tx: &Tx, environment: EnvironmentId, origin: Origin, founder
 
 fn make(tx: &Tx, environment: EnvironmentId, origin: Origin, name: &str, founder: Option<UserId>) -> Result<TenantId> {
     let facts = Facts { name: Some(Line(name.to_owned())), ..Facts::default() };
-    let tenant = Tenant { id: TenantId::random(), environment, facts, founder, created_at: tx.now() };
+    let (self_named_at, created_at) = (founder.map(|_| tx.now()), tx.now());
+    let tenant = Tenant { id: TenantId::random(), environment, facts, founder, self_named_at, created_at };
     store::insert(tx, &tenant)?;
     note(tx, origin, Action::TenantCreated, &tenant, &Changes::of_field("name", Value::Null, name))?;
     Ok(tenant.id)
@@ -136,20 +139,21 @@ pub(crate) fn forget(tx: &Tx, id: TenantId) -> Result<Option<UserId>> {
     Ok(founder)
 }
 
-/// The tenant of that id or name, if there is one. Whoever signs up calls theirs what they like, also by a name that an
-/// organisation is going to have: such a tenant is found by its id alone.
+/// The tenant of that id or name, if there is one. Who belongs to a tenant may call it what they like, also by a name that an
+/// organisation is going to have: one that was named from within is found by its id alone.
 ///
 /// # Errors
-/// The name is that of a tenant that somebody made by signing up.
+/// The name is one that a tenant was given from within.
 pub fn find(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Option<TenantId>> {
     let of_id = name.parse().map_or(Ok(None), |id| by_id(tx, id))?;
     if let Some(tenant) = of_id.filter(|tenant| tenant.environment == environment) {
         return Ok(Some(tenant.id));
     }
     match store::by_name(tx, environment, name)? {
-        Some(Tenant { id, founder: Some(_), .. }) => Err(Error::operator(format!(
-            "a tenant that somebody made by signing up has this name. If you mean that one, name it by its id, {id}; \
-             otherwise choose another name."
+        Some(Tenant { id, self_named_at: Some(_), .. }) => Err(Error::operator(format!(
+            "the tenant {id} has given itself this name, so it is found by its id alone. If you mean that tenant, use \
+             the id; otherwise choose another name, or give that tenant another one (`PUT /v1/tenants/{id}` with a key \
+             of the app)."
         ))),
         found => Ok(found.map(|tenant| tenant.id)),
     }
@@ -190,7 +194,8 @@ fn reach(tx: &Tx, caller: &Caller, id: TenantId, for_update: &str) -> Result<Ten
     found.filter(|tenant| tenant.environment == caller.scope.environment).ok_or_else(not_seen)
 }
 
-/// Changes a tenant, and says what is different.
+/// Changes a tenant, and says what is different. A name is from within if whoever gives it is bound to the tenant; the same name
+/// said again, as by who sends back what they have read, changes nothing about that.
 ///
 /// # Errors
 /// No such tenant within reach, no right to change it, or the name belongs to another.
@@ -207,11 +212,11 @@ pub fn update(tx: &Tx, caller: &Caller, id: Option<TenantId>, change: Facts) -> 
     if after.facts == before.facts {
         return Ok(Changes::between(&Value::Null, &Value::Null));
     }
-    if after.facts.name != before.facts.name
-        && let Some(name) = &after.facts.name
-        && store::by_name(tx, before.environment, &name.0)?.is_some()
-    {
-        return Err(name_taken());
+    if let Some(name) = after.facts.name.as_ref().filter(|name| before.facts.name.as_ref() != Some(*name)) {
+        if store::by_name(tx, before.environment, &name.0)?.is_some() {
+            return Err(name_taken());
+        }
+        after.self_named_at = caller.scope.tenant.map(|_| tx.now());
     }
     store::update(tx, &after)?;
     let changes = Changes::between(&before.facts.show().into(), &after.facts.show().into());

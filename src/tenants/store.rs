@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::field::{Line, restore};
 use crate::place::Place;
 
-const TENANT: &str = "SELECT id, environment_id, name, profile, created_at, founder_id FROM tenants";
+const TENANT: &str = "SELECT id, environment_id, name, profile, created_at, founder_id, self_named_at FROM tenants";
 
 pub(super) fn by_name(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Option<Tenant>> {
     let sql = format!("{TENANT} WHERE environment_id = $1 AND name = $2");
@@ -17,8 +17,8 @@ pub(super) fn by_name(tx: &Tx, environment: EnvironmentId, name: &str) -> Result
 
 pub(super) fn insert(tx: &Tx, tenant: &Tenant) -> Result<()> {
     tx.add(
-        "tenants (id, environment_id, name, founder_id, created_at)",
-        params![tenant.id, tenant.environment, name(tenant), tenant.founder, tenant.created_at],
+        "tenants (id, environment_id, name, founder_id, self_named_at, created_at)",
+        params![tenant.id, tenant.environment, name(tenant), tenant.founder, tenant.self_named_at, tenant.created_at],
     )
 }
 
@@ -58,12 +58,12 @@ pub fn newest(tx: &Tx, environment: EnvironmentId, limit: i64) -> Result<Vec<Ten
 
 pub(super) fn update(tx: &Tx, tenant: &Tenant) -> Result<()> {
     let profile = serde_json::to_string(&tenant.facts.company).map_err(Error::internal)?;
-    tx.change_one("UPDATE tenants SET name = $1, profile = $2 WHERE id = $3", params![name(tenant), profile, tenant.id])
-        .map_err(|error| match error {
-            // Two were given the name at once.
-            Error::Unique(_) => super::name_taken(),
-            other => other,
-        })
+    let sql = "UPDATE tenants SET name = $1, profile = $2, self_named_at = $3 WHERE id = $4";
+    tx.change_one(sql, params![name(tenant), profile, tenant.self_named_at, tenant.id]).map_err(|error| match error {
+        // Two were given the name at once.
+        Error::Unique(_) => super::name_taken(),
+        other => other,
+    })
 }
 
 /// Whether anybody is in it, deleted or not.
@@ -73,7 +73,7 @@ pub(super) fn has_users(tx: &Tx, id: TenantId) -> Result<bool> {
 
 /// Leaves of a tenant its id, which keys and webhooks may name.
 pub(super) fn empty(tx: &Tx, id: TenantId) -> Result<()> {
-    let sql = "UPDATE tenants SET name = $1, profile = '{}', founder_id = NULL WHERE id = $2";
+    let sql = "UPDATE tenants SET name = $1, profile = '{}', founder_id = NULL, self_named_at = NULL WHERE id = $2";
     tx.run(sql, params![id.to_string(), id])
 }
 
@@ -85,6 +85,7 @@ fn read(row: &Row) -> Result<Tenant> {
         environment: row.get(1)?,
         facts: Facts { name: Some(Line(name)), company },
         founder: row.get(5)?,
+        self_named_at: row.get(6)?,
         created_at: row.get(4)?,
     })
 }

@@ -36,6 +36,7 @@ use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
 use crate::limits::Limit;
 use crate::links::{self, Links};
+use crate::mail;
 use crate::roles::{self, Right, RoleId};
 use crate::sessions;
 use crate::signin;
@@ -246,8 +247,9 @@ pub fn reveal(tx: &Tx, caller: &Caller, id: UserId, reason: &str) -> Result<User
 /// Changes a user by id.
 ///
 /// A change of mailbox ends the links to the old one and, unless it is the person's own doing, their sessions. Who had
-/// not followed their link yet is sent one to the new mailbox: they have no other way in. Who has the mailbox is the person,
-/// so that no other person moves somebody who has come in to another one.
+/// not followed their link yet is sent one to the new mailbox: they have no other way in. Who had proven the old one is told
+/// there; one that nobody has proven may be a stranger's, whom changes could flood. Who has the mailbox is the person, so
+/// that no other person moves somebody who has come in to another one.
 ///
 /// # Errors
 /// Those of [`to_change`]; 403 for such a move; [`Error::EmailTaken`], [`Error::PhoneTaken`], [`Error::ExternalIdTaken`].
@@ -275,8 +277,10 @@ pub fn update(
         if !caller.is(id) {
             sessions::end_all(tx, id)?;
         }
-        if before.email_verified_at.is_none() && links::may_send(tx, id)? {
-            links::send(tx, links, &user)?;
+        match before.email_verified_at {
+            None if links::may_send(tx, id)? => links::send(tx, links, &user)?,
+            Some(_) if before.admit().is_ok() => mail::post_address_changed(tx, &before)?,
+            _ => {}
         }
     }
     Ok(user)

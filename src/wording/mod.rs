@@ -56,6 +56,14 @@ const SIGN_IN: &[Text] = &[
     text("mail_fallback", "If the button does not work", 300),
 ];
 
+const ADDRESS_CHANGED: &[Text] = &[
+    text("mail_changed_subject", "Subject", 120),
+    text("mail_hello_name", "Greeting", 80),
+    text("mail_hello", "Greeting of whose name is not known", 80),
+    text("mail_changed", "What has happened", 500),
+    text("mail_changed_not_you", "What to do", 500),
+];
+
 const WEBHOOK_GONE: &[Text] = &[
     text("mail_gone_subject", "Subject", 120),
     text("mail_hello", "Greeting", 80),
@@ -75,7 +83,8 @@ pub struct Template {
 
 impl Template {
     /// The kinds of mail that an app has words for. The mail to an administrator is the installation's, and no app's.
-    pub const KINDS: &'static [Kind] = &[Kind::EnrolmentMail, Kind::SignInMail, Kind::WebhookGoneMail];
+    pub const KINDS: &'static [Kind] =
+        &[Kind::EnrolmentMail, Kind::SignInMail, Kind::AddressChangedMail, Kind::WebhookGoneMail];
 
     /// Every one.
     pub fn all() -> impl Iterator<Item = Template> {
@@ -103,6 +112,7 @@ impl Template {
         match self.kind {
             Kind::EnrolmentMail => ENROLMENT,
             Kind::SignInMail => SIGN_IN,
+            Kind::AddressChangedMail => ADDRESS_CHANGED,
             Kind::WebhookGoneMail => WEBHOOK_GONE,
             _ => &[],
         }

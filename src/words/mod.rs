@@ -150,6 +150,9 @@ texts! {
     mail_admin();
     mail_both_lifetime(time);
     mail_fallback();
+    mail_changed_subject(app);
+    mail_changed(app);
+    mail_changed_not_you(app);
     mail_gone_subject(app);
     mail_gone(webhook, app, environment);
     mail_gone_mend();

@@ -280,6 +280,25 @@ async fn every_mail_is_in_the_language_of_the_person() {
 }
 
 #[tokio::test]
+async fn who_is_told_that_their_address_was_changed_is_told_in_their_language() {
+    for language in Language::ALL.iter().copied() {
+        let (app, id) = app_and_jane().await;
+        app.anyone().send("POST", &app.newest_link().await, "").await;
+        let change = json!({"user": {"language": language.tag()}});
+        let (server, path, words) = (app.server().await, format!("/v1/users/{id}"), Texts::of(language));
+        server.put(&path, change).await.ok();
+        // What is known of the person counts, and not what the change says.
+        server.put(&path, json!({"user": {"email": "j@roe.com", "language": "NL"}})).await.ok();
+        let (_, mail) = app.mails().await.remove(0);
+        assert_eq!((mail.subject.as_str(), mail.language), (&*words.of_app("mail_changed_subject"), language));
+        let says = |name: &str| words.raw(name).replace("{app}", "Acme Coaching").replace("{name}", "jane");
+        for text in ["mail_hello_name", "mail_changed", "mail_changed_not_you"].map(says) {
+            assert!(mail.text.contains(&text) && mail.html.contains(&text), "{text}: {}", mail.text);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_mail_to_somebody_of_unknown_language_is_in_that_of_their_browser_or_english() {
     let [sign_in, enrolment] = &mails_for("NL", "fr").await[..] else { panic!("two mails") };
     assert_eq!((sign_in.language, enrolment.language), (Language::French, Language::English));

@@ -179,7 +179,8 @@ async fn a_new_address_of_someone_who_has_a_session_ends_it_unless_they_chose_it
     server.put(&format!("/v1/users/{id}"), json!({"user": {"email": "jane@poe.com"}})).await.ok();
     assert!(me.get("/profile").await.text.contains("signed out"));
     assert!(app.user(&id).await.email_verified_at.is_none());
-    assert_eq!(app.mails().await.len(), 2, "who has been here knows how to ask for a link");
+    let links = app.mails().await.iter().filter(|(_, mail)| !mail.links.is_empty()).count();
+    assert_eq!(links, 2, "who has been here knows how to ask for a link");
     let acme = app.partner("acme").await;
     assert_eq!(acme.post("/users/update", json!({"email": "jane@doe.com"})).await.status, 404);
 }

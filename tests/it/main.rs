@@ -19,6 +19,7 @@ mod stripe;
 mod tables;
 mod world;
 
+mod address_changed;
 mod admin_pages;
 mod admins;
 mod audit;

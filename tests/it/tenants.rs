@@ -10,10 +10,12 @@ use usher::apps::{self, Kind};
 use usher::audit::{self, Action, Entry, Filter, Order};
 use usher::caller::{Actor, Caller, Origin, Scope};
 use usher::db::Tx;
+use usher::error::Result;
 use usher::imports;
 use usher::keys::{self, Access, NewKey};
 use usher::roles::{self, Right, Rights, RoleId};
 use usher::sessions;
+use usher::tenants;
 use usher::users::names::Names;
 use usher::users::{List, UserId};
 
@@ -403,6 +405,92 @@ async fn sign_ins_are_those_of_the_keys_own_environment_or_tenant_and_each_perso
     assert_eq!((both, end), ([r#""acme""#, r#""north""#].map(str::to_owned), None));
 }
 
+impl TestApp {
+    /// A new key of the tenant of that name or id, as the operator makes it.
+    async fn key_of(&self, tenant: &str) -> Result<keys::Key> {
+        let (client, new) = (self.client_id, NewKey { tenant: Some(tenant.to_owned()), ..a_key() });
+        let make = move |tx: &Tx| keys::create(tx, OPERATOR, &apps::environment(tx, client, Kind::Sandbox)?, &new);
+        self.store().write(make).await.map(|(key, _)| key)
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_a_tenant_was_given_from_within_finds_nobody_until_the_app_gives_it_one() {
+    let (app, id, _) = two().await;
+    administrator(&app, &id).await;
+    let tenant = app.user(&id).await.tenant.unwrap();
+    let (path, bound) = (format!("/v1/tenants/{tenant}"), async |name: &str| {
+        app.key_of(name).await.map(|key| key.caller.scope.tenant.unwrap())
+    });
+    let named = |name: &str, description: &str| json!({"tenant": {"name": name, "description": description}});
+    let handle = async || app.store().read(move |tx| tenants::by_id(tx, tenant)).await.unwrap().unwrap().handle();
+    let (server, of_acme, me) = (app.server().await, app.server_of("acme").await, app.person(&id).await);
+    for (who, within) in [("an administrator", &me), ("a key of the tenant", &of_acme)] {
+        // Who only describes their tenant, or rehearses, has not named it.
+        within.put(&path, named("acme", who)).await.ok();
+        within.put(&format!("{path}?dry_run=true"), named("Clinic North", who)).await.ok();
+        assert_eq!((bound("acme").await.unwrap(), handle().await.as_str()), (tenant, "acme"), "{who}");
+
+        within.put(&path, named("Clinic North", who)).await.ok();
+        let before = (app.count("keys").await, app.count("tenants").await);
+        let refused = bound("Clinic North").await.unwrap_err();
+        let says = refused.to_string();
+        assert!(
+            refused.code() == "operator" && says.contains(&format!("the tenant {tenant} has given itself")),
+            "{says}"
+        );
+        assert!(says.contains(&format!("`PUT {path}`")), "{says}");
+        assert_eq!((app.count("keys").await, app.count("tenants").await), before, "{who}");
+        assert_eq!(bound(&tenant.to_string()).await.unwrap(), tenant, "who means that one says so");
+        assert_eq!(handle().await, tenant.to_string(), "and so does an export");
+        // Who sends back what they have read has not named it either.
+        server.put(&path, named("Clinic North", "Clinics")).await.ok();
+        assert!(bound("Clinic North").await.is_err(), "{who}");
+
+        server.put(&path, named("acme", who)).await.ok();
+        assert_eq!(bound("acme").await.unwrap(), tenant, "{who}");
+    }
+    assert_ne!(bound("Clinic North").await.unwrap(), tenant, "the name is free for whom it was meant for");
+}
+
+#[tokio::test]
+async fn a_key_of_a_tenant_that_has_named_itself_is_rotated_within_it() {
+    let app = TestApp::new().await;
+    let key = app.key_of("acme").await.unwrap();
+    let tenant = key.caller.scope.tenant.unwrap();
+    let rename = json!({"tenant": {"name": "Clinic North"}});
+    app.server_of("acme").await.put(&format!("/v1/tenants/{tenant}"), rename).await.ok();
+    let rotate = move |tx: &Tx| keys::rotate(tx, OPERATOR, key.id, Duration::from_hours(1));
+    let (next, _) = app.store().write(rotate).await.unwrap();
+    assert_eq!((next.caller.scope.tenant, next.tenant.as_deref()), (Some(tenant), Some("Clinic North")));
+}
+
+#[tokio::test]
+async fn which_tenants_may_have_named_themselves_before_that_was_kept_is_told_by_the_trail() {
+    let (app, _) = app_and_jane().await;
+    let (_, founded) = app.signed_up("new@doe.com").await;
+    let tenant = async |name: &str| app.key_of(name).await.unwrap().caller.scope.tenant.unwrap().to_string();
+    let (acme, north, south) = (tenant("acme").await, tenant("north").await, tenant("south").await);
+    let member = app.partner("north").await.post("/users/create", john()).await.ok().id().to_owned();
+    administrator(&app, &member).await;
+    let described = json!({"tenant": {"description": "Clinics"}});
+    app.person(&member).await.put("/v1/tenants/me", described.clone()).await.ok();
+    app.server_of("south").await.put(&format!("/v1/tenants/{south}"), described.clone()).await.ok();
+    app.server().await.put(&format!("/v1/tenants/{acme}"), described).await.ok();
+
+    let self_named = async || {
+        let sql = "SELECT id FROM tenants WHERE self_named_at IS NOT NULL";
+        let rows = app.store().read(move |tx| tx.query(sql, &[])).await.unwrap();
+        rows.iter().map(|row| row.get::<uuid::Uuid>(0).unwrap().to_string()).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(self_named().await, BTreeSet::from([founded.clone()]));
+    let migration = include_str!("../../migrations/0021_self_named.sql");
+    app.tamper("UPDATE tenants SET self_named_at = NULL");
+    assert_eq!(self_named().await, BTreeSet::new());
+    app.tamper(&migration[migration.find("UPDATE tenants").unwrap()..]);
+    assert_eq!(self_named().await, BTreeSet::from([founded, north, south]), "and what the app did was not from within");
+}
+
 #[tokio::test]
 async fn a_tenant_that_somebody_made_by_signing_up_is_found_by_its_id_and_by_no_name() {
     let (app, _) = app_and_jane().await;
@@ -410,13 +498,7 @@ async fn a_tenant_that_somebody_made_by_signing_up_is_found_by_its_id_and_by_no_
     let me = app.person(&stranger).await;
     me.put("/v1/tenants/me", json!({"tenant": {"name": "Clinic North"}})).await.ok();
     let (client, before) = (app.client_id, app.count("keys").await);
-    let bound = async |tenant: &str| {
-        let new = NewKey { tenant: Some(tenant.to_owned()), ..a_key() };
-        let make = move |tx: &Tx| {
-            keys::create(tx, Origin::of(Actor::Operator), &apps::environment(tx, client, Kind::Sandbox)?, &new)
-        };
-        app.store().write(make).await.map(|(key, _)| key.tenant.unwrap())
-    };
+    let bound = async |tenant: &str| app.key_of(tenant).await.map(|key| key.tenant.unwrap());
     let refused = bound("Clinic North").await.unwrap_err();
     assert!(refused.code() == "operator" && refused.to_string().contains(&theirs), "{refused}");
     assert_eq!(app.count("keys").await, before);
@@ -431,7 +513,8 @@ async fn a_tenant_that_somebody_made_by_signing_up_is_found_by_its_id_and_by_no_
     let path = format!("/v1/imports/{}/rows", data(&begun)["id"].as_str().unwrap());
     let rows = data(&server.get(&path).await.ok())["items"].clone();
     assert_eq!([&rows[0]["status"], &rows[1]["status"], &rows[2]["status"]], ["failed", "imported", "imported"]);
-    assert!(rows[0]["reason"].as_str().unwrap().starts_with("tenant: a tenant that somebody made"), "{rows}");
+    let why = format!("tenant: the tenant {theirs} has given itself this name");
+    assert!(rows[0]["reason"].as_str().unwrap().starts_with(&why), "{rows}");
     let members = data(&me.get("/v1/users").await.ok())["items"].clone();
     let names: BTreeSet<&str> =
         members.as_array().unwrap().iter().map(|user| user["email"].as_str().unwrap()).collect();

@@ -180,6 +180,21 @@ async fn what_the_contact_of_a_webhook_is_told_has_the_apps_words_and_cannot_los
 }
 
 #[tokio::test]
+async fn who_is_told_that_their_address_was_changed_reads_the_apps_words() {
+    let (app, id) = app_and_jane().await;
+    let page = Page::of(&app, "address_changed", "en").await;
+    let own = ("mail_changed_not_you", "Not you? Ring {app} & say so.");
+    let (_, frame) = page.draft(&[own]).await;
+    assert!(frame.text.contains("Not you? Ring Acme Coaching &amp; say so.") && frame.text.contains("Hello Alex,"));
+    assert!(!frame.text.contains("href"), "no link, also where there is one for an example");
+    assert_eq!(page.save(&[own, ("mail_hello_name", "Dear {name},")]).await.status, 303);
+    app.anyone().send("POST", &app.newest_link().await, "").await;
+    app.server().await.put(&format!("/v1/users/{id}"), json!({"user": {"email": "j@roe.com"}})).await.ok();
+    let (_, mail) = app.mails().await.remove(0);
+    assert!(mail.text.starts_with("Dear jane,") && mail.text.contains("Ring Acme Coaching & say so."), "{}", mail.text);
+}
+
+#[tokio::test]
 async fn every_administrator_sees_the_words_and_owners_change_them_with_before_and_after_in_the_trail() {
     let (app, _) = app_and_jane().await;
     let page = Page::of(&app, "sign_in", "de").await;
@@ -220,7 +235,7 @@ fn usher_mail_template_lists_shows_sets_and_resets() {
             .map(|one| one["mail"].clone())
             .collect::<Vec<_>>()
     };
-    assert_eq!(run(&["list"]).as_array().unwrap().len(), 18);
+    assert_eq!(run(&["list"]).as_array().unwrap().len(), 24);
     run(&["set", "enrolment", "en", "mail_welcome=Come in: {app}", "sign_in_button=Go"]);
     run(&["set", "enrolment", "en", "sign_in_button="]);
     let shown = run(&["show", "enrolment", "en"]);
@@ -234,7 +249,7 @@ fn usher_mail_template_lists_shows_sets_and_resets() {
     for (words, says) in [
         (&["set", "enrolment", "en", "mail_welcome={x}"][..], "only {app} is filled in"),
         (&["set", "enrolment", "en", "mail_code=x"], "has no text mail_code"),
-        (&["show", "admin_sign_in", "en"], "enrolment, sign_in, webhook_gone"),
+        (&["show", "admin_sign_in", "en"], "enrolment, sign_in, address_changed, webhook_gone"),
         (&["show", "enrolment", "nl"], "one of"),
     ] {
         let refused = server.run(&[&["mail", "template"], words, &["--app", &server.client_id]].concat());

@@ -126,6 +126,7 @@ pub(super) fn kind_of(kind: Kind) -> &'static str {
     match kind {
         Kind::EnrolmentMail => "Welcome, with a link",
         Kind::SignInMail => "Sign-in, with a link and a code",
+        Kind::AddressChangedMail => "The address was changed, to the one before",
         Kind::WebhookGoneMail => "A webhook was disabled, to its contact",
         other => other.as_str(),
     }
