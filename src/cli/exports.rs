@@ -64,7 +64,7 @@ pub struct Export {
     /// Those whom the dashboard's search finds: by a part of a name, an address or its beginning, a number, an id
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     search: Option<String>,
-    /// In which order: created, updated or email; with - before it, from the end [default: created]
+    /// In which order: created (the oldest first) or -created [default: created]
     #[arg(long, value_name = "ORDER", allow_hyphen_values = true, value_parser = order, conflicts_with = "search")]
     sort: Option<Sort>,
     /// Write here, for its owner only, and over nothing [default: standard output]
@@ -76,9 +76,9 @@ fn time(text: &str) -> std::result::Result<Timestamp, String> {
     Timestamp::parse(text).ok_or_else(|| "write a day like 2026-11-21, or a time as RFC 3339 has it".to_owned())
 }
 
+/// In any other order, whoever changes while the file is written could be left out.
 fn order(text: &str) -> std::result::Result<Sort, String> {
-    let words = || Sort::ALL.iter().map(|sort| sort.as_str()).collect::<Vec<_>>().join(", ");
-    Sort::named(text).ok_or_else(|| format!("write one of: {}", words()))
+    Sort::named(text).filter(|sort| sort.of_making() == *sort).ok_or_else(|| "write created or -created".to_owned())
 }
 
 impl Export {

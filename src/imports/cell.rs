@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// What a spreadsheet takes for the beginning of a formula, and the wide forms that some take for the same.
-const BEGINNINGS: [char; 10] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '＠'];
+const BEGINNINGS: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
 const MARK: char = '\'';
 
 /// The text as a cell. A mark goes before a formula, before nothing at all (an empty cell is no text), and before what
@@ -40,6 +40,9 @@ mod tests {
             "\r=1",
             "\n=1",
             "＝1",
+            "＋1",
+            "－2+3",
+            "＠SUM(A1)",
             "'=1",
             "''=1",
             "",

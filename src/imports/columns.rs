@@ -133,21 +133,29 @@ impl Plan {
         for (source, field, reading) in plan.preset.map(presets::columns).unwrap_or_default() {
             let column = source.split('.').next().unwrap_or(source);
             let found = columns.iter().find(|name| normal(name) == normal(column));
-            if let Some(name) = found.filter(|name| !settled.contains(&name.as_str()))
-                && !said.iter().any(|(_, said)| said == field)
-            {
+            let Some(name) = found.filter(|name| !settled.contains(&name.as_str())) else { continue };
+            if field.is_empty() {
+                settled.push(name);
+                plan.ignored.push(name.clone());
+            } else if !said.iter().any(|(_, said)| said == field) {
                 let way = source.strip_prefix(column).unwrap_or_default();
                 plan.columns.push(Column::new(&format!("{name}{way}"), field, *reading));
             }
         }
+        // Who names an export says what each column is. One that is only alike may have columns of somebody's own.
+        let guess: fn(&str) -> Option<&'static str> = match (plan.preset, preset) {
+            (None, _) => guess,
+            (Some(_), None) => exactly,
+            (Some(_), Some(_)) => |_| None,
+        };
         for name in columns.iter().filter(|name| !settled.contains(&name.as_str())) {
             if plan.columns.iter().any(|column| column.is_of(name)) {
                 continue;
             }
-            match guess(name).filter(|field| !plan.columns.iter().any(|column| column.field == *field)) {
-                // What an export's own columns are called means something else there.
-                Some(field) if plan.preset.is_none() => plan.columns.push(Column::new(name, field, Reading::Plain)),
-                _ => plan.ignored.push(name.clone()),
+            let is_free = |field: &&str| !plan.columns.iter().any(|column| column.field == *field);
+            match guess(name).filter(is_free) {
+                Some(field) => plan.columns.push(Column::new(name, field, Reading::Plain)),
+                None => plan.ignored.push(name.clone()),
             }
         }
         Ok(plan)
@@ -250,9 +258,14 @@ impl Entry {
 }
 
 fn guess(name: &str) -> Option<&'static str> {
+    let known = normal(name);
+    exactly(name).or_else(|| GUESSES.iter().find(|(guess, _)| *guess == known).map(|(_, field)| *field))
+}
+
+/// The field that is called so.
+fn exactly(name: &str) -> Option<&'static str> {
     let name = normal(name);
-    let exact = fields().find(|field| normal(field) == name);
-    exact.or_else(|| GUESSES.iter().find(|(known, _)| *known == name).map(|(_, field)| *field))
+    fields().find(|field| normal(field) == name)
 }
 
 /// The name without what differs from file to file.
@@ -340,6 +353,25 @@ mod tests {
         ] {
             assert_eq!(plan(columns, said).unwrap_err().code(), "mapping", "{columns:?} {said:?}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_only_like_an_export_keeps_the_columns_that_are_called_as_fields_are() {
+        let columns = ["user_id", "email", "email_verified", "Birthdate", "allergies", "mobile"];
+        let alike = plan(&columns, &[]).unwrap();
+        assert_eq!(alike.preset, Some(Preset::Auth0));
+        assert_eq!(
+            ["user_id", "Birthdate", "allergies"].map(|name| alike.of(name)),
+            [["externalId"], ["birthdate"], ["allergies"]]
+        );
+        assert_eq!(alike.ignored, ["mobile"]);
+        let named = Plan::new(&names(&columns), &[], Some(Preset::Auth0)).unwrap();
+        assert_eq!(named.ignored, ["Birthdate", "allergies", "mobile"], "who names it means its columns");
+        let supabase = plan(&["email", "aud", "role", "email_confirmed_at", "zoneinfo"], &[]).unwrap();
+        assert_eq!((supabase.preset, supabase.of("zoneinfo")), (Some(Preset::Supabase), vec!["zoneinfo"]));
+        assert_eq!(supabase.ignored, ["role", "aud"], "a role of the database there");
+        let said = plan(&["email", "aud", "role", "email_confirmed_at"], &["role=role", "aud="]).unwrap();
+        assert_eq!((said.of("role"), said.ignored.len()), (vec!["role"], 0));
     }
 
     #[test]

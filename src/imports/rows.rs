@@ -1,11 +1,14 @@
 //! The rows of a file, whatever its format: CSV with a header, JSON with one object a line, or one JSON list. Knows no
 //! fields: a row is an object as the file has it.
 
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read};
 
 use serde_json::{Map, Value};
 
 use super::cell;
+use super::elements::{Elements, invalid};
+use super::records::{Excess, Records};
 use crate::db::words;
 use crate::error::{Error, Result};
 use crate::field::json;
@@ -48,7 +51,7 @@ impl Format {
 }
 
 fn has_users(object: &[u8]) -> bool {
-    json::parse(object).is_ok_and(|object| object["users"].is_array())
+    Elements::find(object).is_ok()
 }
 
 /// A row as the file has it, or why it is none.
@@ -56,8 +59,12 @@ pub type Row = std::result::Result<Map<String, Value>, &'static str>;
 
 /// The byte order mark, which some programs write before the first byte.
 const MARK: &[u8] = b"\xEF\xBB\xBF";
-/// The longest line of JSON.
-const LONGEST: u64 = 1024 * 1024;
+/// How many bytes a row may have.
+pub(super) const LONGEST: usize = 1024 * 1024;
+/// Why one that has more is none.
+pub(super) const TOO_LONG: &str = "the row is longer than 1 MiB";
+/// How many columns a file may have.
+pub(super) const MOST_COLUMNS: usize = 1000;
 
 /// The rows of a file, one after the other.
 pub struct Rows(Inner);
@@ -65,9 +72,9 @@ pub struct Rows(Inner);
 type Source = BufReader<Box<dyn Read + Send>>;
 
 enum Inner {
-    Csv { reader: Box<csv::Reader<Source>>, header: Vec<String>, record: csv::ByteRecord },
+    Csv { records: Box<Records<Source>>, header: Vec<String> },
     Lines(Source),
-    List(std::vec::IntoIter<Value>),
+    List(Elements<Source>),
 }
 
 impl Rows {
@@ -84,20 +91,36 @@ impl Rows {
         match format {
             Format::Csv => csv(source),
             Format::Jsonl => Ok(Rows(Inner::Lines(source))),
-            Format::Json => list(source),
+            Format::Json => Elements::find(source).map(|list| Rows(Inner::List(list))),
         }
     }
 }
 
 fn csv(mut source: Source) -> Result<Rows> {
     let delimiter = delimiter(source.fill_buf().map_err(unreadable)?);
-    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(source);
-    let header = reader.headers().map_err(|_| refuse("The first line must name the columns, in UTF-8"))?;
-    let header: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
-    if (1..header.len()).any(|i| header[..i].contains(&header[i]) && !header[i].is_empty()) {
-        return Err(refuse("Two columns have the same name"));
+    let mut records = Records::new(source, delimiter);
+    let header = match records.next()? {
+        None => Vec::new(),
+        Some(Ok(cells)) => names(&cells)?,
+        Some(Err(Excess::Cells)) => return Err(too_many_columns()),
+        Some(Err(Excess::Length)) => return Err(refuse("The first line is longer than 1 MiB")),
+    };
+    Ok(Rows(Inner::Csv { records: Box::new(records), header }))
+}
+
+/// The names of columns, of which some may have none.
+fn names(cells: &[&[u8]]) -> Result<Vec<String>> {
+    let mut known = HashSet::with_capacity(cells.len());
+    let mut names = Vec::with_capacity(cells.len());
+    for cell in cells {
+        let name =
+            std::str::from_utf8(cell).map_err(|_| refuse("The first line must name the columns, in UTF-8"))?.trim();
+        if !name.is_empty() && !known.insert(name) {
+            return Err(refuse("Two columns have the same name"));
+        }
+        names.push(name.to_owned());
     }
-    Ok(Rows(Inner::Csv { reader: Box::new(reader), header, record: csv::ByteRecord::new() }))
+    Ok(names)
 }
 
 /// What stands most often between the words of the first line.
@@ -108,32 +131,27 @@ fn delimiter(start: &[u8]) -> u8 {
     [b'\t', b';', b','].into_iter().max_by_key(|byte| count(*byte)).unwrap_or(b',')
 }
 
-fn list(mut source: Source) -> Result<Rows> {
-    let mut text = Vec::new();
-    source.read_to_end(&mut text).map_err(unreadable)?;
-    let users = match json::parse(&text).map_err(|_| refuse("The file is not valid JSON"))? {
-        Value::Object(mut whole) => whole.shift_remove("users"),
-        other => Some(other),
-    };
-    match users {
-        Some(Value::Array(users)) => Ok(Rows(Inner::List(users.into_iter()))),
-        _ => Err(refuse("The file must be a JSON list of objects, or an object with one called users")),
-    }
-}
-
-fn refuse(why: &'static str) -> Error {
+pub(super) fn refuse(why: &'static str) -> Error {
     Error::bad_request("unreadable_file", why)
 }
 
-fn unreadable(e: std::io::Error) -> Error {
+fn too_many_columns() -> Error {
+    refuse("The file has more than 1000 columns")
+}
+
+pub(super) fn unreadable(e: std::io::Error) -> Error {
     Error::operator(format!("the file cannot be read: {e}"))
 }
 
-fn object(value: Value) -> Row {
-    match value {
-        Value::Object(row) => Ok(row),
-        _ => Err("the row is not a JSON object"),
-    }
+/// A row that is written as JSON; `None` if it is not.
+fn object(text: &[u8]) -> Option<Row> {
+    Some(match json::parse(text) {
+        Ok(Value::Object(row)) => Ok(row),
+        Ok(_) => Err("the row is not a JSON object"),
+        Err(e) if e.code() == "duplicate_key" => Err("the row has a key twice"),
+        Err(e) if e.code() == "too_deep" => Err("the row is nested too deep"),
+        Err(_) => return None,
+    })
 }
 
 impl Iterator for Rows {
@@ -141,24 +159,31 @@ impl Iterator for Rows {
 
     fn next(&mut self) -> Option<Result<Row>> {
         match &mut self.0 {
-            Inner::List(list) => list.next().map(object).map(Ok),
+            Inner::List(list) => next_element(list).transpose(),
             Inner::Lines(source) => next_line(source).transpose(),
-            Inner::Csv { reader, header, record } => match reader.read_byte_record(record) {
-                Ok(true) => Some(Ok(cells(header, record))),
-                Ok(false) => None,
-                Err(e) => Some(Err(Error::operator(match e.into_kind() {
-                    csv::ErrorKind::Io(e) => format!("the file cannot be read: {e}"),
-                    _ => "the file cannot be read as CSV".to_owned(),
-                }))),
-            },
+            Inner::Csv { records, header } => next_record(records, header).transpose(),
         }
     }
 }
 
-fn cells(header: &[String], record: &csv::ByteRecord) -> Row {
-    if record.len() != header.len() {
-        return Err("the row has more or fewer cells than the first line");
+fn next_element(list: &mut Elements<Source>) -> Result<Option<Row>> {
+    match list.next()? {
+        // Where one is no JSON, nobody knows where the next one begins.
+        Some(Ok(text)) => object(text).map(Some).ok_or_else(invalid),
+        Some(Err(why)) => Ok(Some(Err(why))),
+        None => Ok(None),
     }
+}
+
+fn next_record(records: &mut Records<Source>, header: &[String]) -> Result<Option<Row>> {
+    Ok(records.next()?.map(|record| match record {
+        Ok(record) if record.len() == header.len() => cells(header, &record),
+        Ok(_) | Err(Excess::Cells) => Err("the row has more or fewer cells than the first line"),
+        Err(Excess::Length) => Err(TOO_LONG),
+    }))
+}
+
+fn cells(header: &[String], record: &[&[u8]]) -> Row {
     let mut row = Map::with_capacity(header.len());
     for (name, cell) in header.iter().zip(record) {
         let cell = std::str::from_utf8(cell).map_err(|_| "the row is not UTF-8")?;
@@ -174,23 +199,18 @@ fn next_line(source: &mut Source) -> Result<Option<Row>> {
     let mut line = Vec::new();
     loop {
         line.clear();
-        if source.by_ref().take(LONGEST).read_until(b'\n', &mut line).map_err(unreadable)? == 0 {
+        if source.by_ref().take(LONGEST as u64).read_until(b'\n', &mut line).map_err(unreadable)? == 0 {
             return Ok(None);
         }
-        if line.len() as u64 == LONGEST && line.last() != Some(&b'\n') {
+        if line.len() == LONGEST && line.last() != Some(&b'\n') {
             source.skip_until(b'\n').map_err(unreadable)?;
-            return Ok(Some(Err("the row is longer than 1 MiB")));
+            return Ok(Some(Err(TOO_LONG)));
         }
         if !line.trim_ascii().is_empty() {
             break;
         }
     }
-    Ok(Some(match json::parse(&line) {
-        Ok(value) => object(value),
-        Err(e) if e.code() == "duplicate_key" => Err("the row has a key twice"),
-        Err(e) if e.code() == "too_deep" => Err("the row is nested too deep"),
-        Err(_) => Err("the row is not valid JSON"),
-    }))
+    Ok(Some(object(&line).unwrap_or(Err("the row is not valid JSON"))))
 }
 
 /// What a file has: the names of its columns, and how many rows.
@@ -205,18 +225,21 @@ pub struct Survey {
 /// Reads a file to its end.
 ///
 /// # Errors
-/// It cannot be read.
+/// It cannot be read, or has too many columns.
 pub fn survey(rows: Rows) -> Result<Survey> {
     let mut survey = Survey::default();
     // The header names columns that may be empty in every row.
     if let Inner::Csv { header, .. } = &rows.0 {
         survey.columns = header.iter().filter(|name| !name.is_empty()).cloned().collect();
     }
-    let mut known: std::collections::HashSet<String> = survey.columns.iter().cloned().collect();
+    let mut known: HashSet<String> = survey.columns.iter().cloned().collect();
     for row in rows {
         survey.rows += 1;
         for name in row?.iter().flat_map(Map::keys) {
             if !name.is_empty() && !known.contains(name) {
+                if known.len() == MOST_COLUMNS {
+                    return Err(too_many_columns());
+                }
                 known.insert(name.clone());
                 survey.columns.push(name.clone());
             }
@@ -227,6 +250,8 @@ pub fn survey(rows: Rows) -> Result<Survey> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use super::*;
 
     fn read(format: Format, text: &'static [u8]) -> Vec<Row> {
@@ -284,12 +309,50 @@ mod tests {
                 None
             ]
         );
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(40), "]".repeat(40));
+        let list = format!("[{{\"email\":1,\"email\":2}}, 7, {deep}, {{}}]");
+        let rows = Rows::new(Format::Json, Cursor::new(list)).unwrap().map(Result::unwrap);
+        assert_eq!(
+            rows.map(Result::err).collect::<Vec<_>>(),
+            [
+                Some("the row has a key twice"),
+                Some("the row is not a JSON object"),
+                Some("the row is nested too deep"),
+                None
+            ]
+        );
         let cells = read(Format::Csv, b"email,name\na@b.co\na@b.co,\xff\na@b.co,A\n");
         assert!(cells[0].is_err() && cells[1].is_err() && cells[2].is_ok());
-        let long = format!("{{\"email\":\"{}\"}}\n{{}}\n", "x".repeat(2 * 1024 * 1024));
-        let long =
-            Rows::new(Format::Jsonl, std::io::Cursor::new(long)).unwrap().map(Result::unwrap).collect::<Vec<_>>();
-        assert_eq!((long.len(), long[0].is_err(), long[1].is_ok()), (2, true, true));
+        let long = "x".repeat(2 * 1024 * 1024);
+        for (format, file) in [
+            (Format::Jsonl, format!("{{\"email\":\"{long}\"}}\n{{}}\n")),
+            (Format::Json, format!("[{{\"email\":\"{long}\"}},{{}}]")),
+            (Format::Csv, format!("email\n{long}\na@b.co\n")),
+        ] {
+            let read: Vec<_> = Rows::new(format, Cursor::new(file)).unwrap().map(Result::unwrap).collect();
+            assert_eq!((read.len(), &read[0], read[1].is_ok()), (2, &Err(TOO_LONG), true), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn rows_are_read_before_the_file_is_read_to_its_end() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+                Err(std::io::Error::other("broken"))
+            }
+        }
+        for (format, beginning) in [
+            (Format::Csv, "email\na@b.co\n"),
+            (Format::Jsonl, "{\"email\":\"a@b.co\"}\n"),
+            (Format::Json, "[{\"email\":\"a@b.co\"},"),
+            (Format::Json, "{\"realm\":\"x\",\"users\":[{\"email\":\"a@b.co\"},"),
+        ] {
+            let mut rows = Rows::new(format, beginning.as_bytes().chain(Broken)).unwrap();
+            let first = rows.next().unwrap().unwrap();
+            assert_eq!(shown(&[first]), r#"{"email":"a@b.co"}"#, "{beginning}");
+            assert!(rows.next().unwrap().is_err(), "{beginning}");
+        }
     }
 
     #[test]
@@ -300,8 +363,30 @@ mod tests {
             (Format::Json, b"{}"),
             (Format::Json, b"{\"users\":7}"),
             (Format::Json, b"[1"),
+            (Format::Json, b"[{},{email:1}]"),
         ] {
-            assert!(Rows::new(format, text).is_err(), "{}", String::from_utf8_lossy(text));
+            assert!(Rows::new(format, text).and_then(survey).is_err(), "{}", String::from_utf8_lossy(text));
+        }
+    }
+
+    #[test]
+    fn a_file_has_a_thousand_columns_at_the_most() {
+        let names = |count: usize| (0..count).map(|n| format!("c{n}")).collect::<Vec<_>>();
+        let objects = |count| names(count).iter().map(|name| format!("{{\"{name}\":1}}")).collect::<Vec<_>>();
+        let files = |count| {
+            [
+                (Format::Csv, names(count).join(",") + "\n"),
+                (Format::Jsonl, objects(count).join("\n")),
+                (Format::Json, format!("[{}]", objects(count).join(","))),
+            ]
+        };
+        for (format, file) in files(MOST_COLUMNS) {
+            let found = Rows::new(format, Cursor::new(file)).and_then(survey).unwrap();
+            assert_eq!(found.columns, names(MOST_COLUMNS), "{format:?}");
+        }
+        for (format, file) in files(MOST_COLUMNS + 1) {
+            let why = Rows::new(format, Cursor::new(file)).and_then(survey).unwrap_err();
+            assert_eq!(why.to_string(), "The file has more than 1000 columns", "{format:?}");
         }
     }
 

@@ -82,8 +82,8 @@ pub async fn renew(
     Ok(message(StatusCode::OK, words, brand, words.code_title(), words.new_link_sent()))
 }
 
-/// A form of another site must not sign anyone in or out. `Sec-Fetch-Site` says so in every current browser; `Origin`
-/// cannot, for our pages send no referrer and their forms therefore `Origin: null`.
+/// A form of another site must not sign anyone in or out. `Sec-Fetch-Site` says so in every current browser, where there is TLS.
+/// `Origin` cannot: our pages send no referrer and their forms therefore `Origin: null`, and so can those of any other site.
 pub(super) fn from_our_page(headers: &HeaderMap) -> Result<()> {
     match headers.get("sec-fetch-site").map(axum::http::HeaderValue::as_bytes) {
         None | Some(b"same-origin" | b"none") => Ok(()),

@@ -60,6 +60,17 @@ words! {
     }
 }
 
+impl Sort {
+    /// The order of making, in the same direction: the one in which nobody moves while a list is read.
+    #[must_use]
+    pub fn of_making(self) -> Sort {
+        match self {
+            Sort::FirstChanged | Sort::Oldest | Sort::Address => Sort::Oldest,
+            Sort::LastChanged | Sort::Newest | Sort::LastAddress => Sort::Newest,
+        }
+    }
+}
+
 /// Which users to list.
 #[derive(Clone, Debug, Default)]
 pub struct List {

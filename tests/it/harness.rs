@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Request};
+use axum::response::Response;
 use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
 use usher::admins::{self, Role};
@@ -460,6 +461,14 @@ impl<'a> Client<'a> {
     }
 
     pub async fn send(&self, method: &str, path: &str, body: impl Into<Body>) -> Answer {
+        let (parts, body) = self.begin(method, path, body).await.into_parts();
+        let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+        Answer { status: parts.status.as_u16(), headers: parts.headers, body, text }
+    }
+
+    /// The answer, whose body is yet to be read.
+    pub async fn begin(&self, method: &str, path: &str, body: impl Into<Body>) -> Response {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in &self.headers {
             request = request.header(name, value);
@@ -467,11 +476,7 @@ impl<'a> Client<'a> {
         if let Some(peer) = self.peer {
             request = request.extension(peer);
         }
-        let response = self.server.server().call(request.body(body.into()).unwrap()).await;
-        let (parts, body) = response.into_parts();
-        let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
-        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Answer { status: parts.status.as_u16(), headers: parts.headers, body, text }
+        self.server.server().call(request.body(body.into()).unwrap()).await
     }
 }
 

@@ -16,7 +16,7 @@ use usher::imports;
 
 use crate::harness::{Answer, Client, TestApp, jane, john};
 use crate::imports::people;
-use crate::imports_page::form_with;
+use crate::imports_page::{self, form_with};
 use crate::program::{Program, raw};
 
 /// What a task does beside a server.
@@ -180,6 +180,72 @@ async fn a_file_that_cannot_be_imported_is_refused_at_once_and_without_its_words
     let large = format!("email\n{}\n", "x".repeat(17 * 1024 * 1024));
     assert_eq!(post(&server, "", &large).await.status, 413);
     assert_eq!(app.count("imports").await, 0);
+}
+
+#[tokio::test]
+async fn a_file_with_more_than_a_thousand_columns_is_refused_whatever_its_format_and_door() {
+    let app = TestApp::new().await;
+    let (server, owner) = (app.server().await, app.admin(Role::Owner).await);
+    let names: Vec<String> = (0..1000).map(|n| format!("c{n}")).collect();
+    let object = |names: &[String]| format!("{{\"email\":1,\"{}\":1}}", names.join("\":1,\""));
+    let files = |names: &[String]| {
+        let csv = format!("email,{}\n", names.join(","));
+        [csv, object(names) + "\n", format!("[{}]", object(names)), format!("{{\"users\":[{}]}}", object(names))]
+    };
+    for file in files(&names) {
+        let answer = post(&server, "", &file).await;
+        assert_eq!((answer.status, answer.error()), (400, "The file has more than 1000 columns"), "{file:.20}");
+        let answer = imports_page::send(&app, &owner, &file).await;
+        assert!(answer.status == 400 && answer.text.contains("more than 1000 columns"), "{file:.20}");
+    }
+    assert_eq!(app.count("imports").await, 0);
+    for file in files(&names[1..]) {
+        post(&server, "", &file).await.ok();
+    }
+}
+
+#[tokio::test]
+async fn a_realm_of_keycloak_is_read_past_what_is_not_its_users_and_a_row_that_is_wrong_fails_alone() {
+    let app = TestApp::new().await;
+    let server = app.server().await;
+    let long = "x".repeat(1024 * 1024);
+    let user = |id: &str, email: &str| json!({"id": id, "username": id, "enabled": true, "emailVerified": true, "firstName": "A", "email": email});
+    let (ann, bob) = (user("a", "ann@doe.com"), user("b", "bob@doe.com"));
+    let file = format!(
+        r#"{{"realm":"x","clients":[{{"users":[{{}}]}}],"users":[{ann},{{"email":"{long}"}},{{"id":1,"id":2}},7,{bob}],"groups":[]}}"#
+    );
+    let begun = post(&server, "", &file).await.ok();
+    let data = &begun.body["data"];
+    assert_eq!((&data["total"], &data["preset"]), (&json!(5), &json!("keycloak")));
+    take_over(&app).await;
+    let done = again(&server, &begun).await;
+    assert_eq!(["imported", "failed"].map(|name| done[name].as_u64().unwrap()), [2, 3]);
+    let reasons: Vec<Value> = rows(&server, &begun).await.into_iter().map(|(_, why)| why).collect();
+    let words = ["the row is longer than 1 MiB", "the row has a key twice", "the row is not a JSON object"];
+    assert_eq!(reasons, [Value::Null, json!(words[0]), json!(words[1]), json!(words[2]), Value::Null]);
+    for broken in [r#"[{"email":"ann@doe.com"},{"email":canary}]"#, r#"[{"email":"ann@doe.com"},{"#] {
+        let refused = post(&server, "?format=json", broken).await;
+        assert_eq!((refused.status, refused.error()), (400, "The file is not valid JSON"));
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_only_like_an_export_loses_no_column_without_a_word() {
+    let app = TestApp::new().await;
+    let server = app.server().await;
+    let file = "user_id,email,email_verified,birthdate,allergies,shoes\n1,ann@doe.com,true,1990-01-31,nuts,38\n";
+    let begun = post(&server, "", file).await.ok();
+    let told = ["preset", "ignored"].map(|name| begun.body["data"][name].clone());
+    assert_eq!(told, [json!("auth0"), json!(["shoes"])]);
+    take_over(&app).await;
+    let ann = app.user(rows(&server, &begun).await[0].0.as_str().unwrap()).await.person;
+    assert!(ann.profile.birthdate.is_some() && ann.health.allergies.is_some() && ann.external_id.is_some());
+    app.advance(Duration::from_secs(1));
+    let named = post(&server, "?preset=auth0&rehearse=true", file).await.ok();
+    assert_eq!(named.body["data"]["ignored"], json!(["birthdate", "allergies", "shoes"]));
+    let plain = post(&server, "?rehearse=true", "email\nann@doe.com\n").await.ok();
+    let told = ["preset", "ignored"].map(|name| plain.body["data"][name].clone());
+    assert_eq!(told, [Value::Null, json!([])]);
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ pub fn form_with(file: &str) -> String {
 }
 
 /// Sends a file as a browser does, and gives the answer.
-async fn send(app: &TestApp, owner: &Client<'_>, file: &str) -> Answer {
+pub async fn send(app: &TestApp, owner: &Client<'_>, file: &str) -> Answer {
     owner.with("Content-Type", "multipart/form-data; boundary=XX").send("POST", &base(app), form_with(file)).await
 }
 

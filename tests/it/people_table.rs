@@ -3,6 +3,7 @@
 
 use std::process::{Command, Output};
 
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use usher::admins::Role;
 
@@ -193,6 +194,37 @@ async fn a_file_has_everybody_whose_address_begins_so_or_is_refused_before_it_be
     assert!(!app.path().join("more.csv").exists());
     let file = admin.get(&at(&app, "users/export?format=jsonl&q=user1")).await.ok();
     assert_eq!(addresses(&file.text).len(), 1111);
+}
+
+#[tokio::test]
+async fn a_file_has_everybody_also_who_changes_while_it_is_written() {
+    let app = TestApp::new().await;
+    let (server, admin) = (app.server().await, app.admin(Role::Support).await);
+    server.send("POST", "/v1/imports", people(250)).await.ok();
+    take_over(&app).await;
+    let all = app.store().read(|tx| usher::users::newest(tx, environment(tx)?, 250)).await.unwrap();
+    let mut expected: Vec<String> = all.iter().map(|user| user.email.address().to_owned()).collect();
+    expected.sort();
+    for (number, sort) in ["-updated", "updated", "email", "-email", "created", "-created"].into_iter().enumerate() {
+        let path = at(&app, &format!("users/export?format=jsonl&sort={sort}"));
+        let mut body = admin.begin("GET", &path, "").await.into_body();
+        let mut file = body.frame().await.unwrap().unwrap().into_data().unwrap().to_vec();
+        let first = addresses(std::str::from_utf8(&file).unwrap());
+        assert!(first.len() < 250, "the rest is read when it is asked for");
+        // Who is at the end of the order that was asked for moves to where the file has been already.
+        app.advance(std::time::Duration::from_secs(1));
+        let late = all.iter().rfind(|user| !first.contains(&user.email.address().to_owned())).unwrap();
+        let change = json!({"user": {"nickname": format!("n{number}")}});
+        server.put(&format!("/v1/users/{}", late.id), change).await.ok();
+        file.extend(body.collect().await.unwrap().to_bytes());
+        assert_eq!(addresses(std::str::from_utf8(&file).unwrap()), expected, "{sort}");
+    }
+    for order in ["updated", "-updated", "email", "-email"] {
+        let refused =
+            usher(app.folder()).args(["export", "--environment", "sandbox", "--sort", order]).output().unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(2) && said.contains("write created or -created"), "{said}");
+    }
 }
 
 fn environment(tx: &usher::db::Tx) -> usher::error::Result<usher::apps::EnvironmentId> {

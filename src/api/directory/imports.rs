@@ -40,16 +40,19 @@ pub async fn begin(
     // Where a thread may take its time.
     let survey = move |_: &Tx| {
         let survey = how.survey(&looked)?;
-        how.plan(&survey.columns).map(|_| survey.rows)
+        how.plan(&survey.columns).map(|plan| (survey.rows, plan))
     };
-    let total = api.store.scan(survey).await?;
+    let (total, plan) = api.store.scan(survey).await?;
     let digest = sha256(&file);
     let identity = Map::from_iter([("sha256".to_owned(), BASE64_STANDARD.encode(digest).into())]);
     let operation = move |tx: &Tx| {
         let tenant = tenant.map(|id| tenants::get(tx, &caller, id)).transpose()?.map(|tenant| tenant.id);
         let new = New { tenant, settings: settings.clone(), total, digest, source: Some(file.clone()) };
         let import = imports::begin(tx, &caller, &new)?;
-        Ok((done("Import begun", &show(&import)), Changes(json!({"import": {"rows": total}}))))
+        let mut shown = show(&import);
+        shown["preset"] = json!(plan.preset);
+        shown["ignored"] = json!(plan.ignored);
+        Ok((done("Import begun", &shown), Changes(json!({"import": {"rows": total}}))))
     };
     guard.run(&api, caller, "", identity, operation).await
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::schemas::{list, object, or_null, time, uuid};
-use crate::imports::{State, Status};
+use crate::imports::{Preset, State, Status};
 
 /// What the file that is sent looks like.
 pub(super) fn file() -> Value {
@@ -35,7 +35,12 @@ pub(super) fn answers() -> Map<String, Value> {
             "failed": count("How many are wrong."), "removed": count("How many users were erased since."),
             "kept": count("How many were not, for they have changed."),
             "rehearsed": {"type": "boolean", "description": "Whether nothing was changed."},
-            "createdAt": time(), "finishedAt": or_null(time())
+            "createdAt": time(), "finishedAt": or_null(time()),
+            "preset": or_null(json!({"enum": Preset::ALL, "description": "The known export that the file is like. In the answer to it only."})),
+            "ignored": {
+                "type": "array", "items": {"type": "string"},
+                "description": "The columns of the file that become nothing. In the answer to it only."
+            }
         }
     });
     let row = json!({

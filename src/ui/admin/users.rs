@@ -179,7 +179,7 @@ fn command(frame: &Frame, asked: &Asked, tenants: &[Tenant]) -> String {
     let mut line = format!("usher export{}", frame.options());
     let mut add = |option: &str, value: &str| line.extend([" --", option, "=", &quoted(value)]);
     if asked.q.is_empty() {
-        add("sort", asked.sort());
+        add("sort", asked.list.sort.of_making().as_str());
     } else {
         add("search", &asked.q);
     }
@@ -195,15 +195,6 @@ fn command(frame: &Frame, asked: &Asked, tenants: &[Tenant]) -> String {
     line + " --format csv --out users.csv"
 }
 
-/// The order that is asked for, if an index has it with these filters; else that in which the users were made.
-fn quick(list: &List) -> Sort {
-    match list.sort {
-        sort if list.is_quick() => sort,
-        Sort::FirstChanged | Sort::Oldest | Sort::Address => Sort::Oldest,
-        Sort::LastChanged | Sort::Newest | Sort::LastAddress => Sort::Newest,
-    }
-}
-
 fn filters_of(mut filters: Query, limit: i64) -> Result<List> {
     let list = List {
         tenant: filters.take("tenant", "a UUID", |text| text.parse().ok()),
@@ -215,7 +206,8 @@ fn filters_of(mut filters: Query, limit: i64) -> Result<List> {
         ..List::default()
     };
     let list = filters.end(list)?;
-    Ok(List { sort: quick(&list), ..list })
+    // The order that is asked for, if an index has it with these filters.
+    Ok(List { sort: if list.is_quick() { list.sort } else { list.sort.of_making() }, ..list })
 }
 
 impl UsersPage<'_> {
@@ -241,7 +233,8 @@ impl UsersPage<'_> {
 }
 
 /// `GET /admin/{appId}/{environment}/users/export`: the users that the filters let through, as a file, page by page as it is
-/// read. That it was taken is noted. Health data is not in it.
+/// read, in the order of making: in the table's, whoever changes meanwhile could be left out. That it was taken is noted. Health
+/// data is not in it.
 pub async fn export(State(api): State<Api>, here: Within<Support>, RawQuery(query): RawQuery) -> Result<Response> {
     let asked = Asked::read(query.as_deref());
     let mut filters = Query::new(Some(asked.with("q", "").trim_start_matches('?')));
@@ -250,6 +243,7 @@ pub async fn export(State(api): State<Api>, here: Within<Support>, RawQuery(quer
         filters.take("format", "csv or jsonl", |word| ["csv", "jsonl"].iter().find(|one| **one == word).copied());
     let format = format.unwrap_or("csv");
     let list = filters_of(filters, MOST)?;
+    let list = List { sort: list.sort.of_making(), ..list };
     let caller = here.caller;
     let (wanted, text, names) = (list.clone(), search.clone(), Api::clone(&api));
     api.store.scan(move |tx| export::check(tx, &caller, (text.as_deref(), &names.names), &wanted)).await?;
