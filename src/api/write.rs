@@ -108,6 +108,14 @@ impl Done {
 }
 
 impl Guard {
+    /// Tells, in a transaction, whether the request will get an earlier answer and do nothing.
+    pub fn is_answered(&self) -> impl Fn(&Tx, &Caller) -> Result<bool> + Send + use<> {
+        // A dry run has no earlier answer.
+        let key = self.key.clone().filter(|_| !self.dry_run);
+        let route = self.route.clone();
+        move |tx, caller| key.as_ref().map_or(Ok(false), |key| idempotency::is_answered(tx, caller, &route, key))
+    }
+
     /// Runs `operation` in one transaction with the record of its idempotency key, and replies: with its answer and the
     /// user's `ETag`, or with those of the first time. `date` is the API date that shapes the request, if any.
     ///

@@ -50,6 +50,14 @@ pub(super) trait Connection: Send {
     fn ready(&mut self) -> Result<()>;
     /// The transaction at hand may take its time.
     fn take_time(&self) {}
+    /// The transaction at hand waits for the locks of others: it holds none that they could wait for meanwhile.
+    fn be_patient(&self) -> Result<()> {
+        Ok(())
+    }
+    /// The transaction at hand, which reads, may have nothing to ask for a long while.
+    fn stay_idle(&self) -> Result<()> {
+        Ok(())
+    }
     /// Leaves a server that did not answer in time, so that nothing of what it was asked stays open there.
     fn give_up_if_lost(&mut self) {}
     /// What is to be done between two groups, while nobody is answered.

@@ -31,10 +31,14 @@ const PAUSE: Duration = Duration::from_secs(1);
 const STATEMENT: Duration = Duration::from_secs(10);
 const LONG_STATEMENT: Duration = Duration::from_mins(30);
 
-/// Durability is at least what we promise, whatever the server is set to. Who waits for another's lock waits long enough for
-/// any operation of ours, and not as long as for an answer: those of its group wait with it.
+/// Durability is at least what we promise, whatever the server is set to. A group that waits for another's lock holds those of
+/// all its own, and the two may wait for each other: it gives up long before PostgreSQL looks for such circles (a second). And
+/// who vanishes in a transaction, without a word to the server, does not keep its locks.
 const SESSION: &str = "SELECT set_config('synchronous_commit', 'on', false) \
-     WHERE current_setting('synchronous_commit') IN ('off', 'local'); SET lock_timeout = '2s'";
+     WHERE current_setting('synchronous_commit') IN ('off', 'local'); SET lock_timeout = '100ms'; \
+     SET idle_in_transaction_session_timeout = '30s'";
+/// One operation by itself waits long enough for any other of ours, and not as long as for an answer.
+const PATIENCE: &str = "SET LOCAL lock_timeout = '2s'";
 /// How far two clocks may be apart, in milliseconds: leases and lifetimes are kept by the servers' own.
 const CLOCKS: i64 = 5000;
 /// The oldest version that the tests run on.
@@ -332,6 +336,14 @@ impl Common for Connection {
         self.unhurried.set(true);
     }
 
+    fn be_patient(&self) -> Result<()> {
+        self.before_the_next(PATIENCE)
+    }
+
+    fn stay_idle(&self) -> Result<()> {
+        self.before_the_next("SET LOCAL idle_in_transaction_session_timeout = 0")
+    }
+
     fn give_up_if_lost(&mut self) {
         if self.lost.replace(false)
             && let Some(client) = self.client.take()
@@ -435,8 +447,9 @@ fn failure(e: tokio_postgres::Error) -> Error {
         "40001" | "40P01" => Error::Conflict,
         "55P03" => Error::Locked,
         "53100" => Error::StorageFull,
-        // Told to end, by a limit of the server's; a standby; an outcome that is not known; a disk of the server's.
-        code if ["57014", "25006", "40003", "58030"].contains(&code)
+        // Told to end, by a limit of the server's; a standby; too long without a word; an outcome that is not known; a disk of
+        // the server's.
+        code if ["57014", "25006", "25P03", "40003", "58030"].contains(&code)
             || ["57P", "08", "53"].iter().any(|class| code.starts_with(class)) =>
         {
             Error::Unavailable(format!("{code}: {}", db.message()))

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -22,6 +23,8 @@ const BUSY_PAUSE: Duration = Duration::from_micros(500);
 /// How large the write-ahead log grows before it is written back, in pages of 4 KiB. A larger one writes back fewer pages,
 /// since many writes touch the same, and makes those who wait meanwhile wait longer (docs/PERFORMANCE.md has both).
 const CHECKPOINT_PAGES: i64 = 500;
+/// How much is written to see whether anything may be.
+const PROBE: usize = 65_536;
 /// How much of the file the writer keeps in memory, in KiB.
 const CACHE_KIB: u32 = 65_536;
 
@@ -141,13 +144,31 @@ impl Connection {
     }
 
     fn prepare(&self, sql: &str) -> Result<rusqlite::CachedStatement<'_>> {
-        let statement = self.sqlite.prepare_cached(sql).map_err(failure)?;
+        let statement = self.sqlite.prepare_cached(sql).map_err(|e| self.failed(e))?;
         debug_assert!(
             (1..=statement.parameter_count()).all(|i| statement.parameter_name(i) == Some(&format!("${i}"))),
             "parameters must be numbered in the order of their first appearance: {sql}"
         );
         Ok(statement)
     }
+
+    /// What a failure means. SQLite tells a full disk from one that fails, but not a quota that is used up, so the disk is asked.
+    fn failed(&self, e: rusqlite::Error) -> Error {
+        let is_write = e.sqlite_error().is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_IOERR_WRITE);
+        match self.sqlite.path() {
+            Some(path) if is_write && quota_is_used_up(path) => Error::StorageFull,
+            _ => failure(e),
+        }
+    }
+}
+
+/// Whether there may be no other file beside this one.
+fn quota_is_used_up(path: &str) -> bool {
+    let probe = format!("{path}-probe");
+    let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&probe);
+    let written = file.and_then(|mut file| file.write_all(&[0; PROBE]));
+    let _ = std::fs::remove_file(&probe);
+    written.is_err_and(|e| e.kind() == ErrorKind::QuotaExceeded)
 }
 
 impl Common for Connection {
@@ -200,20 +221,20 @@ impl Common for Connection {
             return self.execute(sql, &[]).map(|_| ());
         }
         self.altered.update(|times| times + 1);
-        self.sqlite.execute_batch(sql).map_err(failure)
+        self.sqlite.execute_batch(sql).map_err(|e| self.failed(e))
     }
 
     fn execute(&self, sql: &str, params: &[Value]) -> Result<usize> {
         let mut statement = self.prepare(sql)?;
-        statement.execute(rusqlite::params_from_iter(params)).map_err(failure)
+        statement.execute(rusqlite::params_from_iter(params)).map_err(|e| self.failed(e))
     }
 
     fn query(&self, sql: &str, params: &[Value]) -> Result<Vec<Row>> {
         let mut statement = self.prepare(sql)?;
         let width = statement.column_count();
-        let mut rows = statement.query(rusqlite::params_from_iter(params)).map_err(failure)?;
+        let mut rows = statement.query(rusqlite::params_from_iter(params)).map_err(|e| self.failed(e))?;
         let mut out = Vec::new();
-        while let Some(row) = rows.next().map_err(failure)? {
+        while let Some(row) = rows.next().map_err(|e| self.failed(e))? {
             let values = (0..width).map(|i| Ok(owned(row.get_ref(i).map_err(failure)?))).collect::<Result<_>>()?;
             out.push(Row(values));
         }
@@ -225,13 +246,11 @@ impl Common for Connection {
             self.sqlite.query_row(sql, [], |row| Ok(show(row.get_ref(0)?))).map_err(failure)
         };
         let journal = one("PRAGMA journal_mode")?;
-        let synchronous = one("PRAGMA synchronous")?;
         let check = one("PRAGMA quick_check(1)")?;
         Ok(vec![
             // Before 3.51.3, two checkpoints at once could damage the file (sqlite.org/wal.html, the WAL-reset bug).
             ("engine", format!("SQLite {}", rusqlite::version()), rusqlite::version_number() > 3_051_002),
             ("journal mode", journal.clone(), journal == "wal"),
-            ("synchronous", synchronous.clone(), synchronous == "2"),
             ("integrity", check.clone(), check == "ok"),
         ])
     }
@@ -269,10 +288,12 @@ impl ToSql for Value<'_> {
 
 /// SQLite's messages name tables and columns, never values, so they may go to the log.
 fn failure(e: rusqlite::Error) -> Error {
-    use rusqlite::ffi::{SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE};
-    if matches!(e.sqlite_error(), Some(e) if [SQLITE_CONSTRAINT_UNIQUE, SQLITE_CONSTRAINT_PRIMARYKEY].contains(&e.extended_code))
-    {
-        return Error::Unique(e.to_string());
+    use rusqlite::ffi::{SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE, SQLITE_IOERR_SHMSIZE};
+    match e.sqlite_error().map(|e| e.extended_code) {
+        Some(SQLITE_CONSTRAINT_UNIQUE | SQLITE_CONSTRAINT_PRIMARYKEY) => return Error::Unique(e.to_string()),
+        // The index of the log could not grow. It is memory of the running processes, and holds nothing that a start needs.
+        Some(SQLITE_IOERR_SHMSIZE) => return Error::StorageFull,
+        _ => {}
     }
     match e.sqlite_error_code() {
         // No file handle is left for another reader.
@@ -286,6 +307,18 @@ fn failure(e: rusqlite::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_whose_index_cannot_grow_is_a_full_disk_and_any_other_failed_write_a_failed_disk() {
+        use rusqlite::ffi;
+        let told = |code| failure(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+        for code in [ffi::SQLITE_FULL, ffi::SQLITE_IOERR_SHMSIZE] {
+            assert!(matches!(told(code), Error::StorageFull), "{code}");
+        }
+        for code in [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_READ] {
+            assert!(matches!(told(code), Error::DiskFailed(_)), "{code}");
+        }
+    }
 
     #[test]
     fn what_a_killed_process_left_half_done_is_rolled_back_before_anything_is_read() {

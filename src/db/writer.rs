@@ -22,7 +22,7 @@ const GROUP: usize = 256;
 const STEPS: usize = 64;
 /// How often an operation that met another in the database is run again, and how often one that waited for another for seconds.
 const TRIES: usize = 8;
-const WAITS: usize = 2;
+const WAITS: usize = 3;
 
 /// A queued operation whose type a writer need not know.
 pub(super) trait Job: Send {
@@ -205,6 +205,9 @@ fn in_one_transaction(connection: &dyn Connection, group: &mut [Box<dyn Job>], u
         let mut ran = 0;
         connection.rare().forget();
         connection.begin_write()?;
+        if group.len() == 1 {
+            connection.be_patient()?;
+        }
         for job in group {
             let before = connection.written();
             if undo == Undo::Operation {

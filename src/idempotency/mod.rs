@@ -55,19 +55,24 @@ impl Request {
     /// # Errors
     /// The key is empty, too long or not plain ASCII.
     pub fn new(header: &str, route: String, besides: &[&str], body: &Value) -> Result<Request> {
-        let header = header.trim();
-        let key = header.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(header);
-        let plain = key.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
-        if key.is_empty() || key.len() > LONGEST || !plain {
-            let text = format!(
-                "Idempotency-Key must be 1 to {LONGEST} visible ASCII characters without quotes and backslashes"
-            );
-            return Err(Error::bad_request("invalid_idempotency_key", text));
-        }
+        let key = key_of(header)?.to_owned();
         let mut canonical = format!("{route}\n{}\n", besides.join("\n")).into_bytes();
         write_canonical(body, &mut canonical);
-        Ok(Request { key: key.to_owned(), route, fingerprint: sha256(&canonical).to_vec() })
+        Ok(Request { key, route, fingerprint: sha256(&canonical).to_vec() })
     }
+}
+
+/// The key in the header's value.
+fn key_of(header: &str) -> Result<&str> {
+    let header = header.trim();
+    let key = header.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(header);
+    let plain = key.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
+    if key.is_empty() || key.len() > LONGEST || !plain {
+        let text =
+            format!("Idempotency-Key must be 1 to {LONGEST} visible ASCII characters without quotes and backslashes");
+        return Err(Error::bad_request("invalid_idempotency_key", text));
+    }
+    Ok(key)
 }
 
 /// What an operation leaves to be answered and kept.
@@ -100,7 +105,7 @@ pub fn once(
         Ok(Answer { body: body.to_string(), etag, user, replayed: false })
     };
     let Some(request) = request else { return run() };
-    let owner = owner(caller, request);
+    let owner = owner(caller, &request.route, &request.key);
     // Keyed, for a body can be guessed: what it holds is mostly known, and the rest of it short.
     let asked = [request.fingerprint.as_slice(), caller.leave().as_bytes()].concat();
     let asked = tx.vault().mark("idempotency", &asked);
@@ -116,9 +121,17 @@ pub fn once(
     Ok(answer)
 }
 
+/// Whether [`once`] will run nothing: this caller's key, as in the header, has its answer on that route.
+///
+/// # Errors
+/// It is no key.
+pub fn is_answered(tx: &Tx, caller: &Caller, route: &str, header: &str) -> Result<bool> {
+    Ok(store::find(tx, &owner(caller, route, key_of(header)?))?.is_some())
+}
+
 /// Under which a record is found: the environment, who sent the key, where to, and the key. A hash, because the parts
 /// are of any length and nobody needs to read them.
-fn owner(caller: &Caller, request: &Request) -> Vec<u8> {
+fn owner(caller: &Caller, route: &str, key: &str) -> Vec<u8> {
     let actor = match caller.actor {
         Actor::Key(id) => id.0,
         Actor::Person(id) => id.0,
@@ -126,7 +139,7 @@ fn owner(caller: &Caller, request: &Request) -> Vec<u8> {
         Actor::Operator | Actor::Usher => uuid::Uuid::nil(),
     };
     let environment = caller.scope.environment.0;
-    sha256(format!("{environment}\n{actor}\n{}\n{}", request.route, request.key).as_bytes()).to_vec()
+    sha256(format!("{environment}\n{actor}\n{route}\n{key}").as_bytes()).to_vec()
 }
 
 /// JSON with sorted keys and no white space.

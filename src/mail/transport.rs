@@ -71,6 +71,11 @@ impl Smtp {
         Ok(Smtp { transport: Mutex::new(builder.clone().build()), builder, from, host, timeout })
     }
 
+    /// How long the server may take to answer.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Hands the message over. Its `Message-ID` is the job's, so that a second try is the same message.
     pub async fn send(&self, mail: &Mail, id: JobId) -> Outcome {
         let message = match self.message(mail, id) {

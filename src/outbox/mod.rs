@@ -31,7 +31,7 @@ pub const KEPT: Duration = Duration::from_hours(90 * 24);
 /// How many jobs one transaction queues again at the most, so that it holds nobody up.
 const AT_ONCE: i64 = 1000;
 /// How long a worker has for a job before another may take it: one that died is followed within a minute.
-const LEASE: Duration = Duration::from_secs(55);
+pub const LEASE: Duration = Duration::from_secs(55);
 /// How long a try may take at the most: well within the lease, or two workers would send one mail.
 pub const LONGEST_TRY: Duration = Duration::from_secs(45);
 
@@ -54,13 +54,14 @@ words! {
 }
 
 impl Kind {
-    /// Every kind of mail; its word is also the folder of its templates.
+    /// Every kind of mail, in the order in which they get a worker's places: who wants to sign in does not wait behind a
+    /// thousand who were enrolled. The word of one is also the folder of its templates.
     pub const MAILS: &'static [Kind] = &[
-        Kind::EnrolmentMail,
+        Kind::AdminSignInMail,
         Kind::SignInMail,
         Kind::AddressChangedMail,
-        Kind::AdminSignInMail,
         Kind::WebhookGoneMail,
+        Kind::EnrolmentMail,
     ];
 
     /// Whether a job waits until older ones of its kind and user are finished.
@@ -171,16 +172,21 @@ pub fn enqueue_about(
     store::insert(tx, (environment, user), kind, payload, (!captured).then_some(due_at))
 }
 
-/// Takes up to `limit` due jobs of these kinds for [`LEASE`]; nobody else gets them meanwhile.
+/// Takes up to `limit` due jobs of these kinds in all for [`LEASE`], those of the first kind first; nobody else gets them
+/// meanwhile.
 ///
 /// # Errors
 /// The database refuses.
 pub fn lease(tx: &Tx, kinds: &[Kind], limit: i64) -> Result<Vec<Job>> {
-    let mut jobs = Vec::new();
+    let (mut jobs, mut left) = (Vec::new(), limit);
     for kind in kinds {
-        for job in store::due(tx, *kind, limit)? {
+        if left <= 0 {
+            break;
+        }
+        for job in store::due(tx, *kind, left)? {
             if store::lease(tx, &job, tx.now() + LEASE)? {
                 jobs.push(Job { attempts: job.attempts + 1, ..job });
+                left -= 1;
             }
         }
     }

@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -87,15 +88,23 @@ pub async fn run<W: Work>(store: Store, bell: Bell, work: W) {
         if closing && under_way.is_empty() {
             return;
         }
-        let free = if closing { 0 } else { W::AT_ONCE - under_way.len() };
+        let free = if closing { 0 } else { W::AT_ONCE.saturating_sub(under_way.len()) };
         if free > 0 {
-            match work.take(&store, free).await {
+            let mut taking = pin!(survive(work.take(&store, free)));
+            // What is under way goes on while the database takes its time, or what came in time would count as too late.
+            let taken = loop {
+                tokio::select! {
+                    taken = &mut taking => break taken,
+                    Some(settled) = under_way.next() => complain_of(settled),
+                }
+            };
+            match taken {
                 Ok(jobs) => under_way.extend(jobs.into_iter().map(|job| survive(work.attempt(&store, job)))),
                 Err(e) => complain(&e),
             }
         }
         tokio::select! {
-            Some(settled) = under_way.next() => if let Err(e) = settled { complain(&e) },
+            Some(settled) = under_way.next() => complain_of(settled),
             // The bell outlives its rings.
             _ = rings.changed() => {}
             () = tokio::time::sleep(INTERVAL) => {}
@@ -103,9 +112,9 @@ pub async fn run<W: Work>(store: Store, bell: Bell, work: W) {
     }
 }
 
-/// A job that panics does not take those with it that are under way beside it. Its lease ends by itself.
-async fn survive(attempt: impl Future<Output = Result<()>>) -> Result<()> {
-    AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|_| Err(Error::internal("a job panicked")))
+/// What panics does not take those with it that are under way beside it. The lease of a job ends by itself.
+async fn survive<T>(step: impl Future<Output = Result<T>>) -> Result<T> {
+    AssertUnwindSafe(step).catch_unwind().await.unwrap_or_else(|_| Err(Error::internal("a job panicked")))
 }
 
 /// Up to `free` due jobs of the outbox, leased.
@@ -127,6 +136,12 @@ pub async fn settle(store: &Store, job: Job, outcome: Outcome) -> Result<()> {
     store.write(move |tx| super::settle(tx, &job, &outcome)).await
 }
 
+fn complain_of(settled: Result<()>) {
+    if let Err(e) = settled {
+        complain(&e);
+    }
+}
+
 fn complain(error: &Error) {
     tracing::error!(code = error.code(), what = error.for_log(), "a queue cannot be worked on");
 }
@@ -137,12 +152,12 @@ mod tests {
     use crate::clock::Clock;
     use crate::db::{IfMissing, Location};
 
-    /// Three jobs at once: the first panics, and the last ends the work.
+    /// Three jobs at once, more than were asked for: the first panics, and the last ends the work.
     struct Three(Mutex<Vec<u8>>, Mutex<Vec<u8>>, Bell);
 
     impl Work for &Three {
         type Job = u8;
-        const AT_ONCE: usize = 3;
+        const AT_ONCE: usize = 1;
 
         async fn take(&self, _: &Store, _: usize) -> Result<Vec<u8>> {
             Ok(std::mem::take(&mut *self.0.lock().unwrap()))
@@ -166,6 +181,41 @@ mod tests {
         let three = Three(Mutex::new(vec![1, 2, 3]), Mutex::default(), Bell::default());
         run(store, three.2.clone(), &three).await;
         assert_eq!(*three.1.lock().unwrap(), [2, 3]);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    /// One job, and a second look that takes its time, comes to nothing and ends the work.
+    struct Slow(Mutex<Vec<&'static str>>, Bell);
+
+    impl Work for &Slow {
+        type Job = ();
+        const AT_ONCE: usize = 2;
+
+        async fn take(&self, _: &Store, free: usize) -> Result<Vec<()>> {
+            if free == 2 {
+                self.1.wake();
+                return Ok(vec![()]);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            self.0.lock().unwrap().push("looked");
+            self.1.close();
+            panic!("on purpose");
+        }
+
+        async fn attempt(&self, _: &Store, (): ()) -> Result<()> {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            self.0.lock().unwrap().push("done");
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_look_that_takes_its_time_or_panics_holds_up_nothing_that_is_under_way() {
+        let folder = std::env::temp_dir().join(format!("usher-{}", crate::random::uuid()));
+        let store = Store::open(&Location::at(&folder), Clock::System, IfMissing::Create).await.unwrap();
+        let slow = Slow(Mutex::default(), Bell::default());
+        run(store, slow.1.clone(), &slow).await;
+        assert_eq!(*slow.0.lock().unwrap(), ["done", "looked"]);
         std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -23,6 +23,8 @@ const WORDS: usize = 256;
 /// How many messages are on their way to one endpoint at once, and to one that failed the last time.
 const PLACES: usize = 8;
 const PLACES_AFTER_FAILURE: usize = 1;
+/// How long an endpoint that cannot be read is left alone.
+const DAMAGED: Duration = Duration::from_mins(1);
 
 /// Takes an event back to what it was on a date, by the version files; `None` if there was no such event.
 pub type Lower = fn(date: &str, event: Value) -> Option<Value>;
@@ -42,6 +44,19 @@ pub struct Sender<N> {
 struct Load {
     under_way: usize,
     failed: bool,
+    /// When its data was found damaged.
+    damaged: Option<Stopwatch>,
+}
+
+impl Load {
+    /// How many more may be on their way to it.
+    fn places(&self) -> usize {
+        if self.damaged.is_some_and(|since| since.elapsed() < DAMAGED) {
+            return 0;
+        }
+        let most = if self.failed { PLACES_AFTER_FAILURE } else { PLACES };
+        most.saturating_sub(self.under_way)
+    }
 }
 
 impl<N> Sender<N> {
@@ -60,11 +75,8 @@ impl<N> Sender<N> {
         let mut left = free;
         let mut places = Vec::new();
         for (i, id) in endpoints.iter().enumerate() {
-            let (most, under_way) = load
-                .get(id)
-                .map_or((PLACES, 0), |load| (if load.failed { PLACES_AFTER_FAILURE } else { PLACES }, load.under_way));
             let fair = left.div_ceil(endpoints.len() - i);
-            let count = most.saturating_sub(under_way).min(fair);
+            let count = load.get(id).map_or(PLACES, Load::places).min(fair);
             left -= count;
             if count > 0 {
                 places.push((*id, i64::try_from(count).unwrap_or(1)));
@@ -75,6 +87,9 @@ impl<N> Sender<N> {
 
     async fn hand_over(&self, job: &Job, now: Timestamp) -> Result<Outcome> {
         let endpoint = &job.endpoint;
+        if job.delivery.body.is_null() {
+            return Err(Error::Integrity);
+        }
         let Some(mut event) = (self.lower)(&endpoint.api_version, job.delivery.body.clone()) else {
             return Ok(Outcome::Unknown);
         };
@@ -120,8 +135,12 @@ impl<N: Fn(&'static str) + Send + Sync> Work for Sender<N> {
         if places.is_empty() {
             return Ok(Vec::new());
         }
-        let jobs = store.write(move |tx| lease(tx, &places)).await?;
+        let (jobs, damaged) = store.write(move |tx| lease(tx, &places)).await?;
         let mut load = self.load();
+        for id in damaged {
+            tracing::error!(webhook = %id, "a webhook cannot be read: its data is damaged");
+            load.entry(id).or_default().damaged = Some(Stopwatch::start());
+        }
         for job in &jobs {
             load.entry(job.endpoint.id).or_default().under_way += 1;
         }

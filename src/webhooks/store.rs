@@ -401,7 +401,8 @@ fn read(row: &Row) -> Result<Delivery> {
         event: row.get(2)?,
         kind: row.get(3)?,
         user: row.get(4)?,
-        body: restore(row.get::<String>(5)?.as_bytes())?,
+        // One damaged delivery must not stop the others.
+        body: restore(row.get::<String>(5)?.as_bytes()).unwrap_or_default(),
         state: row.get(6)?,
         attempts: row.get(7)?,
         created_at: row.get(8)?,

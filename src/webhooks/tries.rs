@@ -10,7 +10,7 @@ use crate::audit::Action;
 use crate::caller::{Actor, Origin};
 use crate::clock::Timestamp;
 use crate::db::Tx;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::outbox;
 use crate::random;
 use crate::users::{self, UserId};
@@ -42,14 +42,22 @@ pub struct Job {
     pub endpoint: Endpoint,
 }
 
-/// Takes due deliveries for [`LEASE`], up to so many for each endpoint. Of one user and endpoint, only the oldest.
+/// Takes due deliveries for [`LEASE`], up to so many for each endpoint. Of one user and endpoint, only the oldest. Also gives the
+/// endpoints whose data is damaged: they must not stop the others.
 ///
 /// # Errors
 /// The database refuses.
-pub fn lease(tx: &Tx, places: &[(EndpointId, i64)]) -> Result<Vec<Job>> {
-    let mut jobs = Vec::new();
+pub fn lease(tx: &Tx, places: &[(EndpointId, i64)]) -> Result<(Vec<Job>, Vec<EndpointId>)> {
+    let (mut jobs, mut damaged) = (Vec::new(), Vec::new());
     for (id, limit) in places {
-        let Some(endpoint) = store::lock(tx, *id)?.filter(|endpoint| endpoint.disabled_at.is_none()) else { continue };
+        let endpoint = match store::lock(tx, *id) {
+            Err(Error::Integrity) => {
+                damaged.push(*id);
+                continue;
+            }
+            endpoint => endpoint?,
+        };
+        let Some(endpoint) = endpoint.filter(|endpoint| endpoint.disabled_at.is_none()) else { continue };
         store::hold_back(tx, *id, AT_ONCE)?;
         for mut delivery in store::due_at(tx, *id, *limit)? {
             if store::lease(tx, &delivery, tx.now() + LEASE)? {
@@ -58,7 +66,7 @@ pub fn lease(tx: &Tx, places: &[(EndpointId, i64)]) -> Result<Vec<Job>> {
             }
         }
     }
-    Ok(jobs)
+    Ok((jobs, damaged))
 }
 
 /// How a try went.

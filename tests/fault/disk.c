@@ -5,6 +5,7 @@
  *     fsync N      likewise
  *     checkpoint N the N-th fsync of usher.db itself, which is where SQLite writes its log back to
  *     limit BYTES  no file may grow beyond that: ENOSPC
+ *     quota BYTES  likewise, and there may be no other file: EDQUOT
  *     die N        the process is killed before its N-th write, or N-th message to a database server
  * When a write or fsync was failed, or before the process dies, DISK_ORDERS.done appears.
  *
@@ -14,6 +15,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -39,7 +41,11 @@ static const char *watched(int fd, char path[4096]) {
     path[n] = 0;
     const char *base = strrchr(path, '/');
     if (!base) return NULL;
-    return strcmp(base, "/usher.db") == 0 || strcmp(base, "/usher.db-wal") == 0 ? base + 1 : NULL;
+    const char *names[] = {"/usher.db", "/usher.db-wal", "/usher.db-probe"};
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(base, names[i]) == 0) return base + 1;
+    }
+    return NULL;
 }
 
 /* The error with which a call is to fail, or 0. `size` is what the file would grow to. */
@@ -58,6 +64,7 @@ static int refusal(const char *kind, off_t size) {
     }
     sscanf(now, "%15s %ld", word, &number);
     if (strcmp(word, "limit") == 0) return size > number ? ENOSPC : 0;
+    if (strcmp(word, "quota") == 0) return size > number ? EDQUOT : 0;
     int dies = strcmp(word, "die") == 0 && (strcmp(kind, "write") == 0 || strcmp(kind, "message") == 0);
     if ((strcmp(word, kind) && !dies) || ++calls != number) return 0;
     char done[4096];
@@ -96,7 +103,8 @@ static ssize_t put(int fd, const void *bytes, size_t length, off_t at) {
     if (!name) return at < 0 ? real_write(fd, bytes, length) : REAL(pwrite64)(fd, bytes, length, at);
     pthread_mutex_lock(&lock);
     off_t offset = at < 0 ? lseek(fd, 0, SEEK_CUR) : at;
-    int error = refusal("write", offset + length);
+    int is_new = strcmp(name, "usher.db-probe") == 0;
+    int error = refusal("write", is_new ? LONG_MAX : offset + (off_t)length);
     if (!error) note(fd, name, offset, length);
     ssize_t done = error ? -1 : at < 0 ? real_write(fd, bytes, length) : REAL(pwrite64)(fd, bytes, length, at);
     if (error) errno = error;

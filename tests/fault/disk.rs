@@ -31,7 +31,7 @@ impl Disk {
         self.variables.each_ref().map(|(name, value)| (*name, value.as_str()))
     }
 
-    /// From now on: `write N`, `fsync N`, `limit BYTES`, `die N`, or nothing.
+    /// From now on: `write N`, `fsync N`, `limit BYTES`, `quota BYTES`, `die N`, or nothing.
     pub fn order(&self, text: &str) {
         // In one step, for a server reads it at any moment.
         fs::write(self.folder.0.join("draft"), text).unwrap();

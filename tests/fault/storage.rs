@@ -47,14 +47,20 @@ fn acknowledged(outcomes: &[Outcome]) -> BTreeSet<u64> {
     outcomes.iter().filter(|outcome| outcome.status == 200).map(|outcome| outcome.id).collect()
 }
 
-/// 200 writes a second onto a disk that fills up and is then given space again.
+/// 200 writes a second onto a disk that fills up, or of which a quota is used up, and is then given space again.
 pub fn full(case: &mut Case) {
+    for kind in ["limit", "quota"] {
+        fill(case, kind);
+    }
+}
+
+fn fill(case: &mut Case, kind: &str) {
     let Some(disk) = Disk::new() else { return };
     let site = Site::new();
     let server = site.serve_with(&disk.variables(), &[]);
     let (stop, next) = (AtomicBool::new(false), AtomicU64::new(1));
     let full_for = Duration::from_secs(case.pick(2, 10));
-    disk.order(&format!("limit {}", case.pick(600 << 10, 64 << 20)));
+    disk.order(&format!("{kind} {}", case.pick(600 << 10, 64 << 20)));
     let mended = Mutex::new(None);
     let outcomes = scope(|scope| {
         let writers = scope.spawn(|| {

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rusqlite::types::Value as Cell;
 use serde_json::{Value, json};
@@ -10,7 +12,7 @@ use usher::db::{IfMissing, Location, Store};
 use usher::secret::Secret;
 
 use crate::cluster::on_postgres;
-use crate::harness::{Folder, jane, john, reveals};
+use crate::harness::{Folder, TestApp, jane, john, reveals};
 use crate::idempotency_kill::create;
 use crate::program::{Program, call, raw, usher};
 use crate::receiver::Receiver;
@@ -309,6 +311,26 @@ fn a_database_is_not_copied_to_itself_however_it_is_spelt() {
         }
     }
     assert!(rows(&source.url) == was, "something was written");
+}
+
+#[tokio::test]
+async fn a_copy_goes_on_however_long_its_snapshot_had_nothing_to_do() {
+    if !on_postgres() {
+        return;
+    }
+    let app = TestApp::new().await;
+    app.partner("acme").await.post("/users/create", jane()).await.ok();
+    let there = Folder::new();
+    let to = Location { database: Some(there.0.join("there.db")), ..Location::at(app.path()) };
+    // Longer than a transaction may be idle in which something is changed.
+    let waited = AtomicBool::new(false);
+    let wait = move |_| {
+        if !waited.swap(true, Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_secs(31));
+        }
+    };
+    let copied = usher::db::copy::copy(&app.folder().location(), &to, wait).await.unwrap();
+    assert_eq!((copied.users, copied.rows == copied.written), (1, true));
 }
 
 #[test]

@@ -10,12 +10,15 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use usher::apps::Kind;
 use usher::clock::Clock;
 use usher::db::{IfMissing, Location, Store, Tx};
+use usher::outbox;
 use usher::secret::Secret;
+use usher::users::UserId;
 
 use crate::cluster::on_postgres;
-use crate::harness::{But, Folder, TestApp, jane};
+use crate::harness::{But, Folder, TestApp, jane, john};
 use crate::program::{Program, call, usher};
 
 #[test]
@@ -180,6 +183,101 @@ async fn scans_that_take_long_keep_no_read_waiting_and_no_more_than_four_go_on_w
     end.store(true, Ordering::SeqCst);
     assert_eq!(begun, 4);
     read.unwrap();
+}
+
+#[tokio::test]
+async fn groups_that_want_the_same_rows_in_another_order_do_not_wait_until_the_server_finds_the_circle() {
+    if !on_postgres() {
+        return;
+    }
+    let app = TestApp::new().await;
+    let partner = app.partner("acme").await;
+    let mut users = Vec::<UserId>::new();
+    for body in [jane(), john()] {
+        users.push(partner.post("/users/create", body).await.ok().id().parse().unwrap());
+    }
+    let (go, held) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (first, mut all) = (Arc::new(AtomicUsize::new(0)), Vec::new());
+    for order in [[users[0], users[1]], [users[1], users[0]]] {
+        let store = app.another_store().await;
+        // As long as every writer of a store is held, what is asked for becomes one group.
+        for writer in 1..=4 {
+            let (store, go, now_held) = (store.clone(), Arc::clone(&go), Arc::clone(&held));
+            let before = held.load(Ordering::SeqCst);
+            let hold = move |_: &Tx| {
+                now_held.fetch_add(1, Ordering::SeqCst);
+                while !go.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Ok(())
+            };
+            all.push(tokio::spawn(async move { store.write(hold).await }));
+            while held.load(Ordering::SeqCst) == before {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!(held.load(Ordering::SeqCst), before + 1, "writer {writer}");
+        }
+        for (place, user) in order.into_iter().enumerate() {
+            let (store, first) = (store.clone(), Arc::clone(&first));
+            let lock = move |tx: &Tx| {
+                tx.query(&format!("SELECT id FROM users WHERE id = $1{}", tx.for_update()), &[user.into()])?;
+                first.fetch_add(usize::from(place == 0), Ordering::SeqCst);
+                // Each group has its first row before either asks for its second.
+                let asked = Instant::now();
+                while first.load(Ordering::SeqCst) < 2 && asked.elapsed() < Duration::from_secs(5) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Ok(())
+            };
+            all.push(tokio::spawn(async move { store.write(lock).await }));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let start = Instant::now();
+    go.store(true, Ordering::SeqCst);
+    for done in join_all(all).await {
+        done.unwrap().unwrap();
+    }
+    // PostgreSQL looks for circles after a second.
+    assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn mails_in_the_hands_of_a_server_that_vanished_in_a_transaction_are_another_ones_within_a_minute() {
+    if !on_postgres() {
+        return;
+    }
+    let app = TestApp::new().await;
+    app.partner_in(Kind::Live, None).await.post("/users/create", jane()).await.ok();
+    let (vanishing, other) = (app.another_store().await, app.another_store().await);
+    let lease = |tx: &Tx| outbox::lease(tx, outbox::Kind::MAILS, 8);
+    let (leased, over) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (has_leased, ends) = (Arc::clone(&leased), Arc::clone(&over));
+    // A machine that loses its power does not say that its connections end.
+    let vanish = move |tx: &Tx| {
+        let jobs = lease(tx)?;
+        has_leased.store(true, Ordering::SeqCst);
+        while !ends.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(jobs.len())
+    };
+    let vanished = tokio::spawn(async move { vanishing.write(vanish).await });
+    while !leased.load(Ordering::SeqCst) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let start = Instant::now();
+    assert_eq!(other.write(lease).await.unwrap_err().code(), "busy");
+    let jobs = loop {
+        if let Ok(jobs) = other.write(lease).await {
+            break jobs;
+        }
+        assert!(start.elapsed() < Duration::from_mins(1), "they are still in its hands");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert_eq!(jobs.len(), 1);
+    over.store(true, Ordering::SeqCst);
+    assert_eq!(vanished.await.unwrap().unwrap_err().status(), 503, "should it come back, nothing of it is kept");
 }
 
 /// A line to a server that can be cut and mended.

@@ -10,6 +10,7 @@ use usher::roles::RoleId;
 
 use crate::cluster::on_postgres;
 use crate::harness::john;
+use crate::idempotency::KEY;
 use crate::life::{administrator, data};
 use crate::signin::{CALLBACK, app_and_jane};
 
@@ -143,6 +144,26 @@ async fn a_person_tries_twenty_addresses_and_numbers_a_day_and_learns_of_no_more
     app.advance(Duration::from_hours(24));
     let me = app.person(&id).await;
     assert_eq!(me.put(dry, json!({"user": {"email": "john@doe.com"}})).await.status, 400);
+}
+
+#[tokio::test]
+async fn what_is_sent_again_under_its_key_is_no_further_try_and_the_key_opens_nothing_else() {
+    let (app, _) = app_and_jane().await;
+    let (id, _) = app.signed_up("new@doe.com").await;
+    let me = app.person(&id).await;
+    let keyed = |n: usize| me.with(KEY, &format!("k{n}"));
+    let of = |n: usize| {
+        let email = format!("n{n}@doe.com");
+        if n == 0 { json!({"email": email, "language": "en"}) } else { json!({"user": {"email": email}}) }
+    };
+    for n in 0..20 {
+        let path = if n == 0 { "/v1/users/me" } else { "/v1/users" };
+        let first = keyed(n).post(path, of(n)).await.ok();
+        keyed(n).post(path, of(n)).await.is_again(&first);
+    }
+    assert_eq!(keyed(20).post("/v1/users", of(20)).await.status, 429);
+    assert_eq!(keyed(19).post("/v1/users", of(20)).await.status, 422);
+    assert_eq!(keyed(19).post("/v1/users?dry_run=true", of(20)).await.status, 429);
 }
 
 #[tokio::test]

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use usher::apps::Kind;
+use usher::apps::{self, Kind};
+use usher::db::Tx;
 use usher::mail::sender::Sender;
 use usher::mail::transport::Smtp;
+use usher::outbox::Kind::{AdminSignInMail as AdminSignIn, EnrolmentMail as Enrolment, SignInMail as SignIn};
 use usher::outbox::worker::Work;
-use usher::outbox::{State, newest_mails};
+use usher::outbox::{self, State, newest_mails};
 use usher::secret::Secret;
+use usher::users::UserId;
 
 use crate::harness::{But, TestApp, jane};
 use crate::mailserver::{Certificate, MailServer, Usher, failure, header, html, id, link, start_in};
@@ -142,6 +145,50 @@ fn a_refusal_ends_it_and_a_delay_does_not() {
     let first = tries.next().unwrap();
     assert_eq!(tries.next(), Some(first.clone()));
     assert!(first.0.contains(id(&sent)));
+}
+
+#[tokio::test]
+async fn a_worker_takes_as_many_mails_as_it_has_places_and_first_those_that_somebody_waits_for() {
+    let app = TestApp::new().await;
+    let client = app.client_id;
+    let queue = move |tx: &Tx| {
+        let environment = apps::environment(tx, client, Kind::Live)?.id;
+        for kind in [[Enrolment; 6].as_slice(), &[SignIn; 5], &[AdminSignIn]].concat() {
+            outbox::enqueue_about(tx, (environment, UserId::random()), kind, &json!({}), tx.now())?;
+        }
+        Ok(())
+    };
+    app.store().write(queue).await.unwrap();
+    let mut taken = Vec::new();
+    for _ in 0..3 {
+        let jobs = app.store().write(|tx| outbox::lease(tx, outbox::Kind::MAILS, 8)).await.unwrap();
+        taken.push(jobs.iter().map(|job| job.kind).collect::<Vec<_>>());
+    }
+    let first = [[AdminSignIn].as_slice(), &[SignIn; 5], &[Enrolment; 2]].concat();
+    assert_eq!(taken, [first, vec![Enrolment; 4], vec![]]);
+}
+
+#[tokio::test]
+async fn a_mail_whose_lease_may_end_before_its_try_is_left_to_whoever_has_it_next() {
+    let app = TestApp::new().await;
+    app.partner_in(Kind::Live, None).await.post("/users/create", jane()).await.ok();
+    // Nobody is there, so a try fails at once and is noted.
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = Secret::new(format!("smtp://{nobody}?tls=none"));
+    let mut seen = Vec::new();
+    // As if the database had taken the six seconds by which the first is longer.
+    for timeout in [51, 45] {
+        let public_url = "https://users.example.com".parse().unwrap();
+        let smtp = Smtp::new(&url, "no-reply@example.com", &public_url, Duration::from_secs(timeout)).unwrap();
+        let sender = Sender::new(Arc::new(smtp), |_| ());
+        let job = sender.take(app.store(), 1).await.unwrap().remove(0);
+        sender.attempt(app.store(), job).await.unwrap();
+        assert_eq!(sender.take(app.store(), 1).await.unwrap().len(), 0, "it is not due yet");
+        let job = app.store().read(|tx| newest_mails(tx, 1)).await.unwrap().remove(0);
+        seen.push((job.state, job.attempts, job.failure.is_some()));
+        app.advance(Duration::from_secs(55));
+    }
+    assert_eq!(seen, [(State::Queued, 1, false), (State::Queued, 2, true)]);
 }
 
 #[tokio::test]

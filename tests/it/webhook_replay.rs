@@ -41,7 +41,7 @@ async fn what_is_replayed_goes_before_what_happened_later() {
     app.advance(SECOND);
     assert_eq!(app.replay(endpoint.id, Which::Between(start, app.store().clock().now())).await, 1);
     let places = vec![(endpoint.id, 1)];
-    let jobs = app.store().write(move |tx| webhooks::lease(tx, &places)).await.unwrap();
+    let (jobs, _) = app.store().write(move |tx| webhooks::lease(tx, &places)).await.unwrap();
     assert_eq!(jobs[0].delivery.user.unwrap().to_string(), jane);
 }
 

@@ -124,7 +124,7 @@ pub async fn create(
         Some(Ok(id)) => Some(id),
         Some(Err(_)) => return Err(Error::bad_request("malformed_id", "tenant in the query must be a UUID")),
     };
-    attempt(&api, caller, None, &person).await?;
+    attempt(&api, &guard, caller, None, &person).await?;
     let create = move |tx: &Tx, caller: &Caller, _: &IfMatch| {
         let tenant = tenant.map(|id| tenants::get(tx, caller, id)).transpose()?.map(|tenant| tenant.id);
         let scope = Scope { tenant: tenant.or(caller.scope.tenant), ..caller.scope };
@@ -146,7 +146,7 @@ pub async fn update(
     let caller = Caller { test: test_of(&besides, &body, &mut faults)?, ..app.caller };
     let change = read(&body, &caller, &caller.context(api.store.clock().now()), faults)?;
     let (links, change) = (api.links.clone(), Change::from(change));
-    attempt(&api, caller, Some(target), &change.set).await?;
+    attempt(&api, &guard, caller, Some(target), &change.set).await?;
     let update = move |tx: &Tx, caller: &Caller, if_match: &IfMatch| {
         users::update(tx, caller, target, change.clone(), if_match, &links)
     };
@@ -177,7 +177,7 @@ pub async fn post(
         wire.take(&body, &context, &mut person, &mut faults);
     }
     let person = judge(person, faults)?;
-    attempt(&api, caller, None, &person).await?;
+    attempt(&api, &guard, caller, None, &person).await?;
     let links = api.links.clone();
     let invite =
         move |tx: &Tx, caller: &Caller, _: &IfMatch| users::invite(tx, caller, inviter, person.clone(), &links);
@@ -185,13 +185,16 @@ pub async fn post(
 }
 
 /// Counts that a person wants another address or number, whatever comes of it: in a transaction of its own, for that of the
-/// change may be rolled back.
-async fn attempt(api: &Api, caller: Caller, whose: Option<Target>, wanted: &Person) -> Result<()> {
+/// change may be rolled back. Who sends a request again that has its answer tries nothing.
+async fn attempt(api: &Api, guard: &Guard, caller: Caller, whose: Option<Target>, wanted: &Person) -> Result<()> {
     if caller.is_the_app() {
         return Ok(());
     }
-    let wanted = wanted.clone();
-    api.store.write(move |tx| users::count_attempt(tx, &caller, whose, &wanted)).await
+    let (wanted, is_answered) = (wanted.clone(), guard.is_answered());
+    let count = move |tx: &Tx| {
+        if is_answered(tx, &caller)? { Ok(()) } else { users::count_attempt(tx, &caller, whose, &wanted) }
+    };
+    api.store.write(count).await
 }
 
 /// Changes a user by a JSON Merge Patch (RFC 7396) of the user object: null takes a value away.
@@ -206,7 +209,7 @@ pub async fn patch(
     let (target, mut faults) = (target.parse()?, Vec::new());
     let caller = Caller { test: test_of(&besides, &body, &mut faults)?, ..app.caller };
     let change = read_patch(&body, &caller, &caller.context(api.store.clock().now()), faults)?;
-    attempt(&api, caller, Some(target), &change.set).await?;
+    attempt(&api, &guard, caller, Some(target), &change.set).await?;
     let links = api.links.clone();
     let patch = move |tx: &Tx, caller: &Caller, if_match: &IfMatch| {
         users::update(tx, caller, target, change.clone(), if_match, &links)
