@@ -53,7 +53,8 @@ pub(super) fn lease(tx: &Tx, job: &Job, until: Timestamp) -> Result<bool> {
 /// Only the worker whose try this was may say how it went.
 const MINE: &str = "state = 'queued' AND attempts =";
 
-const FINISH: &str = "UPDATE outbox SET state = $1, failure = $2, payload = $3, finished_at = $4, due_at = NULL, leased_until = NULL";
+const FINISH: &str =
+    "UPDATE outbox SET state = $1, failure = $2, payload = $3, finished_at = $4, due_at = NULL, leased_until = NULL";
 
 /// What a job was done with is wiped but for the address: a sent mail holds a working link.
 fn wiped(tx: &Tx, job: &Job) -> Vec<u8> {

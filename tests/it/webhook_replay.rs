@@ -105,7 +105,8 @@ async fn a_410_from_an_address_that_was_replaced_meanwhile_disables_nothing_and_
         acme.post(CREATE, person).await.ok();
     }
     let places = vec![(endpoint.id, 1)];
-    let job = app.store().write(move |tx| webhooks::lease(tx, &places)).await.unwrap().remove(0);
+    let (mut jobs, _) = app.store().write(move |tx| webhooks::lease(tx, &places)).await.unwrap();
+    let job = jobs.remove(0);
     let change = Change { address: Some(Address::new(&new.url()).unwrap()), ..Change::default() };
     app.change_webhook(endpoint.id, change).await;
     let gone = Outcome::Answered(410, "gone".to_owned());
