@@ -24,7 +24,7 @@ const BUSY_PAUSE: Duration = Duration::from_micros(500);
 /// since many writes touch the same, and makes those who wait meanwhile wait longer (docs/PERFORMANCE.md has both).
 const CHECKPOINT_PAGES: i64 = 500;
 /// How much is written to see whether anything may be.
-const PROBE: usize = 65_536;
+const PROBE: usize = 16_384;
 /// How much of the file the writer keeps in memory, in KiB.
 const CACHE_KIB: u32 = 65_536;
 

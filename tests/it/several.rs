@@ -204,14 +204,14 @@ async fn groups_that_want_the_same_rows_in_another_order_do_not_wait_until_the_s
         for writer in 1..=4 {
             let (store, go, now_held) = (store.clone(), Arc::clone(&go), Arc::clone(&held));
             let before = held.load(Ordering::SeqCst);
-            let hold = move |_: &Tx| {
+            let wait = move |_: &Tx| {
                 now_held.fetch_add(1, Ordering::SeqCst);
                 while !go.load(Ordering::SeqCst) {
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 Ok(())
             };
-            all.push(tokio::spawn(async move { store.write(hold).await }));
+            all.push(tokio::spawn(async move { store.write(wait).await }));
             while held.load(Ordering::SeqCst) == before {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
