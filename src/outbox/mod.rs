@@ -142,7 +142,7 @@ impl Job {
         self.round > 0 || self.attempts > i64::from(self.state == State::Sent)
     }
 
-    /// Whether a failure of the try under way is the last one.
+    /// Whether the newest try, under way or not, is the last one.
     fn is_last_try(&self) -> bool {
         self.attempts >= self.kind.patience().1
     }
@@ -173,7 +173,7 @@ pub fn enqueue_about(
 }
 
 /// Takes up to `limit` due jobs of these kinds in all for [`LEASE`], those of the first kind first; nobody else gets them
-/// meanwhile.
+/// meanwhile. One whose last try ended without anybody saying how is given up.
 ///
 /// # Errors
 /// The database refuses.
@@ -184,7 +184,9 @@ pub fn lease(tx: &Tx, kinds: &[Kind], limit: i64) -> Result<Vec<Job>> {
             break;
         }
         for job in store::due(tx, *kind, left)? {
-            if store::lease(tx, &job, tx.now() + LEASE)? {
+            if job.is_last_try() {
+                store::give_up(tx, &job, job.failure.as_deref().unwrap_or("the last try did not end"))?;
+            } else if store::lease(tx, &job, tx.now() + LEASE)? {
                 jobs.push(Job { attempts: job.attempts + 1, ..job });
                 left -= 1;
             }

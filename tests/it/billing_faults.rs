@@ -6,7 +6,7 @@ use serde_json::json;
 use usher::apps::Kind;
 use usher::billing::Mode;
 use usher::billing::stripe::Sender;
-use usher::outbox::{Job, State};
+use usher::outbox::{self, Job, State};
 
 use crate::billing::all_done;
 use crate::harness::{But, TestApp, jane, john};
@@ -91,6 +91,40 @@ async fn answers_that_take_too_long_together_are_lost_too() {
     assert_eq!(app.waiting(2).await.failure.as_deref(), Some("no answer in time"));
     app.later(Duration::from_hours(1));
     app.billed(all_done).await;
+}
+
+#[tokio::test]
+async fn a_long_list_that_comes_slowly_is_a_failure_that_is_seen() {
+    let (app, stripe) = (TestApp::new().await, Stripe::start().await);
+    app.connect_billing(Kind::Sandbox, Mode::Test, &stripe.url()).await;
+    app.bill_by(Sender::new(|_: &'static str| ()).within(Duration::from_millis(600)));
+    stripe.says(MAKE, [Answer::Lost]).await;
+    stripe.says(SEARCH, [refused(400)]).await;
+    let now = app.store().clock().now().as_seconds();
+    let page: Vec<_> = (0..100).map(|n| json!({"id": format!("cus_{n}"), "created": now})).collect();
+    stripe.says("GET /v1/customers", [found(&page).late(Duration::from_millis(100))]).await;
+    let id = app.partner("acme").await.post(CREATE, jane()).await.ok().id().to_owned();
+    app.waiting(1).await;
+    app.erased(&id).await;
+    app.later(Duration::from_mins(2));
+    let job = app.waiting(1).await;
+    assert_eq!((job.failure.as_deref(), job.state), (Some("no answer in time"), State::Queued));
+}
+
+#[tokio::test]
+async fn a_job_whose_tries_never_end_is_given_up_too() {
+    let app = TestApp::new().await;
+    app.connect_billing(Kind::Sandbox, Mode::Test, "http://127.0.0.1:9").await;
+    app.partner("acme").await.post(CREATE, jane()).await.ok();
+    let lease = || app.store().write(|tx| outbox::lease(tx, &[outbox::Kind::BillingSync], 8));
+    for tried in 1..=77 {
+        assert_eq!(lease().await.unwrap()[0].attempts, tried);
+        assert!(lease().await.unwrap().is_empty(), "it is under way");
+        app.advance(Duration::from_mins(1));
+    }
+    assert!(lease().await.unwrap().is_empty());
+    let job = app.store().read(|tx| outbox::troubled(tx, outbox::Kind::BillingSync, 9)).await.unwrap().remove(0);
+    assert_eq!((job.state, job.failure.as_deref()), (State::Failed, Some("the last try did not end")));
 }
 
 #[tokio::test]
