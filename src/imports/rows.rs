@@ -313,7 +313,7 @@ mod tests {
         let list = format!("[{{\"email\":1,\"email\":2}}, 7, {deep}, {{}}]");
         let rows = Rows::new(Format::Json, Cursor::new(list)).unwrap().map(Result::unwrap);
         assert_eq!(
-            rows.map(Result::err).collect::<Vec<_>>(),
+            rows.map(Row::err).collect::<Vec<_>>(),
             [
                 Some("the row has a key twice"),
                 Some("the row is not a JSON object"),
