@@ -37,6 +37,8 @@ pub enum SigningKeys {
     #[command(after_help = "Example:\n  usher signing-key revoke KID")]
     Revoke {
         /// The key's id: the `kid` of its tokens
+        // In base64, which can begin with a hyphen.
+        #[arg(allow_hyphen_values = true)]
         id: String,
     },
 }

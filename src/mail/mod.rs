@@ -138,7 +138,7 @@ struct Content {
 /// The job is not a mail, a template fails, or the database does not answer.
 pub fn render(tx: &Tx, job: &Job) -> Result<Option<Mail>> {
     let text = |name: &str| job.payload.as_ref().and_then(|payload| payload.text(name)).map(str::to_owned);
-    let Some(to) = text("to").filter(|_| job.state != State::Sent) else { return Ok(None) };
+    let Some(to) = text("to").filter(|_| !matches!(job.state, State::Sent | State::Withdrawn)) else { return Ok(None) };
     let app = (job.environment != INSTALLATION).then(|| apps::by_id(tx, job.environment)).transpose()?;
     let language = job.payload.as_ref().and_then(|payload| payload.0.get("language"));
     let language: Option<Language> = language.and_then(|tag| serde_json::from_value(tag.clone()).ok()).flatten();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::task::JoinHandle;
 use usher::apps::{self, Kind};
 use usher::audit::Action;
 use usher::caller::{Actor, Scope};
@@ -18,11 +19,11 @@ use crate::receiver::{Message, Receiver, answer};
 pub const SECOND: Duration = Duration::from_secs(1);
 
 impl TestApp {
-    /// Sends webhooks, to this machine too.
-    pub fn send_webhooks(&self) {
+    /// Sends webhooks, to this machine too, until the outbox is closed.
+    pub fn send_webhooks(&self) -> JoinHandle<()> {
         let api = self.app.api();
         let sender = usher::app::webhook_sender(api, vec!["127.0.0.0/8".parse().unwrap()]);
-        tokio::spawn(worker::run(api.store.clone(), api.outbox.clone(), sender));
+        tokio::spawn(worker::run(api.store.clone(), api.outbox.clone(), sender))
     }
 
     pub async fn webhook(&self, receiver: &Receiver) -> Endpoint {
@@ -311,7 +312,7 @@ async fn what_is_older_than_thirty_days_is_forgotten_unless_it_still_waits() {
     let endpoint = app.webhook(&receiver).await;
     let acme = app.partner("acme").await;
     acme.post(CREATE, jane()).await.ok();
-    app.send_webhooks();
+    let sender = app.send_webhooks();
     app.once(endpoint.id, all_sent).await;
     receiver.says(500);
     app.advance(SECOND);
@@ -319,6 +320,7 @@ async fn what_is_older_than_thirty_days_is_forgotten_unless_it_still_waits() {
     app.once(endpoint.id, |all| all[1].failure.is_some()).await;
     // Nobody tries what is due then.
     app.app.api().outbox.close();
+    sender.await.unwrap();
     app.advance(Duration::from_hours(29 * 24));
     usher::app::purge(app.store()).await;
     assert_eq!((app.count("deliveries").await, app.count("delivery_attempts").await), (2, 2));
