@@ -1,7 +1,8 @@
 //! What survives, and what refuses to start: SIGKILL, the data key, a newer schema, another process.
 
 use std::fs;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use usher::clock::Clock;
@@ -24,11 +25,11 @@ fn what_was_acknowledged_is_there_after_a_kill() {
             key.clone_from(&server.key);
         }
         server.key.clone_from(&key);
-        let stop = AtomicBool::new(false);
+        let (stop, written) = (AtomicBool::new(false), AtomicUsize::new(0));
         let done: Vec<String> = std::thread::scope(|scope| {
             let clients: Vec<_> = (0..8)
                 .map(|client| {
-                    let (server, stop) = (&server, &stop);
+                    let (server, stop, written) = (&server, &stop, &written);
                     scope.spawn(move || {
                         let mut done = Vec::new();
                         for i in 0.. {
@@ -41,18 +42,22 @@ fn what_was_acknowledged_is_there_after_a_kill() {
                             }
                             if server.enrol(&body).0 == 200 {
                                 done.push(email);
+                                written.fetch_add(1, Ordering::SeqCst);
                             }
                         }
                         done
                     })
                 })
                 .collect();
-            std::thread::sleep(std::time::Duration::from_millis(700));
+            let began = Instant::now();
+            while written.load(Ordering::SeqCst) < 50 {
+                assert!(began.elapsed() < Duration::from_secs(30), "round {round} wrote {written:?}");
+                std::thread::sleep(Duration::from_millis(1));
+            }
             server.signal("KILL");
             stop.store(true, Ordering::SeqCst);
             clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
         });
-        assert!(done.len() > 5, "round {round} wrote {}", done.len());
         acknowledged.extend(done);
         folder = server.kill();
     }
