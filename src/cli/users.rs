@@ -180,9 +180,14 @@ impl User {
                 while let Some(now) = part {
                     let whose = user.clone();
                     let (text, next) = store.scan(move |tx| erasure::export(tx, &whose, now)).await?;
-                    // Whoever has closed the other end has read enough.
-                    let _ = std::io::stdout().write_all(text.as_bytes());
-                    part = next;
+                    part = match std::io::stdout().write_all(text.as_bytes()) {
+                        // Whoever has closed the other end has read enough.
+                        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => None,
+                        Err(e) => {
+                            return Err(Error::operator(format!("the export could not be written to its end: {e}.")));
+                        }
+                        Ok(()) => next,
+                    };
                 }
                 return Ok(());
             }

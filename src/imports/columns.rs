@@ -168,6 +168,14 @@ impl Plan {
         Plan { columns, ignored: ignored.collect(), preset: self.preset }
     }
 
+    /// What counts of a file that a key sends: not how people stood elsewhere, nor, where all go to one tenant, a column that names
+    /// others.
+    #[must_use]
+    pub fn of_key(self, to_one_tenant: bool) -> Plan {
+        let fields = ["email_verified", "role"].into_iter().chain(to_one_tenant.then_some("tenant"));
+        fields.fold(self, Plan::without)
+    }
+
     /// Whether a column becomes the e-mail address, without which there is no user.
     pub fn has_email(&self) -> bool {
         self.columns.iter().any(|column| column.field == "email")

@@ -58,8 +58,7 @@ impl<N: Fn(&'static str) + Send + Sync> Work for Sender<N> {
         let outcome = match store.read(made).await {
             // Whoever has it next would send it at the same time.
             Ok(Ok(Some(_))) if since.elapsed() + self.smtp.timeout() + NOTED > LEASE => {
-                tracing::warn!(mail = %job.id, "the database took too long; the mail waits until its lease has ended");
-                return Ok(());
+                Outcome::Retry("the database took too long".to_owned())
             }
             Ok(Ok(Some(mail))) => self.smtp.send(&mail, job.id).await,
             Ok(Err(why)) => Outcome::Withdraw(why),

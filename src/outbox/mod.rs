@@ -185,6 +185,7 @@ pub fn lease(tx: &Tx, kinds: &[Kind], limit: i64) -> Result<Vec<Job>> {
         }
         for job in store::due(tx, *kind, left)? {
             if job.is_last_try() {
+                tracing::error!(job = %job.id, kind = job.kind.as_str(), "a job is given up: nobody said how its last try went");
                 store::give_up(tx, &job, job.failure.as_deref().unwrap_or("the last try did not end"))?;
             } else if store::lease(tx, &job, tx.now() + LEASE)? {
                 jobs.push(Job { attempts: job.attempts + 1, ..job });

@@ -236,16 +236,23 @@ async fn a_file_that_is_only_like_an_export_loses_no_column_without_a_word() {
     let file = "user_id,email,email_verified,birthdate,allergies,shoes\n1,ann@doe.com,true,1990-01-31,nuts,38\n";
     let begun = post(&server, "", file).await.ok();
     let told = ["preset", "ignored"].map(|name| begun.body["data"][name].clone());
-    assert_eq!(told, [json!("auth0"), json!(["shoes"])]);
+    assert_eq!(told, [json!("auth0"), json!(["shoes", "email_verified"])], "a key says nobody's address is proven");
     take_over(&app).await;
     let ann = app.user(rows(&server, &begun).await[0].0.as_str().unwrap()).await.person;
     assert!(ann.profile.birthdate.is_some() && ann.health.allergies.is_some() && ann.external_id.is_some());
     app.advance(Duration::from_secs(1));
     let named = post(&server, "?preset=auth0&rehearse=true", file).await.ok();
-    assert_eq!(named.body["data"]["ignored"], json!(["birthdate", "allergies", "shoes"]));
+    assert_eq!(named.body["data"]["ignored"], json!(["birthdate", "allergies", "shoes", "email_verified"]));
     let plain = post(&server, "?rehearse=true", "email\nann@doe.com\n").await.ok();
     let told = ["preset", "ignored"].map(|name| plain.body["data"][name].clone());
     assert_eq!(told, [Value::Null, json!([])]);
+    let file = "email,clinic\nbob@doe.com,south\n";
+    let of_acme = post(&app.server_of("acme").await, "?rehearse=true", file).await.ok();
+    let acme = of_acme.body["data"]["tenantId"].as_str().unwrap();
+    let for_acme = post(&server, &format!("?rehearse=true&tenant={acme}"), file).await.ok();
+    for to_one in [&of_acme, &for_acme] {
+        assert_eq!(to_one.body["data"]["ignored"], json!(["clinic"]));
+    }
 }
 
 #[tokio::test]

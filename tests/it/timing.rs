@@ -23,6 +23,8 @@ const MAILS: usize = 5;
 /// How many addresses there are of each kind, for each look at a door other ones: none is asked for more often than it is
 /// sent a mail.
 const ADDRESSES: usize = (TIMES + WARM_UP).div_ceil(MAILS);
+/// How often a door is looked at, until the machine allows for a judgement.
+const ROUNDS: usize = 12;
 const KINDS: [&str; 3] = ["known", "other", "third"];
 const CALLBACK: &str = "https://app.example.com/callback";
 
@@ -258,7 +260,7 @@ fn a_known_address_is_answered_as_an_unknown_one_and_takes_as_long_at_every_door
     ];
     for (n, door) in doors.into_iter().enumerate() {
         let (mut told_apart, mut judged) = (0, false);
-        for round in n * 4..n * 4 + 4 {
+        for round in n * ROUNDS..(n + 1) * ROUNDS {
             let look = door.look(&program, &beside, round);
             if door.method == "POST" && !door.administrators {
                 assert_eq!(beside.mails(look.app), look.known, "{} sends a mail each time", door.path);
@@ -266,7 +268,8 @@ fn a_known_address_is_answered_as_an_unknown_one_and_takes_as_long_at_every_door
             match look.alike {
                 Some(true) => judged = true,
                 Some(false) => told_apart += 1,
-                None => {}
+                // The tests beside this one end some time.
+                None => std::thread::sleep(Duration::from_secs(5)),
             }
             if judged {
                 break;

@@ -37,10 +37,11 @@ pub async fn begin(
     let caller = app.caller;
     let (settings, tenant) = read(query.as_deref(), &headers, &file)?;
     let (looked, how) = (file.clone(), settings.clone());
+    let to_one_tenant = tenant.is_some() || caller.scope.tenant.is_some();
     // Where a thread may take its time.
     let survey = move |_: &Tx| {
         let survey = how.survey(&looked)?;
-        how.plan(&survey.columns).map(|plan| (survey.rows, plan))
+        how.plan(&survey.columns).map(|plan| (survey.rows, plan.of_key(to_one_tenant)))
     };
     let (total, plan) = api.store.scan(survey).await?;
     let digest = sha256(&file);
