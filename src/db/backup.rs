@@ -256,8 +256,8 @@ fn identify(connection: &Connection, name: &Path, location: &Location) -> Result
     let seal: Vec<u8> = connection.query_row(migrate::SEAL, [], |row| row.get(0)).map_err(|e| unreadable(name, &e))?;
     let vault = Vault::load(&location.key_file())?;
     vault.open(migrate::SEAL_OWNER, &seal).map_err(|_| wrong_key(&location.key_file(), &vault))?;
-    let newest = "SELECT MAX(version) FROM migrations";
-    let version: i64 = connection.query_row(newest, [], |row| row.get(0)).map_err(|e| unreadable(name, &e))?;
+    let version: i64 =
+        connection.query_row(migrate::VERSION, [], |row| row.get(0)).map_err(|e| unreadable(name, &e))?;
     if version > migrate::NEWEST {
         return Err(Error::operator(format!(
             "a newer Usher made {} (its schema is {version}, this program knows {}). Use the newer program.",

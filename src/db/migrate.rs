@@ -4,31 +4,15 @@ use super::{Tx, params};
 use crate::error::{Error, Result};
 
 /// Every migration in order; its version is its place, counted from one.
-const MIGRATIONS: &[(&str, &str)] = &[
-    ("0001_first", include_str!("../../migrations/0001_first.sql")),
-    ("0002_idempotency", include_str!("../../migrations/0002_idempotency.sql")),
-    ("0003_audit", include_str!("../../migrations/0003_audit.sql")),
-    ("0004_sign_in", include_str!("../../migrations/0004_sign_in.sql")),
-    ("0005_directory", include_str!("../../migrations/0005_directory.sql")),
-    ("0006_webhooks", include_str!("../../migrations/0006_webhooks.sql")),
-    ("0007_audit_chain", include_str!("../../migrations/0007_audit_chain.sql")),
-    ("0008_billing", include_str!("../../migrations/0008_billing.sql")),
-    ("0009_hooks", include_str!("../../migrations/0009_hooks.sql")),
-    ("0010_whose", include_str!("../../migrations/0010_whose.sql")),
-    ("0011_admins", include_str!("../../migrations/0011_admins.sql")),
-    ("0012_imports", include_str!("../../migrations/0012_imports.sql")),
-    ("0013_sign_in_again", include_str!("../../migrations/0013_sign_in_again.sql")),
-    ("0014_brand", include_str!("../../migrations/0014_brand.sql")),
-    ("0015_import_files", include_str!("../../migrations/0015_import_files.sql")),
-    ("0016_founders", include_str!("../../migrations/0016_founders.sql")),
-    ("0017_older_calls", include_str!("../../migrations/0017_older_calls.sql")),
-    ("0018_admin_language", include_str!("../../migrations/0018_admin_language.sql")),
-    ("0019_seal_spans", include_str!("../../migrations/0019_seal_spans.sql")),
-    ("0020_sign_in_addresses", include_str!("../../migrations/0020_sign_in_addresses.sql")),
-    ("0021_self_named", include_str!("../../migrations/0021_self_named.sql")),
-    ("0022_limits_age", include_str!("../../migrations/0022_limits_age.sql")),
-    ("0023_replaced_keys", include_str!("../../migrations/0023_replaced_keys.sql")),
-];
+const MIGRATIONS: &[(&str, &str)] = &[("0001_tables", include_str!("../../migrations/0001_tables.sql"))];
+
+/// The version of the tables.
+pub(super) const VERSION: &str = "SELECT COALESCE(MAX(version), 0) FROM migrations \
+     WHERE NOT EXISTS (SELECT 1 FROM migrations WHERE name = '0023_replaced_keys')";
+
+/// The last of the migrations that builds before the first release had, one after the other. They left the tables that the first
+/// one makes at once, whose version is that of none.
+const BEFORE_THE_FIRST: &str = "0023_replaced_keys";
 
 /// The version that this program needs.
 #[expect(clippy::cast_possible_wrap, reason = "a handful")]
@@ -38,43 +22,54 @@ pub(super) const NEWEST: i64 = MIGRATIONS.len() as i64;
 pub(super) const SEAL: &str = "SELECT value FROM meta WHERE name = 'seal'";
 pub(super) const SEAL_OWNER: &[u8] = b"usher.meta.seal";
 
-/// Applies what is missing, and seals a new database with the data key, all in the caller's transaction.
-pub(super) fn run(tx: &Tx) -> Result<()> {
+/// Applies the first migration that is missing, in the caller's transaction, and returns whether none is missing now. With the last
+/// one it seals a new database with the data key. Each has a transaction of its own, for there are databases (CockroachDB) that
+/// let none use the columns that it has added.
+pub(super) fn step(tx: &Tx) -> Result<bool> {
     tx.connection.take_time();
     tx.batch(
         "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BYTEA NOT NULL);
          CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL);",
     )?;
+    let applied = "SELECT name FROM migrations ORDER BY version";
+    let mut applied = tx.query(applied, &[])?.iter().map(|row| row.get(0)).collect::<Result<Vec<String>>>()?;
+    if applied.last().is_some_and(|name| name == BEFORE_THE_FIRST) {
+        tx.execute("DELETE FROM migrations", &[])?;
+        applied = vec![note(tx, 0)?];
+    }
     let done = version(tx)?;
     if done > NEWEST {
         return Err(Error::operator(format!(
             "a newer Usher made this database (its schema is {done}, this program knows {NEWEST}). Start the newer program."
         )));
     }
-    let applied = tx.query("SELECT name FROM migrations ORDER BY version", &[])?;
-    for (row, (name, _)) in applied.iter().zip(MIGRATIONS) {
-        if row.get::<String>(0)? != *name {
-            return Err(Error::operator(format!(
-                "another build of Usher made this database: it has the migration {} where this program has {name}.",
-                row.get::<String>(0)?
-            )));
-        }
+    if let Some((other, (name, _))) = applied.iter().zip(MIGRATIONS).find(|(other, (name, _))| other != name) {
+        return Err(Error::operator(format!(
+            "another build of Usher made this database: it has the migration {other} where this program has {name}."
+        )));
     }
-    for (version, (name, sql)) in (1_i64..).zip(MIGRATIONS) {
-        if version > done {
-            tx.batch(sql)?;
-            tx.execute(
-                "INSERT INTO migrations (version, name, applied_at) VALUES ($1, $2, $3)",
-                params![version, *name, tx.now()],
-            )?;
-        }
+    if let Some((_, sql)) = MIGRATIONS.get(applied.len()) {
+        tx.batch(sql)?;
+        applied.push(note(tx, applied.len())?);
+    }
+    if applied.len() < MIGRATIONS.len() {
+        return Ok(false);
     }
     tx.connection.compare_bytes()?;
     if tx.query_opt(SEAL, params![])?.is_none() {
         let seal = tx.vault().seal(SEAL_OWNER, b"usher");
         tx.execute("INSERT INTO meta (name, value) VALUES ('seal', $1)", params![seal])?;
     }
-    Ok(())
+    Ok(true)
+}
+
+/// Notes that the migration at this place was applied, and returns its name.
+#[expect(clippy::cast_possible_wrap, reason = "a handful")]
+fn note(tx: &Tx, place: usize) -> Result<String> {
+    let (name, _) = MIGRATIONS[place];
+    let sql = "INSERT INTO migrations (version, name, applied_at) VALUES ($1, $2, $3)";
+    tx.execute(sql, params![place as i64 + 1, name, tx.now()])?;
+    Ok(name.to_owned())
 }
 
 /// What makes a new database, in order.
@@ -94,6 +89,6 @@ pub(super) fn check_seal(tx: &Tx) -> Result<()> {
 
 /// The version of the tables.
 pub(super) fn version(tx: &Tx) -> Result<i64> {
-    let row = tx.query_opt("SELECT COALESCE(MAX(version), 0) FROM migrations", params![])?;
+    let row = tx.query_opt(VERSION, params![])?;
     row.map_or(Ok(0), |row| row.get(0))
 }

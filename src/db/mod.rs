@@ -233,19 +233,23 @@ impl Store {
     /// Brings the tables up to date. Of several servers that try at once, one succeeds and the others see that.
     async fn migrate(&self, found: &Found) -> Result<()> {
         let mut is_new = matches!(found, Found::Nothing);
-        for last in [false, false, false, false, false, false, false, true] {
+        let mut tries = 0;
+        loop {
             if !is_new && self.read(migrate::version).await? == migrate::NEWEST {
                 return Ok(());
             }
-            match self.write(migrate::run).await {
-                Ok(()) => return Ok(()),
-                Err(e @ Error::Operator(_)) => return Err(e),
-                Err(e) if last => return Err(e),
-                Err(_) => tokio::time::sleep(Duration::from_millis(250)).await,
-            }
             is_new = false;
+            match self.write(migrate::step).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => tries = 0,
+                Err(e @ Error::Operator(_)) => return Err(e),
+                Err(e) if tries == 7 => return Err(e),
+                Err(_) => {
+                    tries += 1;
+                    tokio::time::sleep(Duration::from_millis(250)).await;
+                }
+            }
         }
-        Ok(())
     }
 
     /// Runs `operation` in one transaction and answers when it is durable; rolls back when it fails.

@@ -199,6 +199,36 @@ async fn a_database_of_a_newer_program_is_refused() {
 }
 
 #[tokio::test]
+async fn a_database_of_a_build_before_the_first_release_is_taken_over() {
+    let server = Program::start(&[]);
+    let id = server.enrol(&jane()).1["identifier"].as_str().unwrap().to_owned();
+    let (_, _, folder) = server.stop();
+    let store = Store::open(&folder.location(), Clock::System, IfMissing::Refuse).await.unwrap();
+    let as_then = |tx: &Tx| {
+        tx.execute("DELETE FROM migrations", &[])?;
+        ["0001_first", "0022_limits_age", "0023_replaced_keys"].into_iter().zip([1, 22, 23]).try_for_each(
+            |(name, version)| {
+                let sql = "INSERT INTO migrations (version, name, applied_at) VALUES ($1, $2, 0)";
+                tx.execute(sql, params![version, name]).map(|_| ())
+            },
+        )
+    };
+    store.write(as_then).await.unwrap();
+    drop(store);
+    let doctor = usher(&folder).args(["doctor"]).output().unwrap();
+    assert!(
+        String::from_utf8_lossy(&doctor.stdout).contains("`usher migrate` or a start brings it there"),
+        "{doctor:?}"
+    );
+    let shown = usher(&folder).args(["user", "show", &id]).output().unwrap();
+    assert!(shown.status.success(), "{shown:?}");
+    let store = Store::open(&folder.location(), Clock::System, IfMissing::Refuse).await.unwrap();
+    let names = store.read(|tx| tx.query("SELECT name FROM migrations", &[])).await.unwrap();
+    let names: Vec<String> = names.iter().map(|row| row.get(0).unwrap()).collect();
+    assert_eq!(names, ["0001_tables"]);
+}
+
+#[tokio::test]
 async fn doctor_tells_of_an_older_schema_and_does_not_change_it() {
     let server = Program::start(&[]);
     let (_, _, folder) = server.stop();

@@ -135,6 +135,9 @@ fn tables_are_made_in_words_that_every_engine_knows() {
         let all: Vec<&str> =
             statements.split(|c: char| !c.is_alphanumeric()).filter(|word| words.contains(word)).collect();
         assert!(all.is_empty(), "{}: {all:?}", file.display());
+        let has = |words: &[&str]| words.iter().any(|word| statements.split_whitespace().any(|it| it == *word));
+        let tables_and_rows = has(&["CREATE", "ALTER", "DROP"]) && has(&["INSERT", "UPDATE", "DELETE"]);
+        assert!(!tables_and_rows, "{}: what changes tables and what changes rows are two migrations", file.display());
     }
 }
 

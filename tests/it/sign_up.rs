@@ -93,25 +93,6 @@ async fn who_signs_up_does_not_come_in_as_somebody_whose_address_only_folds_to_t
 }
 
 #[tokio::test]
-async fn whose_tenant_it_is_that_was_made_before_it_said_so_is_told_by_the_trail() {
-    let (app, _) = app_and_jane().await;
-    let (id, tenant) = app.signed_up("new@doe.com").await;
-    let founders = async || {
-        let sql = "SELECT id, founder_id FROM tenants WHERE founder_id IS NOT NULL";
-        let rows = app.store().read(move |tx| tx.query(sql, &[])).await.unwrap();
-        let uuid = |row: &usher::db::Row, place| row.get::<uuid::Uuid>(place).unwrap().to_string();
-        rows.iter().map(|row| (uuid(row, 0), uuid(row, 1))).collect::<Vec<_>>()
-    };
-    assert_eq!(founders().await, [(tenant.clone(), id.clone())]);
-    let migration = include_str!("../../migrations/0016_founders.sql");
-    let update = migration.find("UPDATE tenants").unwrap();
-    app.tamper("UPDATE tenants SET founder_id = NULL");
-    assert_eq!(founders().await, []);
-    app.tamper(&migration[update..]);
-    assert_eq!(founders().await, [(tenant, id)], "and acme is nobody's");
-}
-
-#[tokio::test]
 async fn of_who_wanted_to_sign_up_and_did_not_nothing_is_left_after_a_day() {
     let (app, _) = app_and_jane().await;
     app.open_to_all().await;

@@ -466,32 +466,6 @@ async fn a_key_of_a_tenant_that_has_named_itself_is_rotated_within_it() {
 }
 
 #[tokio::test]
-async fn which_tenants_may_have_named_themselves_before_that_was_kept_is_told_by_the_trail() {
-    let (app, _) = app_and_jane().await;
-    let (_, founded) = app.signed_up("new@doe.com").await;
-    let tenant = async |name: &str| app.key_of(name).await.unwrap().caller.scope.tenant.unwrap().to_string();
-    let (acme, north, south) = (tenant("acme").await, tenant("north").await, tenant("south").await);
-    let member = app.partner("north").await.post("/users/create", john()).await.ok().id().to_owned();
-    administrator(&app, &member).await;
-    let described = json!({"tenant": {"description": "Clinics"}});
-    app.person(&member).await.put("/v1/tenants/me", described.clone()).await.ok();
-    app.server_of("south").await.put(&format!("/v1/tenants/{south}"), described.clone()).await.ok();
-    app.server().await.put(&format!("/v1/tenants/{acme}"), described).await.ok();
-
-    let self_named = async || {
-        let sql = "SELECT id FROM tenants WHERE self_named_at IS NOT NULL";
-        let rows = app.store().read(move |tx| tx.query(sql, &[])).await.unwrap();
-        rows.iter().map(|row| row.get::<uuid::Uuid>(0).unwrap().to_string()).collect::<BTreeSet<_>>()
-    };
-    assert_eq!(self_named().await, BTreeSet::from([founded.clone()]));
-    let migration = include_str!("../../migrations/0021_self_named.sql");
-    app.tamper("UPDATE tenants SET self_named_at = NULL");
-    assert_eq!(self_named().await, BTreeSet::new());
-    app.tamper(&migration[migration.find("UPDATE tenants").unwrap()..]);
-    assert_eq!(self_named().await, BTreeSet::from([founded, north, south]), "and what the app did was not from within");
-}
-
-#[tokio::test]
 async fn a_tenant_that_somebody_made_by_signing_up_is_found_by_its_id_and_by_no_name() {
     let (app, _) = app_and_jane().await;
     let (stranger, theirs) = app.signed_up("new@doe.com").await;
