@@ -50,6 +50,8 @@ const CONNECTIONS: usize = 4096;
 const HEADER_LIMIT: usize = 32 * 1024;
 /// How long requests and mails under way may take to finish when the server stops.
 const GRACE: Duration = Duration::from_secs(8);
+/// How long what is left to note may take after that: a database that hangs does not keep the server from ending.
+const LAST: Duration = Duration::from_secs(2);
 
 /// A running Usher.
 pub struct App {
@@ -162,9 +164,16 @@ impl App {
         drop(listener);
         chores.iter().for_each(tokio::task::JoinHandle::abort);
         let Some(failed) = failed else {
-            chores::flush_key_use(&api).await;
-            chores::flush_refusals(&api).await;
-            chores::seal_now(&api.store, chain::Reach::Usual).await;
+            let last = async {
+                chores::flush_key_use(&api).await;
+                chores::flush_refusals(&api).await;
+                chores::seal_now(&api.store, chain::Reach::Usual).await;
+            };
+            if tokio::time::timeout(LAST, last).await.is_err() {
+                tracing::warn!(
+                    "the database did not answer in time; the next start seals the newest entries of the audit trail"
+                );
+            }
             return Ok(());
         };
         Err(Error::operator(format!(

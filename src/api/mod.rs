@@ -397,6 +397,7 @@ fn render(
         | Error::StillRunning
         | Error::Conflict
         | Error::Unavailable(_)
+        | Error::DiskFailed(_)
         | Error::StorageFull => Some("1"),
         Error::TooMany(_) => Some("3600"),
         _ => None,

@@ -242,8 +242,10 @@ pub(super) async fn flush_key_use(api: &Api) {
     if used.is_empty() {
         return;
     }
-    if let Err(e) = api.store.write(move |tx| keys::note_use(tx, &used)).await {
+    let noted = used.clone();
+    if let Err(e) = api.store.write(move |tx| keys::note_use(tx, &noted)).await {
         tracing::warn!(code = e.code(), "the use of keys could not be noted");
+        api.key_use.put_back(used);
     }
 }
 

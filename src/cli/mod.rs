@@ -31,6 +31,7 @@ mod webhooks;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use comfy_table::{Table, presets};
@@ -155,6 +156,9 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
+/// How long what nobody waits for any more may take when a command has ended.
+const LAST: Duration = Duration::from_secs(1);
+
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
@@ -176,7 +180,12 @@ pub fn main() -> ExitCode {
         Command::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
         _ => tokio::runtime::Builder::new_current_thread(),
     };
-    let outcome = builder.enable_all().build().map_err(Error::internal).and_then(|runtime| runtime.block_on(run(cli)));
+    let outcome = builder.enable_all().build().map_err(Error::internal).and_then(|runtime| {
+        let outcome = runtime.block_on(run(cli));
+        // What nobody waits for any more may wait for a database that hangs.
+        runtime.shutdown_timeout(LAST);
+        outcome
+    });
     match outcome {
         Ok(code) => code,
         Err(e) => failed(&e, json),

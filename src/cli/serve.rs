@@ -107,6 +107,13 @@ impl Serve {
             None if common.json => print(&json!({"url": base}).to_string()),
             None => print(&format!("Usher is running at {base}")),
         }
+        for (what, value, _) in store.durability().await?.into_iter().filter(|(_, _, is_good)| !is_good) {
+            tracing::error!(
+                what,
+                value,
+                "what is acknowledged may be lost: the database is not set as Usher needs it; see `usher doctor`"
+            );
+        }
         if smtp.is_none() {
             tracing::warn!("no --smtp-url: live mail waits in the outbox; sandbox mail is captured as always");
         }

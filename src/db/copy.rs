@@ -68,7 +68,15 @@ pub async fn copy(
     if from.names_the_same(to) {
         return Err(Error::operator("--from and --to name the same database."));
     }
-    let source = Store::open(from, Clock::System, IfMissing::Refuse).await?;
+    let source = Store::open_as_it_is(from, Clock::System).await?;
+    let version = source.read(migrate::version).await?;
+    if version != migrate::NEWEST {
+        return Err(Error::operator(format!(
+            "--from is not of this program's version: its schema is {version}, this program's is {}. Bring it there by \
+             `usher migrate`, which an older program that uses it will not understand.",
+            migrate::NEWEST
+        )));
+    }
     let target = Store::open_even_unfinished(to, Clock::System, IfMissing::Create).await?;
     let tables: &'static [Table] = Vec::leak(sqlite::tables_of(migrate::all())?);
     let origin = source.read(|tx| Ok(sha256(&migrate::seal(tx)?).to_vec())).await?;
@@ -171,7 +179,7 @@ impl Course<'_> {
                 self.copied.written += missing.len() as u64;
                 // Past the guard of the audit trail, which is copied like everything else.
                 let write = move |tx: &Tx| {
-                    tx.connection.take_time();
+                    tx.connection.take_time(LONG);
                     tx.connection.execute(&upsert(table, missing.len()), &values(&missing)).map(|_| ())
                 };
                 self.handle.block_on(self.target.write(write)).map_err(|e| match e {

@@ -48,8 +48,8 @@ pub(super) trait Connection: Send {
     fn for_update(&self) -> &'static str;
     /// Makes the connection usable, if it is not. Does not try for long, nor often, while the server is away.
     fn ready(&mut self) -> Result<()>;
-    /// The transaction at hand may take its time.
-    fn take_time(&self) {}
+    /// Each statement of the transaction at hand may take that long.
+    fn take_time(&self, _: Duration) {}
     /// The transaction at hand waits for the locks of others: it holds none that they could wait for meanwhile.
     fn be_patient(&self) -> Result<()> {
         Ok(())
@@ -68,8 +68,8 @@ pub(super) trait Connection: Send {
     fn written(&self) -> Option<u64> {
         None
     }
-    /// Has the texts of all tables compared by their bytes, as every operation expects, where the engine would not.
-    fn compare_bytes(&self) -> Result<()> {
+    /// Has the texts of these tables compared by their bytes, as every operation expects, where the engine would not.
+    fn compare_bytes(&self, _: &[&str]) -> Result<()> {
         Ok(())
     }
     /// Whether the engine has ended the transaction by itself.
@@ -80,8 +80,10 @@ pub(super) trait Connection: Send {
     fn query(&self, sql: &str, params: &[Value]) -> Result<Vec<Row>>;
     /// Runs statements without parameters.
     fn batch(&self, sql: &str) -> Result<()>;
-    /// Settings and health as `(what, value, good)`.
-    fn inspect(&self) -> Result<Vec<(&'static str, String, bool)>>;
+    /// The version and the settings that durability rests on, as `(what, value, good)`.
+    fn durability(&self) -> Result<Vec<(&'static str, String, bool)>>;
+    /// What else may be wrong, in the same form. May take its time.
+    fn health(&self) -> Result<Vec<(&'static str, String, bool)>>;
 }
 
 /// The answers of queries about tables that hardly ever change, for the operations of one transaction to share.

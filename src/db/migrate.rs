@@ -1,6 +1,6 @@
 //! Brings the tables up to date. `migrations/` is append-only: a released file never changes.
 
-use super::{Tx, params};
+use super::{LONG, Tx, params, sqlite};
 use crate::error::{Error, Result};
 
 /// Every migration in order; its version is its place, counted from one.
@@ -26,7 +26,7 @@ pub(super) const SEAL_OWNER: &[u8] = b"usher.meta.seal";
 /// one it seals a new database with the data key. Each has a transaction of its own, for there are databases (CockroachDB) that
 /// let none use the columns that it has added.
 pub(super) fn step(tx: &Tx) -> Result<bool> {
-    tx.connection.take_time();
+    tx.connection.take_time(LONG);
     tx.batch(
         "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BYTEA NOT NULL);
          CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL);",
@@ -55,7 +55,10 @@ pub(super) fn step(tx: &Tx) -> Result<bool> {
     if applied.len() < MIGRATIONS.len() {
         return Ok(false);
     }
-    tx.connection.compare_bytes()?;
+    let tables = sqlite::tables_of(all())?;
+    let mut names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
+    names.extend(["meta", "migrations"]);
+    tx.connection.compare_bytes(&names)?;
     if tx.query_opt(SEAL, params![])?.is_none() {
         let seal = tx.vault().seal(SEAL_OWNER, b"usher");
         tx.execute("INSERT INTO meta (name, value) VALUES ('seal', $1)", params![seal])?;

@@ -37,6 +37,10 @@ use crate::error::{Error, Result};
 use crate::secret::Secret;
 use crate::vault::Vault;
 
+/// How long a statement of [`Store::scan`] may take, and how long one that works on whole tables, where the database is elsewhere.
+const SCAN: Duration = Duration::from_mins(1);
+const LONG: Duration = Duration::from_mins(30);
+
 /// What [`Store::inspect`] calls the version of the tables.
 pub const SCHEMA: &str = "schema version";
 
@@ -235,8 +239,12 @@ impl Store {
         let mut is_new = matches!(found, Found::Nothing);
         let mut tries = 0;
         loop {
-            if !is_new && self.read(migrate::version).await? == migrate::NEWEST {
-                return Ok(());
+            match self.read(migrate::version).await {
+                _ if is_new => {}
+                Ok(migrate::NEWEST) => return Ok(()),
+                // What kept this server from making the tables says more than that they are not there.
+                Err(e) if tries == 0 => return Err(e),
+                _ => {}
             }
             is_new = false;
             match self.write(migrate::step).await {
@@ -322,7 +330,7 @@ impl Store {
         F: Fn(&Tx) -> Result<T> + Send + 'static,
     {
         let operation = move |tx: &Tx| {
-            tx.connection.take_time();
+            tx.connection.take_time(SCAN);
             operation(tx)
         };
         self.engine.scan(self.in_transaction(operation)).await
@@ -351,12 +359,21 @@ impl Store {
         &self.context.clock
     }
 
+    /// What durability rests on, as `(what, value, good)`. Quick.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub async fn durability(&self) -> Result<Vec<(&'static str, String, bool)>> {
+        self.engine.scan(|connection| connection.durability()).await
+    }
+
     /// The engine's settings and health as `(what, value, good)`, for `usher doctor`.
     ///
     /// # Errors
     /// The engine does not answer.
     pub async fn inspect(&self) -> Result<Vec<(&'static str, String, bool)>> {
-        let mut findings = self.engine.scan(|connection| connection.inspect()).await?;
+        let mut findings = self.durability().await?;
+        findings.extend(self.engine.scan(|connection| connection.health()).await?);
         let version = self.read(migrate::version).await?;
         let remedy = match version.cmp(&migrate::NEWEST) {
             Ordering::Less => {

@@ -21,15 +21,14 @@ use crate::error::{Error, Result};
 
 /// How many groups are committed at the same time.
 const WRITERS: usize = 4;
-/// How long to wait for a connection.
+/// How long to wait for a connection to one machine, unless the URL has a `connect_timeout`.
 const CONNECT: Duration = Duration::from_secs(3);
 /// How long a connection may be silent before it is asked whether it is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long to leave a server alone that is away.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long a statement may take before the server is taken for gone, and how long one that was said to take its time.
+/// How long a statement may take before the server is taken for gone.
 const STATEMENT: Duration = Duration::from_secs(10);
-const LONG_STATEMENT: Duration = Duration::from_mins(30);
 
 /// Durability is at least what we promise, whatever the server is set to. A group that waits for another's lock holds those of
 /// all its own, and the two may wait for each other: it gives up long before PostgreSQL looks for such circles (a second). And
@@ -55,8 +54,8 @@ pub(super) struct Connection {
     /// Whether the server did not answer in time: what it has done, and may still do, is not known, so this connection and
     /// with it the open transaction is given up.
     lost: Cell<bool>,
-    /// Whether the transaction at hand may take its time.
-    unhurried: Cell<bool>,
+    /// How long a statement of the transaction at hand may take.
+    limit: Cell<Duration>,
     server: Arc<Server>,
     prepared: RefCell<HashMap<String, Statement>>,
     pipeline: Pipeline,
@@ -129,7 +128,10 @@ fn configure(url: &str) -> Result<Config> {
     if !known.contains("sslmode=") && !config.get_hosts().iter().all(is_this_machine) {
         config.ssl_mode(SslMode::Require);
     }
-    config.connect_timeout(CONNECT).application_name("usher");
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(CONNECT);
+    }
+    config.application_name("usher");
     if !known.contains("keepalives") {
         config.keepalives_idle(KEEP_ALIVE).keepalives_interval(KEEP_ALIVE / 3).keepalives_retries(3);
     }
@@ -153,7 +155,7 @@ impl Connection {
             config: config.clone(),
             client: None,
             lost: Cell::new(false),
-            unhurried: Cell::new(false),
+            limit: Cell::new(STATEMENT),
             server: Arc::clone(server),
             prepared: RefCell::default(),
             pipeline: Pipeline::default(),
@@ -185,7 +187,11 @@ impl Connection {
             client.batch_execute(SESSION).await?;
             Ok::<Client, tokio_postgres::Error>(client)
         };
-        match self.runtime()?.block_on(async { tokio::time::timeout(CONNECT, connecting).await }) {
+        // Each machine in turn has that long to take the connection; one of them, to let Usher in.
+        let each = self.config.get_connect_timeout().copied().unwrap_or(CONNECT);
+        let machines = u32::try_from(self.config.get_hosts().len().max(1)).unwrap_or(u32::MAX);
+        let limit = each.saturating_mul(machines).saturating_add(CONNECT);
+        match self.runtime()?.block_on(async { tokio::time::timeout(limit, connecting).await }) {
             Ok(client) => client.map_err(failure),
             Err(_) => Err(Error::Unavailable("it does not answer".to_owned())),
         }
@@ -204,6 +210,12 @@ impl Connection {
         asked.map_err(|_| Error::Busy)?.map_err(failure)
     }
 
+    /// What speaks PostgreSQL's language need not have all of its settings.
+    fn setting(&self, name: &str) -> Result<Option<String>> {
+        let rows = self.query("SELECT setting FROM pg_settings WHERE name = $1", &[name.into()])?;
+        rows.first().map(|row| row.get(0)).transpose()
+    }
+
     fn runtime(&self) -> Result<&Runtime> {
         self.runtime.as_ref().ok_or(Error::Busy)
     }
@@ -214,7 +226,7 @@ impl Connection {
 
     /// Waits for the server, as long as it is reasonable.
     fn wait<T>(&self, answer: impl Future<Output = Answer<T>>) -> Result<T> {
-        let limit = if self.unhurried.get() { LONG_STATEMENT } else { STATEMENT };
+        let limit = self.limit.get();
         // A timer can be made inside the runtime only.
         let answer = self.runtime()?.block_on(async { tokio::time::timeout(limit, answer).await });
         let answer = answer.map_err(|_| {
@@ -318,7 +330,7 @@ impl Common for Connection {
     }
 
     fn ready(&mut self) -> Result<()> {
-        self.unhurried.set(false);
+        self.limit.set(STATEMENT);
         self.hear_of_an_end()?;
         if self.ended() {
             if !self.server.is_worth_a_try() {
@@ -332,8 +344,8 @@ impl Common for Connection {
         Ok(())
     }
 
-    fn take_time(&self) {
-        self.unhurried.set(true);
+    fn take_time(&self, limit: Duration) {
+        self.limit.set(limit);
     }
 
     fn be_patient(&self) -> Result<()> {
@@ -384,42 +396,41 @@ impl Common for Connection {
 
     /// A database may have been made with a language's order, in which `anna@` stands before `ann@` and `j.doe` beside `jdoe`, and
     /// which changes with the system's library. Where it has the order of bytes, as in all of CockroachDB's, nothing is asked for.
-    fn compare_bytes(&self) -> Result<()> {
+    fn compare_bytes(&self, tables: &[&str]) -> Result<()> {
         let orders = "SELECT 'ALTER TABLE ' || table_name || string_agg(' ALTER ' || column_name || ' TYPE TEXT COLLATE \"C\"', ',') \
              FROM information_schema.columns \
              WHERE table_schema = current_schema() AND data_type = 'text' AND collation_name IS NULL AND 'a' < 'B' \
+                AND table_name = $1 \
              GROUP BY table_name";
-        for order in self.query(orders, &[])? {
-            self.batch(&order.get::<String>(0)?)?;
+        for table in tables {
+            if let Some(order) = self.query(orders, &[(*table).into()])?.first() {
+                self.batch(&order.get::<String>(0)?)?;
+            }
         }
         Ok(())
     }
 
-    fn inspect(&self) -> Result<Vec<(&'static str, String, bool)>> {
-        // What speaks PostgreSQL's language need not have all of its settings.
-        let setting = |name: &str| -> Result<Option<String>> {
-            self.query("SELECT setting FROM pg_settings WHERE name = $1", &[name.into()])?
-                .first()
-                .map(|row| row.get(0))
-                .transpose()
-        };
+    fn durability(&self) -> Result<Vec<(&'static str, String, bool)>> {
         let must_be = |what, name, good: fn(&str) -> bool| -> Result<_> {
-            let found = setting(name)?;
+            let found = self.setting(name)?;
             let is_good = found.as_deref().is_none_or(good);
             Ok((what, found.unwrap_or_else(|| "not a setting of this server".to_owned()), is_good))
         };
-        let number = setting("server_version_num")?.and_then(|number| number.parse::<i64>().ok());
-        let version = setting("server_version")?.unwrap_or_else(|| "of an unknown version".to_owned());
-        let time = self.query("SELECT CAST(EXTRACT(EPOCH FROM now()) * 1000 AS BIGINT)", &[])?;
-        let time = Timestamp(time.first().ok_or_else(|| Error::internal("no answer"))?.get(0)?);
-        let apart = (time.0 - Clock::System.now().0).abs();
+        let number = self.setting("server_version_num")?.and_then(|number| number.parse::<i64>().ok());
+        let version = self.setting("server_version")?.unwrap_or_else(|| "of an unknown version".to_owned());
         Ok(vec![
             ("engine", format!("PostgreSQL {version}"), number.is_none_or(|number| number >= OLDEST)),
             must_be("fsync", "fsync", |value| value == "on")?,
             must_be("synchronous commit", "synchronous_commit", |value| value == "on" || value.starts_with("remote"))?,
             must_be("full page writes", "full_page_writes", |value| value == "on")?,
-            ("clock of the database", format!("{time}, {apart} ms from this machine's"), apart < CLOCKS),
         ])
+    }
+
+    fn health(&self) -> Result<Vec<(&'static str, String, bool)>> {
+        let time = self.query("SELECT CAST(EXTRACT(EPOCH FROM now()) * 1000 AS BIGINT)", &[])?;
+        let time = Timestamp(time.first().ok_or_else(|| Error::internal("no answer"))?.get(0)?);
+        let apart = (time.0 - Clock::System.now().0).abs();
+        Ok(vec![("clock of the database", format!("{time}, {apart} ms from this machine's"), apart < CLOCKS)])
     }
 }
 

@@ -23,6 +23,9 @@ const BUSY_PAUSE: Duration = Duration::from_micros(500);
 /// How large the write-ahead log grows before it is written back, in pages of 4 KiB. A larger one writes back fewer pages,
 /// since many writes touch the same, and makes those who wait meanwhile wait longer (docs/PERFORMANCE.md has both).
 const CHECKPOINT_PAGES: i64 = 500;
+/// How much of the log's file is kept, in bytes, once it was written back: a backup beside load makes it grow, for what it reads must
+/// stay.
+const LOG_KEPT: u32 = 64 << 20;
 /// How much is written to see whether anything may be.
 const PROBE: usize = 16_384;
 /// How much of the file the writer keeps in memory, in KiB.
@@ -125,7 +128,9 @@ impl Connection {
         if !flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY) {
             connection.begin_log()?;
             // SQLite's own checkpoint tells nobody when it fails; see `keep_up`.
-            connection.batch(&format!("PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-{CACHE_KIB}"))?;
+            connection.batch(&format!(
+                "PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit={LOG_KEPT}; PRAGMA cache_size=-{CACHE_KIB}"
+            ))?;
         }
         connection
             .batch("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY;")?;
@@ -141,6 +146,10 @@ impl Connection {
                 done => return done,
             }
         }
+    }
+
+    fn one(&self, sql: &str) -> Result<String> {
+        self.sqlite.query_row(sql, [], |row| Ok(show(row.get_ref(0)?))).map_err(failure)
     }
 
     fn prepare(&self, sql: &str) -> Result<rusqlite::CachedStatement<'_>> {
@@ -241,18 +250,26 @@ impl Common for Connection {
         Ok(out)
     }
 
-    fn inspect(&self) -> Result<Vec<(&'static str, String, bool)>> {
-        let one = |sql: &str| -> Result<String> {
-            self.sqlite.query_row(sql, [], |row| Ok(show(row.get_ref(0)?))).map_err(failure)
+    fn durability(&self) -> Result<Vec<(&'static str, String, bool)>> {
+        // Before 3.51.3, two checkpoints at once could damage the file (sqlite.org/wal.html, the WAL-reset bug).
+        let engine = ("engine", format!("SQLite {}", rusqlite::version()), rusqlite::version_number() > 3_051_002);
+        let must_be = |what, pragma: &str, good: &str| -> Result<_> {
+            let found = self.one(&format!("PRAGMA {pragma}"))?;
+            let is_good = found == good;
+            Ok((what, found, is_good))
         };
-        let journal = one("PRAGMA journal_mode")?;
-        let check = one("PRAGMA quick_check(1)")?;
         Ok(vec![
-            // Before 3.51.3, two checkpoints at once could damage the file (sqlite.org/wal.html, the WAL-reset bug).
-            ("engine", format!("SQLite {}", rusqlite::version()), rusqlite::version_number() > 3_051_002),
-            ("journal mode", journal.clone(), journal == "wal"),
-            ("integrity", check.clone(), check == "ok"),
+            engine,
+            must_be("journal mode", "journal_mode", "wal")?,
+            must_be("synchronous (2 is FULL)", "synchronous", "2")?,
+            must_be("foreign keys", "foreign_keys", "1")?,
+            must_be("memory-mapped bytes", "mmap_size", "0")?,
         ])
+    }
+
+    fn health(&self) -> Result<Vec<(&'static str, String, bool)>> {
+        let check = self.one("PRAGMA quick_check(1)")?;
+        Ok(vec![("integrity", check.clone(), check == "ok")])
     }
 }
 

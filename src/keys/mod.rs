@@ -337,11 +337,31 @@ impl KeyUse {
     pub fn take(&self) -> Vec<(KeyId, Use)> {
         self.all().drain().collect()
     }
+
+    /// Takes back what could not be written. What was noted since is newer.
+    pub fn put_back(&self, used: Vec<(KeyId, Use)>) {
+        let mut all = self.all();
+        for (key, before) in used {
+            let now = all.entry(key).or_insert(before);
+            now.older_call = now.older_call.or(before.older_call);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn uses_that_could_not_be_written_are_taken_back_beside_newer_ones() {
+        let (used, id) = (KeyUse::default(), KeyId(random::uuid()));
+        used.note_older(id, "2023-08-01", Timestamp(1));
+        let unwritten = used.take();
+        used.note(id, Timestamp(2));
+        used.put_back(unwritten);
+        let all: Vec<_> = used.take().into_iter().map(|(id, last)| (id, last.at, last.older_call)).collect();
+        assert_eq!(all, [(id, Timestamp(2), Some(("2023-08-01", Timestamp(1))))]);
+    }
 
     #[test]
     fn a_minted_key_is_well_formed_and_a_changed_one_is_not() {

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use usher::clock::Clock;
-use usher::db::{IfMissing, Store};
+use usher::db::{IfMissing, Store, Tx, params};
 
+use crate::cluster::{on_postgres, shared};
 use crate::harness::{But, Folder, jane};
 use crate::program::{Program, usher};
 
@@ -196,6 +197,39 @@ async fn a_database_of_a_newer_program_is_refused() {
     drop(store);
     let refused = open().await.err().expect("a newer schema is refused").to_string();
     assert!(refused.contains("a newer Usher made this database"), "{refused}");
+}
+
+#[test]
+fn what_other_programs_have_in_the_same_schema_is_left_as_it_is() {
+    if !on_postgres() {
+        return;
+    }
+    let folder = Folder::new();
+    let database = folder.database().unwrap().rsplit('/').next().unwrap().to_owned();
+    let theirs = "CREATE TABLE orders (customer TEXT); CREATE VIEW customers AS SELECT customer FROM orders";
+    shared().sql(&database, theirs);
+    let made = usher(&folder).arg("migrate").output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let orders_of = |table: &str| {
+        let sql = "SELECT DISTINCT COALESCE(collation_name, 'that of the database') FROM information_schema.columns";
+        shared().sql(&database, &format!("{sql} WHERE table_name = '{table}' AND data_type = 'text'"))
+    };
+    assert_eq!((orders_of("orders").as_str(), orders_of("users").as_str()), ("that of the database", "C"));
+}
+
+#[test]
+fn why_the_tables_could_not_be_made_is_said() {
+    if !on_postgres() {
+        return;
+    }
+    let folder = Folder::new();
+    let url = folder.database().unwrap();
+    let database = url.rsplit('/').next().unwrap();
+    shared().sql(database, &format!("CREATE ROLE guest_{database} LOGIN"));
+    let as_guest = url.replace("usher@", &format!("guest_{database}@"));
+    let output = usher(&folder).env("USHER_DATABASE", as_guest).arg("migrate").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("permission denied for schema public"), "{said}");
 }
 
 #[tokio::test]

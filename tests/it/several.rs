@@ -138,6 +138,38 @@ fn a_database_that_goes_away_is_503_and_comes_back_by_itself() {
     assert_eq!(emails, ["n0@doe.com", "n2@doe.com"], "what was refused was not done");
 }
 
+#[test]
+fn where_the_first_machine_is_silent_the_second_one_is_used() {
+    /// A machine that is cut off: what asks for a connection is never answered, for those that it would take have not been taken.
+    const SILENT: &str = "
+import socket, sys
+listener = socket.socket()
+listener.bind(('127.0.0.1', 0))
+listener.listen(0)
+waiting = [socket.socket() for _ in range(4)]
+for one in waiting:
+    one.setblocking(False)
+    one.connect_ex(listener.getsockname())
+print(listener.getsockname()[1], flush=True)
+sys.stdin.read()
+";
+    if !on_postgres() {
+        return;
+    }
+    let mut silent = std::process::Command::new("python3");
+    let mut silent = silent.args(["-c", SILENT]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut port = String::new();
+    BufReader::new(silent.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    let folder = Folder::new();
+    let both = folder.database().unwrap().replace('@', &format!("@127.0.0.1:{},", port.trim()));
+    let output =
+        usher(&folder).env("USHER_DATABASE", format!("{both}?target_session_attrs=read-write")).arg("migrate").output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    drop(silent.stdin.take());
+    silent.wait().unwrap();
+}
+
 #[tokio::test]
 async fn connections_that_died_while_nobody_used_them_are_replaced_before_anybody_is_refused() {
     if !on_postgres() {
