@@ -61,7 +61,7 @@ pub fn sigterm(case: &mut Case) {
 pub fn database_away(case: &mut Case) {
     let Some(cluster) = Cluster::start(&[]) else { return };
     let site = Site::on(Folder::new(), Some(format!("{}/postgres", cluster.url)));
-    let server = site.serve();
+    let mut server = site.serve();
     let away = Duration::from_secs(case.pick(3, 30));
     let mut faults = vec![("stop", "start", Duration::from_secs(5) + Duration::from_millis(200))];
     if case.pick(false, true) {
@@ -150,6 +150,12 @@ pub fn database_away(case: &mut Case) {
     let refused = done.iter().filter(|(_, status)| *status == 503).count();
     assert!(refused > 50, "the requests met the fault");
     site.assert_whole();
+    // Who is asked to stop does so, whatever the database does.
+    cluster.order("freeze");
+    server.signal("TERM");
+    let (_, took) = server.ended_within(Duration::from_secs(25));
+    cluster.order("thaw");
+    case.note("ms to stop beside a frozen database", usize::try_from(took.as_millis()).unwrap());
     case.note("acknowledged", done.len() - refused);
     case.note("refused with 503", refused);
 }

@@ -238,6 +238,22 @@ fn everything_arrives_in_another_database_works_there_and_comes_back() {
     assert!(head.starts_with("HTTP/1.1 200") && page.contains(r#"value="Jäne 🌱""#), "{head}");
 }
 
+#[tokio::test]
+async fn a_database_of_another_version_is_not_copied_and_stays_as_it_is() {
+    let server = Program::start(&[]);
+    let (_, _, folder) = server.stop();
+    let from = folder.database().unwrap_or_else(|| file(&folder, "usher.db"));
+    let store = Store::open(&folder.location(), Clock::System, IfMissing::Refuse).await.unwrap();
+    store.write(|tx| tx.execute("DELETE FROM migrations", &[])).await.unwrap();
+    drop(store);
+    let output = usher(&folder).args(["copy", "--from", &from, "--to", &file(&folder, "to.db")]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("--from is not of this program's version"), "{said}");
+    assert!(!folder.0.join("to.db").exists());
+    let doctor = usher(&folder).arg("doctor").output().unwrap();
+    assert!(String::from_utf8_lossy(&doctor.stdout).contains("`usher migrate` or a start brings it there"));
+}
+
 #[test]
 fn a_copy_is_refused_with_the_reason_and_leaves_everything_as_it_was() {
     let source = Source::new();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use usher::clock::Clock;
-use usher::db::{IfMissing, Store, Tx, params};
+use usher::db::{IfMissing, Store, Tx};
 
 use crate::cluster::{on_postgres, shared};
 use crate::harness::{But, Folder, jane};
@@ -242,8 +242,8 @@ async fn a_database_of_a_build_before_the_first_release_is_taken_over() {
         tx.execute("DELETE FROM migrations", &[])?;
         ["0001_first", "0022_limits_age", "0023_replaced_keys"].into_iter().zip([1, 22, 23]).try_for_each(
             |(name, version)| {
-                let sql = "INSERT INTO migrations (version, name, applied_at) VALUES ($1, $2, 0)";
-                tx.execute(sql, params![version, name]).map(|_| ())
+                let sql = format!("INSERT INTO migrations (version, name, applied_at) VALUES ({version}, '{name}', 0)");
+                tx.execute(&sql, &[]).map(|_| ())
             },
         )
     };
