@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::case::Case;
 use crate::disk::Disk;
 use crate::site::Site;
-use crate::wire::{Answer, Call, Line, Stop, person};
+use crate::wire::{Answer, Call, Line, Stop, email, person};
 
 /// What came of the creation of a person.
 struct Outcome {
@@ -59,6 +59,8 @@ fn fill(case: &mut Case, kind: &str) {
     let site = Site::new();
     let server = site.serve_with(&disk.variables(), &[]);
     let (stop, next) = (AtomicBool::new(false), AtomicU64::new(1));
+    let first = next.fetch_add(1, Ordering::SeqCst);
+    assert_eq!(Call::create(&site.sandbox, &person(first)).send(&server.url).unwrap().status, 200);
     let full_for = Duration::from_secs(case.pick(2, 10));
     disk.order(&format!("{kind} {}", case.pick(600 << 10, 64 << 20)));
     let mended = Mutex::new(None);
@@ -76,10 +78,11 @@ fn fill(case: &mut Case, kind: &str) {
         }
         let full_since = Instant::now();
         while full_since.elapsed() < full_for {
-            let read = Call::get(&format!("/v1/apps/{}/public-keys", site.client_id)).with("X-API-KEY", &site.sandbox);
-            let read = read.with("X-API-KEY-TYPE", "write").with("X-CLIENT-ID", &site.client_id);
-            let read = read.send(&server.url).unwrap();
-            assert_eq!(read.status, 200, "a read while the disk is full: {read:?}");
+            for path in [format!("/v1/apps/{}/public-keys", site.client_id), format!("/v1/users/{}", email(first))] {
+                let read = Call::get(&path).with("X-API-KEY", &site.sandbox).with("X-API-KEY-TYPE", "write");
+                let read = read.with("X-CLIENT-ID", &site.client_id).send(&server.url).unwrap();
+                assert_eq!(read.status, 200, "a read of {path} while the disk is full: {read:?}");
+            }
             sleep(Duration::from_millis(50));
         }
         disk.order("");
