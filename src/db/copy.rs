@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 
 use super::pipeline::insert_all;
 use super::value::{Row, Value};
-use super::{IfMissing, Location, Store, Tx, migrate, params, sqlite};
+use super::{IfMissing, LONG, Location, Store, Tx, migrate, params, sqlite};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::secret::sha256;
