@@ -92,7 +92,7 @@ fn why_not(tx: &Tx, job: &Job) -> Result<Option<&'static str>> {
         // By its page the person has another one sent.
         State::Expired if job.kind == Kind::EnrolmentMail => None,
         State::Expired => Some("not sent: its link had ended by then"),
-        State::Used => Some("not sent: its link had been used by then, or another was asked for"),
+        State::Used => Some("not sent: its link had been used by then"),
         State::Superseded => Some(
             "not sent: its link had ended by then; there is a newer one or another address, or the person may not sign in",
         ),

@@ -97,13 +97,13 @@ pub fn of_browser(tx: &Tx, cookie: &Secret) -> Result<Option<(User, Session)>> {
     Ok(Some((user, session)))
 }
 
-/// Ends the session of this cookie, if there is one.
+/// Ends the session of this cookie, also one that no longer lets anybody in, for its tokens may go on. `false` if there is none.
 ///
 /// # Errors
 /// The database refuses.
-pub fn sign_out(tx: &Tx, cookie: &Secret, request: Option<Uuid>) -> Result<()> {
-    let session = store::by_ticket(tx, cookie)?;
-    session.map_or(Ok(()), |session| end(tx, &session, Origin { request, ..Origin::of(Actor::Person(session.user)) }))
+pub fn sign_out(tx: &Tx, cookie: &Secret, request: Option<Uuid>) -> Result<bool> {
+    let Some(session) = store::by_ticket(tx, cookie)? else { return Ok(false) };
+    end(tx, &session, Origin { request, ..Origin::of(Actor::Person(session.user)) }).map(|()| true)
 }
 
 /// The user's sessions that work, newest first.

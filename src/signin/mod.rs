@@ -198,16 +198,14 @@ fn page(tx: &Tx, sign_in: SignIn) -> Result<Page> {
     Ok(Page { environment: apps::by_id(tx, sign_in.environment)?, request, language, state })
 }
 
-/// The sign-in of a link, if this browser has begun it. Changes nothing.
+/// The sign-in of a link, and what that is worth in this browser. Changes nothing.
 ///
 /// # Errors
 /// The database does not answer.
 pub fn look(tx: &Tx, link: &Secret, cookie: Option<&Secret>) -> Result<Option<Page>> {
-    let Some((sign_in, true)) = of_link(tx, link, cookie)? else { return Ok(None) };
-    // Who has the link has had the mail, and may know.
-    let void = sign_in.user().is_none();
-    let page = page(tx, sign_in)?;
-    Ok(Some(if void { Page { state: State::Superseded, ..page } } else { page }))
+    let Some((sign_in, is_here)) = of_link(tx, link, cookie)? else { return Ok(None) };
+    let state = if is_here { sign_in.worth(tx.now()) } else { sign_in.worth_elsewhere(tx.now()) };
+    Ok(Some(Page { state, ..page(tx, sign_in)? }))
 }
 
 /// What the link and the digits of a mail are worth in the browser that asked. Changes nothing.
@@ -215,11 +213,7 @@ pub fn look(tx: &Tx, link: &Secret, cookie: Option<&Secret>) -> Result<Option<Pa
 /// # Errors
 /// The database does not answer, or the sign-in cannot be read.
 pub fn worth(tx: &Tx, link: &Secret) -> Result<State> {
-    Ok(match of_link(tx, link, None)? {
-        None => State::Unknown,
-        Some((sign_in, _)) if sign_in.user().is_none() => State::Superseded,
-        Some((sign_in, _)) => sign_in.state(tx.now()),
-    })
+    Ok(of_link(tx, link, None)?.map_or(State::Unknown, |(sign_in, _)| sign_in.worth(tx.now())))
 }
 
 /// The sign-in that a link belongs to, and whether the browser with this cookie has begun it.
@@ -248,7 +242,7 @@ pub fn follow(
     let (entered, sign_in) = match of_link(tx, link, cookie)? {
         None => return Ok(Err(State::Unknown)),
         Some((sign_in, true)) => (enter(tx, links, &sign_in, request)?, sign_in),
-        Some((sign_in, false)) => (Err(State::Elsewhere), sign_in),
+        Some((sign_in, false)) => (Err(sign_in.worth_elsewhere(tx.now())), sign_in),
     };
     if let (Err(state), Some(user)) = (&entered, sign_in.user) {
         audit::refuse_stranger(tx, (sign_in.environment, user), Action::SignedIn, request, state.code())?;
@@ -287,10 +281,7 @@ pub fn type_digits(
 }
 
 fn enter(tx: &Tx, links: &Links, sign_in: &SignIn, request: Option<Uuid>) -> Result<std::result::Result<Entry, State>> {
-    let Some(user) = sign_in.user() else {
-        let state = sign_in.state(tx.now());
-        return Ok(Err(if state == State::Open { State::Superseded } else { state }));
-    };
+    let Some(user) = sign_in.user() else { return Ok(Err(State::Superseded)) };
     if !store::use_up(tx, sign_in.id)? {
         return Ok(Err(sign_in.state(tx.now())));
     }
@@ -357,6 +348,19 @@ impl SignIn {
     /// Whom its mail leads in.
     fn user(&self) -> Option<UserId> {
         self.user.filter(|_| self.void_at.is_none())
+    }
+
+    /// What its link is worth. Who has that has had the mail, and may know more than the page of the digits tells.
+    fn worth(&self, now: Timestamp) -> State {
+        if self.user().is_none() { State::Superseded } else { self.state(now) }
+    }
+
+    /// The same in a browser that has not begun it.
+    fn worth_elsewhere(&self, now: Timestamp) -> State {
+        match self.worth(now) {
+            State::Open => State::Elsewhere,
+            state => state,
+        }
     }
 
     fn state(&self, now: Timestamp) -> State {

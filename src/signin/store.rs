@@ -82,14 +82,17 @@ pub(super) fn use_up(tx: &Tx, id: Uuid) -> Result<bool> {
     Ok(tx.execute(sql, params![tx.now(), id])? == 1)
 }
 
-/// Ends the sign-in of that id, if the caller knows its hash.
+/// Ends the sign-in of that id, and what its mail is worth, if the caller knows its hash.
 pub(super) fn close(tx: &Tx, id: Uuid, hash: &[u8]) -> Result<()> {
-    let sql = "UPDATE sign_ins SET closed_at = $1 WHERE id = $2 AND hash = $3 AND closed_at IS NULL";
+    let sql = "UPDATE sign_ins SET closed_at = $1, void_at = COALESCE(void_at, $1) \
+         WHERE id = $2 AND hash = $3 AND closed_at IS NULL";
     tx.run(sql, params![tx.now(), id, hash])
 }
 
 pub(super) fn void_by_address(tx: &Tx, address: &[u8]) -> Result<()> {
-    let sql = "UPDATE sign_ins SET void_at = $1 WHERE address = $2 AND sent_at IS NOT NULL AND void_at IS NULL";
+    // What was used was that, whatever has come after.
+    let sql = "UPDATE sign_ins SET void_at = $1 \
+         WHERE address = $2 AND sent_at IS NOT NULL AND void_at IS NULL AND closed_at IS NULL";
     tx.run(sql, params![tx.now(), address])
 }
 

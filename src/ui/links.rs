@@ -9,6 +9,7 @@ use axum::response::Response;
 
 use super::{Brand, Reader, enter, message, page_in};
 use crate::api::{Api, Trail};
+use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::links;
 use crate::secret::Secret;
@@ -51,10 +52,10 @@ pub async fn follow(
 ) -> Result<Response> {
     from_our_page(&headers)?;
     let wanted = secret.clone();
-    let made_with = api.links.clone();
-    let entry = api.store.write(move |tx| links::follow(tx, &made_with, &wanted, Some(trail.id()))).await?;
-    match entry {
-        Ok(entry) => Ok(enter(&api, &entry)),
+    let (made_with, request) = (api.links.clone(), trail.id());
+    let follow = move |tx: &Tx| links::follow(tx, &made_with, &wanted, Some(request));
+    match enter(&api, &headers, request, follow).await? {
+        Ok(response) => Ok(response),
         Err(state) => {
             if state == links::State::Unknown {
                 api.refusals.add_stranger("POST /links/{link}", "link_unknown");

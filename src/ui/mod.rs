@@ -19,12 +19,15 @@ pub use reader::{Reader, language};
 use askama::Template;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use uuid::Uuid;
 
 use crate::api::Api;
 use crate::apps::{AppId, Environment, Kind};
-use crate::error::Error;
-use crate::links::Entry;
+use crate::db::Tx;
+use crate::error::{Error, Result};
+use crate::links::{Entry, State as Worth};
 use crate::secret::Secret;
+use crate::sessions;
 use crate::words::{Language, Words};
 
 /// What a page may load and where its forms may lead.
@@ -97,11 +100,37 @@ fn gone(name: &str) -> String {
     format!("{name}=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0")
 }
 
-/// Lets a person in: their browser has a session from now on, and goes to the app or to their profile.
-fn enter(api: &Api, entry: &Entry) -> Response {
+/// Lets a person in by `come_in`: their browser has a session from now on, and goes to the app or to their profile. The session
+/// that it had there before ends, for its cookie is all that could end it from here.
+async fn enter(
+    api: &Api,
+    headers: &HeaderMap,
+    request: Uuid,
+    come_in: impl Fn(&Tx) -> Result<std::result::Result<Entry, Worth>> + Send + 'static,
+) -> Result<std::result::Result<Response, Worth>> {
+    let before: Vec<(String, Secret)> = cookies(headers)
+        .filter(|(name, _)| name.starts_with(SESSION))
+        .map(|(name, session)| (name.to_owned(), session))
+        .collect();
+    let entered = move |tx: &Tx| {
+        let entered = come_in(tx)?;
+        if let Ok(Entry { environment, .. }) = &entered {
+            let name = session_cookie(environment.app, environment.kind);
+            for (_, session) in before.iter().filter(|(given, _)| *given == name) {
+                sessions::sign_out(tx, session, Some(request))?;
+            }
+        }
+        Ok(entered)
+    };
+    Ok(api.store.write(entered).await?.map(|entry| welcome_in(api, &entry)))
+}
+
+fn welcome_in(api: &Api, entry: &Entry) -> Response {
     let (app, kind) = (entry.environment.app, entry.environment.kind);
     let (name, session, secure) = (session_cookie(app, kind), entry.session.expose(), secure(api));
-    let cookie = format!("{name}={session}; Path=/; HttpOnly; SameSite=Lax{secure}");
+    // As long as there may be tokens of the session: it lets in for a shorter time, but signs out for as long.
+    let age = sessions::LIFETIME.as_secs();
+    let cookie = format!("{name}={session}; Path=/; HttpOnly; SameSite=Lax; Max-Age={age}{secure}");
     let to = entry.app.as_ref().map_or_else(|| profile(app, kind), ToString::to_string);
     ([(header::SET_COOKIE, cookie)], Redirect::to(&to)).into_response()
 }

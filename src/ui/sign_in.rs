@@ -78,7 +78,7 @@ pub async fn show(
     trail: Extension<Trail>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let query = query.unwrap_or_default();
+    let (query, request) = (query.unwrap_or_default(), trail.id());
     let asked = match ask(&api, Door::Hosted, &query).await? {
         Ok(asked) => asked,
         Err(back) => return Ok(back),
@@ -86,16 +86,26 @@ pub async fn show(
     let name = session_cookie(asked.environment.app, asked.environment.kind);
     let session = cookie(&headers, &name);
     let leaves = Form::parse(query.as_bytes())?.get("logout") == Some("true");
+    let has_left = match session.clone().filter(|_| leaves) {
+        Some(session) => api.store.write(move |tx| sessions::sign_out(tx, &session, Some(request))).await?,
+        None => false,
+    };
     let mut response = match &asked.silent {
         Some(_) if leaves => tell(&asked, &json!({"isAllowed": true, "token": null})),
-        Some(_) => silent(&api, asked, session.clone(), trail.id()).await?,
+        Some(_) => silent(&api, asked, session.clone(), request).await?,
         None => {
-            let notice = if leaves { words.signed_out_notice() } else { String::new() };
+            let notice = match (leaves, has_left) {
+                (false, _) => String::new(),
+                (true, true) => words.signed_out_notice(),
+                (true, false) => {
+                    let address = format!("{}/profile", api.links.origin());
+                    words.not_signed_out_notice(&address, &words.sign_out_everywhere())
+                }
+            };
             first_page(words, &asked.environment, &format!("/sign-in?{query}"), "", notice, String::new())
         }
     };
-    if let Some(session) = session.filter(|_| leaves) {
-        api.store.write(move |tx| sessions::sign_out(tx, &session, Some(trail.id()))).await?;
+    if leaves && session.is_some() {
         response.headers_mut().insert(header::SET_COOKIE, ascii(&gone(&name)));
     }
     Ok(response)
@@ -248,7 +258,7 @@ async fn begin_by(
     };
     let secret = api.store.write(begin).await?;
     let cookie = format!(
-        "{BEGUN}={}; Path=/sign-in; HttpOnly; SameSite=Lax; Max-Age={}{}",
+        "{BEGUN}={}; Path=/; HttpOnly; SameSite=Lax; Max-Age={}{}",
         secret.expose(),
         LIFETIME.as_secs(),
         secure(api)
@@ -270,10 +280,10 @@ async fn code_page(
     let begun = cookie(headers, BEGUN);
     let found =
         api.store.read(move |tx| begun.as_ref().map_or(Ok(None), |begun| signin::of_browser(tx, begun))).await?;
-    let Some(found) = found else { return Ok(over(words, Brand::default())) };
+    let Some(found) = found else { return Ok(over(words, Brand::default(), Worth::Unknown)) };
     let brand = Brand::from(&found.environment);
     if found.state != Worth::Open {
-        return Ok(over(words, brand));
+        return Ok(over(words, brand, found.state));
     }
     let words = Words::of(found.language);
     let (time, fault) = (words.span(LIFETIME), fault(words));
@@ -295,18 +305,20 @@ pub async fn type_code(
     form: Form,
 ) -> Result<Response> {
     from_our_page(&headers)?;
-    let (links, begun) = (api.links.clone(), cookie(&headers, BEGUN));
+    let (links, begun, request) = (api.links.clone(), cookie(&headers, BEGUN), trail.id());
     let digits = Secret::new(form.get("code").unwrap_or_default());
-    let entered =
-        move |tx: &crate::db::Tx| signin::type_digits(tx, &links, digits.expose(), begun.as_ref(), Some(trail.id()));
-    let (code, page) = match api.store.write(entered).await? {
-        Ok(entry) => return Ok(enter(&api, &entry)),
+    let typed =
+        move |tx: &crate::db::Tx| signin::type_digits(tx, &links, digits.expose(), begun.as_ref(), Some(request));
+    let (code, page) = match enter(&api, &headers, request, typed).await? {
+        Ok(response) => return Ok(response),
         // Stands in the trail of whom it was for.
         Err(Worth::Open) => return code_page(&api, reader, &headers, Words::code_wrong).await,
         Err(Worth::Superseded) => ("code_burnt", code_page(&api, reader, &headers, Words::code_burnt).await),
-        Err(Worth::Used) => ("code_used", Ok(over(reader.0, Brand::default()))),
-        Err(Worth::Expired) => ("code_expired", Ok(over(reader.0, Brand::default()))),
-        Err(Worth::Elsewhere | Worth::Unknown) => ("code_unknown", Ok(over(reader.0, Brand::default()))),
+        Err(state @ Worth::Used) => ("code_used", Ok(over(reader.0, Brand::default(), state))),
+        Err(state @ Worth::Expired) => ("code_expired", Ok(over(reader.0, Brand::default(), state))),
+        Err(state @ (Worth::Elsewhere | Worth::Unknown)) => {
+            ("code_unknown", Ok(over(reader.0, Brand::default(), state)))
+        }
     };
     api.refusals.add_stranger("POST /sign-in/code", code);
     page
@@ -326,8 +338,8 @@ pub async fn show_link(
             let (words, brand) = (Words::of(found.language), Brand::from(&found.environment));
             Ok(page_in(words, &LinkPage { words, brand, link: &link }, found.request.origin().as_deref()))
         }
-        Some(found) => Ok(over(words, Brand::from(&found.environment))),
-        None => Ok(elsewhere(words)),
+        Some(found) if found.state != Worth::Elsewhere => Ok(over(words, Brand::from(&found.environment), found.state)),
+        _ => Ok(elsewhere(words)),
     }
 }
 
@@ -340,21 +352,25 @@ pub async fn follow(
     headers: HeaderMap,
 ) -> Result<Response> {
     from_our_page(&headers)?;
-    let (links, begun) = (api.links.clone(), cookie(&headers, BEGUN));
-    let follow = move |tx: &crate::db::Tx| signin::follow(tx, &links, &link, begun.as_ref(), Some(trail.id()));
-    match api.store.write(follow).await? {
-        Ok(entry) => Ok(enter(&api, &entry)),
+    let (links, begun, request) = (api.links.clone(), cookie(&headers, BEGUN), trail.id());
+    let follow = move |tx: &crate::db::Tx| signin::follow(tx, &links, &link, begun.as_ref(), Some(request));
+    match enter(&api, &headers, request, follow).await? {
+        Ok(response) => Ok(response),
         Err(Worth::Elsewhere) => Ok(elsewhere(words)),
         Err(Worth::Unknown) => {
             api.refusals.add_stranger("POST /sign-in/links/{link}", "link_unknown");
             Ok(elsewhere(words))
         }
-        Err(_) => Ok(over(words, Brand::default())),
+        Err(state) => Ok(over(words, Brand::default(), state)),
     }
 }
 
-fn over(words: &'static Words, brand: Brand) -> Response {
-    message(StatusCode::GONE, words, brand, words.over_title(), words.over())
+fn over(words: &'static Words, brand: Brand, state: Worth) -> Response {
+    let (title, text) = match state {
+        Worth::Superseded => (words.code_title(), words.link_superseded()),
+        _ => (words.over_title(), words.over()),
+    };
+    message(StatusCode::GONE, words, brand, title, text)
 }
 
 fn elsewhere(words: &'static Words) -> Response {

@@ -71,6 +71,7 @@ texts! {
     email_fault();
     continue_button();
     signed_out_notice();
+    not_signed_out_notice(address, button);
 
     code_title();
     code_lead(app, time);

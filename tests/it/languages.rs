@@ -61,7 +61,7 @@ async fn every_page_of_signing_in_is_in_the_language_of_the_browser() {
         let wrong = browser.send("POST", &app.sign_in_path(), "email=nobody").await;
         assert_speaks(&wrong, language, &["email_fault"]);
         let out = browser.get(&format!("{}&logout=true", app.sign_in_path())).await.ok();
-        assert_speaks(&out, language, &["signed_out_notice"]);
+        assert_speaks(&out, language, &["not_signed_out_notice"]);
 
         let (begun, _) = app.begin_as(&browser, "jane@doe.com").await;
         // From here on it is known, whatever the browser says later.
@@ -75,7 +75,10 @@ async fn every_page_of_signing_in_is_in_the_language_of_the_browser() {
         let (link, _) = app.newest_mail().await;
         assert_speaks(&begun.get(&link).await.ok(), language, &["sign_in_title", "press_button"]);
         assert_speaks(&browser.get(&link).await, language, &["elsewhere_title", "elsewhere"]);
-        begun.send("POST", &link, "").await;
+        let entered = begun.send("POST", &link, "").await;
+        let out = browser.with("Cookie", crate::links::cookie(&entered));
+        let out = out.get(&format!("{}&logout=true", app.sign_in_path())).await.ok();
+        assert_speaks(&out, language, &["signed_out_notice"]);
         let over = begun.instead("Accept-Language", language.tag()).get("/sign-in/code").await;
         assert_speaks(&over, language, &["over_title", "over"]);
     }

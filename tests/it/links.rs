@@ -314,7 +314,7 @@ async fn a_form_of_another_site_signs_nobody_in_or_out() {
 async fn a_session_ends_by_signing_out_by_time_and_by_freezing() {
     let (app, id, link) = app_with_link().await;
     let pressed = app.press(&link).await;
-    assert!(pressed.header("set-cookie").contains("; HttpOnly; SameSite=Lax; Secure"));
+    assert!(pressed.header("set-cookie").contains("; HttpOnly; SameSite=Lax; Max-Age=2592000; Secure"));
     let me = app.anyone().with("Cookie", &format!("other=1; {}", cookie(&pressed)));
     let signed_in = async || me.get("/profile").await.text.contains("Save");
     assert!(signed_in().await);

@@ -88,6 +88,35 @@ async fn case_d4_the_mail_of_another_browser_older_or_newer_does_not_work_and_ea
 }
 
 #[tokio::test]
+async fn case_d4_who_asked_twice_in_a_browser_hears_from_the_older_mail_that_there_is_a_newer_one() {
+    let (app, id) = app_and_jane().await;
+    let standard = format!(
+        "/authorize?response_type=code&client_id={}&redirect_uri={}&code_challenge={}&code_challenge_method=S256",
+        app.client_id,
+        crate::signin::CALLBACK,
+        "A".repeat(43)
+    );
+    let (first, asked) = app.begin("jane@doe.com").await;
+    assert!(asked.header("set-cookie").contains("; Path=/;"), "every door that begins a sign-in is sent it");
+    let (old, _) = app.newest_mail().await;
+    app.advance(SECOND);
+    let again = first.send("POST", &standard, "email=jane%40doe.com").await;
+    let browser = first.instead("Cookie", again.header("set-cookie").split(';').next().unwrap());
+    let (new, _) = app.newest_mail().await;
+    assert_eq!(app.count("sign_ins WHERE closed_at IS NOT NULL").await, 1);
+    for answer in [browser.get(&old).await, browser.send("POST", &old, "").await, app.anyone().get(&old).await] {
+        assert_eq!(answer.status, 410);
+        assert!(answer.text.contains("a newer one was sent"), "{}", answer.text);
+    }
+    let user: UserId = id.parse().unwrap();
+    let trail = app.store().read(move |tx| crate::harness::trail_of(tx, user)).await.unwrap();
+    assert_eq!(trail.iter().filter(|entry| entry.result == "link_superseded").count(), 1);
+    assert_eq!(app.anyone().get(&new).await.status, 403, "what works here does not elsewhere");
+    app.advance(Duration::from_mins(10));
+    assert_eq!(app.anyone().get(&new).await.status, 410, "what has expired has so everywhere");
+}
+
+#[tokio::test]
 async fn case_d4_an_older_enrolment_link_works_in_no_browser() {
     let (app, _) = app_and_jane().await;
     let old = app.newest_link().await;

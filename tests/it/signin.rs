@@ -396,6 +396,67 @@ async fn the_official_clients_logout_ends_the_browsers_session_and_what_the_app_
 }
 
 #[tokio::test]
+async fn a_logout_ends_the_session_for_as_long_as_there_may_be_tokens_of_it_and_says_so_only_if_it_did() {
+    let (app, _) = app_and_jane().await;
+    let (browser, _) = app.begin("jane@doe.com").await;
+    let (link, _) = app.newest_mail().await;
+    let entered = browser.send("POST", &link, "").await;
+    assert!(entered.header("set-cookie").contains("; Max-Age=2592000"), "{}", entered.header("set-cookie"));
+    let here = browser.instead("Cookie", entered.header("set-cookie").split(';').next().unwrap());
+    let tokens = app.exchange(&code_of(&entered)).await.ok();
+    app.advance(Duration::from_hours(29 * 24));
+    let tokens = app.refresh(text(&tokens, "refreshToken")).await.ok();
+    assert!(here.get("/profile").await.ok().text.contains("signed out"), "it lets nobody in any more");
+
+    let leave = format!("{}&logout=true", app.sign_in_path());
+    let stranger = app.anyone().get(&leave).await.ok();
+    assert!(!stranger.text.contains("You are signed out"), "{}", stranger.text);
+    assert!(stranger.text.contains("no sign-in of this browser") && stranger.text.contains("Sign out everywhere"));
+    assert!(stranger.text.contains("https://users.example.com/profile") && stranger.header("set-cookie").is_empty());
+    assert_eq!(app.as_token(text(&tokens, "accessToken")).await, 200);
+
+    let left = here.get(&leave).await.ok();
+    assert!(left.text.contains("You are signed out") && left.header("set-cookie").contains("Max-Age=0"));
+    assert_eq!(app.as_token(text(&tokens, "accessToken")).await, 401);
+    assert_eq!(app.refresh(text(&tokens, "refreshToken")).await.status, 400);
+}
+
+#[tokio::test]
+async fn who_comes_in_again_in_a_browser_leaves_no_session_behind_that_only_its_cookie_could_end() {
+    for door in ["link", "digits", "enrolment"] {
+        let (app, id) = app_and_jane().await;
+        let elsewhere = app.exchange(&app.code().await).await.ok();
+        app.advance(Duration::from_secs(1));
+        let (browser, _) = app.begin("jane@doe.com").await;
+        let (link, _) = app.newest_mail().await;
+        let entered = browser.send("POST", &link, "").await;
+        let session = entered.header("set-cookie").split(';').next().unwrap().to_owned();
+        let before = app.exchange(&code_of(&entered)).await.ok();
+        app.advance(Duration::from_secs(1));
+        let again = if door == "enrolment" {
+            let (user, links): (UserId, _) = (id.parse().unwrap(), app.app.api().links.clone());
+            let send = move |tx: &usher::db::Tx| usher::links::send(tx, &links, &users::any_by_id(tx, user)?.unwrap());
+            app.store().write(send).await.unwrap();
+            app.anyone().with("Cookie", &session).send("POST", &app.newest_link().await, "").await
+        } else {
+            let (_, asked) = app.begin("jane@doe.com").await;
+            let begun = asked.header("set-cookie").split(';').next().unwrap();
+            let browser = app.anyone().with("Cookie", &format!("{session}; {begun}"));
+            let (link, digits) = app.newest_mail().await;
+            let (path, form) =
+                if door == "link" { (link, String::new()) } else { ("/sign-in/code".into(), format!("code={digits}")) };
+            browser.send("POST", &path, form).await
+        };
+        assert_eq!(again.status, 303, "{door}");
+        assert_eq!(app.as_token(text(&before, "accessToken")).await, 401, "{door}");
+        assert_eq!(app.refresh(text(&before, "refreshToken")).await.status, 400, "{door}");
+        assert_eq!(app.as_token(text(&elsewhere, "accessToken")).await, 200, "{door}: another browser's goes on");
+        assert_eq!(app.count("sessions WHERE ended_at IS NULL").await, 2, "{door}");
+        assert_eq!(app.audited(usher::audit::Action::SessionEnded).await.len(), 1, "{door}");
+    }
+}
+
+#[tokio::test]
 async fn a_begun_sign_in_looks_the_same_whatever_becomes_of_who_has_the_address() {
     for what in ["nothing", "activated", "frozen", "deleted", "erased", "moved"] {
         let (app, id) = app_and_jane().await;
