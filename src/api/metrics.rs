@@ -35,7 +35,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("usher");
         let requests = Family::default();
-        let mails = tries(&["sent", "retry", "failed", "withdrawn"]);
+        let mails = tries(&["sent", "retry", "failed", "withdrawn", "held"]);
         let webhooks = tries(&["sent", "retry", "failed", "gone", "skipped"]);
         let billing = tries(&["sent", "retry", "failed"]);
         let seconds = Histogram::new([0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0]);

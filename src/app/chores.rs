@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::admins;
 use crate::api::Api;
+use crate::apps::EnvironmentId;
 use crate::audit::chain;
 use crate::audit::tally;
 use crate::clock::Stopwatch;
@@ -126,8 +127,9 @@ pub async fn decide(api: &Api) -> Result<()> {
             return Ok(());
         }
         let (links, all) = (api.links.clone(), waiting.clone());
-        if api.store.write(move |tx| signin::decide(tx, &links, &all)).await.is_err() {
-            decide_one_by_one(api, waiting).await?;
+        match api.store.write(move |tx| signin::decide(tx, &links, &all)).await {
+            Ok(held_back) => tell_held_back(api, &held_back),
+            Err(_) => decide_one_by_one(api, waiting).await?,
         }
         api.outbox.wake();
     }
@@ -231,10 +233,18 @@ async fn decide_one_by_one(api: &Api, waiting: Vec<Uuid>) -> Result<()> {
                 tracing::error!(sign_in = %id, code = e.code(), "a sign-in could not be decided");
                 api.store.write(move |tx| signin::set_aside(tx, id)).await?;
             }
-            other => other?,
+            other => tell_held_back(api, &other?),
         }
     }
     Ok(())
+}
+
+/// Tells the operator of mails that nobody else hears of: who waits for one is told nothing.
+fn tell_held_back(api: &Api, environments: &[EnvironmentId]) {
+    for environment in environments {
+        api.metrics.note_mail("held");
+        tracing::warn!(%environment, "a mail to sign in by was held back: its environment has sent enough within an hour");
+    }
 }
 
 pub(super) async fn flush_key_use(api: &Api) {

@@ -8,9 +8,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::Common;
+use crate::apps;
 use crate::billing;
 use crate::clock::{Clock, Timestamp};
-use crate::db::{SCHEMA, Store};
+use crate::db::{SCHEMA, Store, Tx};
 use crate::error::Result;
 use crate::outbox::{self, Kind, State};
 use crate::signin;
@@ -76,6 +77,7 @@ pub async fn run(common: &Common) -> Result<ExitCode> {
         findings.extend(outbox(&store).await?);
         findings.push(webhooks(&store).await?);
         findings.push(networks(store.read(move |tx| signin::begun(tx, now - DAY)).await?));
+        findings.push(held_back(store.read(held_back_of_all).await?));
     }
     let json: Vec<_> =
         findings.iter().map(|f| json!({"what": f.what, "value": f.value, "state": f.grade.word()})).collect();
@@ -155,6 +157,26 @@ fn networks((begun, from_known): (i64, i64)) -> Finding {
         ),
     };
     Finding { what: "sign-ins".into(), value, grade }
+}
+
+/// How many mails to sign in by the environments have held back.
+fn held_back_of_all(tx: &Tx) -> Result<i64> {
+    apps::environments(tx)?.into_iter().map(|environment| signin::held_back(tx, environment.id)).sum()
+}
+
+fn held_back(mails: i64) -> Finding {
+    let (value, grade) = match mails {
+        0 => ("none in a day".to_owned(), Grade::Good),
+        _ => (
+            format!(
+                "{mails} in a day, for an environment sends {} to users and {} to who registers within an hour; is somebody flooding it?",
+                signin::PER_ENVIRONMENT.most,
+                signin::TO_STRANGERS.most
+            ),
+            Grade::Note,
+        ),
+    };
+    Finding { what: "mails to sign in by held back".into(), value, grade }
 }
 
 fn last_backup(at: Option<Timestamp>, now: Timestamp) -> Finding {

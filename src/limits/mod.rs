@@ -35,4 +35,12 @@ impl Limit {
         let mark = tx.vault().mark(self.what, whom);
         store::take(tx, &mark, tx.now() - self.span, self.most)
     }
+
+    /// How often `whom` was counted within the span that runs.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub fn used(&self, tx: &Tx, whom: &[u8]) -> Result<i64> {
+        store::used(tx, &tx.vault().mark(self.what, whom), tx.now() - self.span)
+    }
 }

@@ -18,6 +18,11 @@ pub(super) fn take(tx: &Tx, mark: &[u8], cut: Timestamp, most: i64) -> Result<bo
     tx.add("limits (mark, since, used)", params![mark, tx.now(), 1_i64]).map(|()| true)
 }
 
+pub(super) fn used(tx: &Tx, mark: &[u8], cut: Timestamp) -> Result<i64> {
+    let row = tx.query_opt("SELECT used FROM limits WHERE mark = $1 AND since > $2", params![mark, cut])?;
+    row.map_or(Ok(0), |row| row.get(0))
+}
+
 /// Forgets what no longer limits, and says whether there may be more.
 pub fn purge(tx: &Tx) -> Result<bool> {
     const OLD: Purge = Purge { table: "limits", key: "mark", age: "since", condition: "1 = 1" };

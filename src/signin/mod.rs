@@ -40,8 +40,12 @@ pub const TRIES: i64 = 5;
 pub const PER_ADDRESS: [(Duration, i64); 2] = [(HOUR, 5), (Duration::from_hours(24), 20)];
 /// How many sign-ins a network may begin within an hour.
 pub const PER_NETWORK: Limit = Limit { what: "network", most: 100, span: HOUR };
-/// How many mails an environment sends within an hour.
-pub const PER_ENVIRONMENT: i64 = 10_000;
+/// How many mails an environment sends its users within an hour.
+pub const PER_ENVIRONMENT: Limit = Limit { what: "mails to sign in by", most: 10_000, span: HOUR };
+/// How many it sends those who are no users yet. Counted apart, so that no flood of made-up addresses keeps users out.
+pub const TO_STRANGERS: Limit = Limit { what: "mails to register by", most: 5_000, span: HOUR };
+/// What these two hold back, so that `usher doctor` knows.
+const HELD_BACK: Limit = Limit { what: "mails held back", most: i64::MAX, span: Duration::from_hours(24) };
 const HOUR: Duration = Duration::from_hours(1);
 /// How many sign-ins are decided in one transaction.
 const AT_ONCE: i64 = 64;
@@ -113,11 +117,13 @@ pub fn waiting(tx: &Tx) -> Result<Vec<Uuid>> {
     store::waiting(tx, AT_ONCE)
 }
 
-/// Decides for these sign-ins whether a mail goes out, and writes it.
+/// Decides for these sign-ins whether a mail goes out, and writes it. Says of which environments one was held back for there
+/// were enough, each time that one was.
 ///
 /// # Errors
 /// The database refuses, or one of them or its user cannot be read.
-pub fn decide(tx: &Tx, links: &Links, waiting: &[Uuid]) -> Result<()> {
+pub fn decide(tx: &Tx, links: &Links, waiting: &[Uuid]) -> Result<Vec<EnvironmentId>> {
+    let mut held_back = Vec::new();
     for id in waiting {
         // Another server may be at it too.
         if !store::take(tx, *id)? {
@@ -125,25 +131,40 @@ pub fn decide(tx: &Tx, links: &Links, waiting: &[Uuid]) -> Result<()> {
         }
         let Some(sign_in) = store::by_id(tx, *id)? else { continue };
         let environment = apps::by_id(tx, sign_in.environment)?;
-        let Some(user) = welcome(tx, &environment, &sign_in)? else { continue };
+        let Some((user, limit)) = welcome(tx, &environment, &sign_in)? else { continue };
+        if !limit.take(tx, environment.id.0.as_bytes())? {
+            HELD_BACK.take(tx, environment.id.0.as_bytes())?;
+            held_back.push(environment.id);
+            continue;
+        }
         store::sent(tx, sign_in.id, user.id)?;
         let link = at(&links.public_url, &["sign-in", "links", link_of(tx, sign_in.id).text().expose()])?;
         let (code, language) = (Some(digits_of(tx, sign_in.id)), Some(sign_in.asked.language));
         let letter = Letter { kind: Kind::SignInMail, link: Some(&link), code, lifetime: LIFETIME, language };
         mail::post(tx, &user, &environment, &letter)?;
     }
-    Ok(())
+    Ok(held_back)
 }
 
-/// Who is to be sent a mail, if anybody is: a user, or who may become one. Sign-ins of one user are decided one after the
-/// other.
-fn welcome(tx: &Tx, environment: &Environment, sign_in: &SignIn) -> Result<Option<User>> {
+/// How many mails to sign in by an environment has held back since the first of the last day, for it had sent enough within an
+/// hour.
+///
+/// # Errors
+/// The database does not answer.
+pub fn held_back(tx: &Tx, environment: EnvironmentId) -> Result<i64> {
+    HELD_BACK.used(tx, environment.0.as_bytes())
+}
+
+/// Who is to be sent a mail, if anybody is, and what limits that: a user, or who may become one. Sign-ins of one user are decided
+/// one after the other.
+fn welcome(tx: &Tx, environment: &Environment, sign_in: &SignIn) -> Result<Option<(User, Limit)>> {
     let Some(email) = Email::new(&sign_in.asked.email) else { return Ok(None) };
     let Asked { request, .. } = &sign_in.asked;
-    let user = match users::by_address_to_change(tx, environment.id, &email)? {
-        Some(user) if user.admit().is_ok() && request.sub.is_none_or(|sub| sub == user.id) => user,
+    let found = match users::by_address_to_change(tx, environment.id, &email)? {
+        Some(user) if user.admit().is_ok() && request.sub.is_none_or(|sub| sub == user.id) => (user, PER_ENVIRONMENT),
         None if request.sign_up && request.sub.is_none() && environment.sign_up == SignUp::Open => {
-            users::stranger(tx, environment.id, UserId(random::ordered_uuid_v4(tx.now())), email)
+            let id = UserId(random::ordered_uuid_v4(tx.now()));
+            (users::stranger(tx, environment.id, id, email), TO_STRANGERS)
         }
         _ => return Ok(None),
     };
@@ -155,8 +176,7 @@ fn welcome(tx: &Tx, environment: &Environment, sign_in: &SignIn) -> Result<Optio
             return Ok(None);
         }
     }
-    let enough = store::sent_in(tx, sign_in.environment, tx.now() - HOUR, PER_ENVIRONMENT)? >= PER_ENVIRONMENT;
-    Ok((!enough).then_some(user))
+    Ok(Some(found))
 }
 
 /// The link of a sign-in. Nothing of it is kept: it is made of the id with the data key.

@@ -129,18 +129,7 @@ pub fn begun(tx: &Tx, since: Timestamp) -> Result<(i64, i64)> {
 
 pub(super) fn sent_to(tx: &Tx, address: &[u8], since: Timestamp) -> Result<i64> {
     let sql = "SELECT COUNT(*) FROM sign_ins WHERE address = $1 AND sent_at > $2 AND sent_at IS NOT NULL";
-    count(tx.query_opt(sql, params![address, since])?)
-}
-
-/// How many mails an environment has sent since then, up to `most`.
-pub(super) fn sent_in(tx: &Tx, environment: EnvironmentId, since: Timestamp, most: i64) -> Result<i64> {
-    let sql = "SELECT COUNT(*) FROM \
-         (SELECT 1 FROM sign_ins WHERE environment_id = $1 AND sent_at > $2 AND sent_at IS NOT NULL LIMIT $3) AS found";
-    count(tx.query_opt(sql, params![environment, since, most])?)
-}
-
-fn count(row: Option<Row>) -> Result<i64> {
-    row.map_or(Ok(0), |row| row.get(0))
+    tx.query_opt(sql, params![address, since])?.map_or(Ok(0), |row| row.get(0))
 }
 
 /// The mails of sign-ins `s` to those who wanted to register and did not.

@@ -7,9 +7,11 @@ use usher::apps::Kind;
 use usher::db::Tx;
 use usher::limits::Limit;
 use usher::roles::RoleId;
+use usher::signin::{self, PER_ENVIRONMENT, TO_STRANGERS};
 
+use crate::backup::finding;
 use crate::cluster::on_postgres;
-use crate::harness::john;
+use crate::harness::{TestApp, john};
 use crate::idempotency::KEY;
 use crate::life::{administrator, data};
 use crate::signin::{CALLBACK, app_and_jane};
@@ -74,27 +76,7 @@ async fn an_environment_sends_ten_thousand_mails_an_hour_and_the_other_one_its_o
     app.partner("acme").await.post("/users/create", john()).await.ok();
     app.partner_in(Kind::Live, None).await.post("/users/create", john()).await.ok();
     app.register(Kind::Live, LIVE).await;
-    let (environment, now) = (app.user(&id).await.environment, app.store().clock().now());
-    let fill = move |tx: &Tx| {
-        for n in 0..9_999_i64 {
-            tx.add(
-                "sign_ins (id, hash, environment_id, address, request, created_at, expires_at, decided_at, sent_at)",
-                &[
-                    usher::random::ordered_uuid(now).into(),
-                    vec![0_u8].into(),
-                    environment.into(),
-                    n.to_be_bytes().to_vec().into(),
-                    vec![0_u8].into(),
-                    now.into(),
-                    now.into(),
-                    now.into(),
-                    now.into(),
-                ],
-            )?;
-        }
-        Ok(())
-    };
-    app.store().write(fill).await.unwrap();
+    used(&app, &id, &PER_ENVIRONMENT).await;
     let mailed = async |path: &str, email: &str| {
         let before = app.mails().await.len();
         let answer = app.anyone().send("POST", path, format!("email={email}")).await;
@@ -109,6 +91,56 @@ async fn an_environment_sends_ten_thousand_mails_an_hour_and_the_other_one_its_o
     assert_eq!(mailed(&live, "john%40doe.com").await, 1);
     app.advance(Duration::from_hours(1));
     assert_eq!(mailed(&sandbox, "john%40doe.com").await, 1);
+}
+
+/// Leaves one time of a limit on mails for the environment of a user.
+async fn used(app: &TestApp, id: &str, limit: &'static Limit) {
+    let environment = app.user(id).await.environment;
+    app.store().write(move |tx| limit.take(tx, environment.0.as_bytes())).await.unwrap();
+    app.tamper(&format!("UPDATE limits SET used = {} WHERE used = 1", limit.most - 1));
+}
+
+#[tokio::test]
+async fn a_mail_that_an_environment_holds_back_is_counted_and_doctor_tells_of_it() {
+    let (app, id) = app_and_jane().await;
+    app.partner("acme").await.post("/users/create", john()).await.ok();
+    used(&app, &id, &PER_ENVIRONMENT).await;
+    let held = async |count: u32| {
+        let metrics = app.anyone().get("/metrics").await.ok().text;
+        metrics.contains(&format!("usher_mails_total{{outcome=\"held\"}} {count}\n"))
+    };
+    assert!(held(0).await);
+    for email in ["jane@doe.com", "john@doe.com", "nobody@doe.com", "john@doe.com"] {
+        app.begin(email).await;
+        app.mails().await;
+    }
+    assert!(held(2).await, "nobody is kept from a mail who would have got none");
+    let environment = app.user(&id).await.environment;
+    let in_a_day = async || app.store().read(move |tx| signin::held_back(tx, environment)).await.unwrap();
+    assert_eq!(in_a_day().await, 2);
+    app.advance(Duration::from_hours(24));
+    assert_eq!(in_a_day().await, 0);
+    // The command goes by the time of day.
+    app.tamper("UPDATE limits SET since = 4102444800000");
+    let (state, value) = finding(&app.folder, "mails to sign in by held back");
+    assert!(state == "note" && value.starts_with("2 in a day"), "{state} {value}");
+}
+
+#[tokio::test]
+async fn a_flood_of_made_up_addresses_keeps_nobody_from_registering_forever_and_no_user_out_at_all() {
+    let (app, id) = app_and_jane().await;
+    app.open_to_all().await;
+    used(&app, &id, &TO_STRANGERS).await;
+    let sign_up = app.sign_in_path().replace("signIn", "signUp");
+    let mailed = async |email: &str| {
+        let before = app.mails().await.len();
+        app.begin_at(&sign_up, email).await;
+        app.mails().await.len() - before
+    };
+    assert_eq!([mailed("a@doe.com").await, mailed("b@doe.com").await, mailed("c@doe.com").await], [1, 0, 0]);
+    assert_eq!(mailed("jane@doe.com").await, 1, "who is a user");
+    app.advance(Duration::from_hours(1));
+    assert_eq!(mailed("b@doe.com").await, 1);
 }
 
 #[tokio::test]

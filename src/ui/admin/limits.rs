@@ -32,7 +32,8 @@ pub(super) fn all(links: &Links) -> [Group; 3] {
     let often = vec![
         ("Links that are mailed to one person", rate(links::LINKS_PER_HOUR, HOUR)),
         ("Mails to sign in by, to one address", per_address),
-        ("Mails to sign in by, of an environment", rate(signin::PER_ENVIRONMENT, HOUR)),
+        ("Mails to sign in by, of an environment to its users", of(&signin::PER_ENVIRONMENT)),
+        ("Mails to register by, of an environment", of(&signin::TO_STRANGERS)),
         ("Sign-ins begun from one network (/24 of IPv4, /64 of IPv6)", of(&signin::PER_NETWORK)),
         ("Wrong codes of one sign-in", signin::TRIES.to_string()),
         ("Other addresses and numbers that a person tries to take", of(&users::ATTEMPTS)),
@@ -40,7 +41,7 @@ pub(super) fn all(links: &Links) -> [Group; 3] {
         ("Links that are mailed to one administrator", rate(admins::LINKS_PER_HOUR, HOUR)),
         ("Files of an environment that wait to be imported", imports::MOST_FILES.to_string()),
         ("Files for imports that a server takes in at once", body::LARGE_AT_ONCE.to_string()),
-        ("Webhooks of an environment", webhooks::MOST_ENDPOINTS.to_string()),
+        ("Webhooks of an environment, and of each tenant of it", webhooks::MOST_ENDPOINTS.to_string()),
         ("Other requests, of a key or from an address", "not limited here; a proxy can".to_owned()),
     ];
     let large = vec![
