@@ -168,7 +168,9 @@ pub const OVERLAP: Duration = Duration::from_hours(24);
 const AT_ONCE: i64 = 1000;
 /// How many events one replay sends again at the most.
 const REPLAYED: i64 = 10_000;
-/// How many endpoints an environment may have.
+/// How many pairs of keys sign an endpoint's messages at the most: receivers take no header of any length.
+const MOST_KEYS: usize = 5;
+/// How many endpoints an environment may have, and each tenant of it besides.
 pub const MOST_ENDPOINTS: usize = 50;
 
 /// Tells the endpoints of a user's environment of a change, in the change's transaction.
@@ -236,8 +238,10 @@ fn body(tx: &Tx, kind: Kind, environment: EnvironmentId, fill: impl FnOnce(&mut 
 /// # Errors
 /// There are enough already.
 pub fn create(tx: &Tx, scope: Scope, origin: Origin, new: &New) -> Result<Endpoint> {
-    if store::list(tx, Some(scope.environment))?.len() >= MOST_ENDPOINTS {
-        return Err(Error::bad_request("too_many_webhooks", "An environment can have 50 webhooks at the most"));
+    let of_the_same = store::list(tx, Some(scope.environment))?;
+    if of_the_same.iter().filter(|endpoint| endpoint.tenant == scope.tenant).count() >= MOST_ENDPOINTS {
+        let message = "An environment can have 50 webhooks at the most, and so can each tenant";
+        return Err(Error::bad_request("too_many_webhooks", message));
     }
     let endpoint = Endpoint::new(scope, new, tx.now());
     store::save(tx, &endpoint)?;
@@ -354,7 +358,7 @@ enum Is {
     Removed,
 }
 
-/// Gives an endpoint new keys. Those before sign beside them for `overlap`.
+/// Gives an endpoint new keys. Those before sign beside them for `overlap`, the newest few of them.
 ///
 /// # Errors
 /// [`Error::NoWebhook`].
@@ -363,6 +367,7 @@ pub fn rotate(tx: &Tx, origin: Origin, id: EndpointId, overlap: Duration) -> Res
     let before = endpoint.show();
     let older = std::mem::take(&mut endpoint.keys).into_iter().map(|keys| keys.ending(tx.now() + overlap));
     endpoint.keys = [Keys::generate()].into_iter().chain(older).filter(|keys| keys.sign_at(tx.now())).collect();
+    endpoint.keys.truncate(MOST_KEYS);
     store::update(tx, &endpoint)?;
     note(tx, origin, Action::WebhookRotated, &endpoint, [&before, &endpoint.show()])?;
     Ok(endpoint)

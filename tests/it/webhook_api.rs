@@ -35,6 +35,26 @@ async fn a_webhook_made_on_another_server_is_known_within_a_second_and_without_a
 }
 
 #[tokio::test]
+async fn the_app_has_fifty_webhooks_and_so_has_each_tenant_whatever_the_others_make() {
+    let app = TestApp::new().await;
+    let make = async |who: &crate::harness::Client<'_>| {
+        who.post("/v1/webhooks", json!({"url": "https://hooks.example.com/usher"})).await
+    };
+    let (acme, other, whole) = (app.server_of("acme").await, app.server_of("other").await, app.server().await);
+    for _ in 0..50 {
+        make(&acme).await.ok();
+    }
+    let refused = make(&acme).await;
+    assert!(refused.status == 400 && refused.error().contains("50 webhooks"), "{}", refused.text);
+    make(&other).await.ok();
+    for _ in 0..50 {
+        make(&whole).await.ok();
+    }
+    assert_eq!(make(&whole).await.status, 400);
+    make(&other).await.ok();
+}
+
+#[tokio::test]
 async fn an_apps_server_manages_its_webhooks_with_a_write_key_and_sees_no_others() {
     let (app, receiver) = (TestApp::new().await, Receiver::start());
     app.send_webhooks();

@@ -307,6 +307,25 @@ async fn a_secret_that_was_replaced_signs_beside_the_new_one_until_the_overlap_e
 }
 
 #[tokio::test]
+async fn however_often_a_secret_is_replaced_the_newest_five_sign() {
+    let (app, receiver) = (TestApp::new().await, Receiver::start());
+    app.send_webhooks();
+    let id = app.webhook(&receiver).await.id;
+    let mut secrets = Vec::new();
+    for _ in 0..12 {
+        let rotate = move |tx: &usher::db::Tx| webhooks::rotate(tx, OPERATOR, id, Duration::from_hours(30 * 24));
+        let rotated = app.store().write(rotate).await.unwrap();
+        secrets.insert(0, rotated.keys[0].secret().expose().to_owned());
+    }
+    let endpoint = app.store().read(move |tx| webhooks::by_id(tx, id)).await.unwrap().unwrap();
+    let kept: Vec<String> = endpoint.keys.iter().map(|keys| keys.secret().expose().to_owned()).collect();
+    assert_eq!(kept, secrets[..5]);
+    app.partner("acme").await.post(CREATE, jane()).await.ok();
+    let message = receiver.soon(1).await.remove(0);
+    assert_eq!(message.header("webhook-signature").split(' ').count(), 10);
+}
+
+#[tokio::test]
 async fn what_is_older_than_thirty_days_is_forgotten_unless_it_still_waits() {
     let (app, receiver) = (TestApp::new().await, Receiver::start());
     let endpoint = app.webhook(&receiver).await;
