@@ -87,6 +87,8 @@ pub struct Silent {
     max_age: Option<u64>,
     /// Whom the app takes them for, by address.
     hint: Option<String>,
+    /// The same by a token that it was given.
+    token: Option<Secret>,
 }
 
 /// What the app's own page is to be told instead of a code.
@@ -135,6 +137,7 @@ pub fn ask(tx: &Tx, door: Door, from: &impl Parameters) -> Result<(Asked, std::r
     let silent = from.get("prompt").filter(|prompt| *prompt == "none").map(|_| Silent {
         max_age: from.get("max_age").and_then(|seconds| seconds.parse().ok()),
         hint: text("login_hint"),
+        token: from.get("id_token_hint").map(Secret::new),
     });
     Ok((Asked { environment, request, silent }, complaint.map_or(Ok(()), Err)))
 }
@@ -232,17 +235,22 @@ pub fn issue(tx: &Tx, environment: &Environment, session: SessionId, request: &R
 /// # Errors
 /// The database does not answer.
 pub fn session_of(tx: &Tx, asked: &Asked, cookie: Option<&Secret>) -> Result<Option<Session>> {
+    let Some(silent) = &asked.silent else { return Ok(None) };
     let found = cookie.map_or(Ok(None), |cookie| sessions::of_browser(tx, cookie))?;
-    let here = found.filter(|(user, _)| user.environment == asked.environment.id);
-    let meant =
-        here.filter(|(user, _)| asked.request.sub.is_none_or(|sub| sub == user.id)).filter(|(user, session)| {
-            asked.silent.as_ref().is_some_and(|silent| {
-                let hinted = silent.hint.as_deref().and_then(Email::new);
-                silent.max_age.is_none_or(|age| tx.now() < session.created_at + Duration::from_secs(age))
-                    && hinted.is_none_or(|hint| hint.key() == user.email.key())
-            })
-        });
-    Ok(meant.map(|(_, session)| session))
+    let Some((user, session)) = found.filter(|(user, _)| user.environment == asked.environment.id) else {
+        return Ok(None);
+    };
+    let by_token = match &silent.token {
+        None => true,
+        // One that says nothing to us means nobody.
+        Some(token) => tokens::meant(tx, token)?.is_some_and(|meant| meant.user == user.id),
+    };
+    let hinted = silent.hint.as_deref().and_then(Email::new);
+    let is_meant = by_token
+        && asked.request.sub.is_none_or(|sub| sub == user.id)
+        && hinted.is_none_or(|hint| hint.key() == user.email.key())
+        && silent.max_age.is_none_or(|age| tx.now() < session.created_at + Duration::from_secs(age));
+    Ok(is_meant.then_some(session))
 }
 
 /// Answers an app that asks without a page: with a code for the session of this cookie, or that the person has to sign in.

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::apps::{self, Environment};
+use crate::apps::{self, Environment, EnvironmentId};
 use crate::audit::{self, Action};
 use crate::caller::{Actor, Caller, Facts, Origin};
 use crate::codes;
@@ -56,6 +56,14 @@ struct AccessClaims {
     exp: i64,
     scope: Vec<String>,
     psc: Vec<Value>,
+    sid: Uuid,
+}
+
+/// Those of any token of ours that say whom it is about.
+#[derive(Deserialize)]
+struct HintClaims {
+    sub: Uuid,
+    aud: String,
     sid: Uuid,
 }
 
@@ -191,8 +199,39 @@ pub fn verify(tx: &Tx, token: &Secret, links: &Links) -> Result<Bearer> {
     Ok(Bearer { caller, session: session.id, scope: claims.scope })
 }
 
+/// Whom an app means by a token that it was given for them.
+pub struct Meant {
+    /// The person.
+    pub user: UserId,
+    /// The session that the token belongs to, whether it goes on or not.
+    pub session: SessionId,
+    /// Where that is.
+    pub environment: Environment,
+}
+
+/// Reads the token by which an app says whom it means (`id_token_hint`), one that has expired too: it opens nothing. `None` if
+/// no key that still verifies has signed it.
+///
+/// # Errors
+/// The database does not answer.
+pub fn meant(tx: &Tx, token: &Secret) -> Result<Option<Meant>> {
+    let Some((environment, claims)) = opened::<HintClaims>(tx, token)? else { return Ok(None) };
+    let environment = apps::by_id(tx, environment)?;
+    let ours = claims.aud == environment.app.to_string();
+    Ok(ours.then_some(Meant { user: UserId(claims.sub), session: SessionId(claims.sid), environment }))
+}
+
 /// Signature, algorithm, issuer and audience; `None` if anything is off.
 fn check(tx: &Tx, token: &Secret, links: &Links) -> Result<Option<(Environment, AccessClaims)>> {
+    let Some((environment, claims)) = opened::<AccessClaims>(tx, token)? else { return Ok(None) };
+    let environment = apps::by_id(tx, environment)?;
+    let issuers = [&environment.issuer, &links.issuer(environment.kind)];
+    let ours = issuers.contains(&&claims.iss) && claims.aud == environment.app.to_string();
+    Ok(ours.then_some((environment, claims)))
+}
+
+/// What a key of ours has signed, and of which environment that is; `None` if signature or algorithm is off.
+fn opened<C: serde::de::DeserializeOwned>(tx: &Tx, token: &Secret) -> Result<Option<(EnvironmentId, C)>> {
     let token = token.expose();
     let mut parts = token.split('.');
     let (Some(header64), Some(claims64), Some(signature64), None) =
@@ -208,13 +247,10 @@ fn check(tx: &Tx, token: &Secret, links: &Links) -> Result<Option<(Environment, 
     let Ok(signature) = BASE64URL.decode(signature64) else { return Ok(None) };
     let signed = &token.as_bytes()[..header64.len() + 1 + claims64.len()];
     let key = UnparsedPublicKey::new(&signature::RSA_PKCS1_2048_8192_SHA256, &public.0);
-    let Some(claims) = key.verify(signed, &signature).ok().and_then(|()| read::<AccessClaims>(claims64)) else {
+    let Some(claims) = key.verify(signed, &signature).ok().and_then(|()| read::<C>(claims64)) else {
         return Ok(None);
     };
-    let environment = apps::by_id(tx, environment)?;
-    let issuers = [&environment.issuer, &links.issuer(environment.kind)];
-    let ours = issuers.contains(&&claims.iss) && claims.aud == environment.app.to_string();
-    Ok(ours.then_some((environment, claims)))
+    Ok(Some((environment, claims)))
 }
 
 fn invalid() -> Error {

@@ -183,6 +183,12 @@ async fn with_prompt_none_an_app_gets_a_code_of_the_browsers_session_or_hears_th
     assert_eq!(said(&app.anyone().get(&silent).await), needs);
     assert_eq!(said(&browser.get(&format!("{silent}&max_age=300")).await), needs);
     assert_eq!(said(&browser.get(&format!("{silent}&login_hint=john%40doe.com")).await), needs);
+    let john = app.partner("acme").await.post("/users/create", crate::harness::john()).await.ok().id().to_owned();
+    for hint in [app.token(&john).await.as_str(), "made-up", &format!("{}x", text(&first, "idToken"))] {
+        assert_eq!(said(&browser.get(&format!("{silent}&id_token_hint={hint}")).await), needs, "{hint}");
+    }
+    let hers = browser.get(&format!("{silent}&id_token_hint={}", text(&first, "idToken"))).await;
+    assert_eq!(said(&hers), None);
     let wrong = Some("invalid_request".to_owned());
     assert_eq!(said(&browser.get(&format!("{base}&prompt=none+login")).await), wrong);
     assert_eq!(said(&browser.get(&format!("{base}&max_age=soon")).await), wrong);
@@ -207,7 +213,8 @@ async fn with_prompt_none_an_app_gets_a_code_of_the_browsers_session_or_hears_th
     assert_eq!(now["auth_time"], before["auth_time"], "nobody has signed in again");
     assert_eq!(app.anyone().send("POST", "/oauth/token", form).await.status, 400, "once");
     let codes = app.audited(Action::CodeIssued).await;
-    assert_eq!((codes.len(), codes[0].request.unwrap().to_string().as_str()), (1, back.header("request-id")));
+    // The other one is of the hint.
+    assert_eq!((codes.len() - 1, codes[0].request.unwrap().to_string().as_str()), (1, back.header("request-id")));
     let issued = app.audited(Action::TokenIssued).await;
     assert_eq!((issued.len(), issued[0].request.unwrap().to_string().as_str()), (2, granted.header("request-id")));
     app.refresh(text(&first, "refreshToken")).await.ok();
