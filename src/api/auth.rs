@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::field::Context;
 use crate::keys::{self, Access, Key};
 use crate::secret::Secret;
+use crate::sessions::SessionId;
 use crate::tokens::{self, Bearer};
 
 /// The route changes nothing: any key will do.
@@ -116,6 +117,8 @@ impl<N: Needs> FromRequestParts<Api> for AppKey<N> {
 pub struct AppCaller<N> {
     /// Who it is.
     pub caller: Caller,
+    /// The session of a person's token.
+    pub session: Option<SessionId>,
     need: PhantomData<N>,
 }
 
@@ -125,15 +128,15 @@ impl<N: Needs> FromRequestParts<Api> for AppCaller<N> {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self> {
         if let Some(key) = triple(parts, api).await? {
             allow(&key, N::ACCESS)?;
-            return Ok(AppCaller { caller: by_this_request(key.caller, parts), need: PhantomData });
+            return Ok(AppCaller { caller: by_this_request(key.caller, parts), session: None, need: PhantomData });
         }
         // The official client sends tokens in `Authentication` (contract item 43).
         let token = bearer(&parts.headers, &["authorization", "authentication"])?.ok_or_else(no_credentials)?;
-        let caller = verified(api, token).await?.caller;
+        let Bearer { caller, session, .. } = verified(api, token).await?;
         if N::ACCESS == Access::Write {
             caller.need_profile()?;
         }
-        Ok(AppCaller { caller: by_this_request(caller, parts), need: PhantomData })
+        Ok(AppCaller { caller: by_this_request(caller, parts), session: Some(session), need: PhantomData })
     }
 }
 

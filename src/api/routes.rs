@@ -61,6 +61,7 @@ pub fn routes() -> Vec<Route> {
         route(Extended,  "GET",  "/v1/users/{userId}/events",    "listEvents",       "What happened to a user",                                get(directory::users::events)),
         route(Extended,  "POST", "/v1/users/{userId}/restore",   "restoreUser",      "Bring a deleted user back",                              post(directory::users::restore)),
         route(Extended,  "POST", "/v1/users/{userId}/erase",     "eraseUser",        "Erase a user for good",                                  post(directory::users::erase)),
+        route(Extended,  "GET",  "/v1/users/{userId}/subscription", "getSubscription", "How a user's subscription stands",                    get(directory::subscriptions::get)),
         route(Extended,  "PUT",  "/v1/users/{userId}/user-roles", "giveRole",        "Give a user a role",                                     put(directory::users::give_role)),
         route(Extended,  "DELETE", "/v1/users/{userId}/user-roles", "takeRole",      "Take a user's role away",                                delete(directory::users::take_role)),
 

@@ -253,7 +253,10 @@ fn change(
         let stood = subscription.state(today);
         turn(&mut subscription, today)?;
         let action = match (action, stood, subscription.state(today)) {
-            (Action::SubscriptionPaused, State::Paused, State::Active) => Action::SubscriptionResumed,
+            // A pause until a day that has come ends it, and so does a start that moves beyond its first day.
+            (Action::SubscriptionPaused | Action::SubscriptionUpdated, State::Paused, State::Active) => {
+                Action::SubscriptionResumed
+            }
             (Action::SubscriptionPaused, _, State::Active) => Action::SubscriptionUpdated,
             (asked, ..) => asked,
         };

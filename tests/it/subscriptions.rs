@@ -154,6 +154,57 @@ async fn what_cannot_be_now_is_409_with_the_reason_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_start_that_ends_a_pause_is_told_as_a_resumption_and_another_as_a_change() {
+    let app = TestApp::new().await;
+    let (acme, id) = enrolled(&app).await;
+    acme.post(PAUSE, hers(json!({"pauseUntil": "2026-12-31"}))).await.ok();
+    days(&app, 2);
+    acme.post(UPDATE, hers(json!({"planStartDate": "2026-11-20"}))).await.ok();
+    assert_eq!(stands(&app, &id).await.0, "paused", "it began before the pause, as it had");
+    assert_eq!(app.audited(Action::SubscriptionResumed).await.len(), 0);
+    acme.post(UPDATE, hers(json!({"planStartDate": "2026-11-23"}))).await.ok();
+    assert_eq!(stands(&app, &id).await.0, "active");
+    assert_eq!(app.audited(Action::SubscriptionResumed).await.len(), 1);
+    acme.post(UPDATE, hers(json!({"planStartDate": "2026-11-22"}))).await.ok();
+    assert_eq!(app.audited(Action::SubscriptionUpdated).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_key_reads_how_a_subscription_stands_and_nothing_else_of_the_health_record() {
+    let app = TestApp::new().await;
+    let (acme, id) = enrolled(&app).await;
+    let reader = app.server_in(Kind::Sandbox, Access::Read).await;
+    let path = format!("/v1/users/{id}/subscription");
+    let plan = json!({"paymentPlan": 12, "planStartDate": "2026-11-01", "pauseUntil": "2026-12-01"});
+    acme.post(UPDATE, hers(plan)).await.ok();
+    acme.post(CANCEL, hers(json!({"cancellationDate": "2027-01-31", "cancellationReason": "canary: my knee"})))
+        .await
+        .ok();
+    let answer = reader.get(&path).await.ok();
+    assert_eq!(
+        answer.body,
+        json!({
+            "success": true, "message": "Subscription", "error": null,
+            "data": {
+                "kind": "subscription", "userId": id, "status": "paused", "paymentPlan": 12,
+                "planStartDate": "2026-11-01", "pausedOn": "2026-11-21", "pauseUntil": "2026-12-01",
+                "cancellationDate": "2027-01-31"
+            }
+        })
+    );
+    assert_eq!(answer.header("etag"), app.user(&id).await.etag());
+    assert_eq!(reader.get("/v1/users/JANE@doe.com/subscription").await.ok().body, answer.body);
+    days(&app, 10);
+    assert_eq!(reader.get(&path).await.ok().body["data"]["status"], "active");
+    let me = app.person(&id).await;
+    for path in [path.as_str(), "/v1/users/me/subscription"] {
+        assert_eq!(me.get(path).await.status, 401, "{path}");
+    }
+    assert_eq!(reader.get("/v1/users/me/subscription").await.status, 400);
+    assert_eq!(app.server_of("other").await.get(&path).await.status, 404);
+}
+
+#[tokio::test]
 async fn wrong_fields_are_400_all_at_once_and_unknown_people_404() {
     let app = TestApp::new().await;
     let (acme, _) = enrolled(&app).await;

@@ -11,7 +11,7 @@ use usher::caller::Actor;
 use usher::secret::sha256;
 use usher::users::{self, Status, UserId};
 
-use crate::harness::{But, OPERATOR};
+use crate::harness::{Answer, But, OPERATOR};
 use crate::signin::{CALLBACK, app_and_jane, code_of, text};
 
 /// The `kid` of a token.
@@ -163,6 +163,12 @@ async fn sessions_are_listed_and_ended_one_or_all_by_the_person_and_by_the_app()
     let me = app.anyone().with("Authorization", &format!("Bearer {}", tokens[0]));
     let list = me.get("/v1/users/me/sessions").await.ok();
     assert_eq!((&list.body["data"]["kind"], &list.body["data"]["itemsLength"]), (&json!("session"), &json!(3)));
+    let current = |list: &Answer| {
+        let items = list.body["data"]["items"].as_array().unwrap().clone();
+        items.into_iter().filter(|one| one["current"] == true).map(|one| one["id"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(current(&list), [claims(&tokens[0])["sid"].clone()]);
+    assert_eq!(current(&app.server().await.get(&format!("/v1/users/{id}/sessions")).await.ok()), Vec::<Value>::new());
     let second = claims(&tokens[1])["sid"].as_str().unwrap().to_owned();
     me.send("DELETE", &format!("/v1/users/me/sessions/{second}"), "").await.ok();
     assert_eq!((app.as_token(&tokens[1]).await, app.as_token(&tokens[2]).await), (401, 200));

@@ -5,6 +5,7 @@ pub mod apps;
 pub mod imports;
 pub mod query;
 pub mod sessions;
+pub mod subscriptions;
 pub mod tenants;
 pub mod users;
 pub mod webhooks;

@@ -18,10 +18,10 @@ use crate::users::{self, IfMatch};
 
 /// The sessions that work, newest first.
 pub async fn list(State(api): State<Api>, app: AppCaller<Read>, Path(target): Path<String>) -> Result<Response> {
-    let (target, caller): (Target, Caller) = (target.parse()?, app.caller);
+    let (target, caller, own): (Target, Caller, _) = (target.parse()?, app.caller, app.session);
     let found = move |tx: &Tx| sessions::of_user(tx, users::get(tx, &caller, &Name::Target(target))?.id);
     let found = api.store.read(found).await?;
-    let items: Vec<Value> = found.iter().map(show).collect();
+    let items: Vec<Value> = found.iter().map(|session| show(session, own == Some(session.id))).collect();
     Ok(reply(&done("Sessions", &json!({"kind": "session", "itemsLength": items.len(), "items": items}))))
 }
 
@@ -63,9 +63,10 @@ fn ended(action: Action) -> Changes {
     Changes(json!({"action": action, "fields": {}, "health": []}))
 }
 
-fn show(session: &Session) -> Value {
+/// `current` is that of the token that asks.
+fn show(session: &Session, current: bool) -> Value {
     json!({
         "kind": "session", "id": session.id, "createdAt": session.created_at, "refreshedAt": session.refreshed_at,
-        "expiresAt": session.expires_at,
+        "expiresAt": session.expires_at, "current": current,
     })
 }

@@ -58,6 +58,7 @@ fn operations() -> Vec<Operation> {
         operation("listAttempts",     Key,        &[],                     "",               "Attempts"),
         operation("getOwnPublicKey",  Key,        &[],                     "",               "PublicKey"),
         operation("listSessions",     KeyOrToken, &[],                     "",               "Sessions"),
+        operation("getSubscription",  Key,        &[],                     "",               "Subscription"),
         operation("endSessions",      KeyOrToken, &[],                     "",               "Done"),
         operation("endSession",       KeyOrToken, &[],                     "",               "Done"),
         operation("listRoles",        Key,        &[],                     "",           "Roles"),
@@ -251,7 +252,7 @@ fn describe(route: &Route, operations: &[Operation]) -> Value {
     if writes {
         refuse_twice(&mut responses, "Failure");
     }
-    let of_a_user = operation.takes.contains(&"If-Match") || operation.answer == "User";
+    let of_a_user = operation.takes.contains(&"If-Match") || ["User", "Subscription"].contains(&operation.answer);
     let done = success(operation.answer, false);
     let done = if of_a_user { tagged(done) } else { done };
     responses.insert("200".into(), if writes { written(done) } else { done });

@@ -6,9 +6,11 @@ use serde_json::{Map, Value, json};
 use super::{changes, reference};
 use crate::api::directory::users::{UNKNOWN, fields};
 use crate::api::write::REHEARSED;
-use crate::field::Wire;
+use crate::field::{Field, Wire};
+use crate::subscriptions;
 use crate::tenants::Facts;
 use crate::users::METADATA;
+use crate::users::health::PaymentPlan;
 
 /// The bodies that operations take.
 pub(super) fn bodies() -> Map<String, Value> {
@@ -55,6 +57,7 @@ pub(super) fn answers() -> Map<String, Value> {
         ("Done", json!({"type": "null"})),
         ("User", reference("UserObject")),
         ("Sessions", sessions()),
+        ("Subscription", subscription()),
         ("Users", list("user", reference("UserObject"))),
         ("Tenant", tenant(true)),
         ("Tenants", list("analyticsTenant", tenant(false))),
@@ -163,14 +166,32 @@ fn sessions() -> Value {
         "properties": {
             "kind": {"const": "session"}, "itemsLength": {"type": "integer"},
             "items": {"type": "array", "items": {
-                "type": "object", "required": ["kind", "id", "createdAt", "refreshedAt", "expiresAt"],
+                "type": "object", "required": ["kind", "id", "createdAt", "refreshedAt", "expiresAt", "current"],
                 "properties": {
                     "kind": {"const": "session"}, "id": {"type": "string", "format": "uuid"}, "createdAt": time,
-                    "refreshedAt": {"anyOf": [time, {"type": "null"}]}, "expiresAt": time
+                    "refreshedAt": {"anyOf": [time, {"type": "null"}]}, "expiresAt": time,
+                    "current": {"type": "boolean", "description": "Whether it is that of the access token that asks."}
                 }
             }}
         }
     })
+}
+
+/// How a user's subscription stands.
+fn subscription() -> Value {
+    let day = |text: &str| json!({"type": "string", "format": "date", "description": text});
+    let states = subscriptions::State::ALL.iter().map(|state| state.as_str());
+    let properties = object([
+        ("kind", json!({"const": "subscription"})),
+        ("userId", uuid()),
+        ("status", words(states)),
+        ("paymentPlan", or_null(PaymentPlan::schema())),
+        ("planStartDate", day("The first day; of who was enrolled without one, the day of that.")),
+        ("pausedOn", or_null(day("The first day of the last pause, which may be over."))),
+        ("pauseUntil", or_null(day("The day on which it runs again; null until somebody says so."))),
+        ("cancellationDate", or_null(day("The last day of service."))),
+    ]);
+    json!({"type": "object", "required": properties.keys().collect::<Vec<_>>(), "properties": properties})
 }
 
 /// The fields of a user that a request may set.
