@@ -20,6 +20,15 @@ impl Purge {
     pub const fn by_id(table: &'static str) -> Purge {
         Purge { table, key: "id", age: "id", condition: "1 = 1" }
     }
+
+    /// The statement: up to which age, and how many rows.
+    pub fn statement(&self) -> String {
+        let Purge { table, key, age, condition } = self;
+        format!(
+            "DELETE FROM {table} WHERE {key} IN \
+             (SELECT {key} FROM {table} WHERE {age} <= $1 AND {condition} ORDER BY {age} LIMIT $2)"
+        )
+    }
 }
 
 /// How many rows one transaction removes.
@@ -32,11 +41,6 @@ impl Tx<'_> {
     /// # Errors
     /// The engine refuses.
     pub fn purge<'v>(&self, from: &Purge, up_to: impl Into<Value<'v>>) -> Result<bool> {
-        let Purge { table, key, age, condition } = from;
-        let sql = format!(
-            "DELETE FROM {table} WHERE {key} IN \
-             (SELECT {key} FROM {table} WHERE {age} <= $1 AND {condition} ORDER BY {age} LIMIT $2)"
-        );
-        Ok(self.execute(&sql, &[up_to.into(), PURGED.into()])? > 0)
+        Ok(self.execute(&from.statement(), &[up_to.into(), PURGED.into()])? > 0)
     }
 }

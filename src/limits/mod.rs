@@ -4,7 +4,7 @@
 
 mod store;
 
-pub use store::purge;
+pub use store::{OLD, purge};
 
 use std::time::Duration;
 

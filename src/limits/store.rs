@@ -23,8 +23,10 @@ pub(super) fn used(tx: &Tx, mark: &[u8], cut: Timestamp) -> Result<i64> {
     row.map_or(Ok(0), |row| row.get(0))
 }
 
+/// What no longer limits, if it is older than [`LONGEST`].
+pub const OLD: Purge = Purge { table: "limits", key: "mark", age: "since", condition: "1 = 1" };
+
 /// Forgets what no longer limits, and says whether there may be more.
 pub fn purge(tx: &Tx) -> Result<bool> {
-    const OLD: Purge = Purge { table: "limits", key: "mark", age: "since", condition: "1 = 1" };
     tx.purge(&OLD, tx.now() - LONGEST)
 }
