@@ -11,7 +11,7 @@ use usher::roles::{self, Rights, RoleId};
 use usher::tokens::SigningKey;
 use usher::users::{self, Status};
 
-use crate::harness::{Answer, But, Client, TestApp, a_key, jane, john};
+use crate::harness::{Answer, But, Client, OPERATOR, TestApp, a_key, jane, john};
 
 pub const CALLERS: [&str; 11] =
     ["none", "reader", "writer", "acme", "other", "live", "foreign", "jane", "member", "admin", "stranger"];
@@ -129,15 +129,10 @@ impl World {
             let environment = apps::environment(tx, second.id, Kind::Sandbox)?;
             Ok((
                 second.id,
-                keys::create(
-                    tx,
-                    usher::caller::Origin::of(usher::caller::Actor::Operator),
-                    &environment,
-                    &NewKey { tenant: Some("acme".into()), ..a_key() },
-                )?
-                .1
-                .expose()
-                .to_owned(),
+                keys::create(tx, OPERATOR, &environment, &NewKey { tenant: Some("acme".into()), ..a_key() })?
+                    .1
+                    .expose()
+                    .to_owned(),
             ))
         });
         let (second, foreign) = second.await.unwrap();
@@ -201,6 +196,9 @@ impl World {
         let tenant = user.tenant.unwrap().to_string();
         let (events, users) = (data(&format!("{path}/events?limit=1")).await, data("/v1/users?limit=1").await);
         let sign_ins = data("/v1/analytics/sign-ins?limit=1").await;
+        let tenants = self.key_of_all(environment).await;
+        let tenants = triple(self.app.anyone(), &tenants, "write", &app.to_string());
+        let tenants = tenants.get("/v1/analytics/tenants?limit=1").await.ok().body["data"].clone();
         BTreeMap::from([
             ("userId", id),
             ("email", email),
@@ -221,9 +219,18 @@ impl World {
             ("cursor of listEvents", text(&events["nextCursor"])),
             ("cursor of listUsers", text(&users["nextCursor"])),
             ("cursor of listSignIns", text(&sign_ins["nextCursor"])),
-            // Who is bound to a tenant sees one, so there are no pages of them.
-            ("cursor of listTenants", text(&sign_ins["nextCursor"])),
+            ("cursor of listTenants", text(&tenants["nextCursor"])),
         ])
+    }
+
+    /// A key of a whole environment, with a second tenant there: who is bound to one sees one, so there are no pages of them.
+    async fn key_of_all(&self, environment: EnvironmentId) -> String {
+        let make = move |tx: &usher::db::Tx| {
+            let environment = apps::by_id(tx, environment)?;
+            keys::create(tx, OPERATOR, &environment, &NewKey { tenant: Some("second".into()), ..a_key() })?;
+            Ok(keys::create(tx, OPERATOR, &environment, &a_key())?.1.expose().to_owned())
+        };
+        self.app.store().write(make).await.unwrap()
     }
 
     /// A role of that environment, made if it has none.
