@@ -454,18 +454,6 @@ async fn a_name_that_a_tenant_was_given_from_within_finds_nobody_until_the_app_g
 }
 
 #[tokio::test]
-async fn a_key_of_a_tenant_that_has_named_itself_is_rotated_within_it() {
-    let app = TestApp::new().await;
-    let key = app.key_of("acme").await.unwrap();
-    let tenant = key.caller.scope.tenant.unwrap();
-    let rename = json!({"tenant": {"name": "Clinic North"}});
-    app.server_of("acme").await.put(&format!("/v1/tenants/{tenant}"), rename).await.ok();
-    let rotate = move |tx: &Tx| keys::rotate(tx, OPERATOR, key.id, Duration::from_hours(1));
-    let (next, _) = app.store().write(rotate).await.unwrap();
-    assert_eq!((next.caller.scope.tenant, next.tenant.as_deref()), (Some(tenant), Some("Clinic North")));
-}
-
-#[tokio::test]
 async fn a_tenant_that_somebody_made_by_signing_up_is_found_by_its_id_and_by_no_name() {
     let (app, _) = app_and_jane().await;
     let (stranger, theirs) = app.signed_up("new@doe.com").await;
