@@ -14,7 +14,7 @@ use super::{Account, Identity, Order, Subject, Told, any_account, order, settle}
 use crate::db::Store;
 use crate::error::Result;
 use crate::outbound::{Client, Reach, Reply};
-use crate::outbox::worker::{self, Quiet, Work};
+use crate::outbox::worker::{self, Leased, Quiet, Work};
 use crate::outbox::{Job, Kind, LONGEST_TRY, Outcome};
 use crate::secret::sha256;
 use crate::users::UserId;
@@ -86,7 +86,7 @@ impl<N> Sender<N> {
                 "this account does not know the customer, not even as deleted: connect the one that does and retry, or {instead}"
             )),
             (Ok(reply), Outcome::Done) if !says_deleted(&reply.body) => {
-                Outcome::Retry("the customer is there, but cannot be deleted or changed".to_owned())
+                Outcome::retry("the customer is there, but cannot be deleted or changed")
             }
             (_, outcome) => outcome,
         }
@@ -154,7 +154,7 @@ impl<N> Sender<N> {
         }
         let page: Option<Value> = answer.ok().and_then(|reply| serde_json::from_slice(&reply.body).ok());
         let customers = page.and_then(|page| page["data"].as_array().cloned());
-        customers.ok_or_else(|| Outcome::Retry("the answer to a search cannot be read".to_owned()))
+        customers.ok_or_else(|| Outcome::retry("the answer to a search cannot be read"))
     }
 
     /// Brings the customer up to date whom the user is known to be, or else the one that is found, or else makes one.
@@ -187,7 +187,7 @@ impl<N> Sender<N> {
         let answer = self.call(account, ask).await;
         let made = answer.as_ref().ok().and_then(|reply| customer_id(&serde_json::from_slice(&reply.body).ok()?));
         match judge(&answer) {
-            Outcome::Done if made.is_none() => Outcome::Retry("the answer names no customer".to_owned()).into(),
+            Outcome::Done if made.is_none() => Outcome::retry("the answer names no customer").into(),
             outcome @ Outcome::Done => Told { outcome, made },
             outcome => outcome.into(),
         }
@@ -238,7 +238,7 @@ fn customer_id(customer: &Value) -> Option<String> {
 fn judge(answer: &Answer) -> Outcome {
     let reply = match answer {
         Ok(reply) => reply,
-        Err(why) => return Outcome::Retry(why.clone()),
+        Err(why) => return Outcome::retry(why),
     };
     let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     let word = |name: &str| {
@@ -251,11 +251,12 @@ fn judge(answer: &Answer) -> Outcome {
     };
     let words =
         || format!("HTTP {}: type {}, code {}, param {}", reply.status, word("type"), word("code"), word("param"));
+    let later = |anew| Outcome::Retry { words: words(), anew };
     match reply.status {
         200..=299 => Outcome::Done,
         // A wrong key is the operator's to mend, so it is tried again as an outage is.
-        401 | 403 | 409 | 425 | 429 => Outcome::Retry(words()),
-        500.. => Outcome::RetryAnew(words()),
+        401 | 403 | 409 | 425 | 429 => later(false),
+        500.. => later(true),
         _ => Outcome::GiveUp(words()),
     }
 }
@@ -269,10 +270,10 @@ impl<N: Fn(&'static str) + Send + Sync> Work for Sender<N> {
             return Ok(Vec::new());
         }
         self.quiet.set(!store.read(any_account).await?);
-        worker::take(store, &[Kind::BillingSync], free).await
+        worker::take(store, &[Kind::BillingSync], free, &self.noted).await
     }
 
-    async fn attempt(&self, store: &Store, job: Job) -> Result<()> {
+    async fn attempt(&self, store: &Store, job: Leased<Job>) -> Result<()> {
         let job = Arc::new(job);
         let ordered = {
             let job = Arc::clone(&job);
@@ -286,9 +287,13 @@ impl<N: Fn(&'static str) + Send + Sync> Work for Sender<N> {
                 Order::Keep(account, subject) => self.keep(&account, &job, &subject).await,
             }
         };
-        // A try of several requests ends within its lease too: another worker may be at it after that.
-        let told = tokio::time::timeout(self.patience, asking).await;
-        let told = told.unwrap_or_else(|_| Outcome::Retry("no answer in time".to_owned()).into());
+        // One time for all requests of a try.
+        let asking = tokio::time::timeout(self.patience, asking);
+        let told = match job.ask(self.patience, asking).await {
+            Ok(Ok(told)) => told,
+            Ok(Err(_)) => Outcome::retry("no answer in time").into(),
+            Err(why) => Outcome::retry(why).into(),
+        };
         let word = told.outcome.word(&job);
         tracing::info!(job = %job.id, attempt = job.attempts, outcome = word, "billing");
         (self.noted)(word);

@@ -2,21 +2,16 @@
 //! server was away.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::transport::Smtp;
 use crate::admins;
-use crate::clock::Stopwatch;
 use crate::db::{Store, Tx};
 use crate::error::{Error, Result};
 use crate::links::{self, State};
-use crate::outbox::worker::{self, Work};
-use crate::outbox::{Job, Kind, LEASE, Outcome};
+use crate::outbox::worker::{self, Leased, Work};
+use crate::outbox::{Job, Kind, Outcome};
 use crate::secret::Secret;
 use crate::signin;
-
-/// How long it may take to note how a try went.
-const NOTED: Duration = Duration::from_secs(5);
 
 /// Sends mail by SMTP. One that hangs takes one place until its time is over; the others go on.
 pub struct Sender<N> {
@@ -32,35 +27,25 @@ impl<N> Sender<N> {
     }
 }
 
-/// A mail to send.
-pub struct Leased {
-    job: Job,
-    /// Began before the lease did.
-    since: Stopwatch,
-}
-
 impl<N: Fn(&'static str) + Send + Sync> Work for Sender<N> {
-    type Job = Leased;
+    type Job = Job;
     const AT_ONCE: usize = 8;
 
-    async fn take(&self, store: &Store, free: usize) -> Result<Vec<Leased>> {
-        let since = Stopwatch::start();
-        let jobs = worker::take(store, Kind::MAILS, free).await?;
-        Ok(jobs.into_iter().map(|job| Leased { job, since }).collect())
+    async fn take(&self, store: &Store, free: usize) -> Result<Vec<Job>> {
+        worker::take(store, Kind::MAILS, free, &self.noted).await
     }
 
-    async fn attempt(&self, store: &Store, Leased { job, since }: Leased) -> Result<()> {
-        let read = job.clone();
+    async fn attempt(&self, store: &Store, job: Leased<Job>) -> Result<()> {
+        let read = Job::clone(&job);
         let made = move |tx: &Tx| match why_not(tx, &read)? {
             Some(why) => Ok(Err(why)),
             None => super::render(tx, &read).map(Ok),
         };
         let outcome = match store.read(made).await {
-            // Whoever has it next would send it at the same time.
-            Ok(Ok(Some(_))) if since.elapsed() + self.smtp.timeout() + NOTED > LEASE => {
-                Outcome::Retry("the database took too long".to_owned())
+            Ok(Ok(Some(mail))) => {
+                let sent = job.ask(self.smtp.timeout(), self.smtp.send(&mail, job.id)).await;
+                sent.unwrap_or_else(Outcome::retry)
             }
-            Ok(Ok(Some(mail))) => self.smtp.send(&mail, job.id).await,
             Ok(Err(why)) => Outcome::Withdraw(why),
             Err(e) if !matches!(e, Error::Integrity) => return Err(e),
             _ => {

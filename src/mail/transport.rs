@@ -85,8 +85,8 @@ impl Smtp {
         match self.hand_over(message).await {
             Some(Ok(_)) => Outcome::Done,
             Some(Err(e)) if e.is_permanent() && self.welcomes_us().await => Outcome::GiveUp(words(&e)),
-            Some(Err(e)) => Outcome::Retry(words(&e)),
-            None => Outcome::Retry(self.no_answer()),
+            Some(Err(e)) => Outcome::retry(words(&e)),
+            None => Outcome::retry(self.no_answer()),
         }
     }
 

@@ -32,7 +32,7 @@ pub const KEPT: Duration = Duration::from_hours(90 * 24);
 const AT_ONCE: i64 = 1000;
 /// How long a worker has for a job before another may take it: one that died is followed within a minute.
 pub const LEASE: Duration = Duration::from_secs(55);
-/// How long a try may take at the most: well within the lease, or two workers would send one mail.
+/// How long a try may take at the most: well within the lease, or it is never begun; see [`worker::Leased::ask`].
 pub const LONGEST_TRY: Duration = Duration::from_secs(45);
 
 words! {
@@ -173,27 +173,28 @@ pub fn enqueue_about(
 }
 
 /// Takes up to `limit` due jobs of these kinds in all for [`LEASE`], those of the first kind first; nobody else gets them
-/// meanwhile. One whose last try ended without anybody saying how is given up.
+/// meanwhile. Also gives those that are given up: their last try ended without anybody saying how.
 ///
 /// # Errors
 /// The database refuses.
-pub fn lease(tx: &Tx, kinds: &[Kind], limit: i64) -> Result<Vec<Job>> {
-    let (mut jobs, mut left) = (Vec::new(), limit);
+pub fn lease(tx: &Tx, kinds: &[Kind], limit: i64) -> Result<(Vec<Job>, Vec<Job>)> {
+    let (mut jobs, mut given_up, mut left) = (Vec::new(), Vec::new(), limit);
     for kind in kinds {
         if left <= 0 {
             break;
         }
         for job in store::due(tx, *kind, left)? {
             if job.is_last_try() {
-                tracing::error!(job = %job.id, kind = job.kind.as_str(), "a job is given up: nobody said how its last try went");
-                store::give_up(tx, &job, job.failure.as_deref().unwrap_or("the last try did not end"))?;
+                if store::give_up(tx, &job, job.failure.as_deref().unwrap_or("the last try did not end"))? {
+                    given_up.push(job);
+                }
             } else if store::lease(tx, &job, tx.now() + LEASE)? {
                 jobs.push(Job { attempts: job.attempts + 1, ..job });
                 left -= 1;
             }
         }
     }
-    Ok(jobs)
+    Ok((jobs, given_up))
 }
 
 /// Whether a job of these kinds is due. Asked before leasing, so that an idle worker writes nothing.
@@ -214,24 +215,35 @@ pub fn any_due(tx: &Tx, kinds: &[Kind]) -> Result<bool> {
 pub enum Outcome {
     /// Done.
     Done,
-    /// Not now; the other side's words.
-    Retry(String),
-    /// Not now; and the other side would repeat this answer to the same request.
-    RetryAnew(String),
+    /// Not now.
+    Retry {
+        /// The other side's words.
+        words: String,
+        /// Whether it would repeat this answer to the same request.
+        anew: bool,
+    },
     /// Never; the other side's words.
     GiveUp(String),
     /// Nobody wants it any more; why.
     Withdraw(&'static str),
 }
 
+/// What has come to nothing, in one word, for logs and counters.
+const GIVEN_UP: &str = "failed";
+
 impl Outcome {
+    /// Not now; the other side's words.
+    pub fn retry(words: impl Into<String>) -> Outcome {
+        Outcome::Retry { words: words.into(), anew: false }
+    }
+
     /// What it means for the job in one word, for logs and counters.
     pub fn word(&self, job: &Job) -> &'static str {
         match self {
             Outcome::Done => "sent",
             Outcome::Withdraw(_) => "withdrawn",
-            Outcome::Retry(_) | Outcome::RetryAnew(_) if !job.is_last_try() => "retry",
-            _ => "failed",
+            Outcome::Retry { .. } if !job.is_last_try() => "retry",
+            _ => GIVEN_UP,
         }
     }
 }
@@ -241,15 +253,14 @@ impl Outcome {
 /// # Errors
 /// The database refuses.
 pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome) -> Result<()> {
-    let (first_pause, _) = job.kind.patience();
-    let round = job.round + i64::from(matches!(outcome, Outcome::RetryAnew(_)));
     match outcome {
         Outcome::Done => store::finish(tx, job, State::Sent, None),
         Outcome::Withdraw(why) => store::finish(tx, job, State::Withdrawn, Some(why)),
-        Outcome::GiveUp(words) => store::give_up(tx, job, words),
-        Outcome::Retry(words) | Outcome::RetryAnew(words) if job.is_last_try() => store::give_up(tx, job, words),
-        Outcome::Retry(words) | Outcome::RetryAnew(words) => {
-            store::retry(tx, job, tx.now() + pause(first_pause, job.attempts), words, round)
+        Outcome::GiveUp(words) => store::give_up(tx, job, words).map(drop),
+        Outcome::Retry { words, .. } if job.is_last_try() => store::give_up(tx, job, words).map(drop),
+        Outcome::Retry { words, anew } => {
+            let pause = pause(job.kind.patience().0, job.attempts);
+            store::retry(tx, job, tx.now() + pause, words, job.round + i64::from(*anew))
         }
     }
 }

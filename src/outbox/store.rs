@@ -74,13 +74,13 @@ pub(super) fn dismiss(tx: &Tx, job: &Job) -> Result<bool> {
     Ok(tx.execute(&sql, params![State::Sent, None::<&str>, wiped(tx, job), tx.now(), job.id])? == 1)
 }
 
-/// A job was given up. It keeps what it needs, for an operator may want it done again.
-pub(super) fn give_up(tx: &Tx, job: &Job, failure: &str) -> Result<()> {
+/// A job was given up; `false` if somebody else has done so. It keeps what it needs, for an operator may want it done again.
+pub(super) fn give_up(tx: &Tx, job: &Job, failure: &str) -> Result<bool> {
     let sql = format!(
         "UPDATE outbox SET state = 'failed', failure = $1, finished_at = $2, due_at = NULL, leased_until = NULL \
          WHERE id = $3 AND {MINE} $4"
     );
-    tx.run(&sql, params![failure, tx.now(), job.id, job.attempts])
+    Ok(tx.execute(&sql, params![failure, tx.now(), job.id, job.attempts])? == 1)
 }
 
 pub(super) fn retry(tx: &Tx, job: &Job, due_at: Timestamp, failure: &str, round: i64) -> Result<()> {

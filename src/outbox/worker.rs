@@ -5,6 +5,7 @@
 //! when a worker dies. Knows no SQL and nothing of what is sent; the app spawns it.
 
 use std::future::Future;
+use std::ops::Deref;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,13 +15,15 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
 
-use super::{Job, Kind, Outcome};
+use super::{GIVEN_UP, Job, Kind, LEASE, Outcome};
 use crate::clock::Stopwatch;
-use crate::db::Store;
+use crate::db::{Store, Tx};
 use crate::error::{Error, Result};
 
 /// How often a queue is looked at when nothing rings.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// How long it may take to note how a try went.
+const NOTED: Duration = Duration::from_secs(5);
 
 /// One kind of work.
 pub trait Work {
@@ -29,11 +32,54 @@ pub trait Work {
     /// How many are on their way at once.
     const AT_ONCE: usize;
 
-    /// Up to `free` due jobs, leased. Looks before it leases, so that an idle worker writes nothing.
+    /// Up to `free` due jobs, leased for [`LEASE`]. Looks before it leases, so that an idle worker writes nothing.
     fn take(&self, store: &Store, free: usize) -> impl Future<Output = Result<Vec<Self::Job>>> + Send;
 
-    /// Tries a job and notes how that went.
-    fn attempt(&self, store: &Store, job: Self::Job) -> impl Future<Output = Result<()>> + Send;
+    /// Tries a job, asking the other side by [`Leased::ask`], and notes how that went.
+    fn attempt(&self, store: &Store, job: Leased<Self::Job>) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// A job whose lease is running out.
+pub struct Leased<J> {
+    job: J,
+    /// Began before the lease did, however long the database took.
+    since: Stopwatch,
+}
+
+impl<J> Leased<J> {
+    /// Up to `free` due jobs of a kind of work.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn take<W: Work<Job = J>>(work: &W, store: &Store, free: usize) -> Result<Vec<Self>> {
+        let since = Stopwatch::start();
+        let jobs = work.take(store, free).await?;
+        Ok(jobs.into_iter().map(|job| Leased { job, since }).collect())
+    }
+
+    /// Asks the other side, which takes `longest`. Not if the lease may end before the answer is noted, and no longer than it
+    /// lasts: whoever has the job next would ask at the same time.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn ask<T>(
+        &self,
+        longest: Duration,
+        asking: impl Future<Output = T>,
+    ) -> std::result::Result<T, &'static str> {
+        let left = (LEASE - NOTED).saturating_sub(self.since.elapsed());
+        if left < longest {
+            return Err("the database took too long");
+        }
+        tokio::time::timeout(left, asking).await.map_err(|_| "no answer in time")
+    }
+}
+
+impl<J> Deref for Leased<J> {
+    type Target = J;
+    fn deref(&self) -> &J {
+        &self.job
+    }
 }
 
 /// Rings when there may be something to do, or when it is time to stop. Every worker hears it.
@@ -90,7 +136,7 @@ pub async fn run<W: Work>(store: Store, bell: Bell, work: W) {
         }
         let free = if closing { 0 } else { W::AT_ONCE.saturating_sub(under_way.len()) };
         if free > 0 {
-            let mut taking = pin!(survive(work.take(&store, free)));
+            let mut taking = pin!(survive(Leased::take(&work, &store, free)));
             // What is under way goes on while the database takes its time, or what came in time would count as too late.
             let taken = loop {
                 tokio::select! {
@@ -117,22 +163,34 @@ async fn survive<T>(step: impl Future<Output = Result<T>>) -> Result<T> {
     AssertUnwindSafe(step).catch_unwind().await.unwrap_or_else(|_| Err(Error::internal("a job panicked")))
 }
 
-/// Up to `free` due jobs of the outbox, leased.
+/// Up to `free` due jobs of the outbox, leased. `noted` hears of those that are given up instead.
 ///
 /// # Errors
 /// The database refuses.
-pub async fn take(store: &Store, kinds: &'static [Kind], free: usize) -> Result<Vec<Job>> {
+pub async fn take(
+    store: &Store,
+    kinds: &'static [Kind],
+    free: usize,
+    noted: &impl Fn(&'static str),
+) -> Result<Vec<Job>> {
     if !store.read(move |tx| super::any_due(tx, kinds)).await? {
         return Ok(Vec::new());
     }
-    store.write(move |tx| super::lease(tx, kinds, i64::try_from(free).unwrap_or(1))).await
+    let lease = move |tx: &Tx| super::lease(tx, kinds, i64::try_from(free).unwrap_or(1));
+    let (jobs, given_up) = store.write(lease).await?;
+    for job in given_up {
+        let kind = job.kind.as_str();
+        tracing::error!(job = %job.id, kind, "a job is given up: nobody said how its last try went");
+        noted(GIVEN_UP);
+    }
+    Ok(jobs)
 }
 
 /// Notes how a try of a job of the outbox went.
 ///
 /// # Errors
 /// The database refuses.
-pub async fn settle(store: &Store, job: Job, outcome: Outcome) -> Result<()> {
+pub async fn settle(store: &Store, job: Leased<Job>, outcome: Outcome) -> Result<()> {
     store.write(move |tx| super::settle(tx, &job, &outcome)).await
 }
 
@@ -163,11 +221,11 @@ mod tests {
             Ok(std::mem::take(&mut *self.0.lock().unwrap()))
         }
 
-        async fn attempt(&self, _: &Store, job: u8) -> Result<()> {
-            tokio::time::sleep(Duration::from_millis(job.into())).await;
-            assert!(job > 1, "on purpose");
-            self.1.lock().unwrap().push(job);
-            if job == 3 {
+        async fn attempt(&self, _: &Store, job: Leased<u8>) -> Result<()> {
+            tokio::time::sleep(Duration::from_millis((*job).into())).await;
+            assert!(*job > 1, "on purpose");
+            self.1.lock().unwrap().push(*job);
+            if *job == 3 {
                 self.2.close();
             }
             Ok(())
@@ -181,6 +239,34 @@ mod tests {
         let three = Three(Mutex::new(vec![1, 2, 3]), Mutex::default(), Bell::default());
         run(store, three.2.clone(), &three).await;
         assert_eq!(*three.1.lock().unwrap(), [2, 3]);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    /// One job, which it takes a while to lease.
+    struct Late;
+
+    impl Work for Late {
+        type Job = ();
+        const AT_ONCE: usize = 1;
+
+        async fn take(&self, _: &Store, _: usize) -> Result<Vec<()>> {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            Ok(vec![()])
+        }
+
+        async fn attempt(&self, _: &Store, _: Leased<()>) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_it_took_to_lease_a_job_is_missing_to_its_try() {
+        let folder = std::env::temp_dir().join(format!("usher-{}", crate::random::uuid()));
+        let store = Store::open(&Location::at(&folder), Clock::System, IfMissing::Create).await.unwrap();
+        let job = Leased::take(&Late, &store, 1).await.unwrap().remove(0);
+        let most = Duration::from_secs(50);
+        assert_eq!(job.ask(most - Duration::from_millis(100), async {}).await, Err("the database took too long"));
+        assert_eq!(job.ask(most - Duration::from_secs(20), async {}).await, Ok(()));
         std::fs::remove_dir_all(folder).unwrap();
     }
 
@@ -202,7 +288,7 @@ mod tests {
             panic!("on purpose");
         }
 
-        async fn attempt(&self, _: &Store, (): ()) -> Result<()> {
+        async fn attempt(&self, _: &Store, _: Leased<()>) -> Result<()> {
             tokio::time::sleep(Duration::from_millis(20)).await;
             self.0.lock().unwrap().push("done");
             Ok(())

@@ -14,9 +14,9 @@ use crate::clock::{Stopwatch, Timestamp};
 use crate::db::Store;
 use crate::error::{Error, Result};
 use crate::outbound::Client;
-use crate::outbox::worker::{Quiet, Work};
+use crate::outbox::worker::{Leased, Quiet, Work};
 
-/// How long an endpoint may take to answer.
+/// How long an endpoint may take to answer unless said otherwise.
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// How much of an answer is kept.
 const WORDS: usize = 256;
@@ -35,6 +35,7 @@ pub struct Sender<N> {
     lower: Lower,
     /// Hears how each try went.
     noted: N,
+    patience: Duration,
     load: Mutex<HashMap<EndpointId, Load>>,
     quiet: Quiet,
 }
@@ -62,7 +63,13 @@ impl Load {
 impl<N> Sender<N> {
     /// Sends by `client`, in the shapes that `lower` gives.
     pub fn new(client: Client, lower: Lower, noted: N) -> Sender<N> {
-        Sender { client, lower, noted, load: Mutex::default(), quiet: Quiet::default() }
+        Sender { client, lower, noted, patience: TIMEOUT, load: Mutex::default(), quiet: Quiet::default() }
+    }
+
+    /// The same with another time within which an endpoint must have answered.
+    #[must_use]
+    pub fn within(self, patience: Duration) -> Sender<N> {
+        Sender { patience, ..self }
     }
 
     fn load(&self) -> MutexGuard<'_, HashMap<EndpointId, Load>> {
@@ -85,7 +92,7 @@ impl<N> Sender<N> {
         places
     }
 
-    async fn hand_over(&self, job: &Job, now: Timestamp) -> Result<Outcome> {
+    async fn hand_over(&self, job: &Leased<Job>, now: Timestamp) -> Result<Outcome> {
         let endpoint = &job.endpoint;
         if job.delivery.body.is_null() {
             return Err(Error::Integrity);
@@ -104,9 +111,10 @@ impl<N> Sender<N> {
             .header("webhook-signature", signatures)
             .body(Full::new(Bytes::from(body)))
             .map_err(Error::internal)?;
-        Ok(match self.client.send(request, WORDS, TIMEOUT).await {
-            Ok(reply) => Outcome::Answered(reply.status, printable(&reply.body)),
-            Err(why) => Outcome::Failed(why),
+        Ok(match job.ask(self.patience, self.client.send(request, WORDS, self.patience)).await {
+            Ok(Ok(reply)) => Outcome::Answered(reply.status, printable(&reply.body)),
+            Ok(Err(why)) => Outcome::Failed(why),
+            Err(why) => Outcome::Failed(why.to_owned()),
         })
     }
 }
@@ -147,7 +155,7 @@ impl<N: Fn(&'static str) + Send + Sync> Work for Sender<N> {
         Ok(jobs)
     }
 
-    async fn attempt(&self, store: &Store, job: Job) -> Result<()> {
+    async fn attempt(&self, store: &Store, job: Leased<Job>) -> Result<()> {
         let watch = Stopwatch::start();
         let outcome = self.hand_over(&job, store.clock().now()).await;
         let (took, failed) = (watch.elapsed(), outcome.as_ref().map_or(true, Outcome::is_failure));

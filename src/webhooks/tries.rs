@@ -11,12 +11,10 @@ use crate::caller::{Actor, Origin};
 use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::error::{Error, Result};
-use crate::outbox;
+use crate::outbox::{self, LEASE};
 use crate::random;
 use crate::users::{self, UserId};
 
-/// How long a worker has for a try before another may take it: longer than a try may take.
-const LEASE: Duration = Duration::from_secs(55);
 /// The pauses between tries, as the specification suggests: three days and a few hours in all.
 const PAUSES: [Duration; 9] = [
     Duration::from_secs(5),

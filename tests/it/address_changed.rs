@@ -109,7 +109,7 @@ async fn live_it_is_sent_and_nothing_of_it_is_kept_but_to_whom() {
         assert_eq!(told(&app).await[0].0.state, State::Queued);
         let (settled, is_done) = (outcome.clone(), matches!(outcome, Outcome::Done));
         let settle = move |tx: &usher::db::Tx| {
-            let leased = outbox::lease(tx, Kind::MAILS, 8)?;
+            let (leased, _) = outbox::lease(tx, Kind::MAILS, 8)?;
             let job = leased.into_iter().find(|job| job.kind == Kind::AddressChangedMail).expect("it is due");
             outbox::settle(tx, &job, &settled)
         };

@@ -301,9 +301,10 @@ async fn a_wrong_key_is_tried_again_for_three_days_and_seen_meanwhile() {
     let start = app.store().clock().now();
     let mut hours = 0;
     for _ in 0..100 {
-        let leased = app.store().write(|tx| outbox::lease(tx, &[outbox::Kind::BillingSync], 8)).await.unwrap();
+        let lease = |tx: &Tx| outbox::lease(tx, &[outbox::Kind::BillingSync], 8);
+        let (leased, _) = app.store().write(lease).await.unwrap();
         let Some(job) = leased.into_iter().next() else { break };
-        let refused = Outcome::Retry("HTTP 401".to_owned());
+        let refused = Outcome::retry("HTTP 401");
         app.store().write(move |tx| outbox::settle(tx, &job, &refused)).await.unwrap();
         let seen = troubled().await.remove(0);
         assert_eq!(seen.failure.as_deref(), Some("HTTP 401"));

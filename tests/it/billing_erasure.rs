@@ -37,7 +37,7 @@ async fn a_customer_made_while_the_user_is_erased_is_deleted_too() {
     let (app, stripe) = (TestApp::new().await, Stripe::start().await);
     app.connect_billing(Kind::Sandbox, Mode::Test, &stripe.url()).await;
     let id = app.partner("acme").await.post(CREATE, jane()).await.ok().id().to_owned();
-    let job = app.store().write(|tx| outbox::lease(tx, &[outbox::Kind::BillingSync], 1)).await.unwrap().remove(0);
+    let job = app.store().write(|tx| outbox::lease(tx, &[outbox::Kind::BillingSync], 1)).await.unwrap().0.remove(0);
     let told = Told { outcome: Outcome::Done, made: Some("cus_9".to_owned()) };
     let note = app.store().write(move |tx| {
         billing::settle(tx, &job, &told)?;
@@ -127,7 +127,7 @@ async fn a_try_that_begins_while_the_user_is_erased_is_followed_by_a_look_for_wh
     app.connect_billing(Kind::Sandbox, Mode::Test, &stripe.url()).await;
     let id = app.partner("acme").await.post(CREATE, jane()).await.ok().id().to_owned();
     let lease = app.store().write(|tx| {
-        let leased = outbox::lease(tx, &[outbox::Kind::BillingSync], 1)?;
+        let (leased, _) = outbox::lease(tx, &[outbox::Kind::BillingSync], 1)?;
         std::thread::sleep(Duration::from_millis(500));
         Ok(leased.len())
     });

@@ -24,6 +24,7 @@ use usher::keys::{self, Access, NewKey};
 use usher::links::Links;
 use usher::mail::{self, Mail};
 use usher::outbox;
+use usher::outbox::worker::{Leased, Work};
 use usher::place::Place;
 use usher::secret::Secret;
 use usher::sessions;
@@ -357,6 +358,25 @@ impl TestApp {
             self.store().write(second).await
         };
         tokio::join!(self.store().write(first), second)
+    }
+
+    /// Takes what is due of a kind of work and tries it; says how much that was.
+    pub async fn attempt(&self, work: &impl Work) -> usize {
+        let jobs = Leased::take(work, self.store(), 100).await.unwrap();
+        let count = jobs.len();
+        for job in jobs {
+            work.attempt(self.store(), job).await.unwrap();
+        }
+        count
+    }
+
+    /// Asserts how many tries came to what, by a counter of `/metrics`.
+    pub async fn assert_counted(&self, counter: &str, counts: &[(&str, u32)]) {
+        let metrics = self.anyone().get("/metrics").await.ok().text;
+        for (outcome, count) in counts {
+            let line = format!("{counter}{{outcome=\"{outcome}\"}} {count}");
+            assert!(metrics.lines().any(|one| one == line), "{line}: {metrics}");
+        }
     }
 
     /// A second server on the same database.

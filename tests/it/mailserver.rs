@@ -1,15 +1,33 @@
 //! Both ends of live mail: an Usher that sends it, and aiosmtpd (`tests/smtp/server.py`), which takes it.
 
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use usher::mail::sender::Sender;
+use usher::mail::transport::Smtp;
+use usher::outbox::worker::Work;
+use usher::secret::Secret;
 
-use crate::harness::{But, Folder, jane, skip};
+use crate::harness::{But, Folder, TestApp, jane, skip};
 use crate::program::{Program, raw};
+
+impl TestApp {
+    /// Sends mail by a server that is not there, so a try fails at once and is noted.
+    pub fn mail_to_nobody(&self, timeout: Duration) -> impl Work {
+        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let url = Secret::new(format!("smtp://{nobody}?tls=none"));
+        let public_url = "https://users.example.com".parse().unwrap();
+        let smtp = Smtp::new(&url, "no-reply@example.com", &public_url, timeout).unwrap();
+        let api = self.app.api();
+        Sender::new(Arc::new(smtp), |outcome| api.metrics.note_mail(outcome))
+    }
+}
 
 /// A server that sends live mail, with a live key.
 pub struct Usher {

@@ -282,7 +282,7 @@ async fn mails_in_the_hands_of_a_server_that_vanished_in_a_transaction_are_anoth
     let app = TestApp::new().await;
     app.partner_in(Kind::Live, None).await.post("/users/create", jane()).await.ok();
     let (vanishing, other) = (app.another_store().await, app.another_store().await);
-    let lease = |tx: &Tx| outbox::lease(tx, outbox::Kind::MAILS, 8);
+    let lease = |tx: &Tx| outbox::lease(tx, outbox::Kind::MAILS, 8).map(|(jobs, _)| jobs);
     let (leased, over) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let (has_leased, ends) = (Arc::clone(&leased), Arc::clone(&over));
     // A machine that loses its power does not say that its connections end.

@@ -1,18 +1,13 @@
 //! Live mail through an SMTP server that is not ours: aiosmtpd, by `tests/smtp/server.py`. `tests/setup` installs it.
 
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use usher::apps::{self, Kind};
 use usher::db::Tx;
-use usher::mail::sender::Sender;
-use usher::mail::transport::Smtp;
 use usher::outbox::Kind::{AdminSignInMail as AdminSignIn, EnrolmentMail as Enrolment, SignInMail as SignIn};
-use usher::outbox::worker::Work;
 use usher::outbox::{self, State, newest_mails};
-use usher::secret::Secret;
 use usher::users::UserId;
 
 use crate::harness::{But, TestApp, jane};
@@ -161,7 +156,7 @@ async fn a_worker_takes_as_many_mails_as_it_has_places_and_first_those_that_some
     app.store().write(queue).await.unwrap();
     let mut taken = Vec::new();
     for _ in 0..3 {
-        let jobs = app.store().write(|tx| outbox::lease(tx, outbox::Kind::MAILS, 8)).await.unwrap();
+        let (jobs, _) = app.store().write(|tx| outbox::lease(tx, outbox::Kind::MAILS, 8)).await.unwrap();
         taken.push(jobs.iter().map(|job| job.kind).collect::<Vec<_>>());
     }
     let first = [[AdminSignIn].as_slice(), &[SignIn; 5], &[Enrolment; 2]].concat();
@@ -172,18 +167,12 @@ async fn a_worker_takes_as_many_mails_as_it_has_places_and_first_those_that_some
 async fn a_mail_whose_lease_may_end_before_its_try_is_put_off() {
     let app = TestApp::new().await;
     app.partner_in(Kind::Live, None).await.post("/users/create", jane()).await.ok();
-    // Nobody is there, so a try fails at once and is noted.
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let url = Secret::new(format!("smtp://{nobody}?tls=none"));
     let mut seen = Vec::new();
     // As if the database had taken the six seconds by which the first is longer.
     for timeout in [51, 45] {
-        let public_url = "https://users.example.com".parse().unwrap();
-        let smtp = Smtp::new(&url, "no-reply@example.com", &public_url, Duration::from_secs(timeout)).unwrap();
-        let sender = Sender::new(Arc::new(smtp), |_| ());
-        let job = sender.take(app.store(), 1).await.unwrap().remove(0);
-        sender.attempt(app.store(), job).await.unwrap();
-        assert_eq!(sender.take(app.store(), 1).await.unwrap().len(), 0, "it is not due yet");
+        let sender = app.mail_to_nobody(Duration::from_secs(timeout));
+        assert_eq!(app.attempt(&sender).await, 1);
+        assert_eq!(app.attempt(&sender).await, 0, "it is not due yet");
         let job = app.store().read(|tx| newest_mails(tx, 1)).await.unwrap().remove(0);
         seen.push((job.state, job.attempts, job.failure.unwrap() == "the database took too long"));
         app.advance(Duration::from_secs(55));
@@ -195,22 +184,27 @@ async fn a_mail_whose_lease_may_end_before_its_try_is_put_off() {
 async fn a_mail_that_is_given_up_counts_as_failed_once_and_every_try_before_as_a_retry() {
     let app = TestApp::new().await;
     app.partner_in(Kind::Live, None).await.post("/users/create", jane()).await.ok();
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let url = Secret::new(format!("smtp://{nobody}?tls=none"));
-    let public_url = "https://users.example.com".parse().unwrap();
-    let smtp = Smtp::new(&url, "no-reply@example.com", &public_url, Duration::from_secs(5)).unwrap();
-    let api = app.app.api();
-    let sender = Sender::new(Arc::new(smtp), |outcome| api.metrics.note_mail(outcome));
-    loop {
-        let Some(job) = sender.take(app.store(), 1).await.unwrap().pop() else { break };
-        sender.attempt(app.store(), job).await.unwrap();
+    let sender = app.mail_to_nobody(Duration::from_secs(5));
+    while app.attempt(&sender).await > 0 {
         app.advance(Duration::from_hours(2));
     }
     assert_eq!(app.store().read(|tx| newest_mails(tx, 1)).await.unwrap()[0].state, State::Failed);
-    let metrics = app.anyone().get("/metrics").await.ok().text;
-    for count in [r#"{outcome="retry"} 11"#, r#"{outcome="failed"} 1"#] {
-        assert!(metrics.contains(&format!("usher_mails_total{count}")), "{metrics}");
+    app.assert_counted("usher_mails_total", &[("retry", 11), ("failed", 1)]).await;
+}
+
+#[tokio::test]
+async fn a_mail_whose_tries_never_end_is_given_up_and_counts_as_failed() {
+    let app = TestApp::new().await;
+    app.partner_in(Kind::Live, None).await.post("/users/create", jane()).await.ok();
+    for _ in 0..12 {
+        let (jobs, _) = app.store().write(|tx| outbox::lease(tx, outbox::Kind::MAILS, 8)).await.unwrap();
+        assert_eq!(jobs.len(), 1);
+        app.advance(Duration::from_mins(1));
     }
+    assert_eq!(app.attempt(&app.mail_to_nobody(Duration::from_secs(5))).await, 0);
+    let job = app.store().read(|tx| newest_mails(tx, 1)).await.unwrap().remove(0);
+    assert_eq!((job.state, job.failure.as_deref()), (State::Failed, Some("the last try did not end")));
+    app.assert_counted("usher_mails_total", &[("retry", 0), ("failed", 1)]).await;
 }
 
 #[test]

@@ -7,8 +7,10 @@ use tokio::task::JoinHandle;
 use usher::apps::{self, Kind};
 use usher::audit::Action;
 use usher::caller::{Actor, Scope};
+use usher::outbound::{Client, Reach};
 use usher::outbox::worker;
 use usher::users::UserId;
+use usher::webhooks::sender::Sender;
 use usher::webhooks::{self, Address, Attempt, Change, Delivery, Endpoint, EndpointId, EventId, New, State, Which};
 
 use crate::backup::finding;
@@ -366,6 +368,24 @@ async fn many_that_must_wait_for_one_user_do_not_hide_the_others() {
     let (jobs, _) = app.store().write(move |tx| webhooks::lease(tx, &places)).await.unwrap();
     let users: Vec<String> = jobs.iter().map(|job| job.delivery.user.unwrap().to_string()).collect();
     assert_eq!(users, [jane, john]);
+}
+
+#[tokio::test]
+async fn a_try_whose_lease_may_end_before_it_does_is_put_off() {
+    let (app, receiver) = (TestApp::new().await, Receiver::start());
+    let endpoint = app.webhook(&receiver).await.id;
+    app.partner("acme").await.post(CREATE, jane()).await.ok();
+    // As if the database had taken the six seconds by which the first is longer.
+    for (patience, tried) in [(51, 1), (45, 2)] {
+        let client = Client::new(Reach::Anywhere);
+        let sender =
+            Sender::new(client, |_, event| Some(event), |_: &'static str| ()).within(Duration::from_secs(patience));
+        assert_eq!(app.attempt(&sender).await, 1);
+        let delivery = app.deliveries(endpoint).await.remove(0);
+        let is_late = delivery.failure.as_deref() == Some("the database took too long");
+        assert_eq!((delivery.attempts, is_late, receiver.got().len()), (tried, tried == 1, usize::from(tried == 2)));
+        app.advance(Duration::from_mins(1));
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,6 @@
 //! Mail whose link leads nowhere by the time it could be sent: it is not sent, and says why.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -10,11 +8,7 @@ use usher::admins::Role;
 use usher::apps::Kind;
 use usher::keys::Access;
 use usher::links;
-use usher::mail::sender::Sender;
-use usher::mail::transport::Smtp;
-use usher::outbox::worker::Work;
 use usher::outbox::{self, Job, State};
-use usher::secret::Secret;
 use usher::users::Status;
 
 use crate::harness::{But, OPERATOR, TestApp, jane};
@@ -38,15 +32,7 @@ async fn link_of(app: &TestApp, name: &str) -> String {
 
 /// Tries what is due, at a mail server that does not answer: what is sent is tried again, and nothing arrives.
 async fn attempt(app: &TestApp) -> Vec<Job> {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let url = Secret::new(format!("smtp://{nobody}?tls=none"));
-    let public_url = "https://users.example.com".parse().unwrap();
-    let smtp = Smtp::new(&url, "no-reply@example.com", &public_url, Duration::from_secs(5)).unwrap();
-    let api = app.app.api();
-    let sender = Sender::new(Arc::new(smtp), |outcome| api.metrics.note_mail(outcome));
-    for job in sender.take(app.store(), 100).await.unwrap() {
-        sender.attempt(app.store(), job).await.unwrap();
-    }
+    app.attempt(&app.mail_to_nobody(Duration::from_secs(5))).await;
     let mut jobs = app.store().read(|tx| outbox::newest_mails(tx, 100)).await.unwrap();
     jobs.sort_by_key(|job| job.id.0);
     jobs
@@ -90,10 +76,7 @@ async fn a_welcome_goes_to_the_address_on_record_and_to_nobody_who_may_not_sign_
         let says_why = job.failure.as_deref().unwrap().starts_with("not sent: its link had ");
         assert_eq!((has_link, says_why), (job.state == State::Queued, job.state == State::Withdrawn), "{job:?}");
     }
-    let metrics = app.anyone().get("/metrics").await.ok().text;
-    for count in [r#"{outcome="withdrawn"} 5"#, r#"{outcome="retry"} 3"#, r#"{outcome="failed"} 0"#] {
-        assert!(metrics.contains(&format!("usher_mails_total{count}")), "{metrics}");
-    }
+    app.assert_counted("usher_mails_total", &[("withdrawn", 5), ("retry", 3), ("failed", 0)]).await;
     let gone = jobs[0].clone();
     let again = app.store().write(move |tx| links::send_again(tx, OPERATOR, &gone)).await;
     assert_eq!(again.unwrap_err().code(), "not_sent_again");
