@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::header::RETRY_AFTER;
 use hyper::{Request, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
@@ -138,6 +139,8 @@ pub struct Reply {
     pub status: u16,
     /// The beginning of the body.
     pub body: Vec<u8>,
+    /// How long the other side asks to be left alone, if it says so in seconds.
+    pub retry_after: Option<Duration>,
 }
 
 /// Sends requests. Cheap to clone.
@@ -183,7 +186,8 @@ impl Client {
                 body.extend_from_slice(frame.data_ref().map(Bytes::as_ref).unwrap_or_default());
             }
             body.truncate(most);
-            Ok(Reply { status: response.status().as_u16(), body })
+            let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+            Ok(Reply { status: response.status().as_u16(), body, retry_after: seconds.map(Duration::from_secs) })
         };
         let answer = tokio::time::timeout(within, exchange).await;
         answer.unwrap_or_else(|_| Err(format!("no answer within {} s", within.as_secs())))

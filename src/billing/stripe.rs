@@ -251,7 +251,7 @@ fn judge(answer: &Answer) -> Outcome {
     };
     let words =
         || format!("HTTP {}: type {}, code {}, param {}", reply.status, word("type"), word("code"), word("param"));
-    let later = |anew| Outcome::Retry { words: words(), anew };
+    let later = |anew| Outcome::Retry { words: words(), anew, after: reply.retry_after };
     match reply.status {
         200..=299 => Outcome::Done,
         // A wrong key is the operator's to mend, so it is tried again as an outage is.

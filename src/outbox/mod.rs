@@ -221,6 +221,8 @@ pub enum Outcome {
         words: String,
         /// Whether it would repeat this answer to the same request.
         anew: bool,
+        /// How long it asks for, if it does. An hour is waited for at the most.
+        after: Option<Duration>,
     },
     /// Never; the other side's words.
     GiveUp(String),
@@ -234,7 +236,7 @@ const GIVEN_UP: &str = "failed";
 impl Outcome {
     /// Not now; the other side's words.
     pub fn retry(words: impl Into<String>) -> Outcome {
-        Outcome::Retry { words: words.into(), anew: false }
+        Outcome::Retry { words: words.into(), anew: false, after: None }
     }
 
     /// What it means for the job in one word, for logs and counters.
@@ -258,8 +260,9 @@ pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome) -> Result<()> {
         Outcome::Withdraw(why) => store::finish(tx, job, State::Withdrawn, Some(why)),
         Outcome::GiveUp(words) => store::give_up(tx, job, words).map(drop),
         Outcome::Retry { words, .. } if job.is_last_try() => store::give_up(tx, job, words).map(drop),
-        Outcome::Retry { words, anew } => {
-            let pause = pause(job.kind.patience().0, job.attempts);
+        Outcome::Retry { words, anew, after } => {
+            let asked = after.unwrap_or_default().min(LONGEST_PAUSE);
+            let pause = pause(job.kind.patience().0, job.attempts).max(asked);
             store::retry(tx, job, tx.now() + pause, words, job.round + i64::from(*anew))
         }
     }
@@ -335,11 +338,14 @@ pub fn mail_of(tx: &Tx, environment: EnvironmentId, id: JobId) -> Result<Job> {
     job.ok_or(Error::NotFound("There is no such mail"))
 }
 
-/// The pause after that many tries: the first one, doubled each time up to an hour, give or take a fifth so that failures do
+/// The longest pause between tries, but for what is added so that failures do not return in step.
+const LONGEST_PAUSE: Duration = Duration::from_hours(1);
+
+/// The pause after that many tries: the first one, doubled each time up to the longest, give or take a fifth so that failures do
 /// not return in step.
 fn pause(first: Duration, attempts: i64) -> Duration {
     let doublings = u32::try_from(attempts - 1).unwrap_or(0).min(9);
-    let base = first.saturating_mul(1 << doublings).min(Duration::from_hours(1));
+    let base = first.saturating_mul(1 << doublings).min(LONGEST_PAUSE);
     let [dice] = crate::random::bytes::<1>();
     base.mul_f64(0.8 + 0.4 * f64::from(dice) / 255.0)
 }

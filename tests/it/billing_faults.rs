@@ -64,6 +64,31 @@ async fn a_fault_of_stripes_is_waited_for_and_a_refusal_is_given_up_and_neither_
 }
 
 #[tokio::test]
+async fn a_pause_is_as_long_as_stripe_asks_for_and_never_longer_than_an_hour_for_that() {
+    let exactly = |span| span..=span;
+    for (status, asks, pauses) in [
+        (429, "1800", exactly(Duration::from_mins(30))),
+        (503, "1800", exactly(Duration::from_mins(30))),
+        (429, "86400", exactly(Duration::from_hours(1))),
+        (429, "18446744073709551615", exactly(Duration::from_hours(1))),
+        (429, "60", OWN_PAUSE),
+        (503, "soon", OWN_PAUSE),
+        (429, "-1800", OWN_PAUSE),
+    ] {
+        let (app, stripe) = (TestApp::new().await, Stripe::start().await);
+        app.connect_billing(Kind::Sandbox, Mode::Test, &stripe.url()).await;
+        app.bill();
+        let busy = answer(status, json!({})).with(|answer| answer.insert_header("Retry-After", asks));
+        stripe.says(MAKE, [busy, customer(1)]).await;
+        app.partner("acme").await.post(CREATE, jane()).await.ok();
+        let job = app.waiting(1).await;
+        assert!(pauses.contains(&pause(&job)), "{status} {asks}: {:?}", pause(&job));
+        app.later(Duration::from_hours(1));
+        app.billed(all_done).await;
+    }
+}
+
+#[tokio::test]
 async fn a_try_whose_lease_may_end_before_it_does_is_put_off() {
     let (app, stripe) = (TestApp::new().await, Stripe::start().await);
     app.connect_billing(Kind::Sandbox, Mode::Test, &stripe.url()).await;
