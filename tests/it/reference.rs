@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 
 use crate::cluster;
 use crate::harness::{jane, skip};
@@ -13,7 +13,7 @@ use crate::program::{Program, raw};
 /// What every line stands on: an app of its own, and a key of it.
 const APP: &str = r#"
 set -euo pipefail
-pick() { python3 -c 'import json, sys
+pick() { "$PYTHON" -IS -c 'import json, sys
 value = json.load(sys.stdin)
 for key in sys.argv[1:]: value = value[int(key) if key.isdigit() else key]
 print(value)' "$@"; }
@@ -96,6 +96,15 @@ fn every_curl_line_of_the_reference_is_answered_as_its_page_says() {
     assert!(faults.is_empty(), "{}", faults.join("\n\n"));
 }
 
+/// The interpreter behind `python3`, which may be a script that looks for one, slowly, each of the hundreds of times.
+fn python() -> &'static str {
+    static PYTHON: LazyLock<String> = LazyLock::new(|| {
+        let output = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    });
+    &PYTHON
+}
+
 /// The pages of operations in Markdown, by their addresses.
 fn pages(url: &str) -> Vec<(String, String)> {
     let get = |path: &str| raw(url, format!("GET {path} HTTP/1.0\r\nHost: usher\r\n\r\n").as_bytes()).1;
@@ -133,6 +142,7 @@ fn run(server: &Program, address: &str, page: &str) -> Result<(), String> {
         .env("USHER_URL", &server.url)
         .env("DOOR", if operation == "token" { "authorize" } else { "sign-in" })
         .env("JANE", jane().to_string())
+        .env("PYTHON", python())
         .current_dir(&server.folder.0)
         .output()
         .map_err(|e| e.to_string())?;
