@@ -70,6 +70,10 @@ deny:
 # Everything but the tests
 check: formatted mutable lint deny generated
 
+# Compile the tests and the program, side by side
+compile:
+    cargo test --locked --no-run
+
 # What CI does: everything, and no test may be skipped
-ci: setup check
-    USHER_TEST_ALL=1 cargo test
+ci: setup formatted compile check
+    USHER_TEST_ALL=1 cargo test --locked
