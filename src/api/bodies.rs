@@ -2,7 +2,8 @@
 //! none that says anything about a person. A word that a document lists is shown where [`PLAIN`] has its field; every other value
 //! is replaced by its type, without its length. What no document names is counted and dropped.
 //!
-//! The answer to a refused request is ours alone, for no error repeats what was sent, and is kept as it is.
+//! The answer to a refused request is ours alone, for no error repeats what was sent, and is kept as it is. Whoever may not see
+//! health data is not told either which fields of it were there, or were wrong.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::{body, openapi};
+use crate::audit::tells_of_health;
 
 /// Fields whose words and yes or no belong to nobody. No fact of a person may be among them.
 const PLAIN: [&str; 15] = [
@@ -34,6 +36,12 @@ const PLAIN: [&str; 15] = [
 ];
 /// Holds what an app likes, under names of its own.
 const FREE: &str = "metadata";
+/// What older dates of the partner API call facts of health.
+const OLDER: [&str; 2] = ["gender", "weight"];
+/// Holds the health record.
+const HEALTH: &str = "health";
+/// What stands where something names facts of health, for those who may not see them.
+const HIDDEN: &str = "<hidden>";
 /// How many entries of a list are shown.
 const ENTRIES: usize = 10;
 /// How long a body is at the most, as it is kept.
@@ -43,9 +51,29 @@ const LONGEST: usize = 4096;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bodies {
     /// The body of the request, if it was a JSON object.
-    pub sent: Option<String>,
+    pub sent: Option<Shown>,
     /// The body of the answer.
-    pub answer: Option<String>,
+    pub answer: Option<Shown>,
+}
+
+/// A body as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// To owners.
+    pub whole: String,
+    /// To whoever may not see health data.
+    pub discreet: String,
+}
+
+impl Shown {
+    fn new(value: &Value) -> Shown {
+        Shown { whole: print(value), discreet: print(&discreet(value)) }
+    }
+
+    /// As it is shown to an owner, or to others.
+    pub fn to(&self, is_owner: bool) -> &str {
+        if is_owner { &self.whole } else { &self.discreet }
+    }
 }
 
 impl Bodies {
@@ -62,7 +90,8 @@ impl Bodies {
         };
         let sent = sent.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let mask = |value: Value| if is_error { value } else { masked("", &value) };
-        Bodies { sent: sent.map(|value| print(&masked("", &value))), answer: answer.map(|value| print(&mask(value))) }
+        let sent = sent.map(|value| Shown::new(&masked("", &value)));
+        Bodies { sent, answer: answer.map(|value| Shown::new(&mask(value))) }
     }
 }
 
@@ -140,6 +169,25 @@ fn object(fields: &Map<String, Value>) -> Value {
     Value::Object(shown)
 }
 
+/// The same without a name of what tells of health, in fields or in what we say of them.
+fn discreet(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let (health, others): (Vec<_>, Vec<_>) =
+                fields.iter().partition(|(name, _)| *name == HEALTH || is_health(name));
+            let hidden = health.first().map(|_| (HEALTH.to_owned(), json!(HIDDEN)));
+            others.into_iter().map(|(name, value)| (name.clone(), discreet(value))).chain(hidden).collect()
+        }
+        Value::Array(entries) => entries.iter().map(discreet).collect(),
+        Value::String(text) if text.split(|c: char| !c.is_alphanumeric()).any(is_health) => json!(HIDDEN),
+        other => other.clone(),
+    }
+}
+
+fn is_health(name: &str) -> bool {
+    tells_of_health(name) || OLDER.contains(&name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +227,22 @@ mod tests {
             assert!(facts().all(|fact| fact != name), "{name}");
         }
         assert!(facts().filter(|fact| KNOWN.contains_key(*fact)).count() > 20, "facts go by these names");
+    }
+
+    #[test]
+    fn who_may_not_see_health_is_told_that_there_was_some_and_not_what() {
+        let sent = json!({
+            "email": "<string>", "paymentPlan": "<number>", "pregnant": "<boolean>", "weight": "<number>",
+            "items": [{"health": {"sex": "<string>"}}], "metadata": "<object>"
+        });
+        let shown = json!({
+            "email": "<string>", "paymentPlan": "<number>", "health": "<hidden>", "items": [{"health": "<hidden>"}]
+        });
+        assert_eq!(discreet(&sent), shown);
+        let said =
+            json!({"errors": [{"field": "diabetes", "message": "diabetes must be a number"}, {"field": "email"}]});
+        let told = json!({"errors": [{"field": "<hidden>", "message": "<hidden>"}, {"field": "email"}]});
+        assert_eq!(discreet(&said), told);
     }
 
     #[test]

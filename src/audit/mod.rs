@@ -6,7 +6,7 @@ mod store;
 pub mod tally;
 
 pub use store::{
-    Call, Filter, Order, Outcome, after, before, dates_called, entry, find, has_acted, newest, of_request_id,
+    Call, Filter, Order, Outcome, after, before, dates_called, entry, find, has_acted, newest, of_request_id, of_target,
 };
 
 use std::collections::BTreeMap;
@@ -222,6 +222,11 @@ words! {
 
 /// What of health is the subscription's, and no secret of the body.
 const PLAN: [&str; 3] = ["paymentPlan", "planStartDate", "subscriptionDates"];
+
+/// Whether the name of a field alone tells of the body, so that it is for nobody who may not see health data.
+pub fn tells_of_health(name: &str) -> bool {
+    Health::FIELDS.iter().any(|wire| wire.name == name) && !PLAN.contains(&name)
+}
 
 /// What `result` says of what was done.
 const DONE: &str = "done";

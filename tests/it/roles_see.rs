@@ -124,8 +124,10 @@ async fn nobody_below_an_owner_is_shown_health_data_or_keys_on_any_page() {
 /// The health fields that a page names. How the subscription stands is for everybody.
 fn named(html: &str) -> Vec<&'static str> {
     let tags = html.split("<main ").nth(1).expect("a page").split('<');
-    let words: Vec<&str> =
-        tags.filter_map(|tag| tag.split_once('>')).flat_map(|(_, text)| text.split([' ', ','])).collect();
+    let words: Vec<&str> = tags
+        .filter_map(|tag| tag.split_once('>'))
+        .flat_map(|(_, text)| text.split(|c: char| !c.is_alphanumeric()))
+        .collect();
     let plan = ["paymentPlan", "planStartDate", "subscriptionDates"];
     let names = Health::FIELDS.iter().map(|wire| wire.name).filter(|name| !plan.contains(name));
     names.filter(|name| words.contains(name)).collect()
@@ -139,7 +141,13 @@ async fn that_health_changed_is_told_to_everybody_and_what_of_it_to_owners() {
     let change = json!({"email": "jane@doe.com", "diabetes": 2});
     app.partner("acme").await.post("/users/update", change).await.ok();
     let (base, of_her) = (base(&app), format!("{}/users/{id}", base(&app)));
-    let tells = |page: &str| page.starts_with(&format!("{base}/audit")) || page.starts_with(&of_her);
+    let parts = ["audit", "search", "requests"].map(|part| format!("{base}/{part}"));
+    let tells = |page: &str| page.starts_with(&of_her) || parts.iter().any(|part| page.starts_with(part));
+    let refused = app
+        .partner("acme")
+        .await
+        .post("/users/create", jane().but("diabetes", json!("canary")).but("pregnant", json!(3)));
+    let refused = format!("{base}/search?q={}", refused.await.header("request-id"));
     for role in [Role::Support, Role::ReadOnly] {
         let pages = reached(&app, &app.admin(role).await, &id).await;
         for (page, html) in pages.iter().filter(|(page, _)| tells(page)) {
@@ -151,6 +159,14 @@ async fn that_health_changed_is_told_to_everybody_and_what_of_it_to_owners() {
             assert!(told.contains("given_name") && told.contains("subscription"), "what is not of the body: {told}");
         }
         let entries = pages.iter().filter(|(page, _)| page.starts_with(&format!("{base}/audit/")));
+        let bodies = pages.iter().filter(|(page, html)| {
+            page.starts_with(&parts[1]) && html.contains("&#34;health&#34;: &#34;&#60;hidden&#62;&#34;")
+        });
+        assert!(bodies.count() >= 3, "that health was sent, when she was made and changed, and when it was refused");
+        assert!(
+            pages[&refused].contains("invalid_fields")
+                && pages[&refused].contains("&#34;field&#34;: &#34;&#60;hidden&#62;&#34;")
+        );
         let folded = entries.filter(|(_, html)| html.contains("<th scope=\"row\">health</th>")).count();
         assert!(folded >= 2, "one made her, one changed her: {folded}");
     }
@@ -160,6 +176,7 @@ async fn that_health_changed_is_told_to_everybody_and_what_of_it_to_owners() {
     }
     let entries: Vec<_> = pages.iter().filter(|(page, _)| page.starts_with(&format!("{base}/audit/"))).collect();
     assert!(entries.iter().any(|(_, html)| named(html) == ["diabetes"]), "owners are told which");
+    assert_eq!(named(&pages[&refused]).iter().filter(|name| ["diabetes", "pregnant"].contains(name)).count(), 2);
     let exported = owner.send("POST", &format!("{base}/audit/export"), "").await.ok();
     assert!(exported.text.contains("diabetes"), "the file is for owners");
     let support = app.admin(Role::Support).await.send("POST", &format!("{base}/audit/export"), "").await;

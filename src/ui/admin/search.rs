@@ -10,6 +10,7 @@ use super::Frame;
 use super::access::{ReadOnly, Within};
 use super::requests::{badge, is_of, took};
 use super::users::searching;
+use crate::admins::Role;
 use crate::api::Api;
 use crate::api::bodies::Bodies;
 use crate::api::body::Form;
