@@ -174,6 +174,18 @@ pub fn of_request_id(tx: &Tx, environment: EnvironmentId, request: Uuid) -> Resu
     Ok(found.into_iter().filter(|entry| entry.environment == environment).collect())
 }
 
+/// The newest entry of this kind about something, written at that time.
+///
+/// # Errors
+/// The database does not answer, or an entry does not open.
+pub fn of_target(tx: &Tx, action: Action, target: Uuid, at: Timestamp) -> Result<Option<Entry>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM audit WHERE id >= $1 AND id < $2 AND action = $3 AND target = $4 ORDER BY id DESC LIMIT 1"
+    );
+    let span = params![EntryId::first(at), EntryId::first(at + Duration::from_millis(1)), action, target];
+    tx.query_opt(&sql, span)?.as_ref().map(|row| read(tx, row)).transpose()
+}
+
 pub(super) fn count_refused(tx: &Tx, user: UserId, since: Timestamp) -> Result<i64> {
     let sql = "SELECT COUNT(*) FROM audit WHERE user_id = $1 AND created_at > $2 AND result <> 'done'";
     tx.query_opt(sql, params![user, since])?.map_or(Ok(0), |row| row.get(0))

@@ -136,9 +136,10 @@ pub(super) fn environment(tx: &Tx, app: Option<AppId>, kind: Kind) -> Result<Env
 
 impl Take {
     async fn run(self, common: &Common) -> Result<()> {
-        let settings = self.settings()?;
+        let mut settings = self.settings()?;
         let found = imports::survey(settings.rows(self.open()?)?)?;
         let plan = settings.plan(&found.columns).map_err(|e| self.explain(&e, &found.columns))?;
+        settings.ignored.clone_from(&plan.ignored);
         let store = common.open(IfMissing::Refuse).await?;
         let (app, kind) = (self.app, self.environment);
         let environment = store.read(move |tx| environment(tx, app, kind)).await?;
@@ -229,6 +230,7 @@ impl Take {
             send_links: self.send_links,
             dry_run: self.dry_run,
             asks: false,
+            ignored: Vec::new(),
         })
     }
 

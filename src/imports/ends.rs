@@ -15,6 +15,8 @@ use crate::keys;
 pub const CONTINUED: Duration = Duration::from_hours(7 * 24);
 /// Why an import ends whose key was revoked or has expired.
 pub(super) const KEY_ENDED: &str = "the key that it was begun by does not work any more";
+/// Under which name the trail has why an import was broken off.
+const REASON: &str = "reason";
 /// How many imports are broken off in one transaction.
 const AT_ONCE: i64 = 100;
 
@@ -56,10 +58,26 @@ pub(super) fn break_off(tx: &Tx, id: ImportId, why: &str) -> Result<Import> {
         import.finished_at = Some(tx.now());
         store::save(tx, &import)?;
         store::forget_file(tx, id)?;
-        let (origin, changes) = (Origin::of(Actor::Usher), Changes::of_field("reason", Value::Null, why));
+        let (origin, changes) = (Origin::of(Actor::Usher), Changes::of_field(REASON, Value::Null, why));
         audit::record_changes(tx, import.environment, origin, Action::ImportBrokenOff, id.0, &changes)?;
     }
     Ok(import)
+}
+
+/// Why an import was broken off, and what is to be done about that; `None` if it was not.
+///
+/// # Errors
+/// The database does not answer.
+pub fn reason(tx: &Tx, import: &Import) -> Result<Option<String>> {
+    let Some(at) = import.finished_at.filter(|_| import.state == State::Broken) else { return Ok(None) };
+    let entry = audit::of_target(tx, Action::ImportBrokenOff, import.id.0, at)?;
+    let why = entry.as_ref().and_then(|entry| entry.changes.0["fields"][REASON][1].as_str());
+    let with = if why == Some(KEY_ENDED) { "with a key that works" } else { "mended if it is at fault" };
+    let why = why.unwrap_or("the audit trail does not say why").trim_end_matches('.');
+    Ok(Some(format!(
+        "It was broken off: {why}. Send the file again, {with}: nobody is taken over twice. What was done before stays, \
+         unless the import is undone."
+    )))
 }
 
 /// Breaks off every file that waits or is read, everywhere, and says how many: a database that was restored knows neither who

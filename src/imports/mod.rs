@@ -21,7 +21,7 @@ mod store;
 mod undo;
 
 pub use columns::{Entry, Plan, fields, mapping};
-pub use ends::{CONTINUED, break_off_all, finish, purge};
+pub use ends::{CONTINUED, break_off_all, finish, purge, reason};
 pub use files::{FILE_KEPT, MOST_FILES, claim, discard, file, forget, start};
 pub use presets::Preset;
 pub use results::Results;
@@ -105,6 +105,9 @@ pub struct Settings {
     /// Whether the file waits, before and after a rehearsal, for somebody to say how it goes on.
     #[serde(default)]
     pub asks: bool,
+    /// The columns that become nothing, once that is decided. Told, and read by nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<String>,
 }
 
 impl Settings {
@@ -239,7 +242,7 @@ const LEASE: Duration = Duration::from_mins(1);
 pub fn begin(tx: &Tx, caller: &Caller, new: &New) -> Result<Import> {
     caller.need(Right::InviteUsers)?;
     let tenant = tenant_of_all(tx, caller, &new.settings)?.or(new.tenant);
-    let settings = Settings { tenant: None, ..new.settings.clone() };
+    let settings = Settings { tenant: None, ignored: Vec::new(), ..new.settings.clone() };
     let settings = serde_json::to_string(&settings).map_err(Error::internal)?;
     let identity = format!("{}\n{tenant:?}\n{settings}\n", caller.scope.environment);
     let fingerprint = tx.vault().mark("import", &[identity.as_bytes(), &new.digest].concat());

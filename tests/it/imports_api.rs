@@ -237,7 +237,12 @@ async fn a_file_that_is_only_like_an_export_loses_no_column_without_a_word() {
     let begun = post(&server, "", file).await.ok();
     let told = ["preset", "ignored"].map(|name| begun.body["data"][name].clone());
     assert_eq!(told, [json!("auth0"), json!(["shoes", "email_verified"])], "a key says nobody's address is proven");
+    assert_eq!(again(&server, &begun).await["ignored"], told[1], "and says so as long as it runs");
     take_over(&app).await;
+    assert_eq!(again(&server, &begun).await["ignored"], told[1], "and when the file is gone");
+    let page = format!("/admin/{}/sandbox/imports/{}", app.client_id, begun.body["data"]["id"].as_str().unwrap());
+    let page = app.admin(Role::Owner).await.get(&page).await.ok().text;
+    assert!(page.contains("<dt>Columns left out</dt><dd>shoes, email_verified</dd>"), "{page}");
     let ann = app.user(rows(&server, &begun).await[0].0.as_str().unwrap()).await.person;
     assert!(ann.profile.birthdate.is_some() && ann.health.allergies.is_some() && ann.external_id.is_some());
     app.advance(Duration::from_secs(1));
@@ -302,6 +307,13 @@ async fn a_file_that_no_server_comes_to_is_gone_after_a_day() {
     take_over(&app).await;
     let over = again(&server, &begun).await;
     assert_eq!((&over["state"], &over["imported"]), (&json!("broken"), &json!(0)));
+    let reason = over["reason"].as_str().unwrap();
+    assert!(
+        reason.starts_with("It was broken off: the file was kept for a day, and no longer. Send the file again"),
+        "{reason}"
+    );
+    let listed = server.get("/v1/imports").await.ok().body["data"]["items"][0].clone();
+    assert_eq!((&listed["id"], &listed["reason"]), (&over["id"], &over["reason"]));
     assert_eq!((app.count("import_files").await, app.count("users").await), (0, 0));
 }
 

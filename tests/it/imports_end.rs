@@ -188,7 +188,7 @@ async fn a_file_is_gone_a_day_after_it_came_whenever_it_was_rehearsed() {
     take_over(&app).await;
     assert_eq!((app.count("import_files").await, app.count("users").await), (0, 0), "also if it was begun meanwhile");
     let page = app.admin(Role::Owner).await.get(&import).await.ok();
-    assert!(page.text.contains("was not taken over in time"));
+    assert!(page.text.contains("It was broken off: the file was kept for a day, and no longer. Send the file again"));
     assert_eq!(reasons(&app).await, ["the file was kept for a day, and no longer"]);
 }
 
@@ -208,14 +208,19 @@ async fn what_a_key_has_begun_ends_when_the_key_does() {
     app.store().write(move |tx| keys::revoke(tx, OPERATOR, key.id)).await.unwrap();
     take_over(&app).await;
     for import in [&begun, &rehearsed, &made] {
-        assert_eq!(look(&server, import).await["state"], "broken");
+        let broken = look(&server, import).await;
+        assert_eq!(broken["state"], "broken");
+        let reason = broken["reason"].as_str().unwrap();
+        assert!(reason.contains("does not work any more. Send the file again, with a key that works"), "{reason}");
     }
     assert_eq!(counts(&look(&server, &begun).await), [0, 0, 0]);
     assert_eq!((app.count("users").await, app.mails().await.len(), app.count("import_files").await), (1, 0, 0));
     assert_eq!(reasons(&app).await, ["the key that it was begun by does not work any more"; 3]);
     server.send("DELETE", &path(&made), "").await.ok();
     take_over(&app).await;
-    assert_eq!(look(&server, &made).await["removed"], 1, "who may goes on with what was broken off");
+    let undone = look(&server, &made).await;
+    assert_eq!(undone["removed"], 1, "who may goes on with what was broken off");
+    assert_eq!(undone["reason"], Value::Null);
 }
 
 #[tokio::test]

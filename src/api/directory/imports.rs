@@ -35,7 +35,7 @@ pub async fn begin(
     Large(Raw(file), _place): Large<Raw<LIMIT>>,
 ) -> Result<Response> {
     let caller = app.caller;
-    let (settings, tenant) = read(query.as_deref(), &headers, &file)?;
+    let (mut settings, tenant) = read(query.as_deref(), &headers, &file)?;
     let (looked, how) = (file.clone(), settings.clone());
     let to_one_tenant = tenant.is_some() || caller.scope.tenant.is_some();
     // Where a thread may take its time.
@@ -44,15 +44,15 @@ pub async fn begin(
         how.plan(&survey.columns).map(|plan| (survey.rows, plan.of_key(to_one_tenant)))
     };
     let (total, plan) = api.store.scan(survey).await?;
+    settings.ignored = plan.ignored;
     let digest = sha256(&file);
     let identity = Map::from_iter([("sha256".to_owned(), BASE64_STANDARD.encode(digest).into())]);
     let operation = move |tx: &Tx| {
         let tenant = tenant.map(|id| tenants::get(tx, &caller, id)).transpose()?.map(|tenant| tenant.id);
         let new = New { tenant, settings: settings.clone(), total, digest, source: Some(file.clone()) };
         let import = imports::begin(tx, &caller, &new)?;
-        let mut shown = show(&import);
+        let mut shown = show(tx, &import)?;
         shown["preset"] = json!(plan.preset);
-        shown["ignored"] = json!(plan.ignored);
         Ok((done("Import begun", &shown), Changes(json!({"import": {"rows": total}}))))
     };
     guard.run(&api, caller, "", identity, operation).await
@@ -61,15 +61,15 @@ pub async fn begin(
 /// The newest imports.
 pub async fn list(State(api): State<Api>, app: AppKey<Write>) -> Result<Response> {
     let scope = app.caller.scope;
-    let found = api.store.read(move |tx| imports::list(tx, scope, SHOWN)).await?;
-    Ok(reply(&done("Imports", &items("import", found.iter().map(show).collect(), None))))
+    let newest = move |tx: &Tx| imports::list(tx, scope, SHOWN)?.iter().map(|import| show(tx, import)).collect();
+    Ok(reply(&done("Imports", &items("import", api.store.read(newest).await?, None))))
 }
 
 /// How far an import is.
 pub async fn get(State(api): State<Api>, app: AppKey<Write>, Path(id): Path<String>) -> Result<Response> {
     let (id, scope) = (imports::parse_id(&id)?, app.caller.scope);
-    let import = api.store.read(move |tx| imports::get(tx, scope, id)).await?;
-    Ok(reply(&done("Import found", &show(&import))))
+    let found = api.store.read(move |tx| show(tx, &imports::get(tx, scope, id)?)).await?;
+    Ok(reply(&done("Import found", &found)))
 }
 
 /// What became of the rows of an import, page by page.
@@ -105,7 +105,10 @@ pub async fn undo(
     let (id, caller): (ImportId, Caller) = (imports::parse_id(&id)?, app.caller);
     let operation = move |tx: &Tx| {
         let import = imports::undo(tx, &caller, id, true)?;
-        Ok((done("The import is being undone", &show(&import)), Changes(json!({"import": {"users": import.imported}}))))
+        Ok((
+            done("The import is being undone", &show(tx, &import)?),
+            Changes(json!({"import": {"users": import.imported}})),
+        ))
     };
     guard.run(&api, caller, "", Map::new(), operation).await
 }
@@ -142,13 +145,14 @@ fn format_of(headers: &HeaderMap, file: &[u8]) -> Format {
     }
 }
 
-fn show(import: &Import) -> Value {
-    json!({
+fn show(tx: &Tx, import: &Import) -> Result<Value> {
+    Ok(json!({
         "kind": "import", "id": import.id, "state": import.state, "tenantId": import.tenant, "total": import.total,
         "read": import.place, "imported": import.imported, "duplicates": import.duplicates, "failed": import.failed,
         "removed": import.removed, "kept": import.kept, "rehearsed": import.settings.dry_run,
-        "createdAt": import.created_at, "finishedAt": import.finished_at,
-    })
+        "createdAt": import.created_at, "finishedAt": import.finished_at, "ignored": import.settings.ignored,
+        "reason": imports::reason(tx, import)?,
+    }))
 }
 
 fn show_row(outcome: &Outcome) -> Value {

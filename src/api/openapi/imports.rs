@@ -26,10 +26,10 @@ pub(super) fn answers() -> Map<String, Value> {
     let import = json!({
         "type": "object",
         "required": ["kind", "id", "state", "tenantId", "total", "read", "imported", "duplicates", "failed", "removed", "kept",
-            "rehearsed", "createdAt", "finishedAt"],
+            "rehearsed", "createdAt", "finishedAt", "ignored", "reason"],
         "properties": {
             "kind": {"const": "import"}, "id": uuid(), "tenantId": or_null(uuid()),
-            "state": {"enum": State::ALL, "description": "How far it is. `broken`: the file could not be read to its end."},
+            "state": {"enum": State::ALL, "description": "How far it is. `broken`: it does not go on, and `reason` says why."},
             "total": count("How many rows there are."), "read": count("How many were read."),
             "imported": count("How many became users."), "duplicates": count("How many were users before."),
             "failed": count("How many are wrong."), "removed": count("How many users were erased since."),
@@ -39,8 +39,9 @@ pub(super) fn answers() -> Map<String, Value> {
             "preset": or_null(json!({"enum": Preset::ALL, "description": "The known export that the file is like. In the answer to it only."})),
             "ignored": {
                 "type": "array", "items": {"type": "string"},
-                "description": "The columns of the file that become nothing. In the answer to it only."
-            }
+                "description": "The columns of the file that become nothing; none while the dashboard has yet to say."
+            },
+            "reason": or_null(json!({"type": "string", "description": "Why it is broken, and what is to be done."}))
         }
     });
     let row = json!({

@@ -51,6 +51,8 @@ struct ImportPage<'a> {
     tenant: Option<String>,
     /// What becomes of the columns, while the file waits.
     draft: Option<Draft>,
+    /// Why it was broken off, and what is to be done.
+    reason: Option<String>,
     said: &'static str,
     now: Timestamp,
 }
@@ -308,15 +310,16 @@ pub async fn show(
             None
         };
         let tenant = tenant.map(|tenant| tenant.handle()).or_else(|| import.settings.tenant.clone());
-        Ok((import, tenant, draft))
+        let reason = imports::reason(tx, &import)?;
+        Ok((import, tenant, draft, reason))
     };
-    let (import, tenant, draft) = api.store.scan(look).await?;
+    let (import, tenant, draft, reason) = api.store.scan(look).await?;
     let (frame, now) = (&here.frame, api.store.clock().now());
     let said = match query.as_deref() {
         Some("said=again") => "Nobody was imported: this is not what was rehearsed, so it is rehearsed again first.",
         _ => "",
     };
-    Ok(page(&ImportPage { frame, import: &import, tenant, draft, said, now }, None))
+    Ok(page(&ImportPage { frame, import: &import, tenant, draft, reason, said, now }, None))
 }
 
 /// `POST /admin/{appId}/{environment}/imports/{importId}`: rehearses, or takes over.
@@ -334,7 +337,7 @@ pub async fn start(
     let tenant = form.get("tenant").map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
     let look = move |tx: &Tx| {
         let import = imports::get(tx, caller.scope, id)?;
-        let settings = Settings {
+        let mut settings = Settings {
             preset: preset.clone(),
             mappings: mappings.clone(),
             tenant: tenant.clone(),
@@ -343,7 +346,7 @@ pub async fn start(
             ..import.settings.clone()
         };
         if import.state == At::Draft {
-            settings.plan(&settings.survey(&imports::file(tx, &import)?)?.columns)?;
+            settings.ignored = settings.plan(&settings.survey(&imports::file(tx, &import)?)?.columns)?.ignored;
         }
         Ok(settings)
     };
