@@ -20,13 +20,13 @@ const link = (page, name) => page.getByRole("link", { name, exact: true });
 const heading = (page, name) => page.getByRole("heading", { name, exact: true, level: 1 }).waitFor();
 const said = (page, text) => page.getByRole("status").filter({ hasText: text }).waitFor();
 
-/** A mail server that takes nobody's mail. */
+/** A mail server that takes nobody's mail, and puts some of it off. */
 const lines = new Set();
 const mail = listen((socket) => {
   lines.add(socket);
   socket.write("220 here\r\n");
   socket.on("error", () => {});
-  socket.on("data", (line) => socket.write(/^RCPT/i.test(line) ? "550 No mailbox of that name here\r\n" : /^QUIT/i.test(line) ? "221 bye\r\n" : "250 well\r\n"));
+  socket.on("data", (line) => socket.write(/^RCPT.*later@/i.test(line) ? "451 Come back later\r\n" : /^RCPT/i.test(line) ? "550 No mailbox of that name here\r\n" : /^QUIT/i.test(line) ? "221 bye\r\n" : "250 well\r\n"));
 });
 await new Promise((listening) => mail.listen(Number(SMTP_PORT), "127.0.0.1", listening));
 /** An endpoint that hears webhooks. */
@@ -117,6 +117,14 @@ test("whoever is not signed in is asked for their address, and a link lets them 
     },
     { complaints: [/status of 401 .*\/admin$/, /status of 410 .*\/admin\/links\//] },
   ));
+
+const toLater = () => usher("mail", "list").find((mail) => mail.to === "later@doe.com");
+
+test("a mail is put off, and its link ends meanwhile", async () => {
+  await enrol({ clientId, key: newKey(clientId, { environment: "live" }) }, { email: "later@doe.com", phonenumber: "2025550185" });
+  await until("a mail that is put off", () => toLater()?.attempts === 1);
+  usher("user", "freeze", "later@doe.com");
+});
 
 test("home, with nobody and with somebody", () =>
   browse(async (page) => {
@@ -449,6 +457,12 @@ test("live mail that was given up is sent anew", () =>
     await button(page, "Send a new mail").click();
     await said(page, "A new mail with a new link is on its way.");
     assert.equal(mailsTo().length, 2);
+    await until("a mail that is withdrawn", () => toLater().state === "withdrawn");
+    await page.goto(`${live}/mails?state=withdrawn`);
+    await look(page, "mails-withdrawn");
+    await link(page, "later@doe.com").click();
+    await page.getByText("Usher's words: not sent").waitFor();
+    await look(page, "mail-withdrawn");
   }));
 
 test("a webhook is made, tested, replayed, rotated, switched off and on, and removed", () =>

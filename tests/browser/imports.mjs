@@ -1,7 +1,7 @@
 // Imports in Chromium, besides what the walk of the dashboard does: a bar that moves by itself, and the same without scripts.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { clientId, server, usher } from "../contract/usher.mjs";
+import { clientId, server, triple, usher } from "../contract/usher.mjs";
 import { browse, look } from "./chromium.mjs";
 
 const base = `${server}/admin/${clientId}/sandbox/imports`;
@@ -41,6 +41,22 @@ test("a bar moves by itself, and the page goes on when it is done", () =>
     await page.getByText("done", { exact: true }).waitFor({ timeout: 120_000 });
     assert.equal(await page.evaluate(() => window.stays), true, "the page was not loaded again");
     assert.equal(usher("user", "list").length, 50);
+  }));
+
+test("an import that is broken off says why, and what is to be done", () =>
+  browse(async (page) => {
+    const { id, key } = usher("key", "create", "--app", clientId, "--environment", "sandbox", "--access", "write");
+    const body = ["email,shoes", ...Array.from({ length: 10_000 }, (_, n) => `late${n}@example.com,38`)].join("\n");
+    const begun = await fetch(`${server}/v1/imports`, { method: "POST", headers: { ...triple({ clientId, key }), "Content-Type": "text/csv" }, body });
+    usher("key", "revoke", id);
+    await signIn(page);
+    await page.goto(`${base}/${(await begun.json()).data.id}`);
+    await page.getByText("the key that it was begun by does not work any more. Send the file again, with a key that works").waitFor();
+    await page.getByText("shoes", { exact: true }).waitFor();
+    await look(page, "import-broken");
+    await page.goto(base);
+    await page.getByText("broken off", { exact: true }).waitFor();
+    await look(page, "imports-broken");
   }));
 
 test("a file that is too large is told so, and what to do with it", () =>
