@@ -1,7 +1,8 @@
 // The dashboard and the documentation by the keyboard alone: Tab comes by everything that can be done on a page, and whoever goes
 // there sees where they are.
 import assert from "node:assert/strict";
-import { before, test } from "node:test";
+import { createServer } from "node:http";
+import { after, before, test } from "node:test";
 import { clientId, enrol, key, server, usher } from "../contract/usher.mjs";
 import { browse, SIZES } from "./chromium.mjs";
 
@@ -9,10 +10,25 @@ const base = `/admin/${clientId}/sandbox`;
 const PAGES = ["", "/users", "/imports", "/mails", "/mails/templates", "/mails/templates/enrolment/en", "/keys", "/webhooks", "/requests", "/audit", "/settings", "/admins"];
 /** A page of each kind: with tabs and examples, with a form that tries a request, with what a search found. */
 const DOCS = ["/docs/quick-start", "/docs/reference/partner/createUser", "/docs/search?q=idempotency"];
+/** What of a user has a page of its own. */
+const TABS = ["", "/health", "/subscription", "/mail", "/sessions", "/events", "/story", "/json"];
+/** Where the pages are that have no address known beforehand: behind the first row of each of these. */
+const LISTS = ["/imports", "/mails", "/keys", "/webhooks", "/requests", "/audit"];
 /** More presses than any page needs. */
 const MOST = 400;
 
-before(() => usher("admin", "create", "ann@clinic.example", "--role", "owner"));
+/** An endpoint that hears webhooks. */
+const endpoint = createServer((request, response) => request.resume().on("end", () => response.end("thank you")));
+
+before(async () => {
+  usher("admin", "create", "ann@clinic.example", "--role", "owner");
+  await new Promise((listening) => endpoint.listen(0, "127.0.0.1", listening));
+});
+after(() => {
+  // Usher keeps its lines to it open.
+  endpoint.closeAllConnections();
+  endpoint.close();
+});
 
 async function signIn(page) {
   await page.goto(usher("admin", "link", "ann@clinic.example", "--public-url", server).link);
@@ -80,6 +96,48 @@ for (const [size, press] of [["desk", "Shift+Tab"], ["phone", "Tab"]]) {
     ));
 }
 
+/** Where the first row of the list on the page leads. */
+const behind = (page) => page.locator("tbody .row-link, tbody th a").first().getAttribute("href");
+
+/** Makes one of each thing that has a page, with a delivery of the webhook. */
+async function furnish(page) {
+  await page.goto(`${server}${base}/webhooks`);
+  await page.getByLabel("Address").fill(`http://127.0.0.1:${endpoint.address().port}/usher`);
+  await page.getByRole("button", { name: "Make the webhook" }).click();
+  await page.getByRole("link", { name: "I have copied it" }).click();
+  await page.getByRole("button", { name: "Send a test" }).click();
+  await page.getByText("A test is on its way.").waitFor();
+  await page.goto(`${server}${base}/imports`);
+  const buffer = Buffer.from("email,First name\nzoe@doe.com,Zoe");
+  await page.getByLabel("File").setInputFiles({ name: "people.csv", mimeType: "text/csv", buffer });
+  await page.getByRole("button", { name: "Look at it" }).click();
+  await page.getByRole("button", { name: "Rehearse it" }).click();
+  await page.getByRole("button", { name: "Import 1 people" }).waitFor();
+}
+
+test("everything on the page of one user, import, mail, key, webhook, request and entry is come to and seen, either way", () =>
+  browse(async (page) => {
+    const id = await enrol({ clientId, key }, { email: "pat@doe.com", phonenumber: "2025550103" });
+    await signIn(page);
+    await furnish(page);
+    const pages = TABS.map((tab) => `${base}/users/${id}${tab}`);
+    for (const list of LISTS) {
+      await page.goto(`${server}${base}${list}`);
+      pages.push(await behind(page));
+    }
+    await page.goto(server + pages.find((path) => path.includes("/webhooks/")));
+    pages.push(await behind(page));
+    assert.equal(new Set(pages).size, TABS.length + LISTS.length + 1);
+    const faults = [];
+    for (const [index, path] of pages.entries()) {
+      const isOdd = index % 2 === 1;
+      await page.setViewportSize(isOdd ? SIZES.phone : SIZES.desk);
+      await page.goto(server + path);
+      for (const fault of await walk(page, isOdd ? "Tab" : "Shift+Tab")) faults.push(`${path}: ${fault}`);
+    }
+    assert.deepEqual(faults, []);
+  }));
+
 /** Presses Tab until what is meant has the focus. */
 async function tabTo(page, meant) {
   for (let presses = 0; presses < MOST; presses++) {
@@ -88,6 +146,28 @@ async function tabTo(page, meant) {
   }
   assert.fail(`${meant} is never come to`);
 }
+
+test("a user is found, frozen, and erased for good without a mouse", () =>
+  browse(async (page) => {
+    await enrol({ clientId, key }, { email: "kim@doe.com", phonenumber: "2025550104", firstname: "Kim" });
+    await signIn(page);
+    await page.goto(`${server}${base}/users`);
+    await tabTo(page, page.getByRole("link", { name: "Kim doe" }));
+    await page.keyboard.press("Enter");
+    await page.waitForURL(`${server}${base}/users/*`);
+    await tabTo(page, page.getByRole("button", { name: "Freeze" }));
+    await page.keyboard.press("Space");
+    await page.getByRole("status").filter({ hasText: "Frozen" }).waitFor();
+    assert.equal(usher("user", "show", "kim@doe.com").status, "frozen");
+    const erase = page.getByRole("button", { name: "Erase for good" });
+    assert.ok(await erase.isDisabled(), "it waits for its words");
+    await tabTo(page, page.locator("#confirm-erase"));
+    await page.keyboard.type("kim@doe.com");
+    await tabTo(page, erase);
+    await page.keyboard.press("Enter");
+    await page.getByRole("status").filter({ hasText: "Erased." }).waitFor();
+    assert.equal(usher("user", "list").some(({ email }) => email === "kim@doe.com"), false);
+  }));
 
 test("the documentation is searched, read, copied from and tried without a mouse", () =>
   browse(async (page) => {
