@@ -3,6 +3,7 @@
 
 use std::sync::LazyLock;
 
+use icu_normalizer::DecomposingNormalizerBorrowed;
 use serde_json::{Map, Value};
 
 use super::column::{Column, Reading};
@@ -14,11 +15,17 @@ use crate::users::{Health, IDENTITY, Person, Profile};
 
 /// What a column can become besides the facts of a [`Person`].
 const BESIDES: [&str; 5] = ["email_verified", "status", "tenant", "role", "subscriptionDates"];
-/// Names under which facts are found elsewhere, in small letters and digits.
+/// Names under which facts are found elsewhere, in small letters without accents, and digits.
 const GUESSES: &[(&str, &str)] = &[
     ("mail", "email"),
     ("emailaddress", "email"),
     ("primaryemail", "email"),
+    ("emailadresse", "email"),
+    ("emailadres", "email"),
+    ("adresseemail", "email"),
+    ("courriel", "email"),
+    ("correo", "email"),
+    ("correoelectronico", "email"),
     ("emailconfirmed", "email_verified"),
     ("phone", "phone_number"),
     ("mobile", "phone_number"),
@@ -28,16 +35,33 @@ const GUESSES: &[(&str, &str)] = &[
     ("cellphone", "phone_number"),
     ("telephone", "phone_number"),
     ("tel", "phone_number"),
+    ("telefon", "phone_number"),
+    ("telefonnummer", "phone_number"),
+    ("handy", "phone_number"),
+    ("telefoon", "phone_number"),
+    ("telefoonnummer", "phone_number"),
+    ("telefono", "phone_number"),
+    ("telefone", "phone_number"),
+    ("movil", "phone_number"),
+    ("cellulare", "phone_number"),
+    ("celular", "phone_number"),
     ("firstname", "given_name"),
     ("forename", "given_name"),
     ("vorname", "given_name"),
+    ("voornaam", "given_name"),
     ("prenom", "given_name"),
     ("nombre", "given_name"),
+    ("nome", "given_name"),
     ("lastname", "family_name"),
     ("surname", "family_name"),
     ("nachname", "family_name"),
+    ("achternaam", "family_name"),
+    ("nom", "family_name"),
+    ("nomdefamille", "family_name"),
     ("apellido", "family_name"),
     ("apellidos", "family_name"),
+    ("cognome", "family_name"),
+    ("sobrenome", "family_name"),
     ("fullname", "name"),
     ("displayname", "name"),
     ("username", "preferred_username"),
@@ -45,12 +69,20 @@ const GUESSES: &[(&str, &str)] = &[
     ("birthday", "birthdate"),
     ("dob", "birthdate"),
     ("geburtsdatum", "birthdate"),
+    ("geboortedatum", "birthdate"),
+    ("datedenaissance", "birthdate"),
+    ("fechadenacimiento", "birthdate"),
+    ("datadinascita", "birthdate"),
+    ("datadenascimento", "birthdate"),
     ("timezone", "zoneinfo"),
     ("avatar", "picture"),
     ("avatarurl", "picture"),
     ("customerid", "externalId"),
     ("patientid", "externalId"),
-    ("weight", "currentWeight"),
+    // A plain "weight" is in kilograms as often as not.
+    ("weightlb", "currentWeight"),
+    ("weightlbs", "currentWeight"),
+    ("weightpounds", "currentWeight"),
     ("clinic", "tenant"),
 ];
 
@@ -89,6 +121,20 @@ static FACTS: LazyLock<Vec<&'static Wire<Person>>> = LazyLock::new(|| {
 /// Every field that a column can become, but single keys of the metadata.
 pub fn fields() -> impl Iterator<Item = &'static str> {
     FACTS.iter().map(|wire| wire.name).chain(BESIDES)
+}
+
+/// What a field's numbers count, where they are of one unit.
+pub fn unit(field: &str) -> Option<&'static str> {
+    match field {
+        "currentWeight" | "desiredWeight" => Some("pounds"),
+        "height" => Some("feet and inches (5ft 6in)"),
+        _ => None,
+    }
+}
+
+/// A field as people are shown it: with its unit.
+pub fn with_unit(field: &str) -> String {
+    unit(field).map_or_else(|| field.to_owned(), |unit| format!("{field}, in {unit}"))
 }
 
 pub(super) fn fact(name: &str) -> Option<&'static Wire<Person>> {
@@ -276,9 +322,10 @@ fn exactly(name: &str) -> Option<&'static str> {
     fields().find(|field| normal(field) == name)
 }
 
-/// The name without what differs from file to file.
+/// The name without what differs from file to file, accents among it.
 pub(super) fn normal(name: &str) -> String {
-    name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+    let letters = DecomposingNormalizerBorrowed::new_nfd().normalize(name);
+    letters.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
 /// What is said as `column=field`: the column, or the way into one, and the field. Both may have a `=` in them: a column that
@@ -361,6 +408,57 @@ mod tests {
         ] {
             assert_eq!(plan(columns, said).unwrap_err().code(), "mapping", "{columns:?} {said:?}");
         }
+    }
+
+    #[test]
+    fn a_weight_is_guessed_only_where_its_name_says_that_it_is_in_pounds() {
+        let files = [
+            ("Weight", None),
+            ("Weight (kg)", None),
+            ("Weight (lb)", Some("currentWeight")),
+            ("weight_lbs", Some("currentWeight")),
+            ("Weight, pounds", Some("currentWeight")),
+            ("Current weight", Some("currentWeight")),
+        ];
+        for (name, field) in files {
+            assert_eq!(plan(&["email", name], &[]).unwrap().of(name).first().copied(), field, "{name}");
+        }
+    }
+
+    #[test]
+    fn columns_are_guessed_in_the_languages_in_which_people_write_them() {
+        for (columns, fields) in [
+            (
+                &["E-Mail-Adresse", "Vorname", "Nachname", "Geburtsdatum", "Telefon"][..],
+                &["email", "given_name", "family_name", "birthdate", "phone_number"][..],
+            ),
+            (
+                &["Adresse e-mail", "Prénom", "Nom", "Date de naissance", "Téléphone"],
+                &["email", "given_name", "family_name", "birthdate", "phone_number"],
+            ),
+            (
+                &["Correo electrónico", "Nombre", "Apellidos", "Fecha de nacimiento", "Móvil"],
+                &["email", "given_name", "family_name", "birthdate", "phone_number"],
+            ),
+            (
+                &["E-mail", "Nome", "Cognome", "Data di nascita", "Cellulare"],
+                &["email", "given_name", "family_name", "birthdate", "phone_number"],
+            ),
+            (
+                &["E-mail", "Nome", "Sobrenome", "Data de nascimento", "Celular"],
+                &["email", "given_name", "family_name", "birthdate", "phone_number"],
+            ),
+            (
+                &["E-mailadres", "Voornaam", "Achternaam", "Geboortedatum", "Telefoonnummer"],
+                &["email", "given_name", "family_name", "birthdate", "phone_number"],
+            ),
+        ] {
+            let guessed = plan(columns, &[]).unwrap_or_else(|e| panic!("{columns:?}: {e}"));
+            let expected: Vec<_> = columns.iter().copied().zip(fields.iter().copied()).collect();
+            assert_eq!(became(&guessed), expected);
+        }
+        let decomposed = "Pre\u{301}nom";
+        assert_eq!(plan(&["email", decomposed], &[]).unwrap().of(decomposed), ["given_name"], "however it is written");
     }
 
     #[test]

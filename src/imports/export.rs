@@ -6,6 +6,7 @@ use std::io::Write;
 use serde_json::{Map, Value};
 
 use super::cell;
+use super::rows::MARK;
 use crate::audit;
 use crate::caller::Caller;
 use crate::db::Tx;
@@ -100,11 +101,12 @@ pub enum Writer<W: Write> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins a file of CSV.
+    /// Begins a file of CSV, with the mark by which spreadsheets know UTF-8.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn csv(into: W, health: bool) -> Result<Writer<W>> {
+    pub fn csv(mut into: W, health: bool) -> Result<Writer<W>> {
+        into.write_all(MARK).map_err(unwritable)?;
         let mut writer = csv::Writer::from_writer(into);
         let columns = columns(health);
         writer.write_record(&columns).map_err(unwritable)?;

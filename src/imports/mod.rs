@@ -20,14 +20,14 @@ mod run;
 mod store;
 mod undo;
 
-pub use columns::{Entry, Plan, fields, mapping};
+pub use columns::{Entry, Plan, fields, mapping, unit, with_unit};
 pub use ends::{CONTINUED, break_off_all, finish, purge, reason};
 pub use files::{FILE_KEPT, MOST_FILES, claim, discard, file, forget, start};
 pub use presets::Preset;
 pub use results::Results;
 pub use rows::{Format, Row, Rows, Survey, survey};
 pub use run::{Progress, Rehearsal, Work, go_on, serve, take_back};
-pub use store::{list, outcomes, waits};
+pub use store::{count_broken, list, outcomes, waits};
 pub use undo::{undo, undo_some};
 
 use std::io::Cursor;

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use super::rows::MARK;
 use super::{Outcome, cell};
 use crate::error::{Error, Result};
 
@@ -9,11 +10,12 @@ use crate::error::{Error, Result};
 pub struct Results<W: Write>(csv::Writer<W>);
 
 impl<W: Write> Results<W> {
-    /// Begins a file.
+    /// Begins a file, with the mark by which spreadsheets know UTF-8.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn new(into: W) -> Result<Results<W>> {
+    pub fn new(mut into: W) -> Result<Results<W>> {
+        into.write_all(MARK).map_err(unwritable)?;
         let mut results = Results::after_head(into);
         results.0.write_record(["row", "status", "id", "reason"]).map_err(unwritable)?;
         Ok(results)

@@ -58,7 +58,7 @@ fn has_users(object: &[u8]) -> bool {
 pub type Row = std::result::Result<Map<String, Value>, &'static str>;
 
 /// The byte order mark, which some programs write before the first byte.
-const MARK: &[u8] = b"\xEF\xBB\xBF";
+pub(super) const MARK: &[u8] = b"\xEF\xBB\xBF";
 /// How many bytes a row may have.
 pub(super) const LONGEST: usize = 1024 * 1024;
 /// Why one that has more is none.
@@ -123,10 +123,17 @@ fn names(cells: &[&[u8]]) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// What stands most often between the words of the first line.
+/// What stands most often between the words of the first line, and not within quotes.
 fn delimiter(start: &[u8]) -> u8 {
-    let line = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let count = |wanted: u8| line.split(|byte| *byte == wanted).count();
+    let (mut quoted, mut before) = (false, b',');
+    let outside = start.iter().filter(|byte| {
+        // A quote in the midst of a word is a letter, and two are one within quotes.
+        quoted = if **byte == b'"' { !quoted && b",;\t\"".contains(&before) } else { quoted };
+        before = **byte;
+        !quoted
+    });
+    let line: Vec<u8> = outside.copied().take_while(|byte| *byte != b'\n').collect();
+    let count = |wanted: u8| line.iter().filter(|byte| **byte == wanted).count();
     // The last of equals: a comma, if there is none at all.
     [b'\t', b';', b','].into_iter().max_by_key(|byte| count(*byte)).unwrap_or(b',')
 }
@@ -270,6 +277,7 @@ mod tests {
         for (format, text) in [
             (Format::Csv, &b"\xEF\xBB\xBFemail,name\r\na@b.co,\"A, \"\"B\"\"\"\r\n\r\nc@d.co,\r\n"[..]),
             (Format::Csv, b"email;name\na@b.co;\"A, \"\"B\"\"\"\nc@d.co;"),
+            (Format::Csv, b"email;\"name\"\na@b.co;\"A, \"\"B\"\"\"\nc@d.co;"),
             (Format::Csv, b"email\t name \na@b.co\t\"A, \"\"B\"\"\"\nc@d.co\t\n"),
             (Format::Jsonl, b"{\"email\":\"a@b.co\",\"name\":\"A, \\\"B\\\"\"}\n\n {\"email\":\"c@d.co\"}"),
             (Format::Json, b"[{\"email\":\"a@b.co\",\"name\":\"A, \\\"B\\\"\"},{\"email\":\"c@d.co\"}]"),
@@ -277,6 +285,14 @@ mod tests {
         ] {
             assert_eq!(shown(&read(format, text)), people, "{}", String::from_utf8_lossy(text));
         }
+    }
+
+    #[test]
+    fn what_stands_within_quotes_divides_no_columns() {
+        let rows = read(Format::Csv, b"\"Name, first\";email\nAnn;a@b.co\n");
+        assert_eq!(shown(&rows), r#"{"Name, first":"Ann","email":"a@b.co"}"#);
+        let rows = read(Format::Csv, b"\"Name; \"\"first\"\";\nall; of it\",email\nAnn,a@b.co\n");
+        assert_eq!(rows[0].as_ref().unwrap().len(), 2);
     }
 
     #[test]

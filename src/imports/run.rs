@@ -12,7 +12,7 @@ use super::batch::{duplicate, marks};
 use super::ends::break_off;
 use super::{Import, ImportId, Line, Outcome, Plan, Rows, State, Status, add, finish, keep_rehearsed, look, undo_some};
 use crate::apps;
-use crate::caller::Caller;
+use crate::caller::{Actor, Caller};
 use crate::db::{Store, Tx};
 use crate::error::{Error, Result};
 use crate::field::Context;
@@ -78,6 +78,7 @@ async fn take_over(store: &Store, import: &Import, file: Bytes, links: &Links) -
     let (read, how) = (file.clone(), settings.clone());
     // Where a thread may take its time.
     let plan = store.scan(move |_| how.plan(&how.survey(&read)?.columns)).await?;
+    let plan = if matches!(import.actor, Actor::Key(_)) { plan.of_key(import.tenant.is_some()) } else { plan };
     let links = settings.send_links.then(|| links.clone());
     let at_once = if settings.dry_run { REHEARSED } else { BESIDE_REQUESTS };
     let work = Work { plan, rows: settings.rows(Cursor::new(file))?, links, at_once };

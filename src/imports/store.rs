@@ -182,6 +182,12 @@ pub(super) fn note_erased(tx: &Tx, import: &Import) -> Result<()> {
     tx.change_one("UPDATE imports SET erased = $1 WHERE id = $2", params![erased, import.id])
 }
 
+/// How many imports of an environment were broken off since then.
+pub fn count_broken(tx: &Tx, environment: EnvironmentId, since: Timestamp) -> Result<i64> {
+    let sql = "SELECT COUNT(*) FROM imports WHERE environment_id = $1 AND state = $2 AND finished_at > $3";
+    tx.query_opt(sql, params![environment, State::Broken, since])?.map_or(Ok(0), |row| row.get(0))
+}
+
 /// Whether an import waits for a server.
 ///
 /// # Errors

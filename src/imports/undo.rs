@@ -7,7 +7,7 @@ use crate::audit::{self, Action};
 use crate::caller::Caller;
 use crate::db::Tx;
 use crate::erasure;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::roles::Right;
 use crate::users::{self, User};
 
@@ -69,14 +69,20 @@ pub fn undo_some(tx: &Tx, id: ImportId) -> Result<Import> {
             continue;
         }
         // Locked before they are looked at: who signs in meanwhile has done so before, or finds nobody.
-        match outcome.user.map(|user| users::lock(tx, user)).transpose()?.flatten() {
-            None => {}
-            Some(user) if is_untouched(tx, &user)? => {
+        match outcome.user.map(|user| users::lock(tx, user)).transpose() {
+            Ok(Some(Some(user))) if is_untouched(tx, &user)? => {
                 erasure::take_back(tx, origin, &user)?;
                 import.removed += 1;
                 erased += 1;
             }
-            Some(_) => import.kept += 1,
+            Ok(Some(Some(_))) => import.kept += 1,
+            Ok(_) => {}
+            // One damaged record must not keep the others.
+            Err(Error::Integrity) => {
+                tracing::error!(import = %id, user = outcome.user.map(tracing::field::display), "a user's record is damaged: it is not taken back");
+                import.kept += 1;
+            }
+            Err(other) => return Err(other),
         }
     }
     import.due_at = import.due_at.map(|_| tx.now() + LEASE);

@@ -111,6 +111,36 @@ async fn a_rehearsal_tells_what_would_become_of_each_row_and_makes_nobody() {
     assert_eq!(app.count("tenants").await, 0, "nor a tenant that a row names");
 }
 
+#[tokio::test]
+async fn what_is_ignored_of_a_keys_file_makes_no_row_fail_whatever_stands_in_it() {
+    let app = TestApp::new().await;
+    let house = app.server().await;
+    for (query, file, ignored) in [
+        (
+            "",
+            "email,emailVerified,tenant\nann@doe.com,2024-01-31T10:00:00.000Z,\nbob@doe.com,pending,\n",
+            json!(["emailVerified"]),
+        ),
+        ("", "{\"email\":\"cem@doe.com\",\"role\":[\"patient\"]}\n{\"email\":\"dan@doe.com\"}\n", json!(["role"])),
+        (
+            "?rehearse=true",
+            "{\"email\":\"eve@doe.com\",\"role\":[\"patient\"]}\n{\"email\":\"fay@doe.com\"}\n",
+            json!(["role"]),
+        ),
+    ] {
+        let begun = post(&house, query, file).await.ok();
+        assert_eq!(begun.body["data"]["ignored"], ignored, "{file}");
+        take_over(&app).await;
+        let done = again(&house, &begun).await;
+        assert_eq!((&done["imported"], &done["failed"]), (&json!(2), &json!(0)), "{file}");
+    }
+    let of_acme = app.server_of("acme").await;
+    let begun = post(&of_acme, "", "{\"email\":\"gus@doe.com\",\"tenant\":[\"other\"]}\n").await.ok();
+    assert_eq!(begun.body["data"]["ignored"], json!(["tenant"]));
+    take_over(&app).await;
+    assert_eq!(again(&of_acme, &begun).await["imported"], 1, "all are of the key's tenant");
+}
+
 /// What is said of the rows of an import: the user, and why.
 async fn rows(client: &Client<'_>, begun: &Answer) -> Vec<(Value, Value)> {
     let id = begun.body["data"]["id"].as_str().unwrap();

@@ -323,3 +323,19 @@ async fn receipts_that_are_applied_again_break_off_every_import_for_they_are_of_
     assert_eq!(counts(&look(&server, &sent_again).await), [1, 0, 0]);
     assert_eq!(run(app.folder(), &again).1, "", "once more, nothing is under way");
 }
+
+#[tokio::test]
+async fn one_record_that_cannot_be_read_stays_and_the_others_are_taken_back() {
+    let app = TestApp::new().await;
+    let server = app.server().await;
+    let begun = send(&server, "", "email\nann@doe.com\nbob@doe.com\ncem@doe.com\n").await.ok();
+    take_over(&app).await;
+    let spoil =
+        "UPDATE users SET health = (SELECT health FROM users WHERE email = 'ann@doe.com') WHERE email = 'bob@doe.com'";
+    app.tamper(spoil);
+    server.send("DELETE", &path(&begun), "").await.ok();
+    take_over(&app).await;
+    let undone = look(&server, &begun).await;
+    assert_eq!((&undone["state"], &undone["removed"], &undone["kept"]), (&json!("undone"), &json!(2), &json!(1)));
+    assert_eq!(app.count("users").await, 1);
+}
