@@ -4,8 +4,8 @@ use clap::Subcommand;
 use serde_json::json;
 use url::Url;
 
-use super::{Common, or_dash};
-use crate::admins::{self, Admin as Person, Role, Way};
+use super::{Common, for_people, here, or_dash};
+use crate::admins::{self, Admin as Person, By, Role, Way};
 use crate::caller::{Actor, Origin};
 use crate::db::{IfMissing, Tx};
 use crate::error::{Error, Result};
@@ -59,14 +59,18 @@ pub enum Admin {
 
 #[derive(clap::Args)]
 pub struct Server {
-    /// Where people reach the server
-    #[arg(long, value_name = "URL", env = "USHER_PUBLIC_URL", default_value = "http://127.0.0.1:8080")]
-    public_url: Url,
+    /// Where people reach the server [default: http://127.0.0.1:8080, for what is printed here]
+    #[arg(long, value_name = "URL", env = "USHER_PUBLIC_URL")]
+    public_url: Option<Url>,
 }
 
 impl Server {
-    fn links(self) -> Links {
-        Links { public_url: self.public_url, lifetime: admins::LINK_LIFETIME }
+    fn links(self, way: Way) -> Result<Links> {
+        let public_url = match way {
+            Way::Mail => for_people(self.public_url, "--mail")?,
+            Way::Tell => here(self.public_url)?,
+        };
+        Ok(Links { public_url, lifetime: admins::LINK_LIFETIME })
     }
 }
 
@@ -111,8 +115,9 @@ impl Admin {
                 common.show(&json!(json), &["EMAIL", "ROLE", "CREATED", "SIGNED IN"], rows, none);
             }
             Admin::Create { email, role, how } => {
-                let (email, way, links) = (address(&email)?, how.way(), how.server.links());
-                let invite = move |tx: &Tx| admins::invite(tx, &links, &email, role, &way);
+                let (email, way) = (address(&email)?, how.way());
+                let links = how.server.links(way)?;
+                let invite = move |tx: &Tx| admins::invite(tx, &email, role, &By::operator(&links, way));
                 let (admin, link) = store.write(invite).await?;
                 let mut json = to_json(&admin);
                 json["link"] = json!(link.as_ref().map(Url::as_str));
@@ -136,13 +141,14 @@ impl Admin {
                 common.say(&json!({"id": store.write(remove).await?, "removed": true}), "Removed.");
             }
             Admin::Link { email, how } => {
-                let (email, way, links) = (address(&email)?, how.way(), how.server.links());
+                let (email, way) = (address(&email)?, how.way());
+                let links = how.server.links(way)?;
                 let link = store.write(move |tx| admins::link_for(tx, &links, &email, &way)).await?;
                 let link = link.as_ref().map(Url::as_str);
                 common.say(&json!({"link": link}), link.unwrap_or(MAILED));
             }
             Admin::Setup(server) => {
-                let links = server.links();
+                let links = server.links(Way::Tell)?;
                 let address = store.write(move |tx| admins::set_up(tx, &links)).await?;
                 common.say(&json!({"setup": address.as_str()}), address.as_str());
             }

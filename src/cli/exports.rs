@@ -83,7 +83,7 @@ fn order(text: &str) -> std::result::Result<Sort, String> {
 
 impl Export {
     pub async fn run(self, common: &Common) -> Result<()> {
-        let store = common.open(IfMissing::Refuse).await?;
+        let (format, store) = (self.format()?, common.open(IfMissing::Refuse).await?);
         let (app, kind, name, health) = (self.app, self.environment, self.tenant.clone(), self.health);
         let (wanted, text) = (self.list(), self.search.clone());
         let begin = move |tx: &Tx| {
@@ -95,11 +95,13 @@ impl Export {
             };
             let (caller, list) = (Caller::operator(&environment), List { tenant, ..wanted.clone() });
             export::check(tx, &caller, (text.as_deref(), &Names::default()), &list)?;
-            audit::record(tx, environment.id, caller.origin(), Action::UsersExported, environment.id.0)?;
             Ok((caller, list))
         };
-        let (caller, mut list) = store.write(begin).await?;
-        let mut writer = self.writer()?;
+        let (caller, mut list) = store.scan(begin).await?;
+        // What cannot be written is no export that somebody has taken.
+        let mut writer = self.writer(format)?;
+        let at = caller.scope.environment;
+        store.write(move |tx| audit::record(tx, at, caller.origin(), Action::UsersExported, at.0)).await?;
         let mut count: u64 = 0;
         loop {
             let (wanted, text) = (list.clone(), self.search.clone());
@@ -134,17 +136,20 @@ impl Export {
         }
     }
 
-    fn writer(&self) -> Result<Writer<Box<dyn Write>>> {
+    fn format(&self) -> Result<Format> {
         let named = self.out.as_ref().and_then(|file| Format::of_name(&file.to_string_lossy()));
+        match self.format.or(named) {
+            Some(Format::Json) => Err(Error::operator("an export is csv or jsonl; say --format jsonl.")),
+            format => Ok(format.unwrap_or(Format::Jsonl)),
+        }
+    }
+
+    fn writer(&self, format: Format) -> Result<Writer<Box<dyn Write>>> {
         let into: Box<dyn Write> = match &self.out {
             None => Box::new(BufWriter::new(std::io::stdout())),
             Some(file) => Box::new(BufWriter::new(new_file(file)?)),
         };
-        match self.format.or(named) {
-            Some(Format::Csv) => Writer::csv(into, self.health),
-            Some(Format::Jsonl) | None => Ok(Writer::Jsonl(into)),
-            Some(Format::Json) => Err(Error::operator("an export is csv or jsonl; say --format jsonl.")),
-        }
+        if format == Format::Csv { Writer::csv(into, self.health) } else { Ok(Writer::Jsonl(into)) }
     }
 }
 

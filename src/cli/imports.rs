@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{Common, or_dash};
+use super::{Common, for_people, or_dash};
 use crate::apps::{self, AppId, Environment, Kind};
 use crate::caller::{Caller, Scope};
 use crate::config::span;
@@ -72,7 +72,7 @@ pub struct Take {
     /// How the file is written [default: what its name says]
     #[arg(long)]
     format: Option<Format>,
-    /// Where to write what became of each row [default: beside the file]
+    /// Where to write what became of each row [default: a new file beside the file]
     #[arg(long, value_name = "FILE")]
     result: Option<PathBuf>,
     /// Where people reach the server; their links are built from it
@@ -113,7 +113,8 @@ impl Imports {
             (Some(About::List), _) => list(common).await,
             (Some(About::Fields), _) => {
                 let fields: Vec<&str> = imports::fields().chain(["metadata.KEY"]).collect();
-                common.say(&json!(fields), &fields.join("\n"));
+                let shown: Vec<String> = fields.iter().map(|field| imports::with_unit(field)).collect();
+                common.say(&json!(fields), &shown.join("\n"));
                 Ok(())
             }
             (None, Some(take)) => take.run(common).await,
@@ -147,8 +148,8 @@ impl Take {
         if !common.json {
             explain(&plan, found.rows);
         }
-        let path = self.result.clone().unwrap_or_else(|| beside(&self.file));
-        let mut results = Results::begin(&path, &self.file)?;
+        let (path, file) = self.result_file()?;
+        let mut results = Results { lines: imports::Results::new(BufWriter::new(file))?, counts: [0; 3] };
         let bar = bar(found.rows)?;
         let work = Work { plan, rows: settings.rows(self.open()?)?, links, at_once: AT_ONCE };
         let batch = if self.dry_run {
@@ -238,6 +239,35 @@ impl Take {
         File::open(&self.file).map_err(|e| Error::operator(format!("{} cannot be read: {e}", self.file.display())))
     }
 
+    /// A new file beside the one that is imported, or the one that is named, for its owner only.
+    fn result_file(&self) -> Result<(PathBuf, File)> {
+        let unwritable = |path: &Path, e: std::io::Error| {
+            Error::operator(format!("the result file {} cannot be written: {e}", path.display()))
+        };
+        let mut options = OpenOptions::new();
+        options.write(true).mode(0o600);
+        let Some(path) = self.result.clone() else {
+            let mut number = 0_u64;
+            loop {
+                number += 1;
+                let mut name = self.file.file_stem().unwrap_or_default().to_owned();
+                name.push(if number == 1 { ".result.csv".to_owned() } else { format!(".result-{number}.csv") });
+                let path = self.file.with_file_name(name);
+                match options.create_new(true).open(&path) {
+                    Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+                    opened => return opened.map_err(|e| unwritable(&path, e)).map(|file| (path, file)),
+                }
+            }
+        };
+        if path.canonicalize().is_ok_and(|path| self.file.canonicalize().is_ok_and(|source| source == path)) {
+            return Err(Error::operator("--result names the file that is to be imported."));
+        }
+        let file = options.create(true).truncate(true).open(&path).map_err(|e| unwritable(&path, e))?;
+        // The mode above is for a new file only.
+        file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(|e| unwritable(&path, e))?;
+        Ok((path, file))
+    }
+
     fn digest(&self) -> Result<[u8; 32]> {
         let (mut file, mut context) = (self.open()?, digest::Context::new(&digest::SHA256));
         let mut some = vec![0; 1024 * 1024];
@@ -254,13 +284,11 @@ impl Take {
     }
 
     fn links(&self) -> Result<Option<Links>> {
-        match (&self.public_url, self.send_links) {
-            (_, false) => Ok(None),
-            (Some(url), true) => Ok(Some(Links { public_url: url.clone(), lifetime: self.link_lifetime })),
-            (None, true) => {
-                Err(Error::operator("--send-links needs --public-url: the address of the server for people."))
-            }
+        if !self.send_links {
+            return Ok(None);
         }
+        let public_url = for_people(self.public_url.clone(), "--send-links")?;
+        Ok(Some(Links { public_url, lifetime: self.link_lifetime }))
     }
 
     /// The error with the columns that there are, for it is the operator's file.
@@ -275,7 +303,8 @@ impl Take {
 
 /// Says what becomes of the columns.
 fn explain(plan: &imports::Plan, rows: u64) {
-    let mut lines: Vec<String> = plan.columns().map(|(column, field)| format!("  {column} -> {field}")).collect();
+    let mut lines: Vec<String> =
+        plan.columns().map(|(column, field)| format!("  {column} -> {}", imports::with_unit(field))).collect();
     lines.extend(plan.ignored.iter().map(|column| format!("  {column} -> nothing")));
     let like = plan.preset.map(|preset| format!(", like an export of {}", preset.as_str())).unwrap_or_default();
     let _ = writeln!(std::io::stderr(), "{rows} rows{like}:\n{}", lines.join("\n"));
@@ -289,32 +318,13 @@ fn bar(rows: u64) -> Result<ProgressBar> {
     Ok(bar)
 }
 
-fn beside(file: &Path) -> PathBuf {
-    let mut name = file.file_stem().unwrap_or_default().to_owned();
-    name.push(".result.csv");
-    file.with_file_name(name)
-}
-
-/// The file with a line for each row, for its owner only.
+/// The file with a line for each row.
 struct Results {
     lines: imports::Results<BufWriter<File>>,
     counts: [u64; 3],
 }
 
 impl Results {
-    fn begin(path: &Path, source: &Path) -> Result<Results> {
-        if path.canonicalize().is_ok_and(|path| source.canonicalize().is_ok_and(|source| source == path)) {
-            return Err(Error::operator("--result names the file that is to be imported."));
-        }
-        let unwritable =
-            |e: std::io::Error| Error::operator(format!("the result file {} cannot be written: {e}", path.display()));
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).mode(0o600).open(path).map_err(unwritable)?;
-        // The mode above is for a new file only.
-        file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(unwritable)?;
-        Ok(Results { lines: imports::Results::new(BufWriter::new(file))?, counts: [0; 3] })
-    }
-
     fn add(&mut self, outcomes: &[Outcome]) -> Result<()> {
         for outcome in outcomes {
             self.counts[match outcome.status {

@@ -36,6 +36,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use comfy_table::{Table, presets};
 use serde_json::Value;
+use url::Url;
 
 use crate::apps::{AppId, Kind};
 use crate::clock::Clock;
@@ -311,6 +312,20 @@ impl Place {
     fn is_anywhere(&self) -> bool {
         self.app.is_none() && self.environment.is_none()
     }
+}
+
+/// The address of the server, where `what` leaves this machine with links that people follow.
+fn for_people(public_url: Option<Url>, what: &str) -> Result<Url> {
+    public_url.ok_or_else(|| {
+        Error::operator(format!(
+            "{what} needs --public-url (or USHER_PUBLIC_URL): the address of the server for people."
+        ))
+    })
+}
+
+/// The same, where a link is for who sits here.
+fn here(public_url: Option<Url>) -> Result<Url> {
+    public_url.map_or_else(|| Url::parse("http://127.0.0.1:8080").map_err(Error::internal), Ok)
 }
 
 fn or_dash(text: Option<impl ToString>) -> String {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::imports::break_off;
-use super::{Common, Place, or_dash};
+use super::{Common, Place, for_people, here, or_dash};
 use crate::apps::{self, Environment, Kind};
 use crate::audit;
 use crate::caller::{Actor, Caller, Origin, Target};
@@ -50,9 +50,9 @@ pub enum User {
     SendLink {
         #[command(flatten)]
         named: Named,
-        /// Where people reach the server
-        #[arg(long, value_name = "URL", env = "USHER_PUBLIC_URL", default_value = "http://127.0.0.1:8080")]
-        public_url: Url,
+        /// Where people reach the server [default in the sandbox, where mail stays: http://127.0.0.1:8080]
+        #[arg(long, value_name = "URL", env = "USHER_PUBLIC_URL")]
+        public_url: Option<Url>,
         /// How long the link works
         #[arg(long, value_name = "SPAN", env = "USHER_LINK_LIFETIME", default_value = "24h", value_parser = span)]
         link_lifetime: Duration,
@@ -155,9 +155,11 @@ impl User {
                 return Ok(());
             }
             User::SendLink { named, public_url, link_lifetime } => {
-                let links = Links { public_url, lifetime: link_lifetime };
                 let send = move |tx: &Tx| {
                     let (user, environment) = the_one(tx, &named.user, &named.place)?;
+                    let url = public_url.clone();
+                    let url = if environment.kind == Kind::Live { for_people(url, "a live mail")? } else { here(url)? };
+                    let links = Links { public_url: url, lifetime: link_lifetime };
                     links::resend(tx, &links, &Caller::operator(&environment), user.id).map(|()| user.id)
                 };
                 let id = store.write(send).await?;

@@ -131,6 +131,63 @@ fn links_are_mailed_only_when_that_is_asked_for_and_to_nobody_who_is_frozen() {
 }
 
 #[test]
+fn the_unit_of_a_field_stands_beside_it() {
+    let server = Program::start(&[]);
+    let listed = String::from_utf8(server.run(&["import", "fields"]).stdout).unwrap();
+    for line in
+        ["currentWeight, in pounds", "desiredWeight, in pounds", "height, in feet and inches (5ft 6in)", "allergies"]
+    {
+        assert!(listed.lines().any(|listed| listed == line), "{line}: {listed}");
+    }
+    let file = write(&server.folder, "people.csv", "email,Weight (lb),weight,height\nann@doe.com,130,59,\n");
+    let output = server.run(&["import", file.to_str().unwrap(), "--environment", "sandbox", "--dry-run"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    for line in ["Weight (lb) -> currentWeight, in pounds", "weight -> nothing", "height -> height, in feet and inches"]
+    {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/import.md")).unwrap();
+    assert!(guide.contains("pounds") && guide.contains("5ft 6in"));
+}
+
+#[test]
+fn a_link_that_would_lead_nowhere_is_mailed_to_nobody() {
+    let server = Program::start(&[]);
+    let file = write(&server.folder, "people.csv", "email\nann@doe.com\n");
+    for environment in ["sandbox", "live"] {
+        server.json(&["import", file.to_str().unwrap(), "--environment", environment]);
+    }
+    let says = |arguments: &[&str]| {
+        let output = server.run(arguments);
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    for arguments in [
+        &["user", "send-link", "ann@doe.com", "--environment", "live"][..],
+        &["admin", "create", "bob@clinic.example", "--role", "owner", "--mail"],
+    ] {
+        let (code, said) = says(arguments);
+        assert!(
+            code == Some(1) && said.contains("--public-url") && said.contains("for people"),
+            "{arguments:?}: {said}"
+        );
+    }
+    assert_eq!(server.json(&["mail", "list"]), json!([]));
+    assert_eq!(server.json(&["admin", "list"]), json!([]), "nor is anybody made an administrator");
+    let sent = server.json(&["user", "send-link", "ann@doe.com", "--environment", "sandbox"]);
+    assert_eq!(sent["sent"], true, "where mail stays");
+    let link = server.json(&["admin", "create", "bob@clinic.example", "--role", "owner"])["link"].clone();
+    assert!(link.as_str().unwrap().starts_with("http://127.0.0.1:8080/"), "what is printed is for who is here");
+    let (code, said) = says(&["admin", "link", "bob@clinic.example", "--mail"]);
+    assert!(code == Some(1) && said.contains("--public-url"), "{said}");
+    let live = ["user", "send-link", "ann@doe.com", "--environment", "live", "--public-url", &server.url];
+    assert_eq!(server.json(&live)["sent"], true);
+    assert_eq!(
+        server.json(&["admin", "link", "bob@clinic.example", "--mail", "--public-url", &server.url])["link"],
+        Value::Null
+    );
+}
+
+#[test]
 fn what_cannot_be_imported_is_refused_with_what_to_do() {
     let server = Program::start(&[]);
     let file = write(&server.folder, "people.csv", "Name,Contact\nAnn,ann@doe.com\n");
@@ -244,6 +301,57 @@ fn an_export_has_health_data_only_when_asked_and_whom_the_filters_name() {
     assert_eq!(read["events"][0]["action"], "user.created");
     let once_more = server.run(&["export", "--environment", "sandbox", "--out", "none.jsonl"]);
     assert!(String::from_utf8_lossy(&once_more.stderr).contains("is there already"), "nothing is written over");
+}
+
+#[test]
+fn a_file_for_a_spreadsheet_says_that_it_is_utf_8() {
+    let server = Program::start(&[]);
+    let people = write(&server.folder, "people.csv", "email,family_name\nann@doe.com,Müller\n");
+    let (summary, _) = import(&server, &people, &[]);
+    let csv = export(&server, "out.csv", &[]);
+    for file in [csv.to_str().unwrap(), summary["resultFile"].as_str().unwrap()] {
+        let bytes = std::fs::read(file).unwrap();
+        assert!(bytes.starts_with(b"\xEF\xBB\xBF"), "{file}: {:?}", &bytes[..8]);
+    }
+    assert!(std::fs::read_to_string(&csv).unwrap().contains("Müller"));
+    assert!(std::fs::read_to_string(export(&server, "out.jsonl", &[])).unwrap().starts_with('{'));
+}
+
+#[test]
+fn an_export_that_cannot_be_written_leaves_no_file_and_no_entry_in_the_trail() {
+    let server = Program::start(&[]);
+    let there = write(&server.folder, "there.csv", "mine");
+    let file = server.folder.0.join("people.json");
+    let refused = |out: &Path, words: &str| {
+        let output = server.run(&["export", "--environment", "sandbox", "--out", out.to_str().unwrap()]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && said.contains(words), "{said}");
+    };
+    refused(&file, "csv or jsonl");
+    assert!(!file.exists());
+    refused(&there, "is there already");
+    refused(Path::new("/nowhere/people.csv"), "cannot be written");
+    assert_eq!(std::fs::read_to_string(&there).unwrap(), "mine");
+    assert_eq!(server.json(&["audit", "list", "--action", "users.exported"]), json!([]));
+    export(&server, "people.json", &["--format", "jsonl"]);
+    assert_eq!(server.json(&["audit", "list", "--action", "users.exported"]).as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn what_became_of_rows_is_written_over_nothing() {
+    let server = Program::start(&[]);
+    let file = write(&server.folder, "people.csv", "email\nann@doe.com\n");
+    let mine = write(&server.folder, "people.result.csv", "mine");
+    let (first, lines) = import(&server, &file, &[]);
+    assert_eq!(lines[0][1], "imported");
+    let (second, lines) = import(&server, &file, &[]);
+    assert_eq!(lines[0][1], "duplicate");
+    assert_ne!(first["resultFile"], second["resultFile"]);
+    assert_eq!(std::fs::read_to_string(mine).unwrap(), "mine");
+    let kept = std::fs::read_to_string(first["resultFile"].as_str().unwrap()).unwrap();
+    assert!(kept.contains("imported"), "{kept}");
+    let mode = std::fs::metadata(second["resultFile"].as_str().unwrap()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
 }
 
 /// A list of so many people.
