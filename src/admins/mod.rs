@@ -19,6 +19,7 @@ use crate::caller::{Actor, Origin};
 use crate::clock::Timestamp;
 use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
+use crate::limits::Limit;
 use crate::links::{Links, at};
 use crate::outbox;
 use crate::secret::Secret;
@@ -41,8 +42,10 @@ pub const SESSION_LIFETIME: Duration = Duration::from_hours(12);
 pub const SESSION_IDLE: Duration = Duration::from_hours(1);
 /// How old what is known of a session's last use may be.
 const SEEN_EVERY: Duration = Duration::from_mins(1);
-/// How many links an administrator is sent within an hour.
-pub const LINKS_PER_HOUR: i64 = 5;
+/// How many links whoever asks has an administrator sent.
+pub const ASKED: Limit = Limit { what: "admin_links_asked", most: 5, span: Duration::from_hours(1) };
+/// How many other administrators have one sent, whatever strangers ask for.
+pub const SENT: Limit = Limit { what: "admin_links_sent", most: 5, span: Duration::from_hours(1) };
 
 words! {
     /// What an administrator may do. Each may do what those before it may.
@@ -121,16 +124,16 @@ pub fn may_set_up(tx: &Tx, secret: &Secret) -> Result<bool> {
     Ok(store::find(tx, secret, Purpose::Setup)?.is_some_and(|row| row.works(tx.now())) && !has_owner(tx)?)
 }
 
-/// Makes the first administrator, an owner, by a set-up address; `None` if that does not work.
+/// Makes the first administrator, an owner, by a set-up address, and a link for them, as [`invite`] does; `None` if that does
+/// not work.
 ///
 /// # Errors
 /// The database refuses.
-pub fn first(tx: &Tx, secret: &Secret, email: &Email, request: Option<Uuid>) -> Result<Option<Admin>> {
+pub fn first(tx: &Tx, secret: &Secret, email: &Email, by: &By) -> Result<Option<(Admin, Option<Url>)>> {
     if !may_set_up(tx, secret)? || !store::use_up(tx, secret, Purpose::Setup)? {
         return Ok(None);
     }
-    let origin = Origin { request, ..Origin::of(Actor::Operator) };
-    create(tx, origin, email, Role::Owner).map(Some)
+    invite(tx, email, Role::Owner, by).map(Some)
 }
 
 /// Makes an administrator.
@@ -219,6 +222,7 @@ fn keep_an_owner(tx: &Tx, leaving: &Admin) -> Result<()> {
 }
 
 /// What to do with the link that somebody is to sign in by.
+#[derive(Clone, Copy)]
 pub enum Way {
     /// Write a mail.
     Mail,
@@ -226,22 +230,40 @@ pub enum Way {
     Tell,
 }
 
-/// Makes a link for whoever has asked by this address: nothing for who is no administrator, or was sent several in the last
-/// hour. The link is returned if it is to be told.
+/// Who makes a link for an administrator, and how it comes to them.
+pub struct By<'a> {
+    /// Who.
+    pub origin: Origin,
+    /// Where the link leads.
+    pub links: &'a Links,
+    /// How it comes to them.
+    pub way: Way,
+    /// The language of the mail, where nothing is known of theirs.
+    pub language: Language,
+}
+
+impl<'a> By<'a> {
+    /// The operator, in whose terminal a link is told.
+    pub fn operator(links: &'a Links, way: Way) -> By<'a> {
+        By { origin: Origin::of(Actor::Operator), links, way, language: Language::default() }
+    }
+}
+
+/// Makes a link for whoever has asked by this address: nothing for who is no administrator, or for whom several were asked for
+/// in the last hour. The link is returned if it is to be told.
 ///
 /// # Errors
 /// The database refuses.
 pub fn answer(tx: &Tx, links: &Links, ask: &Ask, way: &Way) -> Result<Option<Url>> {
     let found = store::by_email(tx, &ask.email)?;
     let Some(admin) = found.filter(|admin| admin.removed_at.is_none()) else { return Ok(None) };
-    if store::count_links(tx, admin.id, tx.now() - Duration::from_hours(1))? >= LINKS_PER_HOUR {
+    if !ASKED.take(tx, admin.id.0.as_bytes())? {
         return Ok(None);
     }
-    let language = admin.language.filter(|_| ask.for_another).unwrap_or(ask.language);
-    hand_over(tx, links, &admin, way, language)
+    hand_over(tx, links, &admin, *way, ask.language)
 }
 
-fn hand_over(tx: &Tx, links: &Links, admin: &Admin, way: &Way, language: Language) -> Result<Option<Url>> {
+fn hand_over(tx: &Tx, links: &Links, admin: &Admin, way: Way, language: Language) -> Result<Option<Url>> {
     let secret = issue(tx, Purpose::Link, Some(admin.id), LINK_LIFETIME)?;
     let link = at(&links.public_url, &["admin", "links", secret.expose()])?;
     match way {
@@ -259,16 +281,6 @@ fn hand_over(tx: &Tx, links: &Links, admin: &Admin, way: &Way, language: Languag
     }
 }
 
-/// Notes that another administrator has a link sent to one, and says to which address.
-///
-/// # Errors
-/// There is no such administrator.
-pub fn offer_link(tx: &Tx, origin: Origin, id: AdminId) -> Result<Email> {
-    let admin = get(tx, id)?;
-    audit::record(tx, INSTALLATION, origin, Action::AdminLinkMade, id.0)?;
-    Email::new(&admin.email).ok_or(Error::Integrity)
-}
-
 /// What was done to administrators and by them that belongs to no app, the newest first.
 ///
 /// # Errors
@@ -278,24 +290,40 @@ pub fn trail(tx: &Tx, limit: i64) -> Result<Vec<Entry>> {
     Ok(audit::newest(tx, &filter, None, limit)?.0)
 }
 
-/// Makes an administrator at the operator's word, and a link for them, which is returned if it is to be told.
+/// Makes an administrator, and a link for them, which is returned if it is to be told.
 ///
 /// # Errors
-/// There is one with that address.
-pub fn invite(tx: &Tx, links: &Links, email: &Email, role: Role, way: &Way) -> Result<(Admin, Option<Url>)> {
-    let admin = create(tx, Origin::of(Actor::Operator), email, role)?;
-    let link = hand_over(tx, links, &admin, way, admin.language.unwrap_or_default())?;
+/// There is one with that address, or those of [`send_link`].
+pub fn invite(tx: &Tx, email: &Email, role: Role, by: &By) -> Result<(Admin, Option<Url>)> {
+    let admin = create(tx, by.origin, email, role)?;
+    let link = make_link(tx, &admin, by)?;
     Ok((admin, link))
 }
 
-/// Makes a link for an administrator at the operator's word; it is returned if it is to be told.
+/// Makes a link for an administrator, who has not asked for it; it is returned if it is to be told.
+///
+/// # Errors
+/// There is no such administrator. [`Error::TooMany`] when other administrators have had several sent in the last hour.
+pub fn send_link(tx: &Tx, id: AdminId, by: &By) -> Result<Option<Url>> {
+    let admin = get(tx, id)?;
+    audit::record(tx, INSTALLATION, by.origin, Action::AdminLinkMade, admin.id.0)?;
+    make_link(tx, &admin, by)
+}
+
+/// Makes a link for the administrator with that address at the operator's word; it is returned if it is to be told.
 ///
 /// # Errors
 /// There is none with that address.
 pub fn link_for(tx: &Tx, links: &Links, email: &Email, way: &Way) -> Result<Option<Url>> {
-    let admin = by_email(tx, email)?;
-    audit::record(tx, INSTALLATION, Origin::of(Actor::Operator), Action::AdminLinkMade, admin.id.0)?;
-    hand_over(tx, links, &admin, way, admin.language.unwrap_or_default())
+    send_link(tx, by_email(tx, email)?.id, &By::operator(links, *way))
+}
+
+fn make_link(tx: &Tx, admin: &Admin, by: &By) -> Result<Option<Url>> {
+    // The operator needs nobody's leave.
+    if by.origin.actor != Actor::Operator && !SENT.take(tx, admin.id.0.as_bytes())? {
+        return Err(Error::TooMany("Five links were sent to this administrator within an hour. Try again later."));
+    }
+    hand_over(tx, by.links, admin, by.way, admin.language.unwrap_or(by.language))
 }
 
 /// Whether a link works. Changes nothing.
@@ -391,19 +419,20 @@ impl Row {
 }
 
 /// Who has asked for a link, until it is decided beside the requests whether there is one: so that no answer, and not its
-/// time either, tells who is an administrator.
+/// time either, tells who is an administrator. And the links that were made meanwhile and are to be told.
 #[derive(Default)]
-pub struct Asks(Mutex<Vec<Ask>>);
+pub struct Asks {
+    asks: Mutex<Vec<Ask>>,
+    made: Mutex<Vec<Url>>,
+}
 
-/// A wish for a link.
+/// A wish for a link, of whoever says that they are this.
 #[derive(Debug)]
 pub struct Ask {
     /// For whom.
     pub email: Email,
     /// The language of the browser that asks.
     pub language: Language,
-    /// Another administrator asks, whose language counts where nothing is known of theirs.
-    pub for_another: bool,
 }
 
 impl Asks {
@@ -412,7 +441,7 @@ impl Asks {
 
     /// Somebody has asked. Whoever asks beside very many others has to do it again.
     pub fn add(&self, ask: Ask) {
-        let mut asks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut asks = self.asks.lock().unwrap_or_else(PoisonError::into_inner);
         if asks.len() < Self::MOST {
             asks.push(ask);
         }
@@ -420,6 +449,16 @@ impl Asks {
 
     /// Takes what was asked since the last time.
     pub fn take(&self) -> Vec<Ask> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.asks.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A link was made, and is to be told.
+    pub fn tell(&self, link: Url) {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).push(link);
+    }
+
+    /// Takes the links that are to be told.
+    pub fn take_made(&self) -> Vec<Url> {
+        std::mem::take(&mut *self.made.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

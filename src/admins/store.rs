@@ -120,11 +120,6 @@ pub(super) fn note_use(tx: &Tx, id: uuid::Uuid) -> Result<()> {
     tx.run("UPDATE admin_tickets SET seen_at = $1 WHERE id = $2", params![tx.now(), id])
 }
 
-pub(super) fn count_links(tx: &Tx, admin: AdminId, since: Timestamp) -> Result<i64> {
-    let sql = "SELECT COUNT(*) FROM admin_tickets WHERE admin_id = $1 AND created_at > $2 AND purpose = $3";
-    tx.query_opt(sql, params![admin, since, Purpose::Link])?.map_or(Ok(0), |row| row.get(0))
-}
-
 /// Removes the tickets that have ended by their time.
 pub fn purge(tx: &Tx) -> Result<bool> {
     tx.purge(&Purge::by_id("admin_tickets"), random::first_uuid(tx.now() - SESSION_LIFETIME))

@@ -34,9 +34,10 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
+use url::Url;
 use uuid::Uuid;
 
-use crate::admins::{AdminId, Asks};
+use crate::admins::{AdminId, Asks, Way};
 use crate::apps::{Environment, EnvironmentId};
 use crate::audit::tally::Tally;
 use crate::caller::Caller;
@@ -92,6 +93,21 @@ pub struct Services {
     pub metrics: metrics::Metrics,
     /// Whether the server is on its way out.
     pub closing: std::sync::atomic::AtomicBool,
+}
+
+impl Services {
+    /// How a link to the dashboard comes to an administrator.
+    pub fn admin_way(&self) -> Way {
+        if self.sends_mail { Way::Mail } else { Way::Tell }
+    }
+
+    /// Has a link to the dashboard come to its administrator that was just made: by the operator, or by the mail beside it.
+    pub fn pass_on(&self, link: Option<Url>) {
+        match link {
+            Some(link) => self.admin_asks.tell(link),
+            None => self.outbox.wake(),
+        }
+    }
 }
 
 /// Who is at the other end of the connection.

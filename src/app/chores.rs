@@ -140,14 +140,13 @@ pub async fn decide(api: &Api) -> Result<()> {
 /// # Errors
 /// The database refuses.
 pub async fn answer_admins(api: &Api, tell: impl Fn(&str)) -> Result<()> {
+    let tell = |link| tell(&format!("Sign in to the dashboard, within ten minutes:\n\n  {link}\n"));
+    api.admin_asks.take_made().into_iter().for_each(tell);
     for ask in api.admin_asks.take() {
-        let (links, mails) = (api.links.clone(), api.sends_mail);
-        let answer = move |tx: &Tx| {
-            let way = if mails { admins::Way::Mail } else { admins::Way::Tell };
-            admins::answer(tx, &links, &ask, &way)
-        };
+        let (links, way) = (api.links.clone(), api.admin_way());
+        let answer = move |tx: &Tx| admins::answer(tx, &links, &ask, &way);
         if let Some(link) = api.store.write(answer).await? {
-            tell(&format!("Sign in to the dashboard, within ten minutes:\n\n  {link}\n"));
+            tell(link);
         }
         api.outbox.wake();
     }

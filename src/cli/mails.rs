@@ -140,10 +140,13 @@ fn newest(tx: &Tx, place: &Place, state: Option<State>, before: Option<JobId>, l
     }
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut all = Vec::new();
-    for environment in environments(tx, place)? {
+    // Administrators are of no environment.
+    let installation = place.is_anywhere().then_some(INSTALLATION);
+    let places = environments(tx, place)?.into_iter().map(|environment| environment.id).chain(installation);
+    for environment in places {
         let (mut found, mut place) = (Vec::new(), before);
         loop {
-            let (jobs, next) = outbox::mails_of(tx, environment.id, state, place, limit)?;
+            let (jobs, next) = outbox::mails_of(tx, environment, state, place, limit)?;
             found.extend(jobs);
             place = next;
             if place.is_none() || found.len() >= most {

@@ -6,20 +6,23 @@ use axum::response::{IntoResponse, Redirect, Response};
 
 use super::access::{Owner, Within};
 use super::{Frame, quoted};
-use crate::admins::{self, Admin, AdminId, Ask, Role};
+use crate::admins::{self, Admin, AdminId, By, Role};
 use crate::api::Api;
 use crate::api::body::Form;
-use crate::audit::Entry;
+use crate::audit::{Entry, INSTALLATION};
 use crate::clock::Timestamp;
 use crate::codes::Parameters;
 use crate::db::Tx;
 use crate::error::{Error, Result};
+use crate::outbox::{self, Job, State as Mail};
 use crate::story;
 use crate::ui::{Reader, page};
 use crate::users::Email;
 
 type Place = Path<(String, String, String)>;
 
+/// How many mails that were given up are told of, the newest.
+const FAILED: i64 = 3;
 /// How many entries of the audit trail are shown, the newest.
 const ROWS: i64 = 20;
 
@@ -30,6 +33,8 @@ struct AdminsPage<'a> {
     admins: Vec<Admin>,
     /// What was done, and by whom.
     trail: Vec<(Entry, String)>,
+    /// Mails to administrators that were given up lately: to whom, and why.
+    failed: Vec<(String, Job)>,
     /// How the commands of this page have the link come to somebody.
     by: &'static str,
     said: &'static str,
@@ -86,21 +91,26 @@ pub async fn list(State(api): State<Api>, here: Within<Owner>, RawQuery(query): 
     let read = |tx: &Tx| {
         let entries = admins::trail(tx, ROWS)?.into_iter();
         let trail = entries.map(|entry| story::who(tx, &entry).map(|who| (entry, who)));
-        Ok((admins::list(tx)?, trail.collect::<Result<Vec<_>>>()?))
+        let (failed, _) = outbox::mails_of(tx, INSTALLATION, Some(Mail::Failed), None, FAILED)?;
+        Ok((admins::list(tx)?, trail.collect::<Result<Vec<_>>>()?, failed))
     };
-    let (admins, trail) = api.store.scan(read).await?;
+    let (admins, trail, failed) = api.store.scan(read).await?;
+    let to = |job: Job| Some((job.payload.as_ref()?.text("to")?.to_owned(), job));
+    let failed = failed.into_iter().filter_map(to).collect();
     let said = said(query.as_deref(), api.sends_mail);
     let (by, now) = (by(api.sends_mail), api.store.clock().now());
-    Ok(page(&AdminsPage { frame: &here.frame, admins, trail, by, said, now }, None))
+    Ok(page(&AdminsPage { frame: &here.frame, admins, trail, failed, by, said, now }, None))
 }
 
 /// `POST /admin/{appId}/{environment}/admins`: they are sent a link at once.
 pub async fn invite(State(api): State<Api>, here: Within<Owner>, reader: Reader, form: Form) -> Result<Response> {
     let email = form.get("email").and_then(Email::new);
     let email = email.ok_or_else(|| Error::bad_request("malformed_email", "This is not an e-mail address"))?;
-    let (origin, role, address) = (here.caller.origin(), role(&form)?, email.clone());
-    api.store.write(move |tx| admins::create(tx, origin, &address, role)).await?;
-    api.admin_asks.add(Ask { email, language: reader.0.language(), for_another: true });
+    let (origin, role) = (here.caller.origin(), role(&form)?);
+    let (links, way, language) = (api.links.clone(), api.admin_way(), reader.0.language());
+    let invite = move |tx: &Tx| admins::invite(tx, &email, role, &By { origin, links: &links, way, language });
+    let (_, link) = api.store.write(invite).await?;
+    api.pass_on(link);
     Ok(here.frame.back("admins?said=invited"))
 }
 
@@ -142,8 +152,10 @@ pub async fn send_link(
     Path((_, _, text)): Place,
 ) -> Result<Response> {
     let (id, origin) = (id(&text)?, here.caller.origin());
-    let email = api.store.write(move |tx| admins::offer_link(tx, origin, id)).await?;
-    api.admin_asks.add(Ask { email, language: reader.0.language(), for_another: true });
+    let (links, way, language) = (api.links.clone(), api.admin_way(), reader.0.language());
+    let send = move |tx: &Tx| admins::send_link(tx, id, &By { origin, links: &links, way, language });
+    let link = api.store.write(send).await?;
+    api.pass_on(link);
     Ok(here.frame.back(&format!("admins/{id}?said=link")))
 }
 

@@ -8,9 +8,10 @@ use axum::response::{IntoResponse, Redirect, Response};
 
 use super::access::{Admin, ReadOnly, cookie_name};
 use super::{Card, card};
-use crate::admins::{self, Ask};
+use crate::admins::{self, Ask, By};
 use crate::api::body::Form;
 use crate::api::{Api, Trail};
+use crate::caller::{Actor, Origin};
 use crate::codes::Parameters;
 use crate::db::Tx;
 use crate::error::Result;
@@ -56,7 +57,7 @@ pub async fn ask(State(api): State<Api>, reader: Reader, headers: HeaderMap, for
     let Some(email) = form.get("email").and_then(Email::new) else {
         return Ok(card(&SignInPage { fault: NO_ADDRESS, ..SIGN_IN }, StatusCode::BAD_REQUEST));
     };
-    api.admin_asks.add(Ask { email, language: reader.0.language(), for_another: false });
+    api.admin_asks.add(Ask { email, language: reader.0.language() });
     Ok(on_its_way(&api))
 }
 
@@ -90,13 +91,14 @@ pub async fn set_up(
     let Some(email) = form.get("email").and_then(Email::new) else {
         return Ok(setup_page(&link, NO_ADDRESS));
     };
-    let address = email.clone();
-    let made = api.store.write(move |tx| admins::first(tx, &link, &address, Some(trail.id()))).await?;
-    if made.is_none() {
+    let (links, way, language) = (api.links.clone(), api.admin_way(), reader.0.language());
+    let origin = Origin { request: Some(trail.id()), ..Origin::of(Actor::Operator) };
+    let first = move |tx: &Tx| admins::first(tx, &link, &email, &By { origin, links: &links, way, language });
+    let Some((_, link)) = api.store.write(first).await? else {
         api.refusals.add_stranger("POST /admin/setup/{link}", "link_over");
         return Ok(setup_is_over());
-    }
-    api.admin_asks.add(Ask { email, language: reader.0.language(), for_another: false });
+    };
+    api.pass_on(link);
     Ok(on_its_way(&api))
 }
 
