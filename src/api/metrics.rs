@@ -1,11 +1,13 @@
 //! Counters for operators, in the OpenMetrics text format. Labels are routes and statuses only.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use axum::http::Method;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
@@ -20,6 +22,7 @@ pub struct Metrics {
     mails: Tries,
     webhooks: Tries,
     billing: Tries,
+    mail_wait: Gauge<f64, AtomicU64>,
 }
 
 /// Counters that are there from the start: of one that appears with its first failure, Prometheus sees no increase.
@@ -44,7 +47,10 @@ impl Default for Metrics {
         registry.register("mails", "Tries to send a mail, by what came of them", mails.clone());
         registry.register("webhooks", "Tries to send a webhook, by what came of them", webhooks.clone());
         registry.register("billing", "Tries to tell the billing provider, by what came of them", billing.clone());
-        Metrics { registry, requests, seconds, mails, webhooks, billing }
+        let mail_wait = Gauge::default();
+        let help = "For how long the oldest mail has waited that is due or was tried, of all servers; NaN if that is not known";
+        registry.register("mail_wait_seconds", help, mail_wait.clone());
+        Metrics { registry, requests, seconds, mails, webhooks, billing, mail_wait }
     }
 }
 
@@ -69,6 +75,11 @@ impl Metrics {
     /// Counts a try to tell the billing provider of a change.
     pub fn note_billing(&self, outcome: &'static str) {
         self.billing.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// Notes for how long mail waits, if that is known.
+    pub fn note_wait(&self, longest: Option<Duration>) {
+        self.mail_wait.set(longest.map_or(f64::NAN, |longest| longest.as_secs_f64()));
     }
 
     /// All counters as text.

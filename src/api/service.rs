@@ -14,6 +14,7 @@ use super::{Api, reply, say};
 use crate::billing;
 use crate::db::Tx;
 use crate::error::{Error, Result};
+use crate::outbox;
 
 /// How long the database may take to be ready.
 const READY: Duration = Duration::from_secs(2);
@@ -37,6 +38,8 @@ pub async fn ready(State(api): State<Api>) -> Response {
 
 /// The counters. They hold routes and numbers, nothing about anyone.
 pub async fn metrics(State(api): State<Api>) -> Response {
+    let waits = tokio::time::timeout(READY, api.store.read(outbox::longest_wait)).await;
+    api.metrics.note_wait(waits.ok().and_then(Result::ok));
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], api.metrics.text()).into_response()
 }

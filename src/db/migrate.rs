@@ -4,7 +4,10 @@ use super::{LONG, Tx, params, sqlite};
 use crate::error::{Error, Result};
 
 /// Every migration in order; its version is its place, counted from one.
-const MIGRATIONS: &[(&str, &str)] = &[("0001_tables", include_str!("../../migrations/0001_tables.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("0001_tables", include_str!("../../migrations/0001_tables.sql")),
+    ("0002_waits", include_str!("../../migrations/0002_waits.sql")),
+];
 
 /// The version of the tables.
 pub(super) const VERSION: &str = "SELECT COALESCE(MAX(version), 0) FROM migrations \

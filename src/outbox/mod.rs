@@ -320,6 +320,21 @@ pub fn newest_mails(tx: &Tx, limit: i64) -> Result<Vec<Job>> {
     Ok(mails)
 }
 
+/// For how long the oldest mail has waited that is due or was tried, anywhere.
+///
+/// # Errors
+/// The database does not answer.
+pub fn longest_wait(tx: &Tx) -> Result<Duration> {
+    let mut longest = Duration::ZERO;
+    for kind in Kind::MAILS {
+        if let Some(since) = store::oldest(tx, *kind)? {
+            let millis = u64::try_from(tx.now().0 - since.0).unwrap_or_default();
+            longest = longest.max(Duration::from_millis(millis));
+        }
+    }
+    Ok(longest)
+}
+
 /// The job with that id.
 ///
 /// # Errors

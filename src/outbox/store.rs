@@ -210,6 +210,13 @@ pub fn waiting(tx: &Tx, environment: EnvironmentId, kind: Kind) -> Result<(i64, 
     row.map_or(Ok((0, None)), |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
+/// Since when the oldest job of a kind waits, of those that are due or were tried.
+pub(super) fn oldest(tx: &Tx, kind: Kind) -> Result<Option<Timestamp>> {
+    let sql = "SELECT created_at FROM outbox WHERE kind = $1 AND due_at IS NOT NULL AND (due_at <= $2 OR attempts > 0) \
+         ORDER BY created_at LIMIT 1";
+    tx.query_opt(sql, params![kind, tx.now()])?.map(|row| row.get(0)).transpose()
+}
+
 /// How many jobs of a kind and an environment were given up.
 pub fn count_given_up(tx: &Tx, environment: EnvironmentId, kind: Kind) -> Result<i64> {
     let sql = "SELECT COUNT(*) FROM outbox WHERE kind = $1 AND state = 'failed' AND environment_id = $2";

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
+use usher::apps::Kind;
 
-use crate::harness::{Folder, TestApp, skip};
+use crate::harness::{Folder, TestApp, jane, skip};
 use crate::outside::find;
 use crate::program::{Program, usher};
 
@@ -69,6 +71,28 @@ async fn every_metric_of_the_dashboard_and_of_the_alerts_is_one_that_there_is() 
             }
         }
     }
+}
+
+#[tokio::test]
+async fn how_long_mail_waits_is_counted_also_where_nothing_tries_to_send_it() {
+    let app = TestApp::new().await;
+    let waits = async || {
+        let text = app.anyone().get("/metrics").await.ok().text;
+        let line = text.lines().find_map(|line| line.strip_prefix("usher_mail_wait_seconds ")).map(str::to_owned);
+        line.unwrap_or_else(|| panic!("{text}")).parse::<f64>().unwrap()
+    };
+    assert!(waits().await.abs() < 0.1, "nothing waits");
+    app.partner("acme").await.post("/users/create", jane()).await.ok();
+    app.advance(Duration::from_mins(1));
+    assert!(waits().await.abs() < 0.1, "what a sandbox captures does not wait");
+    app.partner_in(Kind::Live, Some("acme")).await.post("/users/create", jane()).await.ok();
+    app.advance(Duration::from_hours(1));
+    assert!((waits().await - 3600.0).abs() < 60.0, "{}", waits().await);
+    let now = app.store().clock().now().0;
+    app.tamper(&format!("UPDATE outbox SET attempts = 7, due_at = {} WHERE due_at IS NOT NULL", now + 1_000_000));
+    assert!(waits().await > 3000.0, "between two tries it waits too");
+    app.tamper("UPDATE outbox SET attempts = 0 WHERE due_at IS NOT NULL");
+    assert!(waits().await.abs() < 0.1, "what is not due yet has not waited");
 }
 
 #[test]
