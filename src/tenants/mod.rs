@@ -3,7 +3,7 @@
 pub mod company;
 mod store;
 
-pub use store::{by_id, made_between, newest};
+pub use store::{by_id, made_between, newest_organisations};
 
 use serde_json::{Map, Value};
 

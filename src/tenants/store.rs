@@ -51,9 +51,11 @@ pub fn made_between(
     tx.query(&sql, params![environment, from, to, place.at, place.id, limit])?.iter().map(read).collect()
 }
 
-/// The newest tenants of an environment.
-pub fn newest(tx: &Tx, environment: EnvironmentId, limit: i64) -> Result<Vec<Tenant>> {
-    made_between(tx, environment, (Timestamp(i64::MIN), Timestamp(i64::MAX)), None, limit)
+/// The newest tenants of an environment that are not of somebody who has registered themselves.
+pub fn newest_organisations(tx: &Tx, environment: EnvironmentId, limit: i64) -> Result<Vec<Tenant>> {
+    let sql =
+        format!("{TENANT} WHERE environment_id = $1 AND founder_id IS NULL ORDER BY created_at DESC, id DESC LIMIT $2");
+    tx.query(&sql, params![environment, limit])?.iter().map(read).collect()
 }
 
 pub(super) fn update(tx: &Tx, tenant: &Tenant) -> Result<()> {

@@ -6,6 +6,8 @@ use std::process::{Command, Output};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use usher::admins::Role;
+use usher::caller::{Actor, Origin};
+use usher::tenants;
 
 use crate::harness::{Answer, But, Client, TestApp, jane};
 use crate::imports::people;
@@ -252,4 +254,29 @@ async fn the_lines_about_mail_and_about_one_session_do_what_the_pages_do() {
     shell(&app, one_each[0]);
     let open = [one.get("/v1/users/me").await.status, other.get("/v1/users/me").await.status];
     assert!(open == [200, 401] || open == [401, 200], "{open:?}");
+}
+
+#[tokio::test]
+async fn everybodys_tenant_is_shown_and_the_filter_offers_clinics_however_many_have_signed_up_since() {
+    let app = TestApp::new().await;
+    enrol(&app.partner("Clinic North").await, 1, "ann@doe.com", "Ann").await;
+    app.advance(std::time::Duration::from_secs(1));
+    let many = |tx: &usher::db::Tx| {
+        let (environment, operator) = (environment(tx)?, Origin::of(Actor::Operator));
+        (0..220).try_for_each(|n| tenants::named(tx, environment, operator, &format!("signed up {n}")).map(drop))
+    };
+    app.store().write(many).await.unwrap();
+    let admin = app.admin(Role::ReadOnly).await;
+    let page = admin.get(&at(&app, "users")).await.ok().text;
+    let row = page.split("ann@doe.com").nth(1).unwrap().split("</tr>").next().unwrap();
+    assert!(row.contains("Clinic North"), "whoever came before 200 others has a tenant too: {row}");
+
+    // As if each of them were of somebody who has registered themselves.
+    app.tamper("UPDATE tenants SET founder_id = id, self_named_at = created_at WHERE name LIKE 'signed up %'");
+    let page = admin.get(&at(&app, "users")).await.ok().text;
+    let filter = page.split("name=\"tenant\"").nth(1).unwrap().split("</select>").next().unwrap();
+    assert!(filter.contains("Clinic North") && !filter.contains("signed up"), "{filter}");
+    let of_one = page.split("?tenant=").nth(1).expect("the tenant in a row leads to those who are in it");
+    let listed = listed(&admin.get(&at(&app, &format!("users?tenant={}", &of_one[..36]))).await.ok());
+    assert_eq!(listed, ["ann@doe.com"]);
 }

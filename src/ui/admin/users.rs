@@ -1,5 +1,7 @@
 //! The users of an environment: a table that filters, sorts and searches, with its state in the address.
 
+use std::collections::HashMap;
+
 use askama::Template;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -18,14 +20,14 @@ use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::imports::export::{self, Writer};
 use crate::place::MOST;
-use crate::tenants::{self, Tenant};
+use crate::tenants::{self, Tenant, TenantId};
 use crate::ui::page;
 use crate::users::search::{Found, search};
 use crate::users::{self, List, Sort, Status, User};
 
 /// How many users a page has.
 const ROWS: i64 = 50;
-/// How many tenants the filter offers, the newest.
+/// How many tenants the filter offers, the newest that are not of one person. Every other is a link in the row of who is in it.
 const TENANTS: i64 = 200;
 
 #[derive(Template)]
@@ -34,7 +36,10 @@ struct UsersPage<'a> {
     frame: &'a Frame,
     asked: Asked,
     found: Found,
+    /// What the filter offers.
     tenants: Vec<Tenant>,
+    /// Those of the users in the table.
+    theirs: HashMap<TenantId, Tenant>,
     /// The address of the next page.
     next: Option<String>,
     command: String,
@@ -135,7 +140,7 @@ pub async fn list(State(api): State<Api>, here: Within<ReadOnly>, RawQuery(query
     let (caller, q) = (here.caller, asked.q.clone());
     let names = searching(&api, &here);
     let read = move |tx: &Tx| {
-        let mut tenants = tenants::newest(tx, caller.scope.environment, TENANTS)?;
+        let mut tenants = tenants::newest_organisations(tx, caller.scope.environment, TENANTS)?;
         if let Some(id) = list.tenant.filter(|id| tenants.iter().all(|tenant| tenant.id != *id)) {
             tenants.push(tenants::get(tx, &caller, id)?);
         }
@@ -145,9 +150,17 @@ pub async fn list(State(api): State<Api>, here: Within<ReadOnly>, RawQuery(query
         } else {
             search(tx, &caller, &names.names, &q, Some(&list))?
         };
-        Ok((tenants, found))
+        let mut theirs = HashMap::new();
+        for id in found.users.iter().filter_map(|user| user.tenant) {
+            if !theirs.contains_key(&id)
+                && let Some(tenant) = tenants::by_id(tx, id)?
+            {
+                theirs.insert(id, tenant);
+            }
+        }
+        Ok((tenants, theirs, found))
     };
-    let (tenants, found) = api.store.scan(read).await?;
+    let (tenants, theirs, found) = api.store.scan(read).await?;
     let command = command(&here.frame, &asked, &tenants);
     let request = asked.in_the_api().map(|query| here.frame.curl("GET", &format!("/v1/users{query}")));
     let next = found.next.as_ref().map(|cursor| asked.with("cursor", cursor));
@@ -158,6 +171,7 @@ pub async fn list(State(api): State<Api>, here: Within<ReadOnly>, RawQuery(query
             asked,
             found,
             tenants,
+            theirs,
             next,
             command,
             request: request.unwrap_or_default(),
@@ -211,9 +225,10 @@ fn filters_of(mut filters: Query, limit: i64) -> Result<List> {
 }
 
 impl UsersPage<'_> {
-    fn tenant_of(&self, user: &User) -> &str {
-        let tenant = self.tenants.iter().find(|tenant| Some(tenant.id) == user.tenant);
-        tenant.and_then(|tenant| tenant.facts.name.as_ref()).map_or("–", |name| name.0.as_str())
+    /// The tenant of a user: its id, and its name.
+    fn tenant_of(&self, user: &User) -> Option<(&TenantId, &str)> {
+        let (id, tenant) = self.theirs.get_key_value(&user.tenant?)?;
+        Some((id, tenant.facts.name.as_ref()?.0.as_str()))
     }
 
     /// What a screen reader says of a search.
