@@ -12,6 +12,7 @@ use crate::apps::{Environment, EnvironmentId};
 use crate::clock::{Stopwatch, Timestamp};
 use crate::db::Tx;
 use crate::error::Result;
+use crate::imports;
 use crate::keys::{self, Key};
 use crate::outbox::{self, Kind, State};
 use crate::sessions;
@@ -26,6 +27,8 @@ const FRESH: Duration = Duration::from_mins(1);
 const WORTH: u32 = 100;
 /// For how long what was given up needs attention.
 const LATELY: Duration = Duration::from_hours(24);
+/// For how long an import that was broken off does.
+const BROKEN_FOR: Duration = Duration::from_hours(7 * 24);
 /// Keys that end within this time need attention.
 const SOON: Duration = Duration::from_hours(7 * 24);
 
@@ -51,6 +54,8 @@ pub struct Glance {
     pub silent_webhooks: Vec<Silent>,
     /// How many changes for billing were given up.
     pub failed_billing: i64,
+    /// How many imports were broken off in [`BROKEN_FOR`].
+    pub broken_imports: i64,
 }
 
 /// A webhook that does not answer as it should.
@@ -112,6 +117,7 @@ pub fn of(tx: &Tx, environment: &Environment, newest_date: &str) -> Result<Glanc
         disabled_webhooks,
         silent_webhooks: silent.collect::<Result<_>>()?,
         failed_billing: outbox::count_given_up(tx, environment.id, Kind::BillingSync)?,
+        broken_imports: imports::count_broken(tx, environment.id, now - BROKEN_FOR)?,
     };
     glance.fresh_until = now + (watch.elapsed() * WORTH).min(FRESH);
     Ok(glance)

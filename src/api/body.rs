@@ -92,6 +92,22 @@ impl<S: Sync> FromRequest<S> for Form {
     }
 }
 
+/// A form with a field for each of very many columns.
+pub struct LongForm(pub Form);
+
+impl LongForm {
+    /// A head line has 1 MiB at the most, which a browser may write three times as long.
+    const LIMIT: usize = 4 * 1024 * 1024;
+}
+
+impl<S: Sync> FromRequest<S> for LongForm {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self> {
+        Form::parse(&read(request, LongForm::LIMIT).await?).map(LongForm)
+    }
+}
+
 /// A whole body as it came, of that size at the most.
 pub struct Raw<const MOST: usize = LIMIT>(pub Bytes);
 

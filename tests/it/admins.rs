@@ -7,6 +7,7 @@ use usher::admins::{self, Role, Way};
 use usher::api::Surface;
 use usher::api::routes::routes;
 use usher::app::{App, answer_admins};
+use usher::apps::Kind;
 use usher::audit::{self, Action, Filter, INSTALLATION, Order};
 use usher::caller::{Actor, Origin};
 use usher::mail::transport::Smtp;
@@ -52,10 +53,20 @@ async fn told(app: &TestApp) -> Vec<String> {
 /// The mail that the one who has asked is sent.
 pub async fn mailed(app: &TestApp) -> (usher::outbox::Job, usher::mail::Mail) {
     app.advance(MINUTE);
-    let (ask, links) = (app.app.api().admin_asks.take().remove(0), app.app.api().links.clone());
-    let answer = move |tx: &usher::db::Tx| admins::answer(tx, &links, &ask, &Way::Mail);
-    assert!(app.store().write(answer).await.unwrap().is_none(), "it is told to nobody else");
+    for ask in app.app.api().admin_asks.take() {
+        let links = app.app.api().links.clone();
+        let answer = move |tx: &usher::db::Tx| admins::answer(tx, &links, &ask, &Way::Mail);
+        assert!(app.store().write(answer).await.unwrap().is_none(), "it is told to nobody else");
+    }
     app.mails().await.remove(0)
+}
+
+/// A server on the same data that has a mail server.
+async fn mailing(app: &TestApp) -> App {
+    let links = app.app.api().links.clone();
+    let url = Secret::new("smtp://127.0.0.1:9?tls=none");
+    let smtp = Smtp::new(&url, "usher@clinic.example", &links.public_url, MINUTE).unwrap();
+    App::new(app.another_store().await, links, Some(smtp))
 }
 
 async fn post(app: &TestApp, path: &str, form: &str) -> Answer {
@@ -128,8 +139,7 @@ async fn whoever_asks_is_told_the_same_and_only_administrators_are_sent_a_link()
     for _ in 0..10 {
         post(&app, "/admin/sign-in", "email=Support@clinic.example").await;
     }
-    // One was made to sign in by before, and one was asked for.
-    assert_eq!(told(&app).await.len(), 3, "five links an hour at the most");
+    assert_eq!(told(&app).await.len(), 4, "five that are asked for an hour at the most");
     app.advance(61 * MINUTE);
     post(&app, "/admin/sign-in", "email=support@clinic.example").await;
     assert_eq!(told(&app).await.len(), 1);
@@ -158,7 +168,9 @@ async fn with_a_mail_server_the_link_is_mailed() {
 #[tokio::test]
 async fn who_is_sent_a_link_by_another_reads_it_in_the_language_of_their_own_browser_once_that_is_known() {
     let app = TestApp::new().await;
-    let owner = app.admin(Role::Owner).await.with("Accept-Language", "fr");
+    app.catch_up();
+    let mailing = mailing(&app).await;
+    let owner = app.admin(Role::Owner).await.with("Accept-Language", "fr").at(&mailing);
     let page = format!("/admin/{}/sandbox/admins", app.client_id);
     assert_eq!(owner.send("POST", &page, "email=ann%40clinic.example&role=support").await.status, 303);
     let (_, mail) = mailed(&app).await;
@@ -282,7 +294,9 @@ async fn when_every_session_is_ended_administrators_are_signed_out_and_their_lin
 #[tokio::test]
 async fn an_owner_invites_changes_and_removes_administrators_and_the_last_owner_stays() {
     let app = TestApp::new().await;
-    let owner = app.admin(Role::Owner).await;
+    app.catch_up();
+    let mailing = mailing(&app).await;
+    let owner = app.admin(Role::Owner).await.at(&mailing);
     let page = format!("/admin/{}/sandbox/admins", app.client_id);
     let press = async |path: &str, form: &str| owner.send("POST", path, form.to_owned()).await;
     assert_eq!(press(&page, "email=nonsense&role=support").await.status, 400);
@@ -302,7 +316,7 @@ async fn an_owner_invites_changes_and_removes_administrators_and_the_last_owner_
     assert!(owner.get(&bob).await.ok().text.contains("usher admin role bob@clinic.example"));
     assert_eq!(press(&format!("{bob}/role"), "role=support").await.status, 303);
     assert_eq!(press(&format!("{bob}/send-link"), "").await.status, 303);
-    assert_eq!(told(&app).await.len(), 1);
+    assert_eq!(app.mails().await.len(), 2);
 
     let me = format!("{page}/{}", find("owner@clinic.example").await.unwrap());
     for (path, form) in [("role", "role=support"), ("remove", "words=remove")] {
@@ -528,10 +542,7 @@ async fn a_browser_remembers_the_theme_and_goes_back_only_within_this_server() {
 async fn where_links_are_mailed_the_commands_beside_the_buttons_mail_them_too() {
     let app = TestApp::new().await;
     app.catch_up();
-    let links = app.app.api().links.clone();
-    let url = Secret::new("smtp://127.0.0.1:9?tls=none");
-    let smtp = Smtp::new(&url, "usher@clinic.example", &links.public_url, MINUTE).unwrap();
-    let mailing = App::new(app.another_store().await, links, Some(smtp));
+    let mailing = mailing(&app).await;
     let owner = app.admin(Role::Owner).await.at(&mailing);
     let page = format!("/admin/{}/sandbox/admins", app.client_id);
     let run = |line: &str| {
@@ -540,7 +551,6 @@ async fn where_links_are_mailed_the_commands_beside_the_buttons_mail_them_too() 
         assert!(!String::from_utf8_lossy(&told).contains("/admin/links/"), "a mailed link is told to nobody else");
     };
     let newest = async || {
-        answer_admins(mailing.api(), |_| panic!("it is mailed")).await.unwrap();
         let (job, mail) = app.mails().await.remove(0);
         assert_eq!(mail.links.len(), 1, "{}", mail.text);
         (job.kind, mail.to, mail.text.replace(&mail.links[0], "LINK"))
@@ -588,4 +598,79 @@ fn the_operator_makes_lists_changes_and_removes_administrators() {
             if refused[1] == "role" { [&refused[..], &["owner"]].concat() } else { refused.to_vec() };
         assert!(!server.run(&refused).status.success(), "{refused:?}");
     }
+}
+
+#[tokio::test]
+async fn whoever_asks_in_an_administrators_name_keeps_no_owner_from_letting_them_in() {
+    let app = TestApp::new().await;
+    let setup = set_up(&app).await;
+    let burst = async || {
+        for n in 0..70 {
+            post(&app, "/admin/sign-in", &format!("email=nobody{n}%40evil.example")).await;
+        }
+    };
+    burst().await;
+    post(&app, &setup, "email=owner%40clinic.example").await.ok();
+    assert_eq!(told(&app).await.len(), 1, "the first administrator has their link beside any number who ask");
+
+    let owner = app.admin(Role::Support).await;
+    let id = app.store().read(|tx| admins::by_email(tx, &email("owner@clinic.example"))).await.unwrap().id;
+    let promote = move |tx: &usher::db::Tx| {
+        let support = admins::by_email(tx, &email("support@clinic.example"))?;
+        admins::set_role(tx, Origin::of(Actor::Admin(id)), support.id, Role::Owner)
+    };
+    app.store().write(promote).await.unwrap();
+    let page = format!("/admin/{}/sandbox/admins", app.client_id);
+    burst().await;
+    assert_eq!(owner.send("POST", &page, "email=ann%40clinic.example&role=support").await.status, 303);
+    assert_eq!(told(&app).await.len(), 1, "so has whoever is invited");
+    for _ in 0..8 {
+        post(&app, "/admin/sign-in", "email=ann%40clinic.example").await;
+    }
+    assert_eq!(told(&app).await.len(), 5, "what strangers ask for has an end of its own");
+
+    let ann = app.store().read(|tx| admins::by_email(tx, &email(ANN))).await.unwrap().id;
+    let send = format!("{page}/{ann}/send-link");
+    let made = async || noted(&app).await.iter().filter(|(action, ..)| *action == Action::AdminLinkMade).count();
+    let before = made().await;
+    for n in 1..=4 {
+        assert_eq!(owner.send("POST", &send, "").await.status, 303);
+        assert_eq!((told(&app).await.len(), made().await), (1, before + n));
+    }
+    let refused = owner.send("POST", &send, "").await;
+    assert_eq!(refused.status, 429, "the invitation and four more");
+    assert!(refused.text.contains("Five links were sent to this administrator within an hour"), "{}", refused.text);
+    assert_eq!((told(&app).await.len(), made().await), (0, before + 4), "what is not made is not in the trail");
+    app.advance(61 * MINUTE);
+    let owner = app.admin(Role::Owner).await;
+    assert_eq!(owner.send("POST", &send, "").await.status, 303);
+}
+
+#[tokio::test]
+async fn the_dashboard_opens_where_people_are() {
+    let app = TestApp::new().await;
+    let owner = app.admin(Role::Owner).await;
+    let place = async || owner.get("/admin").await.header("location").rsplit('/').next().unwrap().to_owned();
+    app.partner("acme").await.post("/users/create", jane()).await.ok();
+    assert_eq!(place().await, "sandbox", "nobody is in live yet");
+    app.partner_in(Kind::Live, Some("acme")).await.post("/users/create", jane()).await.ok();
+    assert_eq!(place().await, "live");
+}
+
+#[tokio::test]
+async fn mail_to_an_administrator_that_was_given_up_is_told_of() {
+    let app = TestApp::new().await;
+    app.catch_up();
+    let mailing = mailing(&app).await;
+    let owner = app.admin(Role::Owner).await.at(&mailing);
+    let page = format!("/admin/{}/sandbox/admins", app.client_id);
+    assert_eq!(owner.send("POST", &page, "email=ann%40clinic.example&role=owner").await.status, 303);
+    mailed(&app).await;
+    assert!(!owner.get(&page).await.ok().text.contains("was given up"));
+    app.tamper("UPDATE outbox SET state = 'failed', due_at = NULL, failure = '550 no such mailbox'");
+    let told = owner.get(&page).await.ok().text;
+    assert!(told.contains("ann@clinic.example was given up") && told.contains("550 no such mailbox"), "{told}");
+    let listed = shell(&app, "usher mail list --state failed --json").stdout;
+    let listed: serde_json::Value = serde_json::from_slice(&listed).unwrap();
+    assert_eq!((&listed[0]["to"], listed.as_array().unwrap().len()), (&json!(ANN), 1));
 }

@@ -122,6 +122,10 @@ async fn what_the_filters_let_through_is_a_file_without_health_data_and_that_it_
     assert_eq!(csv.text.lines().count(), 122, "a head, and 121 people of acme");
     assert!(!csv.text.contains("john@doe.com") && !csv.text.contains("5ft 6in") && !csv.text.contains("no allergies"));
     assert!(!csv.text.contains(",=cmd"), "no cell is a formula");
+    assert!(
+        csv.text.starts_with("\u{feff}id,") && csv.text.matches('\u{feff}').count() == 1,
+        "a spreadsheet reads UTF-8"
+    );
     let jsonl = support.get(&format!("{}/users/export?format=jsonl", world.base)).await.ok();
     assert_eq!(jsonl.text.lines().count(), 122);
     assert!(jsonl.text.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
@@ -419,7 +423,7 @@ async fn home_counts_what_happened_and_says_what_needs_attention() {
     let home = owner.get(&world.base).await.ok().text;
     assert!(home.contains("Enrolments a day in 30 days: 2 in all, 2 at the most"), "{home}");
     assert!(home.contains("33.3 %") && home.contains("jane@doe.com"));
-    assert!(home.contains("Mail goes out, webhooks are answered, no key"));
+    assert!(home.contains("Mail is captured, webhooks are answered, no key"), "nothing leaves a sandbox");
     let second = jane().but("email", json!("p@doe.com")).but("phonenumber", json!("2025550199"));
     acme.post("/users/create", second).await.ok();
     assert!(owner.get(&world.base).await.ok().text.contains("p@doe.com"), "whoever is new is there at once");
@@ -473,6 +477,34 @@ async fn home_tells_of_webhooks_that_do_not_answer_and_of_billing_that_was_given
     let later = home().await;
     assert!(!later.contains("the webhook “test” were given up"), "that is over: {later}");
     assert!(later.contains("Changes for billing were given up (1)."), "this waits for somebody");
+}
+
+#[tokio::test]
+async fn home_tells_of_imports_that_were_broken_off() {
+    let app = TestApp::new().await;
+    let home = async || {
+        let admin = app.admin(Role::ReadOnly).await;
+        admin.get(&format!("/admin/{}/sandbox", app.client_id)).await.ok().text
+    };
+    crate::imports::begin(&app, &crate::imports::people(3)).await;
+    assert!(home().await.contains("webhooks are answered"));
+    app.store().write(usher::imports::break_off_all).await.unwrap();
+    app.advance(std::time::Duration::from_mins(2));
+    let broken = home().await;
+    assert!(broken.contains("Imports were broken off in the last 7 days (1)"), "{broken}");
+    app.advance(std::time::Duration::from_hours(7 * 24));
+    assert!(!home().await.contains("were broken off"), "that is over");
+}
+
+#[tokio::test]
+async fn a_mail_of_a_person_leads_to_its_page() {
+    let world = World::new().await;
+    let job = world.app.mails().await.into_iter().find(|(_, mail)| mail.to == "jane@doe.com").unwrap().0;
+    let support = world.admin(Role::Support).await;
+    let tab = support.get(&world.of_jane("/mail")).await.ok().text;
+    let path = format!("{}/mails/{}", world.base, job.id);
+    assert!(tab.contains(&format!("href=\"{path}\"")), "{tab}");
+    support.get(&path).await.ok();
 }
 
 #[test]

@@ -347,3 +347,36 @@ async fn the_lines_of_an_import_do_what_its_page_does_whatever_its_columns_are_c
     shell(&app, discard);
     assert_eq!(owner.get(&path).await.status, 404, "{discard}");
 }
+
+#[tokio::test]
+async fn the_unit_of_a_field_stands_beside_it_where_it_is_chosen() {
+    let app = TestApp::new().await;
+    let owner = app.admin(Role::Owner).await;
+    let path = draft(&app, &owner, "email,weight_lb,weight\nann@doe.com,130,59\n").await;
+    let page = owner.get(&path).await.ok().text;
+    assert!(page.contains("currentWeight, in pounds (guessed)") && page.contains("nothing (guessed)"));
+    assert!(page.contains("<option value=\"height\">height, in feet and inches (5ft 6in)</option>"), "{page}");
+    press(&owner, &path, "map.weight=desiredWeight&preset=&do=rehearse").await;
+    take_over(&app).await;
+    let page = owner.get(&path).await.ok().text;
+    assert!(page.contains("<option value=\"desiredWeight\" selected>desiredWeight, in pounds</option>"));
+}
+
+#[tokio::test]
+async fn a_file_with_very_many_columns_of_long_names_is_imported_too() {
+    let app = TestApp::new().await;
+    let owner = app.admin(Role::Owner).await;
+    let names: Vec<String> = (0..999).map(|n| format!("{n:04}{}", "ع".repeat(60))).collect();
+    let file = format!("email,short,{}\nann@doe.com,1,{}\n", &names[1..].join(","), ",".repeat(997));
+    let path = draft(&app, &owner, &file).await;
+    let page = owner.get(&path).await.ok().text;
+    assert!(page.contains("metadata.short<"), "what may be a key is offered as one");
+    assert!(!page.contains("metadata.0001"), "and what is too long for one is not");
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    for name in &names[1..] {
+        form.append_pair(&format!("map.{name}"), "guess");
+    }
+    press(&owner, &path, &format!("{}&map.email=email&preset=&do=rehearse", form.finish())).await;
+    take_over(&app).await;
+    assert_eq!(fact(&owner.get(&path).await.ok(), "Would be imported"), "1");
+}

@@ -13,13 +13,14 @@ use url::form_urlencoded::Serializer;
 use super::access::{Owner, Within};
 use super::{Frame, quoted, words};
 use crate::api::Api;
-use crate::api::body::{self, Form, Large};
+use crate::api::body::{self, Form, Large, LongForm};
 use crate::api::directory::imports::LIMIT;
 use crate::api::upload::Upload;
 use crate::clock::Timestamp;
 use crate::codes::Parameters;
 use crate::db::Tx;
 use crate::error::{Error, Result};
+use crate::field::Metadata;
 use crate::imports::{self, Format, Import, ImportId, New, Plan, Preset, Results, Settings, State as At};
 use crate::secret::sha256;
 use crate::tenants::{self, TenantId};
@@ -81,7 +82,8 @@ struct Column {
 impl Column {
     /// What it can become.
     fn fields(&self) -> Vec<String> {
-        imports::fields().map(str::to_owned).chain([format!("metadata.{}", self.name)]).collect()
+        let key = Some(&self.name).filter(|name| name.chars().count() <= Metadata::KEY_LENGTH);
+        imports::fields().map(str::to_owned).chain(key.map(|key| format!("metadata.{key}"))).collect()
     }
 
     fn is(&self, field: &str) -> bool {
@@ -97,7 +99,8 @@ impl Draft {
         let column = |name: &String| {
             let name = name.clone();
             let said = mappings.iter().find(|(source, _)| *source == name).map(|(_, field)| (*field).to_owned());
-            let guess = if said.is_some() { &untold } else { &plan }.of(&name).join(", ");
+            let guess = if said.is_some() { &untold } else { &plan }.of(&name);
+            let guess = guess.into_iter().map(imports::with_unit).collect::<Vec<_>>().join(", ");
             Column { guess: if guess.is_empty() { "nothing".to_owned() } else { guess }, name, said }
         };
         Ok(Draft { columns: names.iter().map(column).collect(), plan })
@@ -327,7 +330,7 @@ pub async fn start(
     State(api): State<Api>,
     here: Within<Owner>,
     Path((_, _, text)): Place,
-    form: Form,
+    LongForm(form): LongForm,
 ) -> Result<Response> {
     let (id, caller) = (id(&text)?, here.caller);
     let told = form.below("map.").filter(|(_, field)| *field != GUESS);

@@ -28,6 +28,7 @@ mod words;
 use std::time::Duration;
 
 use askama::Template;
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::Value;
@@ -36,6 +37,7 @@ use self::access::{Admin, ReadOnly};
 use super::page;
 use super::theme::Theme;
 use crate::admins::Role;
+use crate::api::Api;
 use crate::api::body::Form;
 use crate::apps::{Environment, Kind};
 use crate::codes::Parameters;
@@ -164,11 +166,19 @@ fn base(place: &Environment) -> String {
     format!("/admin/{}/{}", place.app, place.kind.as_str())
 }
 
-/// `GET /admin`: the first app's live environment if anything is there, its sandbox otherwise.
-pub async fn enter(admin: Admin<ReadOnly>) -> Result<Response> {
-    let first =
-        admin.frame.places.first().ok_or(Error::NotFound("There is no app yet; `usher app create` makes one"))?;
-    Ok(Redirect::to(&base(first)).into_response())
+/// `GET /admin`: the first app's live environment if anybody is there, its sandbox otherwise.
+pub async fn enter(State(api): State<Api>, admin: Admin<ReadOnly>) -> Result<Response> {
+    let places = admin.frame.places;
+    let none = Error::NotFound("There is no app yet; `usher app create` makes one");
+    let sandbox = places.first().ok_or(none)?;
+    let live = places.iter().find(|place| place.app == sandbox.app && place.kind == Kind::Live);
+    if let Some(live) = live {
+        let id = live.id;
+        if !api.store.read(move |tx| crate::users::newest(tx, id, 1)).await?.is_empty() {
+            return Ok(Redirect::to(&base(live)).into_response());
+        }
+    }
+    Ok(Redirect::to(&base(sandbox)).into_response())
 }
 
 /// Insists on the words that are to be typed before what cannot be undone.
