@@ -26,10 +26,10 @@ struct LinkPage<'a> {
 }
 
 /// `GET /links/{link}`, and `HEAD`.
-pub async fn show(State(api): State<Api>, Reader(words): Reader, Path(secret): Path<Secret>) -> Result<Response> {
+pub async fn show(State(api): State<Api>, reader: Reader, Path(secret): Path<Secret>) -> Result<Response> {
     let wanted = secret.clone();
-    let Some(found) = api.store.read(move |tx| links::look(tx, &wanted)).await? else { return Ok(unknown(words)) };
-    let words = found.language.map_or(words, Words::of);
+    let Some(found) = api.store.read(move |tx| links::look(tx, &wanted)).await? else { return Ok(unknown(reader.0)) };
+    let words = reader.words(found.language, found.environment.language);
     let links::Page { state, environment, .. } = found;
     // Chromium applies `form-action` to where the answer of a form redirects to.
     let origin = environment.redirect_url.as_deref().and_then(|url| url::Url::parse(url).ok());
@@ -68,7 +68,7 @@ pub async fn follow(
 /// `POST /links/{link}/renew`: a new link to the address on record.
 pub async fn renew(
     State(api): State<Api>,
-    Reader(words): Reader,
+    reader: Reader,
     Path(secret): Path<Secret>,
     Extension(trail): Extension<Trail>,
     headers: HeaderMap,
@@ -78,7 +78,7 @@ pub async fn renew(
     api.store.write(move |tx| links::renew(tx, &made_with, &secret, Some(trail.id()))).await?;
     api.outbox.wake();
     let found = api.store.read(move |tx| links::look(tx, &wanted)).await?;
-    let words = found.as_ref().and_then(|found| found.language).map_or(words, Words::of);
+    let words = found.as_ref().map_or(reader.0, |found| reader.words(found.language, found.environment.language));
     let brand = found.as_ref().map(|found| Brand::from(&found.environment)).unwrap_or_default();
     Ok(message(StatusCode::OK, words, brand, words.code_title(), words.new_link_sent()))
 }

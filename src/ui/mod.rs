@@ -187,6 +187,6 @@ fn explain(error: &Error, words: &Words) -> String {
 }
 
 /// `GET /`
-pub async fn welcome(Reader(words): Reader) -> Response {
+pub async fn welcome(Reader(words, _): Reader) -> Response {
     message(StatusCode::OK, words, Brand::default(), "Usher".into(), words.running())
 }

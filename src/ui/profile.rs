@@ -161,7 +161,7 @@ pub async fn show(
 /// The page, with what was typed and what is wrong with that if something is.
 async fn answer(
     api: &Api,
-    Reader(browser): Reader,
+    Reader(browser, _): Reader,
     which: &Which,
     headers: &HeaderMap,
     saved: bool,
@@ -340,7 +340,7 @@ pub async fn sign_out_everywhere(
 /// is noted.
 pub async fn data(
     State(api): State<Api>,
-    Reader(words): Reader,
+    Reader(words, _): Reader,
     Extension(trail): Extension<Trail>,
     Query(which): Query<Which>,
     headers: HeaderMap,

@@ -8,14 +8,22 @@ use axum::http::{HeaderMap, Uri, header};
 
 use crate::words::{Language, Words};
 
-/// The words for whoever asks.
-pub struct Reader(pub &'static Words);
+/// The words for whoever asks, English where nobody tells a language; and the language that is told.
+pub struct Reader(pub &'static Words, pub Option<Language>);
+
+impl Reader {
+    /// The words for who is known to read a language, or is at a page of an app that writes one to those of whom none is known.
+    pub fn words(&self, person: Option<Language>, app: Option<Language>) -> &'static Words {
+        person.or(self.1).or(app).map_or(self.0, Words::of)
+    }
+}
 
 impl<S: Sync> FromRequestParts<S> for Reader {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Reader(Words::of(language(&parts.uri, &parts.headers).unwrap_or_default())))
+        let told = language(&parts.uri, &parts.headers);
+        Ok(Reader(Words::of(told.unwrap_or_default()), told))
     }
 }
 

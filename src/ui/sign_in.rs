@@ -73,7 +73,7 @@ struct SilentPage<'a> {
 /// `GET /sign-in`, as the official clients send people here.
 pub async fn show(
     State(api): State<Api>,
-    Reader(words): Reader,
+    reader: Reader,
     RawQuery(query): RawQuery,
     trail: Extension<Trail>,
     headers: HeaderMap,
@@ -83,6 +83,7 @@ pub async fn show(
         Ok(asked) => asked,
         Err(back) => return Ok(back),
     };
+    let words = reader.words(None, asked.environment.language);
     let name = session_cookie(asked.environment.app, asked.environment.kind);
     let session = cookie(&headers, &name);
     let leaves = Form::parse(query.as_bytes())?.get("logout") == Some("true");
@@ -155,7 +156,7 @@ fn tell(asked: &Asked, what: &Value) -> Response {
 /// `GET /authorize` (OpenID Connect Core 3.1.2.1).
 pub async fn authorize(
     State(api): State<Api>,
-    Reader(words): Reader,
+    reader: Reader,
     RawQuery(query): RawQuery,
     trail: Extension<Trail>,
     headers: HeaderMap,
@@ -165,6 +166,7 @@ pub async fn authorize(
         Ok(asked) => asked,
         Err(back) => return Ok(back),
     };
+    let words = reader.words(None, asked.environment.language);
     if asked.silent.is_some() {
         let session = cookie(&headers, &session_cookie(asked.environment.app, asked.environment.kind));
         let links = api.links.clone();
@@ -233,7 +235,7 @@ pub async fn begin_standard(
 
 async fn begin_by(
     api: &Api,
-    Reader(words): Reader,
+    reader: Reader,
     door: Door,
     query: &str,
     Client(network): Client,
@@ -245,6 +247,7 @@ async fn begin_by(
         Ok(asked) => asked,
         Err(back) => return Ok(back),
     };
+    let words = reader.words(None, environment.language);
     let typed = form.get("email").unwrap_or_default();
     let Some(email) = Email::new(typed) else {
         let action = if door == Door::Hosted { format!("/sign-in?{query}") } else { format!("/authorize?{query}") };
@@ -273,7 +276,7 @@ pub async fn show_code(State(api): State<Api>, reader: Reader, headers: HeaderMa
 
 async fn code_page(
     api: &Api,
-    Reader(words): Reader,
+    Reader(words, _): Reader,
     headers: &HeaderMap,
     fault: impl Fn(&Words) -> String,
 ) -> Result<Response> {
@@ -327,7 +330,7 @@ pub async fn type_code(
 /// `GET /sign-in/links/{link}`, and `HEAD`. Changes nothing.
 pub async fn show_link(
     State(api): State<Api>,
-    Reader(words): Reader,
+    Reader(words, _): Reader,
     Path(link): Path<Secret>,
     headers: HeaderMap,
 ) -> Result<Response> {
@@ -346,7 +349,7 @@ pub async fn show_link(
 /// `POST /sign-in/links/{link}`: the button.
 pub async fn follow(
     State(api): State<Api>,
-    Reader(words): Reader,
+    Reader(words, _): Reader,
     Path(link): Path<Secret>,
     Extension(trail): Extension<Trail>,
     headers: HeaderMap,

@@ -110,6 +110,22 @@ async fn every_page_of_a_link_is_in_the_language_of_the_person_and_else_of_the_b
     }
 }
 
+#[tokio::test]
+async fn a_page_that_a_mail_leads_to_is_in_the_apps_language_where_nobody_tells_one() {
+    let app = TestApp::new().await;
+    app.tamper("UPDATE apps SET language = 'fr'");
+    app.partner("acme").await.post("/users/create", jane()).await.ok();
+    let (_, mail) = app.mails().await.remove(0);
+    assert_eq!(mail.language, Language::French);
+    let link = app.newest_link().await;
+    assert_speaks(&app.anyone().get(&link).await.ok(), Language::French, &["welcome_title", "press_button"]);
+    assert_speaks(&reads(&app, Language::German).get(&link).await.ok(), Language::German, &["welcome_title"]);
+    let sent = app.anyone().send("POST", &format!("{link}/renew"), "").await.ok();
+    assert_speaks(&sent, Language::French, &["code_title", "new_link_sent"]);
+    let asked = app.anyone().get(&app.sign_in_path()).await.ok();
+    assert_speaks(&asked, Language::French, &["sign_in_title", "continue_button"]);
+}
+
 /// Jane's browser, signed in, and the profile page.
 async fn signed_in(app: &TestApp, language: Language) -> (Client<'_>, Answer) {
     let entered = app.anyone().send("POST", &app.newest_link().await, "").await;
