@@ -43,6 +43,8 @@ CREATE TABLE tenants (
     self_named_at BIGINT,
     UNIQUE (environment_id, name)
 );
+-- The organisations of an environment, beside any number of people who have registered themselves.
+CREATE INDEX tenants_organisations ON tenants (environment_id, created_at, id) WHERE founder_id IS NULL;
 
 CREATE TABLE keys (
     id UUID PRIMARY KEY,
@@ -337,6 +339,8 @@ CREATE TABLE outbox (
 );
 CREATE INDEX outbox_due ON outbox (kind, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX outbox_recent ON outbox (created_at);
+-- The mail that has waited longest is found at once, however many wait.
+CREATE INDEX outbox_waits ON outbox (kind, created_at) WHERE due_at IS NOT NULL;
 CREATE INDEX outbox_user ON outbox (user_id);
 CREATE INDEX outbox_failed ON outbox (kind, created_at) WHERE state = 'failed';
 
@@ -511,9 +515,7 @@ CREATE TABLE imports (
     created_at BIGINT NOT NULL,
     finished_at BIGINT,
     -- When a server goes on with it, or its lease ends; NULL if none is to.
-    due_at BIGINT,
-    -- Who was erased while the file waited: keyed hashes of what was unique about them, as JSON.
-    erased TEXT
+    due_at BIGINT
 );
 CREATE INDEX imports_recent ON imports (environment_id, created_at);
 CREATE INDEX imports_due ON imports (due_at) WHERE due_at IS NOT NULL;
@@ -522,6 +524,14 @@ CREATE INDEX imports_due ON imports (due_at) WHERE due_at IS NOT NULL;
 CREATE TABLE import_files (
     import_id UUID PRIMARY KEY REFERENCES imports (id),
     sealed BYTEA NOT NULL
+);
+
+-- Keyed hashes of what was unique about those who were erased while an import has rows to come: a row each, so that noting one, and
+-- asking for those of some rows, costs the same however many there are.
+CREATE TABLE import_erased (
+    import_id UUID NOT NULL REFERENCES imports (id),
+    hash BYTEA NOT NULL,
+    PRIMARY KEY (import_id, hash)
 );
 
 -- What became of some rows of one import.

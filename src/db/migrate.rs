@@ -4,18 +4,25 @@ use super::{LONG, Tx, params, sqlite};
 use crate::error::{Error, Result};
 
 /// Every migration in order; its version is its place, counted from one.
-const MIGRATIONS: &[(&str, &str)] = &[
-    ("0001_tables", include_str!("../../migrations/0001_tables.sql")),
-    ("0002_waits", include_str!("../../migrations/0002_waits.sql")),
-];
+const MIGRATIONS: &[(&str, &str)] = &[("0001_tables", include_str!("../../migrations/0001_tables.sql"))];
 
 /// The version of the tables.
 pub(super) const VERSION: &str = "SELECT COALESCE(MAX(version), 0) FROM migrations \
      WHERE NOT EXISTS (SELECT 1 FROM migrations WHERE name = '0023_replaced_keys')";
 
-/// The last of the migrations that builds before the first release had, one after the other. They left the tables that the first
-/// one makes at once, whose version is that of none.
+/// The last of the migrations that builds before the first release had, one after the other, and what their tables lack of those
+/// that the first one makes at once. An import that noted who was erased elsewhere ends, so that nobody comes back by it.
 const BEFORE_THE_FIRST: &str = "0023_replaced_keys";
+const SINCE_THEN: &str = "
+    CREATE INDEX tenants_organisations ON tenants (environment_id, created_at, id) WHERE founder_id IS NULL;
+    CREATE INDEX outbox_waits ON outbox (kind, created_at) WHERE due_at IS NOT NULL;
+    CREATE TABLE import_erased (
+        import_id UUID NOT NULL REFERENCES imports (id), hash BYTEA NOT NULL, PRIMARY KEY (import_id, hash)
+    );
+    DELETE FROM import_files WHERE import_id IN (SELECT id FROM imports WHERE erased IS NOT NULL);
+    UPDATE imports SET state = 'broken', due_at = NULL, finished_at = created_at WHERE erased IS NOT NULL;
+    ALTER TABLE imports DROP COLUMN erased;
+";
 
 /// The version that this program needs.
 #[expect(clippy::cast_possible_wrap, reason = "a handful")]
@@ -38,6 +45,7 @@ pub(super) fn step(tx: &Tx) -> Result<bool> {
     let mut applied = tx.query(applied, &[])?.iter().map(|row| row.get(0)).collect::<Result<Vec<String>>>()?;
     if applied.last().is_some_and(|name| name == BEFORE_THE_FIRST) {
         tx.execute("DELETE FROM migrations", &[])?;
+        tx.batch(SINCE_THEN)?;
         applied = vec![note(tx, 0)?];
     }
     let done = version(tx)?;
