@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,24 @@ def family(root: int) -> list[int]:
 def cpu_seconds(root: int) -> float:
     """User and system time of the family, with those of it that have ended."""
     return sum(sum(map(int, stat[11:15])) for pid in family(root) if (stat := _stat(pid))) / TICKS
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What processes have cost since they began: seconds of the processor, and bytes of their calls to read and write."""
+
+    cpu: float
+    read: int
+    written: int
+
+    def __sub__(self, other: Cost) -> Cost:
+        return Cost(self.cpu - other.cpu, self.read - other.read, self.written - other.written)
+
+
+def cost(root: int) -> Cost:
+    """Of the root; its processor time with that of all that descends from it."""
+    counts = dict(line.split(": ") for line in Path(f"/proc/{root}/io").read_text().splitlines())
+    return Cost(cpu_seconds(root), int(counts["rchar"]), int(counts["wchar"]))
 
 
 def reset_peak(root: int) -> None:
