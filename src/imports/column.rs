@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::columns::fact;
+use super::entry::fact;
 use crate::clock::Timestamp;
 use crate::field::{Context, json};
 

@@ -10,6 +10,7 @@ mod column;
 mod columns;
 mod elements;
 mod ends;
+mod entry;
 pub mod export;
 mod files;
 mod presets;
@@ -20,8 +21,9 @@ mod run;
 mod store;
 mod undo;
 
-pub use columns::{Entry, Plan, fields, mapping, unit, with_unit};
+pub use columns::{Plan, mapping, unit, with_unit};
 pub use ends::{CONTINUED, break_off_all, finish, purge, reason};
+pub use entry::{Entry, fields};
 pub use files::{FILE_KEPT, MOST_FILES, claim, discard, file, forget, start};
 pub use presets::Preset;
 pub use results::Results;

@@ -239,13 +239,18 @@ async fn a_database_of_a_build_before_the_first_release_is_taken_over() {
     let (_, _, folder) = server.stop();
     let store = Store::open(&folder.location(), Clock::System, IfMissing::Refuse).await.unwrap();
     let as_then = |tx: &Tx| {
-        tx.execute("DELETE FROM migrations", &[])?;
-        ["0001_first", "0022_limits_age", "0023_replaced_keys"].into_iter().zip([1, 22, 23]).try_for_each(
-            |(name, version)| {
-                let sql = format!("INSERT INTO migrations (version, name, applied_at) VALUES ({version}, '{name}', 0)");
-                tx.execute(&sql, &[]).map(|_| ())
-            },
-        )
+        for sql in [
+            "DELETE FROM migrations",
+            "INSERT INTO migrations (version, name, applied_at) VALUES (22, '0022_limits_age', 0)",
+            "INSERT INTO migrations (version, name, applied_at) VALUES (23, '0023_replaced_keys', 0)",
+            "DROP INDEX tenants_organisations",
+            "DROP INDEX outbox_waits",
+            "DROP TABLE import_erased",
+            "ALTER TABLE imports ADD COLUMN erased TEXT",
+        ] {
+            tx.execute(sql, &[])?;
+        }
+        Ok(())
     };
     store.write(as_then).await.unwrap();
     drop(store);
