@@ -5,28 +5,42 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{Import, ImportId, State, store};
+use crate::admins::{self, Role};
 use crate::audit::{self, Action, Changes};
 use crate::caller::{Actor, Origin};
 use crate::db::Tx;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::keys;
 
 /// For how long a command goes on with an import that was cut off.
 pub const CONTINUED: Duration = Duration::from_hours(7 * 24);
-/// Why an import ends whose key was revoked or has expired.
-pub(super) const KEY_ENDED: &str = "the key that it was begun by does not work any more";
 /// Under which name the trail has why an import was broken off.
 const REASON: &str = "reason";
+/// Why an import ends whose key, or administrator, may not go on.
+const KEY_ENDED: &str = "the key that it was begun by does not work any more";
+const ADMIN_ENDED: &str = "the administrator who began it is no owner any more";
 /// How many imports are broken off in one transaction.
 const AT_ONCE: i64 = 100;
 
 impl Import {
-    /// Whether who it is by may still act: a key that works no longer ends what it has begun.
-    pub(super) fn may_go_on(&self, tx: &Tx) -> Result<bool> {
-        match self.actor {
-            Actor::Key(key) => Ok(keys::get(tx, self.environment, key)?.works(tx.now())),
-            _ => Ok(true),
-        }
+    /// Insists that who it is by may still act: a key that works, an administrator who may import.
+    ///
+    /// # Errors
+    /// [`Error::Operator`] with why not: what they have begun ends then.
+    pub(super) fn need_its_actor(&self, tx: &Tx) -> Result<()> {
+        let (may, why) = match self.actor {
+            Actor::Key(key) => {
+                let key = keys::get(tx, self.environment, key)?;
+                (key.works(tx.now()), KEY_ENDED)
+            }
+            Actor::Admin(admin) => {
+                let admin = admins::by_id(tx, admin)?;
+                let is_owner = admin.is_some_and(|admin| admin.removed_at.is_none() && admin.role == Role::Owner);
+                (is_owner, ADMIN_ENDED)
+            }
+            Actor::Person(_) | Actor::Operator | Actor::Usher => (true, ""),
+        };
+        if may { Ok(()) } else { Err(Error::operator(why)) }
     }
 }
 
@@ -72,7 +86,11 @@ pub fn reason(tx: &Tx, import: &Import) -> Result<Option<String>> {
     let Some(at) = import.finished_at.filter(|_| import.state == State::Broken) else { return Ok(None) };
     let entry = audit::of_target(tx, Action::ImportBrokenOff, import.id.0, at)?;
     let why = entry.as_ref().and_then(|entry| entry.changes.0["fields"][REASON][1].as_str());
-    let with = if why == Some(KEY_ENDED) { "with a key that works" } else { "mended if it is at fault" };
+    let with = match why {
+        Some(KEY_ENDED) => "with a key that works",
+        Some(ADMIN_ENDED) => "as an owner",
+        _ => "mended if it is at fault",
+    };
     let why = why.unwrap_or("the audit trail does not say why").trim_end_matches('.');
     Ok(Some(format!(
         "It was broken off: {why}. Send the file again, {with}: nobody is taken over twice. What was done before stays, \

@@ -40,7 +40,6 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use self::batch::{Batch, failed};
-use self::ends::KEY_ENDED;
 use crate::apps::{self, Environment, EnvironmentId};
 use crate::audit::{self, Action};
 use crate::caller::{Actor, Caller, Scope};
@@ -70,8 +69,8 @@ words! {
         Undoing = "undoing",
         /// Its users are erased, but those who have changed or signed in since.
         Undone = "undone",
-        /// It does not go on: the file cannot be read to its end, nobody came to it in time, its key works no longer, or a backup
-        /// was restored.
+        /// It does not go on: the file cannot be read to its end, nobody came to it in time, who began it may no longer, or a
+        /// backup was restored.
         Broken = "broken",
     }
 }
@@ -320,7 +319,7 @@ impl Import {
 /// Takes over the rows from `import.place` on, and says what became of each. `links` mails each person theirs.
 ///
 /// # Errors
-/// Another run is at work on the import, its key works no longer, or the database refuses.
+/// Another run is at work on the import, who began it may no longer, or the database refuses.
 pub fn add(tx: &Tx, id: ImportId, place: u64, rows: &[Line], links: Option<&Links>) -> Result<Vec<Outcome>> {
     let import = at(tx, id, place)?;
     let environment = apps::by_id(tx, import.environment)?;
@@ -355,7 +354,7 @@ pub fn look(tx: &Tx, caller: &Caller, erased: &[String], lines: &[Line]) -> Resu
 /// Keeps what a rehearsal says of the rows from `place` on. The first forgets what one said that was cut off.
 ///
 /// # Errors
-/// Another run is at work on the import, its key works no longer, or the database refuses.
+/// Another run is at work on the import, who began it may no longer, or the database refuses.
 pub fn keep_rehearsed(tx: &Tx, id: ImportId, place: u64, outcomes: &[Outcome]) -> Result<()> {
     if place == 0 {
         let mut import = store::to_change(tx, id)?;
@@ -371,7 +370,8 @@ fn at(tx: &Tx, id: ImportId, place: u64) -> Result<Import> {
     if import.state != State::Running || import.place != place {
         return Err(Error::NotNow { code: "import_elsewhere", message: "Another run is at work on this import" });
     }
-    if import.may_go_on(tx)? { Ok(import) } else { Err(Error::operator(KEY_ENDED)) }
+    import.need_its_actor(tx)?;
+    Ok(import)
 }
 
 fn note(tx: &Tx, mut import: Import, outcomes: &[Outcome]) -> Result<()> {

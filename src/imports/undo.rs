@@ -1,6 +1,6 @@
 //! Taking an import back: its users are erased, but those who have changed since, or have signed in.
 
-use super::ends::{KEY_ENDED, break_off};
+use super::ends::break_off;
 use super::{Import, ImportId, LEASE, State, Status, get, store};
 use crate::apps;
 use crate::audit::{self, Action};
@@ -47,8 +47,9 @@ pub fn undo_some(tx: &Tx, id: ImportId) -> Result<Import> {
     if import.state != State::Undoing {
         return Ok(import);
     }
-    if !import.may_go_on(tx)? {
-        return break_off(tx, id, KEY_ENDED);
+    match import.need_its_actor(tx) {
+        Err(Error::Operator(why)) => return break_off(tx, id, &why),
+        may => may?,
     }
     let environment = apps::by_id(tx, import.environment)?;
     let origin = import.caller(&environment).origin();

@@ -231,9 +231,13 @@ impl TestApp {
 
     /// An administrator of that role, whose browser is signed in.
     pub async fn admin(&self, role: Role) -> Client<'_> {
-        let links = self.app.api().links.clone();
+        self.admin_at(&format!("{}@clinic.example", role.as_str()), role).await
+    }
+
+    /// The same, with that address.
+    pub async fn admin_at(&self, email: &str, role: Role) -> Client<'_> {
+        let (links, email) = (self.app.api().links.clone(), Email::new(email).unwrap());
         let enter = move |tx: &usher::db::Tx| {
-            let email = Email::new(&format!("{}@clinic.example", role.as_str())).unwrap();
             if admins::by_email(tx, &email).is_err() {
                 admins::create(tx, Origin::of(Actor::Operator), &email, role)?;
             }

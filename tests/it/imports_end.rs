@@ -8,14 +8,17 @@ use std::time::Duration;
 
 use futures_util::future::join;
 use serde_json::{Value, json};
-use usher::admins::Role;
+use usher::admins::{self, AdminId, Role};
 use usher::apps::{self, Kind};
 use usher::audit::Action;
 use usher::caller::Caller;
+use usher::db::Tx;
+use usher::error::Result;
 use usher::imports::{self, CONTINUED, State};
 use usher::keys;
 use usher::links;
 use usher::secret::Secret;
+use usher::users::Email;
 
 use crate::harness::{Answer, Client, Folder, OPERATOR, TestApp, a_key, jane};
 use crate::imports::{begin, people, work};
@@ -247,6 +250,62 @@ async fn a_key_that_ends_while_its_file_is_read_ends_it_after_the_rows_at_hand()
     take_over(&app).await;
     let over = look(&app.server().await, &begun).await;
     assert_eq!((&over["state"], &over["read"], &over["imported"]), (&json!("broken"), &json!(20), &json!(20)));
+}
+
+/// What an owner has begun to import, to rehearse and to take back ends once `happens` to them. What another owner has begun
+/// does not, and another may go on with a file that waits.
+async fn begun_by_an_owner_to_whom(happens: impl Fn(&Tx, AdminId) -> Result<()> + Send + Sync + 'static) {
+    let app = TestApp::new().await;
+    let leaving = app.admin(Role::Owner).await;
+    let made = draft(&app, &leaving, "email\njane@doe.com\n").await;
+    let imported = async |owner: &Client<'_>, file: &str, way: &str| {
+        let path = draft(&app, owner, file).await;
+        assert_eq!(owner.send("POST", &path, format!("send_links=true&do={way}")).await.status, 303);
+        path
+    };
+    assert_eq!(leaving.send("POST", &made, "do=import").await.status, 303);
+    take_over(&app).await;
+    let begun = imported(&leaving, &people(250), "import").await;
+    let rehearsed = imported(&leaving, "email\nann@doe.com\n", "rehearse").await;
+    let waits = draft(&app, &leaving, "email\ncem@doe.com\n").await;
+    assert_eq!(leaving.send("POST", &format!("{made}/undo"), "words=undo").await.status, 303);
+
+    let other = app.admin_at("second@clinic.example", Role::Owner).await;
+    let goes_on = imported(&other, "email\nbob@doe.com\n", "import").await;
+    let end = move |tx: &Tx| happens(tx, admins::by_email(tx, &Email::new("owner@clinic.example").unwrap())?.id);
+    app.store().write(end).await.unwrap();
+    take_over(&app).await;
+
+    let server = app.server().await;
+    let at = async |page: &str| {
+        let id = page.rsplit('/').next().unwrap();
+        server.get(&format!("/v1/imports/{id}")).await.ok().body["data"].clone()
+    };
+    for page in [&begun, &rehearsed, &made] {
+        assert_eq!(at(page).await["state"], "broken", "{page}");
+    }
+    assert_eq!((counts(&at(&begun).await), counts(&at(&rehearsed).await)), ([0, 0, 0], [0, 0, 0]));
+    assert_eq!((&at(&made).await["removed"], &at(&goes_on).await["state"]), (&json!(0), &json!("done")));
+    assert_eq!((app.count("users").await, app.mails().await.len()), (2, 1), "Jane and Bob, and his link");
+    assert_eq!(reasons(&app).await, ["the administrator who began it is no owner any more"; 3]);
+    assert!(other.get(&begun).await.ok().text.contains("the administrator"), "its page says so");
+
+    for (path, form) in [(format!("{made}/undo"), "words=undo"), (waits.clone(), "do=import")] {
+        assert_eq!(other.send("POST", &path, form).await.status, 303, "another owner goes on");
+    }
+    take_over(&app).await;
+    assert_eq!((&at(&made).await["removed"], &at(&waits).await["imported"]), (&json!(1), &json!(1)));
+    assert_eq!(app.count("import_files").await, 0);
+}
+
+#[tokio::test]
+async fn what_an_administrator_has_begun_ends_when_they_are_removed() {
+    begun_by_an_owner_to_whom(|tx, admin| admins::remove(tx, OPERATOR, admin)).await;
+}
+
+#[tokio::test]
+async fn what_an_administrator_has_begun_ends_when_they_are_an_owner_no_longer() {
+    begun_by_an_owner_to_whom(|tx, admin| admins::set_role(tx, OPERATOR, admin, Role::Support)).await;
 }
 
 /// A draft, a file that waits for a server, and one that a command has begun; Jane is in the second.
