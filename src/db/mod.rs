@@ -26,7 +26,7 @@ use std::time::Duration;
 
 pub use purge::Purge;
 pub use value::{Column, Row, Value};
-pub(crate) use value::{id_type, params, words};
+pub(crate) use value::{id_type, one_of, params, words};
 
 use engine::{Connection, Engine, Found};
 use memory::Memory;

@@ -138,6 +138,19 @@ macro_rules! params {
 }
 pub(crate) use params;
 
+/// The places of some values after those before, and all of them: in powers of two, so that few statements are prepared. The last
+/// value stands for those that are not there.
+pub(crate) fn one_of<'a>(before: Vec<Value<'a>>, values: Vec<Value<'a>>) -> (String, Vec<Value<'a>>) {
+    let (first, count) = (before.len() + 1, values.len().next_power_of_two());
+    let places: Vec<String> = (first..first + count).map(|place| format!("${place}")).collect();
+    let mut all = before;
+    all.extend(values);
+    while let Some(last) = all.last().filter(|_| all.len() + 1 < first + count).cloned() {
+        all.push(last);
+    }
+    (places.join(", "), all)
+}
+
 /// A region is stored by its two letters.
 impl Column for Region {
     fn from_value(value: &Value<'static>) -> Option<Self> {

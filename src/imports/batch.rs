@@ -2,9 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use base64::prelude::{BASE64_STANDARD, Engine};
-
-use super::{Entry, Line, Outcome, Status};
+use super::{Entry, ImportId, Line, Outcome, Status, store};
 use crate::apps::EnvironmentId;
 use crate::caller::{Actor, Caller, Scope};
 use crate::db::Tx;
@@ -26,29 +24,31 @@ pub(super) fn marks(person: &Person) -> impl Iterator<Item = (Unique, &str)> {
     email.into_iter().chain(phone).chain(external_id)
 }
 
-/// What stays of what was unique about an erased person while a file waits: keyed hashes.
-pub(super) fn hashes(tx: &Tx, environment: EnvironmentId, person: &Person) -> impl Iterator<Item = String> {
+/// A keyed hash: what stays of what was unique about an erased person while a file waits.
+pub(super) type Hash = [u8; 32];
+
+pub(super) fn hashes(tx: &Tx, environment: EnvironmentId, person: &Person) -> impl Iterator<Item = Hash> {
     marks(person).map(move |(unique, value)| hash(tx, environment, unique, value))
 }
 
-pub(super) fn hash(tx: &Tx, environment: EnvironmentId, unique: Unique, value: &str) -> String {
+pub(super) fn hash(tx: &Tx, environment: EnvironmentId, unique: Unique, value: &str) -> Hash {
     let text = format!("{environment} {unique:?} {value}");
-    BASE64_STANDARD.encode(tx.vault().mark("import.erased", text.as_bytes()))
+    tx.vault().mark("import.erased", text.as_bytes())
 }
 
 /// Some rows on their way into one environment.
-pub(super) struct Batch<'a> {
+pub(super) struct Batch {
     caller: Caller,
-    /// Who was erased while the file waited.
-    erased: &'a [String],
+    /// Which of these people were erased while the file waited.
+    erased: HashSet<Hash>,
     /// Who has what must be unique; without an id, an earlier of these rows.
     taken: HashMap<(Unique, String), Option<UserId>>,
     tenants: HashMap<String, Option<TenantId>>,
     roles: Vec<roles::Role>,
 }
 
-impl<'a> Batch<'a> {
-    pub(super) fn new(tx: &Tx, caller: Caller, erased: &'a [String], lines: &[Line]) -> Result<Batch<'a>> {
+impl Batch {
+    pub(super) fn new(tx: &Tx, caller: Caller, import: Option<ImportId>, lines: &[Line]) -> Result<Batch> {
         let people = || lines.iter().filter_map(|(_, entry)| entry.as_ref().ok()).map(|entry| &entry.person);
         let mut taken = HashMap::new();
         for unique in [Unique::Email, Unique::Phone, Unique::ExternalId] {
@@ -58,6 +58,14 @@ impl<'a> Batch<'a> {
             let held = users::holders(tx, caller.scope.environment, unique, &wanted)?;
             taken.extend(held.into_iter().map(|(value, user)| ((unique, value), Some(user))));
         }
+        // After who is there: who is erased in between is found by one or the other.
+        let erased = match import {
+            Some(id) if store::has_erased(tx, id)? => {
+                let wanted = people().flat_map(|person| hashes(tx, caller.scope.environment, person));
+                store::erased(tx, id, &wanted.collect::<Vec<_>>())?
+            }
+            _ => HashSet::new(),
+        };
         let any_role = lines.iter().any(|(_, entry)| entry.as_ref().is_ok_and(|entry| entry.role.is_some()));
         let roles = if any_role { roles::list(tx, caller.scope.environment)? } else { Vec::new() };
         Ok(Batch { caller, erased, taken, tenants: HashMap::new(), roles })

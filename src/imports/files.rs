@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::batch::{hash, hashes};
+use super::batch::{Hash, hash, hashes};
 use super::ends::break_off;
 use super::{Import, ImportId, LEASE, Settings, State, get, store, tenant_of_all};
 use crate::audit::{self, Action};
@@ -131,14 +131,13 @@ pub fn forget(tx: &Tx, user: &User) -> Result<()> {
     if imports.is_empty() {
         return Ok(());
     }
-    let mut erased: Vec<String> = hashes(tx, user.environment, &user.person).collect();
+    let mut erased: Vec<Hash> = hashes(tx, user.environment, &user.person).collect();
     let before = audit::addresses(tx, user.id)?;
     erased.extend(before.iter().map(|email| hash(tx, user.environment, Unique::Email, email.key())));
     erased.sort_unstable();
     erased.dedup();
-    for mut import in imports {
-        import.erased.extend_from_slice(&erased);
-        store::note_erased(tx, &import)?;
+    for (import, hash) in imports.iter().flat_map(|import| erased.iter().map(move |hash| (*import, hash))) {
+        store::note_erased(tx, import, hash)?;
     }
     Ok(())
 }

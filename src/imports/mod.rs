@@ -195,8 +195,6 @@ pub struct Import {
     pub finished_at: Option<Timestamp>,
     /// When a server goes on with it, or removes it if nobody came.
     pub due_at: Option<Timestamp>,
-    /// Who was erased while the file waits: hashes of what was unique about them.
-    erased: Vec<String>,
 }
 
 /// A file that is to be imported.
@@ -270,7 +268,6 @@ pub fn begin(tx: &Tx, caller: &Caller, new: &New) -> Result<Import> {
         created_at: tx.now(),
         finished_at: None,
         due_at: new.source.as_ref().map(|_| if asks { tx.now() + FILE_KEPT } else { tx.now() }),
-        erased: Vec::new(),
     };
     store::insert(tx, &import, &fingerprint)?;
     if let Some(file) = &new.source {
@@ -323,7 +320,7 @@ impl Import {
 pub fn add(tx: &Tx, id: ImportId, place: u64, rows: &[Line], links: Option<&Links>) -> Result<Vec<Outcome>> {
     let import = at(tx, id, place)?;
     let environment = apps::by_id(tx, import.environment)?;
-    let mut batch = Batch::new(tx, import.caller(&environment), &import.erased, rows)?;
+    let mut batch = Batch::new(tx, import.caller(&environment), Some(id), rows)?;
     let mut outcomes = Vec::with_capacity(rows.len());
     for (row, entry) in rows {
         outcomes.push(match entry {
@@ -335,13 +332,13 @@ pub fn add(tx: &Tx, id: ImportId, place: u64, rows: &[Line], links: Option<&Link
     Ok(outcomes)
 }
 
-/// What [`add`] would say of the rows, as far as the database and these rows tell. Changes nothing. `erased` are those of the
-/// import, if the rows are of one.
+/// What [`add`] would say of the rows, as far as the database and these rows tell. Changes nothing. `import` is the one that
+/// they are of, if that is kept.
 ///
 /// # Errors
 /// The database does not answer.
-pub fn look(tx: &Tx, caller: &Caller, erased: &[String], lines: &[Line]) -> Result<Vec<Outcome>> {
-    let mut batch = Batch::new(tx, *caller, erased, lines)?;
+pub fn look(tx: &Tx, caller: &Caller, import: Option<ImportId>, lines: &[Line]) -> Result<Vec<Outcome>> {
+    let mut batch = Batch::new(tx, *caller, import, lines)?;
     lines
         .iter()
         .map(|(row, entry)| match entry {

@@ -86,7 +86,7 @@ async fn take_over(store: &Store, import: &Import, file: Bytes, links: &Links) -
         return go_on(store, import, work, &mut |_| Ok(())).await.map(|_| ());
     }
     let caller = import.caller(&store.read(move |tx| apps::by_id(tx, at)).await?);
-    let mut rehearsal = Rehearsal::new(store, caller, Some(import), work);
+    let mut rehearsal = Rehearsal::new(store, caller, Some(id), work);
     let mut place = 0;
     while let Some(outcomes) = rehearsal.next(store).await? {
         let rows = outcomes.len() as u64;
@@ -125,7 +125,7 @@ pub async fn go_on(store: &Store, import: &Import, mut work: Work, progress: Pro
 /// The course of a rehearsal: tells what an import would do, some rows after the other, and changes nothing.
 pub struct Rehearsal {
     caller: Caller,
-    erased: Vec<String>,
+    import: Option<ImportId>,
     work: Work,
     context: Context,
     number: u64,
@@ -134,10 +134,9 @@ pub struct Rehearsal {
 
 impl Rehearsal {
     /// Begins with the first row, as `caller`. `import` is the one that is rehearsed, if it is kept.
-    pub fn new(store: &Store, caller: Caller, import: Option<&Import>, work: Work) -> Rehearsal {
+    pub fn new(store: &Store, caller: Caller, import: Option<ImportId>, work: Work) -> Rehearsal {
         let context = caller.context(store.clock().now());
-        let erased = import.map(|import| import.erased.clone()).unwrap_or_default();
-        Rehearsal { caller, erased, work, context, number: 0, seen: HashSet::new() }
+        Rehearsal { caller, import, work, context, number: 0, seen: HashSet::new() }
     }
 
     /// What would become of the next rows; `None` at the end.
@@ -149,8 +148,8 @@ impl Rehearsal {
         if lines.is_empty() {
             return Ok(None);
         }
-        let (caller, erased, looked) = (self.caller, self.erased.clone(), Arc::clone(&lines));
-        let mut outcomes = store.scan(move |tx| look(tx, &caller, &erased, &looked)).await?;
+        let (caller, import, looked) = (self.caller, self.import, Arc::clone(&lines));
+        let mut outcomes = store.scan(move |tx| look(tx, &caller, import, &looked)).await?;
         for (outcome, (_, entry)) in outcomes.iter_mut().zip(lines.iter()) {
             if let (Status::Imported, Ok(entry)) = (outcome.status, entry) {
                 let mut all = marks(&entry.person).map(|(unique, value)| (unique, mark(unique, value)));

@@ -1,15 +1,18 @@
 //! The SQL of imports.
 
+use std::collections::HashSet;
+
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::batch::Hash;
 use super::{Import, ImportId, Outcome, Settings, State, Status};
 use crate::admins::AdminId;
 use crate::apps::EnvironmentId;
 use crate::caller::{Actor, Scope};
 use crate::clock::Timestamp;
-use crate::db::{Row, Tx, Value, params};
+use crate::db::{Row, Tx, Value, one_of, params};
 use crate::error::{Error, Result};
 use crate::field::restore;
 use crate::keys::KeyId;
@@ -17,7 +20,7 @@ use crate::random;
 use crate::users::{self, UserId};
 
 const IMPORT: &str = "SELECT id, environment_id, tenant_id, actor, actor_id, settings, state, total, place, imported, duplicates, \
-     failed, undone, removed, kept, created_at, finished_at, due_at, erased FROM imports";
+     failed, undone, removed, kept, created_at, finished_at, due_at FROM imports";
 
 pub(super) fn insert(tx: &Tx, import: &Import, fingerprint: &[u8]) -> Result<()> {
     let (actor, actor_id) = actor(import);
@@ -137,7 +140,7 @@ pub(super) fn file(tx: &Tx, id: ImportId) -> Result<Option<Vec<u8>>> {
 /// Removes the file, and with it what was noted of those who were erased meanwhile.
 pub(super) fn forget_file(tx: &Tx, id: ImportId) -> Result<()> {
     tx.run("DELETE FROM import_files WHERE import_id = $1", params![id])?;
-    tx.run("UPDATE imports SET erased = NULL WHERE id = $1 AND erased IS NOT NULL", params![id])
+    tx.run("DELETE FROM import_erased WHERE import_id = $1", params![id])
 }
 
 pub(super) fn forget_pages(tx: &Tx, id: ImportId) -> Result<()> {
@@ -158,10 +161,12 @@ pub(super) fn files(tx: &Tx, environment: EnvironmentId) -> Result<u64> {
 }
 
 /// The imports of an environment that may have rows to come, locked: a server or a command has the file.
-pub(super) fn under_way(tx: &Tx, environment: EnvironmentId) -> Result<Vec<Import>> {
-    let sql =
-        format!("{IMPORT} WHERE environment_id = $1 AND state IN ('draft', 'running') ORDER BY id{}", tx.for_update());
-    tx.query(&sql, params![environment])?.iter().map(read).collect()
+pub(super) fn under_way(tx: &Tx, environment: EnvironmentId) -> Result<Vec<ImportId>> {
+    let sql = format!(
+        "SELECT id FROM imports WHERE environment_id = $1 AND state IN ('draft', 'running') ORDER BY id{}",
+        tx.for_update()
+    );
+    tx.query(&sql, params![environment])?.iter().map(|row| row.get(0)).collect()
 }
 
 /// The same of all environments.
@@ -177,9 +182,25 @@ pub(super) fn cut_off(tx: &Tx, by: Timestamp, limit: i64) -> Result<Vec<ImportId
     tx.query(sql, params![by, limit])?.iter().map(|row| row.get(0)).collect()
 }
 
-pub(super) fn note_erased(tx: &Tx, import: &Import) -> Result<()> {
-    let erased = serde_json::to_string(&import.erased).map_err(Error::internal)?;
-    tx.change_one("UPDATE imports SET erased = $1 WHERE id = $2", params![erased, import.id])
+/// Notes something that was unique about somebody who is erased, unless it is noted already.
+pub(super) fn note_erased(tx: &Tx, id: ImportId, hash: &Hash) -> Result<()> {
+    tx.insert("import_erased (import_id, hash)", params![id, &hash[..]]).map(|_| ())
+}
+
+/// Whether anybody was erased while an import had rows to come.
+pub(super) fn has_erased(tx: &Tx, id: ImportId) -> Result<bool> {
+    Ok(tx.query_opt("SELECT 1 FROM import_erased WHERE import_id = $1 LIMIT 1", params![id])?.is_some())
+}
+
+/// Which of these were noted of those who were.
+pub(super) fn erased(tx: &Tx, id: ImportId, hashes: &[Hash]) -> Result<HashSet<Hash>> {
+    if hashes.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let (places, all) = one_of(vec![id.into()], hashes.iter().map(|hash| Value::from(&hash[..])).collect());
+    let sql = format!("SELECT hash FROM import_erased WHERE import_id = $1 AND hash IN ({places})");
+    let found = tx.query(&sql, &all)?;
+    found.iter().map(|row| row.get::<Vec<u8>>(0)?.try_into().map_err(|_| Error::Integrity)).collect()
 }
 
 /// How many imports of an environment were broken off since then.
@@ -304,6 +325,5 @@ fn read(row: &Row) -> Result<Import> {
         created_at: row.get(15)?,
         finished_at: row.get(16)?,
         due_at: row.get(17)?,
-        erased: row.get::<Option<String>>(18)?.map_or(Ok(Vec::new()), |erased| restore(erased.as_bytes()))?,
     })
 }

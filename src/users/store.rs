@@ -8,7 +8,7 @@ use super::{Email, List, Person, Phone, Sort, Status, User, UserId};
 use crate::apps::EnvironmentId;
 use crate::caller::Scope;
 use crate::clock::Timestamp;
-use crate::db::{Row, Tx, Value, params};
+use crate::db::{Row, Tx, Value, one_of, params};
 use crate::error::{Error, Result};
 use crate::field::{Line, restore};
 use crate::place::{self, Place};
@@ -85,19 +85,6 @@ pub(crate) fn of_tenant(tx: &Tx, tenant: TenantId, ids: &[UserId]) -> Result<Has
     let (places, all) = one_of(vec![tenant.into()], ids.iter().map(|id| Value::from(*id)).collect());
     let sql = format!("SELECT id FROM users WHERE tenant_id = $1 AND id IN ({places})");
     tx.query(&sql, &all)?.iter().map(|row| row.get(0)).collect()
-}
-
-/// The places of some values after those before, and all of them: in powers of two, so that few statements are prepared. The last
-/// value stands for those that are not there.
-fn one_of<'a>(before: Vec<Value<'a>>, values: Vec<Value<'a>>) -> (String, Vec<Value<'a>>) {
-    let (first, count) = (before.len() + 1, values.len().next_power_of_two());
-    let places: Vec<String> = (first..first + count).map(|place| format!("${place}")).collect();
-    let mut all = before;
-    all.extend(values);
-    while let Some(last) = all.last().filter(|_| all.len() + 1 < first + count).cloned() {
-        all.push(last);
-    }
-    (places.join(", "), all)
 }
 
 pub(super) fn update(tx: &Tx, user: &User) -> Result<()> {

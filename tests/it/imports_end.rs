@@ -12,13 +12,14 @@ use usher::admins::{self, AdminId, Role};
 use usher::apps::{self, Kind};
 use usher::audit::Action;
 use usher::caller::Caller;
-use usher::db::Tx;
-use usher::error::Result;
+use usher::db::{Store, Tx};
+use usher::erasure;
+use usher::error::{Error, Result};
 use usher::imports::{self, CONTINUED, State};
 use usher::keys;
 use usher::links;
 use usher::secret::Secret;
-use usher::users::Email;
+use usher::users::{Email, UserId};
 
 use crate::harness::{Answer, Client, Folder, OPERATOR, TestApp, a_key, jane};
 use crate::imports::{begin, people, work};
@@ -51,7 +52,7 @@ async fn reasons(app: &TestApp) -> Vec<String> {
 
 /// How many imports still hold something of somebody who was erased.
 async fn noted(app: &TestApp) -> i64 {
-    app.count("imports WHERE erased IS NOT NULL").await
+    app.count("imports WHERE id IN (SELECT import_id FROM import_erased)").await
 }
 
 /// Two people who are imported as an administrator imports them, verified elsewhere, and mailed; and the path of Ann's link.
@@ -306,6 +307,57 @@ async fn what_an_administrator_has_begun_ends_when_they_are_removed() {
 #[tokio::test]
 async fn what_an_administrator_has_begun_ends_when_they_are_an_owner_no_longer() {
     begun_by_an_owner_to_whom(|tx, admin| admins::set_role(tx, OPERATOR, admin, Role::Support)).await;
+}
+
+#[tokio::test]
+async fn however_many_are_erased_at_any_server_none_comes_back_by_a_file_that_is_read_by_two() {
+    let app = TestApp::new().await;
+    let (server, other) = (app.server().await, app.another_server().await);
+    let file = people(300);
+    let made = send(&server, "", &file).await;
+    take_over(&app).await;
+    let (client, id) = (app.client_id, made.body["data"]["id"].as_str().unwrap().parse().unwrap());
+    let users = app.store().read(move |tx| {
+        let operator = Caller::operator(&apps::environment(tx, client, Kind::Sandbox)?);
+        imports::outcomes(tx, operator.scope, id, 0, 300)
+    });
+    let users: Vec<UserId> = users.await.unwrap().iter().map(|outcome| outcome.user.unwrap()).collect();
+    app.advance(Duration::from_secs(1));
+    let waits = send(&server, "", &file).await;
+    let by_command = begin(&app, &file).await;
+
+    let erase = async |store: &Store, some: &[UserId]| {
+        let some = some.to_vec();
+        store.write(move |tx| some.iter().try_for_each(|id| erasure::again(tx, *id).map(|_| ()))).await.unwrap();
+    };
+    erase(app.store(), &users[..100]).await;
+    // A server dies after some of the rows, and more are erased at another before it goes on.
+    let (import, _) = app.store().write(imports::claim).await.unwrap().unwrap();
+    let dies = imports::go_on(app.store(), &import, work(&file, 50), &mut |_| Err(Error::Busy)).await;
+    assert_eq!(dies.unwrap_err().code(), Error::Busy.code());
+    erase(&other.api().store, &users[100..250]).await;
+    app.advance(Duration::from_mins(2));
+    usher::app::import(other.api()).await.unwrap();
+    assert_eq!(counts(&look(&server, &waits).await), [0, 50, 250]);
+    let done = imports::go_on(app.store(), &by_command, work(&file, 70), &mut |_| Ok(())).await.unwrap();
+    assert_eq!((done.imported, done.duplicates, done.failed), (0, 50, 250));
+    assert_eq!((app.count("users").await, noted(&app).await), (50, 0), "nothing of them stays");
+}
+
+#[tokio::test]
+async fn who_is_erased_twice_while_a_file_waits_is_noted_once() {
+    let app = TestApp::new().await;
+    let (partner, server) = (app.partner("acme").await, app.server().await);
+    let waits = send(&server, "", "email\njane@doe.com\nann@doe.com\n").await;
+    let mut noted = Vec::new();
+    for _ in 0..3 {
+        let id = partner.post("/users/create", jane()).await.ok().id().to_owned();
+        server.send("POST", &format!("/v1/users/{id}/erase"), "").await.ok();
+        noted.push(app.count("import_erased").await);
+    }
+    assert_eq!(noted, [2; 3], "her address and her number");
+    take_over(&app).await;
+    assert_eq!(counts(&look(&server, &waits).await), [1, 0, 1]);
 }
 
 /// A draft, a file that waits for a server, and one that a command has begun; Jane is in the second.
