@@ -140,7 +140,7 @@ pub async fn decide(api: &Api) -> Result<()> {
 /// # Errors
 /// The database refuses.
 pub async fn answer_admins(api: &Api, tell: impl Fn(&str)) -> Result<()> {
-    let tell = |link| tell(&format!("Sign in to the dashboard, within ten minutes:\n\n  {link}\n"));
+    let tell = |link: url::Url| tell(&format!("Sign in to the dashboard, within ten minutes:\n\n  {link}\n"));
     api.admin_asks.take_made().into_iter().for_each(tell);
     for ask in api.admin_asks.take() {
         let (links, way) = (api.links.clone(), api.admin_way());

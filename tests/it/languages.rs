@@ -122,6 +122,9 @@ async fn a_page_that_a_mail_leads_to_is_in_the_apps_language_where_nobody_tells_
     assert_speaks(&reads(&app, Language::German).get(&link).await.ok(), Language::German, &["welcome_title"]);
     let sent = app.anyone().send("POST", &format!("{link}/renew"), "").await.ok();
     assert_speaks(&sent, Language::French, &["code_title", "new_link_sent"]);
+
+    let (app, _) = app_and_jane().await;
+    app.tamper("UPDATE apps SET language = 'fr'");
     let asked = app.anyone().get(&app.sign_in_path()).await.ok();
     assert_speaks(&asked, Language::French, &["sign_in_title", "continue_button"]);
 }
