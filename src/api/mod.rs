@@ -1,12 +1,12 @@
 //! HTTP: a skin over the concepts. Knows requests, dialects and versions; must not know SQL or an engine.
 //!
-//! [`Server::call`] is the way of every request: give it a name, find its handler, render its error in the dialect
-//! of its address, count it and log it without anything personal.
+//! [`Server::call`] is the way of every request: [`edge`] is what surrounds a handler.
 
 pub mod auth;
 pub mod bodies;
 pub mod body;
 pub mod directory;
+mod edge;
 pub mod metrics;
 pub mod oauth;
 pub mod openapi;
@@ -20,28 +20,25 @@ pub mod versions;
 pub mod write;
 
 use std::net::IpAddr;
-use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{self, HeaderName, HeaderValue};
-use axum::http::{StatusCode, Uri};
-use axum::middleware::{self, Next};
+use axum::http::StatusCode;
+use axum::http::header::{self, HeaderValue};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::{Router, http};
 use bytes::Bytes;
-use futures_util::FutureExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use url::Url;
 use uuid::Uuid;
 
 use crate::admins::{AdminId, Asks, Way};
-use crate::apps::{Environment, EnvironmentId};
+use crate::apps::EnvironmentId;
 use crate::audit::tally::Tally;
 use crate::caller::Caller;
-use crate::clock::{Stopwatch, Timestamp};
+use crate::clock::Timestamp;
 use crate::db::Store;
 use crate::error::Error;
 use crate::glance::Glances;
@@ -50,10 +47,8 @@ use crate::links::Links;
 use crate::mail::transport::Smtp;
 use crate::network::Network;
 use crate::outbox::worker::Bell;
+use crate::random;
 use crate::users::names::Names;
-use crate::words::Language;
-use crate::{random, ui};
-use bodies::Bodies;
 use versions::ApiDate;
 
 /// What handlers work with.
@@ -275,182 +270,20 @@ impl Server {
         let router = routes::router()
             .fallback(|| async { Error::NoRoute })
             .method_not_allowed_fallback(routes::method_not_allowed)
-            .layer(middleware::from_fn_with_state(Arc::clone(&api), edge))
+            .layer(middleware::from_fn_with_state(Arc::clone(&api), edge::surround))
             .with_state(api);
         Server { router }
     }
 
     /// Answers one request.
     pub async fn call(&self, mut request: http::Request<Body>) -> Response {
-        collapse_slashes(request.uri_mut());
+        edge::collapse_slashes(request.uri_mut());
         self.router.clone().oneshot(request).await.into_response()
     }
 }
 
-/// What surrounds every handler.
-async fn edge(State(api): State<Api>, path: Option<MatchedPath>, mut request: Request, next: Next) -> Response {
-    let watch = Stopwatch::start();
-    let mut surface = Surface::of(request.uri().path());
-    let route = path.map_or_else(|| "(none)".to_owned(), |path| path.as_str().to_owned());
-    let (method, target) = (metrics::known_method(request.method()), refusals::target(request.uri().path()));
-    let trail = Trail::new(api.store.clock().now());
-    let request_id = trail.0.id.to_string();
-    request.extensions_mut().insert(trail.clone());
-    let page = (surface == Surface::Pages).then(|| request.uri().clone());
-    let language = (surface == Surface::Pages).then(|| ui::language(request.uri(), request.headers())).flatten();
-
-    let turned_away = request.extensions().get::<TooLate>().is_some() && surface != Surface::Service;
-    let answer = async { if turned_away { Error::Busy.into_response() } else { next.run(request).await } };
-    let answered = AssertUnwindSafe(answer).catch_unwind().await;
-    let mut response = answered.unwrap_or_else(|_| Error::internal("the handler panicked").into_response());
-    let error = fault_of(&mut response);
-    if let Some(error) = &error {
-        surface = response.extensions().get().copied().unwrap_or(surface);
-        refusals::note(&api, &trail, surface, format!("{method} {route}"), target, error).await;
-        // What is wrong with the database is not asked of the database.
-        let place = match &page {
-            Some(page) if error.status() < 500 => ui::brand::place(&api, page).await,
-            _ => None,
-        };
-        let reader = (language.unwrap_or_default(), place.as_ref());
-        response = render(error, surface, reader, &request_id, &response);
-    }
-
-    let headers = response.headers_mut();
-    headers.insert(HeaderName::from_static("request-id"), ascii(&request_id));
-    if let Some(date) = trail.0.date.get() {
-        headers.insert(HeaderName::from_static("usher-version"), ascii(date.as_str()));
-    }
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-
-    let (status, took) = (response.status().as_u16(), watch.elapsed());
-    api.metrics.note(method, &route, status, took);
-    let key = trail.0.key.get().copied();
-    let code = error.as_ref().map(Error::code);
-    let request = requests::Request {
-        id: trail.id(),
-        at: api.store.clock().now(),
-        method,
-        route: route.clone(),
-        status,
-        code,
-        key,
-        environment: trail.environment(),
-        date: trail.0.date.get().map(|date| date.as_str()),
-        took,
-    };
-    // The dashboard would push out what is looked for in it, and so would whoever asks all day whether the server lives.
-    if !matches!(surface, Surface::Admin | Surface::Service)
-        && !["/assets", "/brand"].iter().any(|loaded| request.route.starts_with(loaded))
-    {
-        let (id, sent) = (request.id, trail.take_body());
-        if api.requests.note(request) && surface.is_documented() {
-            api.requests.keep(id, Bodies::of(sent, &mut response, error.is_some()).await);
-        }
-    }
-    let key = key.map(|key| key.to_string());
-    tracing::info!(
-        method,
-        route,
-        status,
-        request_id,
-        key,
-        micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-        code,
-        "request"
-    );
-    if let Some(what) = error.as_ref().and_then(Error::for_log) {
-        tracing::error!(request_id, what, "internal error");
-    }
-    response
-}
-
-/// The error that an answer stands for: ours, or one that the framework made by itself.
-fn fault_of(response: &mut Response) -> Option<Error> {
-    if let Some(error) = response.extensions_mut().remove::<Error>() {
-        return Some(error);
-    }
-    let ours =
-        response.headers().get(header::CONTENT_TYPE).is_none_or(|kind| !kind.as_bytes().starts_with(b"text/plain"));
-    match response.status() {
-        StatusCode::BAD_REQUEST if !ours => {
-            Some(Error::bad_request("malformed_request", "The address could not be read"))
-        }
-        StatusCode::INTERNAL_SERVER_ERROR => Some(Error::internal("the framework failed")),
-        _ => None,
-    }
-}
-
-fn render(
-    error: &Error,
-    surface: Surface,
-    (language, place): (Language, Option<&Environment>),
-    request_id: &str,
-    from: &Response,
-) -> Response {
-    let (status, mut response) = match surface {
-        Surface::Partner => (partner::status(error), reply(&partner::render(error, request_id))),
-        Surface::Directory => (directory::status(error), reply(&directory::render(error))),
-        Surface::Extended => (error.status(), reply(&directory::render(error))),
-        Surface::OAuth => (oauth::status(error), reply(&oauth::render(error))),
-        Surface::Pages => (error.status(), ui::error_page(error, language, place, request_id)),
-        Surface::Admin => (ui::admin::status(error), ui::admin::error_page(error, request_id)),
-        Surface::Service => (error.status(), reply(&partner::render(error, request_id))),
-    };
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    for name in
-        [header::ALLOW, header::VARY, header::ACCESS_CONTROL_ALLOW_ORIGIN, header::ACCESS_CONTROL_EXPOSE_HEADERS]
-    {
-        if let Some(value) = from.headers().get(&name) {
-            headers.insert(name, value.clone());
-        }
-    }
-    let wait = match error {
-        Error::Busy
-        | Error::Locked
-        | Error::StillRunning
-        | Error::Conflict
-        | Error::Unavailable(_)
-        | Error::DiskFailed(_)
-        | Error::StorageFull => Some("1"),
-        Error::TooMany(_) => Some("3600"),
-        _ => None,
-    };
-    if let Some(seconds) = wait {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
-    }
-    if surface == Surface::OAuth && matches!(error, Error::Unauthenticated { .. }) {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(oauth::CHALLENGE));
-    }
-    if matches!(error, Error::BodyTimeout | Error::TooLarge(_)) {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
-}
-
 pub(crate) fn ascii(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
-}
-
-/// `//v1/users` is `/v1/users`: clients whose base address ends in a slash send that (contract item 60).
-fn collapse_slashes(uri: &mut Uri) {
-    if !uri.path().contains("//") {
-        return;
-    }
-    let mut path = String::with_capacity(uri.path().len());
-    for c in uri.path().chars() {
-        if c != '/' || !path.ends_with('/') {
-            path.push(c);
-        }
-    }
-    if let Some(query) = uri.query() {
-        path = format!("{path}?{query}");
-    }
-    if let Ok(collapsed) = path.parse() {
-        *uri = collapsed;
-    }
 }
 
 /// A small JSON answer of the service surface.
