@@ -1,11 +1,9 @@
-//! Administrators: how the first is made, how they come in and leave, and what each may reach.
+//! Administrators: how the first is made, how they come in and leave, and who makes, changes and removes them.
 
 use std::time::Duration;
 
 use serde_json::json;
 use usher::admins::{self, Role, Way};
-use usher::api::Surface;
-use usher::api::routes::routes;
 use usher::app::{App, answer_admins};
 use usher::apps::Kind;
 use usher::audit::{self, Action, Filter, INSTALLATION, Order};
@@ -22,7 +20,7 @@ use crate::program::{Program, raw};
 const MINUTE: Duration = Duration::from_mins(1);
 const ANN: &str = "ann@clinic.example";
 
-fn email(text: &str) -> Email {
+pub fn email(text: &str) -> Email {
     Email::new(text).unwrap()
 }
 
@@ -69,11 +67,11 @@ async fn mailing(app: &TestApp) -> App {
     App::new(app.another_store().await, links, Some(smtp))
 }
 
-async fn post(app: &TestApp, path: &str, form: &str) -> Answer {
+pub async fn post(app: &TestApp, path: &str, form: &str) -> Answer {
     app.anyone().send("POST", path, form.to_owned()).await
 }
 
-async fn noted(app: &TestApp) -> Vec<(Action, Option<Actor>, String)> {
+pub async fn noted(app: &TestApp) -> Vec<(Action, Option<Actor>, String)> {
     let filter = Filter { environments: vec![INSTALLATION], ..Filter::default() };
     let found = app.store().scan(move |tx| audit::find(tx, &filter, Order::After(None), 100)).await.unwrap();
     found.into_iter().map(|entry| (entry.action, entry.actor, entry.result)).collect()
@@ -343,199 +341,6 @@ async fn an_owner_invites_changes_and_removes_administrators_and_the_last_owner_
     assert_eq!(done, expected);
     let shown = owner.get(&page).await.ok().text;
     assert!(shown.contains("admin.role_changed") && shown.contains("last_owner"), "{shown}");
-}
-
-/// Who may call what: the least role, or everybody.
-const POLICY: &[(&str, Option<Role>)] = &[
-    ("showAdminSignIn", None),
-    ("askAdminLink", None),
-    ("showSetup", None),
-    ("setUp", None),
-    ("showAdminLink", None),
-    ("followAdminLink", None),
-    ("enterDashboard", Some(Role::ReadOnly)),
-    ("showHome", Some(Role::ReadOnly)),
-    ("find", Some(Role::ReadOnly)),
-    ("showUsers", Some(Role::ReadOnly)),
-    ("exportUsers", Some(Role::Support)),
-    ("showUser", Some(Role::ReadOnly)),
-    ("showUserTab", Some(Role::ReadOnly)),
-    ("revealHealth", Some(Role::Owner)),
-    ("sendUserLink", Some(Role::Support)),
-    ("freezeUser", Some(Role::Support)),
-    ("unfreezeUser", Some(Role::Support)),
-    ("restoreUserHere", Some(Role::Support)),
-    ("endUserSession", Some(Role::Support)),
-    ("endUserSessions", Some(Role::Support)),
-    ("deleteUserHere", Some(Role::Support)),
-    ("eraseUserHere", Some(Role::Owner)),
-    ("showImports", Some(Role::Owner)),
-    ("sendImportFile", Some(Role::Owner)),
-    ("showImport", Some(Role::Owner)),
-    ("startImport", Some(Role::Owner)),
-    ("exportImportResult", Some(Role::Owner)),
-    ("discardImportFile", Some(Role::Owner)),
-    ("undoImportHere", Some(Role::Owner)),
-    ("showMails", Some(Role::ReadOnly)),
-    ("showMail", Some(Role::ReadOnly)),
-    ("showMailHtml", Some(Role::Support)),
-    ("retryMail", Some(Role::Support)),
-    ("showWordings", Some(Role::ReadOnly)),
-    ("showWording", Some(Role::ReadOnly)),
-    ("saveWording", Some(Role::Owner)),
-    ("showWordingHtml", Some(Role::ReadOnly)),
-    ("resetWording", Some(Role::Owner)),
-    ("showKeys", Some(Role::Owner)),
-    ("makeKey", Some(Role::Owner)),
-    ("showKey", Some(Role::Owner)),
-    ("rotateKey", Some(Role::Owner)),
-    ("moveKey", Some(Role::Owner)),
-    ("revokeKey", Some(Role::Owner)),
-    ("showAudit", Some(Role::ReadOnly)),
-    ("showEntry", Some(Role::ReadOnly)),
-    ("verifyAudit", Some(Role::Owner)),
-    ("exportAudit", Some(Role::Owner)),
-    ("showWebhooks", Some(Role::Owner)),
-    ("makeWebhook", Some(Role::Owner)),
-    ("showWebhook", Some(Role::Owner)),
-    ("showDelivery", Some(Role::Owner)),
-    ("testWebhookHere", Some(Role::Owner)),
-    ("replayWebhookHere", Some(Role::Owner)),
-    ("rotateWebhookHere", Some(Role::Owner)),
-    ("enableWebhook", Some(Role::Owner)),
-    ("disableWebhook", Some(Role::Owner)),
-    ("removeWebhookHere", Some(Role::Owner)),
-    ("showRequests", Some(Role::ReadOnly)),
-    ("showSettings", Some(Role::Owner)),
-    ("addRedirectUri", Some(Role::Owner)),
-    ("removeRedirectUri", Some(Role::Owner)),
-    ("rotateSigningKey", Some(Role::Owner)),
-    ("changeLook", Some(Role::Owner)),
-    ("saveSettings", Some(Role::Owner)),
-    ("sendTestMail", Some(Role::Owner)),
-    ("retryBilling", Some(Role::Owner)),
-    ("revokeSigningKey", Some(Role::Owner)),
-    ("showAdmins", Some(Role::Owner)),
-    ("inviteAdmin", Some(Role::Owner)),
-    ("showAdmin", Some(Role::Owner)),
-    ("setAdminRole", Some(Role::Owner)),
-    ("sendAdminLink", Some(Role::Owner)),
-    ("removeAdmin", Some(Role::Owner)),
-    // The last one: it ends the sessions that the others need.
-    ("adminSignOut", Some(Role::ReadOnly)),
-];
-
-#[tokio::test]
-async fn every_route_of_the_dashboard_answers_every_role_as_the_table_says() {
-    let app = TestApp::new().await;
-    let id = app.partner("acme").await.post("/users/create", jane()).await.ok().id().to_owned();
-    let mut routes: Vec<_> = routes().into_iter().filter(|route| route.surface == Surface::Admin).collect();
-    let row = |operation: &str| POLICY.iter().position(|(name, _)| *name == operation);
-    for route in &routes {
-        assert!(
-            row(route.operation).is_some(),
-            "{} has no row in POLICY: decide there who may call it",
-            route.operation
-        );
-    }
-    assert_eq!(routes.len(), POLICY.len(), "every row has a route");
-    routes.sort_by_key(|route| row(route.operation));
-    let nothing = uuid::Uuid::nil().to_string();
-    let mut roles = Vec::new();
-    for role in Role::ALL {
-        roles.push((*role, app.admin(*role).await));
-    }
-    for route in routes {
-        let path = route
-            .path
-            .replace("{appId}", &app.client_id.to_string())
-            .replace("{environment}", "sandbox")
-            .replace("{userId}", &id)
-            .replace("{tab}", "events")
-            .replace("{keyId}", &nothing)
-            .replace("{mailId}", &nothing)
-            .replace("{importId}", &nothing)
-            .replace("{kind}", "enrolment")
-            .replace("{language}", "de")
-            .replace("{webhookId}", &nothing)
-            .replace("{deliveryId}", &nothing)
-            .replace("{entryId}", &nothing)
-            .replace("{adminId}", &nothing)
-            .replace("{link}", "x");
-        let least = POLICY[row(route.operation).unwrap()].1;
-        let anyone = app.anyone().send(route.method, &path, "").await.status;
-        assert_eq!(anyone == 401, least.is_some(), "{} {path} answers nobody {anyone}", route.method);
-        for (role, admin) in &roles {
-            let status = admin.send(route.method, &path, "").await.status;
-            let expected = least.is_none_or(|least| *role >= least);
-            assert_eq!(!matches!(status, 401 | 403), expected, "{} {path} answers {role:?} {status}", route.method);
-            if route.method != "GET" {
-                let foreign = admin.with("Sec-Fetch-Site", "cross-site").send(route.method, &path, "").await.status;
-                assert_eq!(foreign, 403, "{} {path} from another site", route.method);
-            }
-        }
-    }
-}
-
-#[tokio::test]
-async fn what_an_administrator_is_refused_stands_in_the_trail_with_their_name() {
-    let app = TestApp::new().await;
-    let support = app.admin(Role::Support).await;
-    assert_eq!(support.with("Sec-Fetch-Site", "cross-site").send("POST", "/admin/sign-out", "").await.status, 403);
-    let missing = format!("/admin/{}/sandbox", uuid::Uuid::nil());
-    assert_eq!(support.get(&missing).await.status, 404);
-    let id = app.store().read(|tx| admins::by_email(tx, &email("support@clinic.example"))).await.unwrap().id;
-    let last = noted(&app).await.pop().unwrap();
-    assert_eq!(last, (Action::RequestRefused, Some(Actor::Admin(id)), "not_found".to_owned()));
-}
-
-#[tokio::test]
-async fn pages_of_the_dashboard_are_private_and_load_nothing_from_elsewhere() {
-    let app = TestApp::new().await;
-    let owner = app.admin(Role::Owner).await;
-    let home = format!("/admin/{}/sandbox", app.client_id);
-    let pages = ["keys", "imports", "mails", "audit", "webhooks", "requests", "admins"];
-    let pages = pages.map(|page| format!("{home}/{page}"));
-    for path in [home.as_str(), "/admin/sign-in", "/admin/nowhere"].into_iter().chain(pages.iter().map(String::as_str))
-    {
-        let page = owner.get(path).await;
-        assert_eq!(
-            (page.header("referrer-policy"), page.header("cache-control")),
-            ("no-referrer", "no-store"),
-            "{path}"
-        );
-        assert!(
-            page.header("content-security-policy")
-                .starts_with("default-src 'none'; style-src 'self'; script-src 'self'")
-        );
-        for inline in [" style=", " onclick", "<script>", "hx-on", "javascript:", "http://", "https://"] {
-            assert!(!page.text.contains(inline), "{path} has {inline}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn the_sandbox_is_told_apart_on_every_page() {
-    let app = TestApp::new().await;
-    let owner = app.admin(Role::Owner).await;
-    let sandbox = owner.get(&format!("/admin/{}/sandbox", app.client_id)).await.ok().text;
-    let live = owner.get(&format!("/admin/{}/live", app.client_id)).await.ok().text;
-    assert!(sandbox.contains("is-sandbox") && sandbox.contains("sandbox-bar"));
-    assert!(!live.contains("is-sandbox") && !live.contains("sandbox-bar"));
-}
-
-#[tokio::test]
-async fn a_browser_remembers_the_theme_and_goes_back_only_within_this_server() {
-    let app = TestApp::new().await;
-    let owner = app.admin(Role::Owner).await;
-    let chosen = post(&app, "/theme", "theme=dark&back=%2Fadmin%3Fa%3Db").await;
-    assert_eq!((chosen.status, chosen.header("location")), (303, "/admin?a=b"));
-    let home = format!("/admin/{}/live", app.client_id);
-    let cookie = chosen.header("set-cookie").split(';').next().unwrap().to_owned();
-    assert!(owner.with("Cookie", &cookie).get(&home).await.ok().text.contains(r#"data-theme="dark""#));
-    assert!(owner.get(&home).await.ok().text.contains(r#"data-theme="system""#));
-    assert_eq!(post(&app, "/theme", "theme=light&back=%2F%2Fevil.example").await.header("location"), "/");
-    assert_eq!(post(&app, "/theme", "theme=pink").await.status, 400);
 }
 
 #[tokio::test]

@@ -21,7 +21,9 @@ mod world;
 
 mod address_changed;
 mod admin_pages;
+mod admin_policy;
 mod admins;
+mod analytics;
 mod audit;
 mod backup;
 mod billing;
