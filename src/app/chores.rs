@@ -274,10 +274,16 @@ pub(super) async fn flush_refusals(api: &Api) {
 
 /// Seals the audit trail, for as long as the server runs.
 pub(super) async fn seal(api: Api) {
-    let mut unsound = 0;
+    let (mut unsound, mut more) = (0, false);
     for pass in 0_u64.. {
         let watch = Stopwatch::start();
-        let reach = if pass.is_multiple_of(PURGE) { chain::Reach::Far } else { chain::Reach::Usual };
+        let reach = if pass.is_multiple_of(PURGE) {
+            chain::Reach::Far
+        } else if more {
+            chain::Reach::Rest
+        } else {
+            chain::Reach::Usual
+        };
         let sealed = seal_now(&api.store, reach).await.unwrap_or(chain::Sealed { unsound, ..Default::default() });
         if sealed.unsound > unsound {
             tracing::error!(
@@ -285,9 +291,9 @@ pub(super) async fn seal(api: Api) {
                 "the audit trail has entries that Usher did not write; see `usher audit verify`"
             );
         }
-        unsound = sealed.unsound;
+        (unsound, more) = (sealed.unsound, sealed.more);
         let rest = |share: u32| watch.elapsed() * (share - 1);
-        tokio::time::sleep(if sealed.more { rest(SEAL_MORE) } else { SEAL.max(rest(SEAL_SHARE)) }).await;
+        tokio::time::sleep(if more { rest(SEAL_MORE) } else { SEAL.max(rest(SEAL_SHARE)) }).await;
     }
 }
 

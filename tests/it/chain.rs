@@ -302,6 +302,55 @@ async fn what_an_import_leaves_at_once_is_sealed_in_several_passes() {
     assert!(second.entries >= 10_000 && !second.more, "{second:?}");
     let report = verify(app.store(), None).await;
     assert!(report.findings.is_empty() && report.waiting == 0, "{report:?}");
+    // Nor does what is left wait because the newest of all is sealed, and long ago.
+    app.advance(Duration::from_mins(10));
+    app.tamper("DELETE FROM audit_seals WHERE number < (SELECT MAX(number) FROM audit_seals)");
+    assert_eq!(verify(app.store(), None).await.waiting, 0);
+}
+
+#[tokio::test]
+async fn a_pass_looks_back_for_what_comes_late_and_once_nothing_does_looks_at_nothing() {
+    let app = TestApp::new().await;
+    let acme = app.partner("acme").await;
+    let pass = async |reach| {
+        let sealed = chain::seal(app.store(), reach).await.unwrap();
+        (sealed.entries, sealed.looked_at)
+    };
+    for n in 0..2 {
+        acme.post(CREATE, somebody(n)).await.ok();
+        app.advance(Duration::from_secs(1));
+    }
+    // As if the servers that wrote these took long to commit, or their clocks were behind.
+    let is_late = "action = 'user.created'";
+    app.tamper(&format!(
+        "CREATE TABLE late AS SELECT * FROM audit WHERE {is_late}; DELETE FROM audit WHERE {is_late};"
+    ));
+    let arrives = |which| {
+        let sql = "INSERT INTO audit SELECT * FROM late WHERE created_at";
+        app.tamper(&format!("{sql} = (SELECT {which}(created_at) FROM late);"));
+    };
+    app.advance(Duration::from_secs(50));
+    for n in 2..42 {
+        acme.post(CREATE, somebody(n)).await.ok();
+    }
+    let all = usize::try_from(app.count("audit").await).unwrap();
+    assert_eq!(pass(Reach::Usual).await, (all, all));
+    app.advance(Duration::from_secs(1));
+    let (again, looked_at) = pass(Reach::Usual).await;
+    assert!(again == 0 && looked_at >= 40, "looks back at {looked_at}");
+    app.advance(Duration::from_secs(60));
+    arrives("MIN");
+    assert_eq!(pass(Reach::Usual).await.0, 1, "it came a minute after the newest");
+    // All that is late has come.
+    app.advance(Duration::from_mins(2));
+    assert_eq!(pass(Reach::Usual).await, (0, 0));
+    arrives("MAX");
+    assert_eq!(pass(Reach::Usual).await, (0, 0), "it is later than anything can be");
+    assert_eq!(pass(Reach::Far).await.0, 1, "and is sealed once in a while");
+    acme.post(CREATE, somebody(42)).await.ok();
+    assert!(pass(Reach::Usual).await.0 > 0, "what is new is sealed at once");
+    let report = verify(app.store(), None).await;
+    assert!(report.findings.is_empty() && report.waiting == 0, "{report:?}");
 }
 
 #[tokio::test]

@@ -33,6 +33,8 @@ id_type!(
 /// How long after its time an entry may become visible, by another server's clock. What comes even later is sealed by
 /// [`SLOW`].
 const SLACK: Duration = Duration::from_mins(1);
+/// For how long after the newest entry a pass still looks back: [`SLACK`], by a clock of this server that is as far ahead.
+const SETTLED: Duration = Duration::from_mins(2);
 /// How far back a pass looks once in a while.
 const SLOW: Duration = Duration::from_hours(2);
 /// How many entries one seal has at the most, and how many a pass seals: an import leaves a million at once, which are not to be
@@ -43,8 +45,10 @@ const AT_ONCE: usize = 50 * LARGEST;
 /// How far back to look for what is not sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// To just before the newest seal: for every second.
+    /// To just before the newest seal, unless nothing has come for so long that nothing is late: for every second.
     Usual,
+    /// To just before the newest seal: after a pass that has left something.
+    Rest,
     /// Some hours further: for once in a while.
     Far,
     /// All the way.
@@ -54,6 +58,8 @@ pub enum Reach {
 /// What a pass has done.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sealed {
+    /// Entries that were looked at, sealed or not.
+    pub looked_at: usize,
     /// Entries that are sealed now.
     pub entries: usize,
     /// Entries that were not, for they have no valid proof: somebody else than Usher wrote or changed them.
@@ -71,6 +77,7 @@ struct Loose {
     /// In each environment, after the seal of that number, these entries.
     chains: BTreeMap<Uuid, (i64, Vec<Digested>)>,
     count: usize,
+    looked_at: usize,
     unsound: usize,
 }
 
@@ -81,7 +88,8 @@ struct Loose {
 /// The database refuses.
 pub async fn seal(store: &Store, reach: Reach) -> Result<Sealed> {
     let loose = store.scan(move |tx| find_loose(tx, reach)).await?;
-    let mut sealed = Sealed { entries: 0, unsound: loose.unsound, more: loose.count == AT_ONCE };
+    let Loose { looked_at, unsound, count, .. } = loose;
+    let mut sealed = Sealed { looked_at, entries: 0, unsound, more: count == AT_ONCE };
     for (environment, (mut number, entries)) in loose.chains {
         for part in entries.chunks(LARGEST) {
             let (count, part) = (part.len(), part.to_vec());
@@ -103,19 +111,23 @@ pub async fn seal_all(store: &Store) -> Result<()> {
     let mut reach = Reach::All;
     // A pass goes on where the one before has ended.
     while seal(store, reach).await?.more {
-        reach = Reach::Usual;
+        reach = Reach::Rest;
     }
     Ok(())
 }
 
 fn find_loose(tx: &Tx, reach: Reach) -> Result<Loose> {
+    if reach == Reach::Usual && is_settled(tx)? {
+        return Ok(Loose::default());
+    }
     let floor = match (reach, store::newest_sealed(tx)?) {
         (Reach::All, _) | (_, None) => EntryId(Uuid::nil()),
-        (Reach::Usual, Some(entry)) => EntryId::first(entry.time().min(tx.now()) - SLACK),
+        (Reach::Usual | Reach::Rest, Some(entry)) => EntryId::first(entry.time().min(tx.now()) - SLACK),
         (Reach::Far, Some(entry)) => EntryId::first(entry.time().min(tx.now()) - SLOW),
     };
     let mut loose = Loose::default();
     store::unsealed(tx, floor, |found| {
+        loose.looked_at += found.looked_at;
         for values in found.entries.iter().map(Row::values) {
             let id = id_of(values)?;
             let Some(digest) = sound(tx, values) else {
@@ -139,6 +151,13 @@ fn find_loose(tx: &Tx, reach: Reach) -> Result<Loose> {
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(loose)
+}
+
+/// Whether the newest entry is sealed, and whatever is older and was late has been met by a pass since. To look once more would
+/// be to read again all of its last minute, which an import may have filled.
+fn is_settled(tx: &Tx) -> Result<bool> {
+    let newest = store::newest_if_sealed(tx)?;
+    Ok(newest.is_some_and(|newest| newest.time() < tx.now() - SETTLED))
 }
 
 /// The digest of an entry, if Usher wrote it: nobody else can make its proof.

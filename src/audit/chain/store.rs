@@ -69,6 +69,14 @@ pub(super) fn newest_sealed(tx: &Tx) -> Result<Option<EntryId>> {
     row.map(|row| row.get(0)).transpose()
 }
 
+/// The newest entry, if it is the last of a seal.
+pub(super) fn newest_if_sealed(tx: &Tx) -> Result<Option<EntryId>> {
+    let Some(row) = tx.query_opt("SELECT id FROM audit ORDER BY id DESC LIMIT 1", params![])? else { return Ok(None) };
+    let newest: EntryId = row.get(0)?;
+    let sealed = tx.query_opt("SELECT 1 FROM audit_seals WHERE last_id = $1 LIMIT 1", params![newest])?;
+    Ok(sealed.map(|_| newest))
+}
+
 /// The seals of an environment after that number, in order.
 pub(super) fn seals_after(tx: &Tx, environment: EnvironmentId, number: i64) -> Result<Vec<Seal>> {
     let sql = format!("{SEAL} WHERE environment_id = $1 AND number > $2 ORDER BY number LIMIT $3");
@@ -83,6 +91,8 @@ pub(super) fn environments(tx: &Tx) -> Result<Vec<EnvironmentId>> {
 
 /// Entries that no seal lists.
 pub(super) struct Unsealed {
+    /// How many were looked at to find these.
+    pub(super) looked_at: usize,
     /// As they lie, in the order of their ids.
     pub(super) entries: Vec<Row>,
     /// Ids of about the same time that two seals list.
@@ -109,7 +119,7 @@ pub(super) fn unsealed(
             (Some(oldest), Some(newest)) => between(tx, *oldest, *newest, is_loose)?,
             _ => Vec::new(),
         };
-        if show(Unsealed { entries, twice })?.is_break() || to.is_max() {
+        if show(Unsealed { looked_at: ids.len(), entries, twice })?.is_break() || to.is_max() {
             return Ok(());
         }
         from = Uuid::from_u128(to.as_u128() + 1);
