@@ -95,9 +95,10 @@ pub struct Restored {
 /// opens and this program knows. Nothing is left behind then.
 pub fn restore(location: &Location, file: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Restored> {
     let database = embedded(location)?;
-    // A journal that is left of another database would be played into this one.
+    // A journal that is left of another database would be played into this one. One that is empty holds nothing: a command that
+    // is refused leaves such a log beside the database.
     for there in ["", "-wal", "-journal"].map(|end| beside(&database, end)) {
-        if there.symlink_metadata().is_ok() {
+        if there.symlink_metadata().is_ok_and(|found| there == database || found.len() > 0) {
             return Err(Error::operator(format!(
                 "{} exists, and `usher restore` replaces nothing. Stop the server, move the database with its -wal and \
                  -shm files elsewhere, leave the data key, and run this again; or name another directory with --data.",
@@ -139,6 +140,10 @@ impl Restored {
             return Err(Error::internal("the restored database is still open"));
         }
         let users = count_users(&open_unchanging(&path, &path)?, &path)?;
+        // These are empty, or there would be no draft.
+        for end in ["-wal", "-journal", "-shm"] {
+            let _ = fs::remove_file(beside(&self.draft.target, end));
+        }
         let copied = self.draft.publish(users)?;
         self.made = None;
         Ok(copied)

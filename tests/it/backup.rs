@@ -317,6 +317,25 @@ fn a_restore_replaces_no_database_and_says_what_to_do() {
 }
 
 #[test]
+fn an_empty_log_that_a_refused_command_left_keeps_nobody_from_restoring() {
+    crate::cluster::about_the_file!();
+    let (folder, shelf, good) = backed_up();
+    let (key, right) = (folder.0.join("data.key"), shelf.0.join("data.key"));
+    fs::rename(&key, &right).unwrap();
+    let other = Folder::new();
+    assert!(usher(&other).args(["app", "create", "Other"]).status().unwrap().success());
+    fs::copy(other.0.join("data.key"), &key).unwrap();
+    assert!(!usher(&folder).args(["app", "list"]).output().unwrap().status.success(), "it is another's key");
+    assert_eq!(fs::metadata(folder.0.join("usher.db-wal")).unwrap().len(), 0, "this is what is left");
+    fs::rename(&right, &key).unwrap();
+    fs::remove_file(folder.0.join("usher.db")).unwrap();
+    fs::write(folder.0.join("usher.db-journal"), "").unwrap();
+    done(&folder, "restore", &good);
+    assert_eq!(names(&folder), ["data.key", "usher.db"]);
+    assert!(usher(&folder).args(["app", "list"]).output().unwrap().status.success());
+}
+
+#[test]
 fn a_backup_overwrites_nothing() {
     crate::cluster::about_the_file!();
     let (folder, shelf, good) = backed_up();
