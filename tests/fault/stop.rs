@@ -139,7 +139,8 @@ pub fn database_away(case: &mut Case) {
         assert!(start.elapsed() < Duration::from_secs(6), "500 others took {:?}", start.elapsed());
         let (answer, took) = hung.join().unwrap();
         assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{answer:?}");
-        assert!(took < Duration::from_secs(12), "the one that hung took {took:?}");
+        // It waits for the lock four times, two seconds each.
+        assert!(took < Duration::from_secs(9), "the one that hung took {took:?}");
         case.note("ms until the one that hung was told so", usize::try_from(took.as_millis()).unwrap());
         cluster.sql("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
         holder.join().unwrap();
