@@ -18,7 +18,7 @@ use usher::tenants;
 use usher::users::names::Names;
 use usher::users::{List, UserId};
 
-use crate::harness::{But, OPERATOR, TestApp, a_key, jane, john};
+use crate::harness::{But, OPERATOR, TestApp, a_key, john};
 use crate::imports_api::take_over;
 use crate::life::{administrator, data, two};
 use crate::signin::app_and_jane;
@@ -168,7 +168,7 @@ async fn of_several_tenants_that_take_one_name_at_once_one_has_it_and_the_others
         app.partner(name).await;
     }
     let sandbox = sandbox(&app).await;
-    let tenants = app.store().read(move |tx| usher::tenants::newest(tx, sandbox, 9)).await.unwrap();
+    let tenants = app.store().read(move |tx| usher::tenants::newest_organisations(tx, sandbox, 9)).await.unwrap();
     for round in 0..10 {
         let name = json!({"tenant": {"name": format!("one {round}")}});
         let paths = tenants.iter().map(|tenant| format!("/v1/tenants/{}", tenant.id)).collect::<Vec<_>>();
