@@ -48,11 +48,14 @@ formatted:
 lint:
     cargo clippy --locked --all-targets -- -D warnings
 
-# Make every generated file anew
-generate:
-    cargo build --locked
+# Compile the tests and the program, side by side
+compile:
+    cargo test --locked --no-run
+
+# Make every generated file anew, by the program as the tests have it: `cargo build` would make another
+generate: compile
     rm -rf openapi
-    cargo run --locked --quiet -- openapi --out openapi
+    "${CARGO_TARGET_DIR:-target}/debug/usher" openapi --out openapi
 
 # Fail if making the generated files anew changes the tree
 generated: generate
@@ -69,10 +72,6 @@ deny:
 
 # Everything but the tests
 check: formatted mutable lint deny generated
-
-# Compile the tests and the program, side by side
-compile:
-    cargo test --locked --no-run
 
 # What CI does: everything, and no test may be skipped
 ci: setup formatted compile check
