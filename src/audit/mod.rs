@@ -5,9 +5,7 @@ mod action;
 pub mod chain;
 mod changes;
 mod entry;
-mod find;
 mod note;
-mod of_user;
 mod refusal;
 mod store;
 pub mod tally;
@@ -16,11 +14,11 @@ pub use action::Action;
 pub use changes::{Changes, tells_of_health};
 use entry::DONE;
 pub use entry::{ActorKind, Entry, EntryId, INSTALLATION};
-pub use find::{Call, Filter, Order, Outcome, dates_called, entry, find, newest, of_request_id, of_target};
 pub(crate) use note::empty;
 pub use note::{
     Whose, erase, note, note_by_stranger, note_changes, note_grant, note_read, note_replay, record, record_changes,
     record_changes_of,
 };
-pub use of_user::{addresses, after, before, has_acted, of_request};
 pub use refusal::{Refusal, refuse, refuse_stranger};
+pub use store::find::{Call, Filter, Order, Outcome, dates_called, entry, find, newest, of_request_id, of_target};
+pub use store::of_user::{addresses, after, before, has_acted, of_request};

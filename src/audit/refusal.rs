@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::Action;
-use super::of_user;
+use super::store::of_user;
 use super::store::{self, Draft};
 use crate::apps::EnvironmentId;
 use crate::caller::Origin;

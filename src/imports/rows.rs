@@ -132,10 +132,10 @@ fn delimiter(start: &[u8]) -> u8 {
         before = **byte;
         !quoted
     });
-    let line: Vec<u8> = outside.copied().take_while(|byte| *byte != b'\n').collect();
-    let count = |wanted: u8| line.iter().filter(|byte| **byte == wanted).count();
+    let mut counts = [0_usize; 256];
+    outside.take_while(|byte| **byte != b'\n').for_each(|byte| counts[usize::from(*byte)] += 1);
     // The last of equals: a comma, if there is none at all.
-    [b'\t', b';', b','].into_iter().max_by_key(|byte| count(*byte)).unwrap_or(b',')
+    [b'\t', b';', b','].into_iter().max_by_key(|byte| counts[usize::from(*byte)]).unwrap_or(b',')
 }
 
 pub(super) fn refuse(why: &'static str) -> Error {

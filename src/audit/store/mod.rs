@@ -1,5 +1,8 @@
 //! An entry as a row: how it is added and read. It is never changed but by [`super::erase`].
 
+pub(super) mod find;
+pub(super) mod of_user;
+
 use serde_json::json;
 use uuid::Uuid;
 

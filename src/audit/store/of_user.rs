@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use super::store::{COLUMNS, open, read};
-use super::{Action, ActorKind, Changes, DONE, Entry};
+use super::{COLUMNS, open, read};
+use crate::audit::{Action, ActorKind, Changes, DONE, Entry};
 use crate::clock::Timestamp;
 use crate::db::{Row, Tx, params};
 use crate::error::{Error, Result};
@@ -102,7 +102,7 @@ pub fn addresses(tx: &Tx, user: UserId) -> Result<Vec<Email>> {
     Ok(all.into_values().collect())
 }
 
-pub(super) fn count_refused(tx: &Tx, user: UserId, since: Timestamp) -> Result<i64> {
+pub(in crate::audit) fn count_refused(tx: &Tx, user: UserId, since: Timestamp) -> Result<i64> {
     let sql = "SELECT COUNT(*) FROM audit WHERE user_id = $1 AND created_at > $2 AND result <> 'done'";
     tx.query_opt(sql, params![user, since])?.map_or(Ok(0), |row| row.get(0))
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::store::{COLUMNS, read};
-use super::{Action, DONE, Entry, EntryId};
+use super::{COLUMNS, read};
 use crate::apps::EnvironmentId;
+use crate::audit::{Action, DONE, Entry, EntryId};
 use crate::clock::Timestamp;
 use crate::db::{Row, Tx, Value, params};
 use crate::error::{Error, Result};
