@@ -400,7 +400,7 @@ impl Common for Connection {
         let orders = "SELECT 'ALTER TABLE ' || table_name || string_agg(' ALTER ' || column_name || ' TYPE TEXT COLLATE \"C\"', ',') \
              FROM information_schema.columns \
              WHERE table_schema = current_schema() AND data_type = 'text' AND collation_name IS NULL AND 'a' < 'B' \
-                AND table_name = $1 \
+                AND CAST(table_name AS TEXT) = $1 \
              GROUP BY table_name";
         for table in tables {
             if let Some(order) = self.query(orders, &[(*table).into()])?.first() {

@@ -91,7 +91,8 @@ test("the official browser client refreshes silently in a frame, as long as the 
       assert.notEqual(second.accessToken, first.accessToken);
       assert.deepEqual(await tab.evaluate(() => window.me()), [200, jane.email]);
       await tab.evaluate(() => void userdocks.logout());
-      await tab.getByText("You are signed out.").waitFor();
+      // Its frame has ended the session by then.
+      await tab.getByText("You are signed out in this browser.").waitFor();
       await tab.goto(`${origin}/app`);
       await tab.evaluate(() => window.ready("silentRefresh"));
       assert.equal(await tab.evaluate(() => userdocks.silentRefresh()), false);

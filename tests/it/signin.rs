@@ -390,7 +390,7 @@ async fn the_official_clients_logout_ends_the_browsers_session_and_what_the_app_
     let access = text(&tokens, "accessToken");
     assert_eq!(app.as_token(access).await, 200);
     let left = browser.instead("Cookie", &session).get(&format!("{}&logout=true", app.sign_in_path())).await.ok();
-    assert!(left.text.contains("You are signed out") && left.header("set-cookie").contains("Max-Age=0"));
+    assert!(left.text.contains("You are signed out.") && left.header("set-cookie").contains("Max-Age=0"));
     assert_eq!(app.as_token(access).await, 401);
     assert_eq!(app.refresh(text(&tokens, "refreshToken")).await.status, 400);
 }
@@ -410,13 +410,13 @@ async fn a_logout_ends_the_session_for_as_long_as_there_may_be_tokens_of_it_and_
 
     let leave = format!("{}&logout=true", app.sign_in_path());
     let stranger = app.anyone().get(&leave).await.ok();
-    assert!(!stranger.text.contains("You are signed out"), "{}", stranger.text);
-    assert!(stranger.text.contains("no sign-in of this browser") && stranger.text.contains("Sign out everywhere"));
+    assert!(!stranger.text.contains("You are signed out."), "{}", stranger.text);
+    assert!(stranger.text.contains("signed out in this browser") && stranger.text.contains("Sign out everywhere"));
     assert!(stranger.text.contains("https://users.example.com/profile") && stranger.header("set-cookie").is_empty());
     assert_eq!(app.as_token(text(&tokens, "accessToken")).await, 200);
 
     let left = here.get(&leave).await.ok();
-    assert!(left.text.contains("You are signed out") && left.header("set-cookie").contains("Max-Age=0"));
+    assert!(left.text.contains("You are signed out.") && left.header("set-cookie").contains("Max-Age=0"));
     assert_eq!(app.as_token(text(&tokens, "accessToken")).await, 401);
     assert_eq!(app.refresh(text(&tokens, "refreshToken")).await.status, 400);
 }
