@@ -529,9 +529,10 @@ CREATE TABLE import_files (
 -- Keyed hashes of what was unique about those who were erased while an import has rows to come: a row each, so that noting one, and
 -- asking for those of some rows, costs the same however many there are.
 CREATE TABLE import_erased (
+    id UUID PRIMARY KEY,
     import_id UUID NOT NULL REFERENCES imports (id),
     hash BYTEA NOT NULL,
-    PRIMARY KEY (import_id, hash)
+    UNIQUE (import_id, hash)
 );
 
 -- What became of some rows of one import.

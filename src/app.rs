@@ -171,7 +171,7 @@ impl App {
             };
             if tokio::time::timeout(LAST, last).await.is_err() {
                 tracing::warn!(
-                    "the database did not answer in time; the next start seals the newest entries of the audit trail"
+                    "the database did not answer in time: the last uses of keys and refused attempts may not be noted; the next start seals the rest of the audit trail"
                 );
             }
             return Ok(());

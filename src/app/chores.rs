@@ -274,17 +274,20 @@ pub(super) async fn flush_refusals(api: &Api) {
 
 /// Seals the audit trail, for as long as the server runs.
 pub(super) async fn seal(api: Api) {
-    let (mut unsound, mut more) = (0, false);
+    // Of a pass that failed, some environments may be done and others not.
+    let (mut unsound, mut more, mut failed) = (0, false, false);
     for pass in 0_u64.. {
         let watch = Stopwatch::start();
         let reach = if pass.is_multiple_of(PURGE) {
             chain::Reach::Far
-        } else if more {
+        } else if more || failed {
             chain::Reach::Rest
         } else {
             chain::Reach::Usual
         };
-        let sealed = seal_now(&api.store, reach).await.unwrap_or(chain::Sealed { unsound, ..Default::default() });
+        let sealed = seal_now(&api.store, reach).await;
+        failed = sealed.is_none();
+        let sealed = sealed.unwrap_or(chain::Sealed { unsound, ..Default::default() });
         if sealed.unsound > unsound {
             tracing::error!(
                 entries = sealed.unsound,

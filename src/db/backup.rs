@@ -108,6 +108,10 @@ pub fn restore(location: &Location, file: &Path, progress: &mut dyn FnMut(Progre
     }
     is_all_there(file)?;
     identify(&open_unchanging(file, file)?, file, location)?;
+    // Now, for nobody can have a database open that is not there; somebody may have made one when this is done.
+    for end in ["-wal", "-journal", "-shm"] {
+        let _ = fs::remove_file(beside(&database, end));
+    }
     let directory = database.parent().unwrap_or(Path::new("/"));
     let made = (!directory.exists()).then(|| directory.to_owned());
     make_private_directory(directory)?;
@@ -140,10 +144,6 @@ impl Restored {
             return Err(Error::internal("the restored database is still open"));
         }
         let users = count_users(&open_unchanging(&path, &path)?, &path)?;
-        // These are empty, or there would be no draft.
-        for end in ["-wal", "-journal", "-shm"] {
-            let _ = fs::remove_file(beside(&self.draft.target, end));
-        }
         let copied = self.draft.publish(users)?;
         self.made = None;
         Ok(copied)

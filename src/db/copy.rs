@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 
 use super::pipeline::insert_all;
 use super::value::{Row, Value};
-use super::{IfMissing, LONG, Location, Store, Tx, migrate, params, sqlite};
+use super::{IfMissing, Location, Store, Tx, migrate, params, sqlite};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::secret::sha256;
@@ -148,6 +148,7 @@ impl Course<'_> {
     fn run(&mut self, snapshot: &Tx) -> Result<Copied> {
         // It waits while the other side is written to.
         snapshot.connection.stay_idle()?;
+        snapshot.take_time();
         let tables = || self.tables.iter().filter(|table| !OWN.contains(&table.name.as_str()));
         let counts = tables().map(|table| count(snapshot, table)).collect::<Result<Vec<_>>>()?;
         self.total = counts.iter().sum();
@@ -179,7 +180,7 @@ impl Course<'_> {
                 self.copied.written += missing.len() as u64;
                 // Past the guard of the audit trail, which is copied like everything else.
                 let write = move |tx: &Tx| {
-                    tx.connection.take_time(LONG);
+                    tx.take_time();
                     tx.connection.execute(&upsert(table, missing.len()), &values(&missing)).map(|_| ())
                 };
                 self.handle.block_on(self.target.write(write)).map_err(|e| match e {
@@ -226,6 +227,7 @@ fn since_changed(table: &Table) -> Error {
 }
 
 fn count(tx: &Tx, table: &Table) -> Result<u64> {
+    tx.take_time();
     let row = tx.query_opt(&format!("SELECT COUNT(*) FROM {}", table.name), params![])?;
     let count: i64 = row.ok_or_else(|| Error::internal("no count"))?.get(0)?;
     u64::try_from(count).map_err(Error::internal)

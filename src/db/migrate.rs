@@ -1,14 +1,14 @@
 //! Brings the tables up to date. `migrations/` is append-only: a released file never changes.
 
-use super::{LONG, Tx, params, sqlite};
+use super::{Tx, params, sqlite};
 use crate::error::{Error, Result};
 
 /// Every migration in order; its version is its place, counted from one.
 const MIGRATIONS: &[(&str, &str)] = &[("0001_tables", include_str!("../../migrations/0001_tables.sql"))];
 
-/// The version of the tables.
+/// The version of the tables; those of builds before the first release have none.
 pub(super) const VERSION: &str = "SELECT COALESCE(MAX(version), 0) FROM migrations \
-     WHERE NOT EXISTS (SELECT 1 FROM migrations WHERE name = '0023_replaced_keys')";
+     WHERE NOT EXISTS (SELECT 1 FROM migrations WHERE name = '0001_first')";
 
 /// The last of the migrations that builds before the first release had, one after the other, and what their tables lack of those
 /// that the first one makes at once. An import that noted who was erased elsewhere ends, so that nobody comes back by it.
@@ -17,7 +17,7 @@ const SINCE_THEN: &str = "
     CREATE INDEX tenants_organisations ON tenants (environment_id, created_at, id) WHERE founder_id IS NULL;
     CREATE INDEX outbox_waits ON outbox (kind, created_at) WHERE due_at IS NOT NULL;
     CREATE TABLE import_erased (
-        import_id UUID NOT NULL REFERENCES imports (id), hash BYTEA NOT NULL, PRIMARY KEY (import_id, hash)
+        id UUID PRIMARY KEY, import_id UUID NOT NULL REFERENCES imports (id), hash BYTEA NOT NULL, UNIQUE (import_id, hash)
     );
     DELETE FROM import_files WHERE import_id IN (SELECT id FROM imports WHERE erased IS NOT NULL);
     UPDATE imports SET state = 'broken', due_at = NULL, finished_at = created_at WHERE erased IS NOT NULL;
@@ -32,11 +32,11 @@ pub(super) const NEWEST: i64 = MIGRATIONS.len() as i64;
 pub(super) const SEAL: &str = "SELECT value FROM meta WHERE name = 'seal'";
 pub(super) const SEAL_OWNER: &[u8] = b"usher.meta.seal";
 
-/// Applies the first migration that is missing, in the caller's transaction, and returns whether none is missing now. With the last
+/// Applies the first migration that is missing, in the caller's transaction, and returns whether none is missing now. With the first
 /// one it seals a new database with the data key. Each has a transaction of its own, for there are databases (CockroachDB) that
 /// let none use the columns that it has added.
 pub(super) fn step(tx: &Tx) -> Result<bool> {
-    tx.connection.take_time(LONG);
+    tx.take_time();
     tx.batch(
         "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BYTEA NOT NULL);
          CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL);",
@@ -63,6 +63,11 @@ pub(super) fn step(tx: &Tx) -> Result<bool> {
         tx.batch(sql)?;
         applied.push(note(tx, applied.len())?);
     }
+    // With the first: without it, a database that waits for the next one would be taken for somebody else's.
+    if tx.query_opt(SEAL, params![])?.is_none() {
+        let seal = tx.vault().seal(SEAL_OWNER, b"usher");
+        tx.execute("INSERT INTO meta (name, value) VALUES ('seal', $1)", params![seal])?;
+    }
     if applied.len() < MIGRATIONS.len() {
         return Ok(false);
     }
@@ -70,10 +75,6 @@ pub(super) fn step(tx: &Tx) -> Result<bool> {
     let mut names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
     names.extend(["meta", "migrations"]);
     tx.connection.compare_bytes(&names)?;
-    if tx.query_opt(SEAL, params![])?.is_none() {
-        let seal = tx.vault().seal(SEAL_OWNER, b"usher");
-        tx.execute("INSERT INTO meta (name, value) VALUES ('seal', $1)", params![seal])?;
-    }
     Ok(true)
 }
 

@@ -389,6 +389,11 @@ impl Store {
 }
 
 impl Tx<'_> {
+    /// From here on, a statement may take as long as whole tables need.
+    pub fn take_time(&self) {
+        self.connection.take_time(LONG);
+    }
+
     /// The time of this transaction.
     pub fn now(&self) -> Timestamp {
         self.now

@@ -102,7 +102,10 @@ pub(super) fn tables_of(migrations: impl Iterator<Item = &'static str>) -> Resul
         let name: String = row.get(0)?;
         let columns =
             scratch.query("SELECT name, pk FROM pragma_table_info($1) ORDER BY cid", &[name.as_str().into()])?;
-        let key = columns.iter().position(|column| column.get::<i64>(1).is_ok_and(|pk| pk == 1));
+        // Rows are told apart by one column.
+        let is_key = |column: &Row| column.get::<i64>(1).is_ok_and(|pk| pk > 0);
+        let key =
+            columns.iter().position(is_key).filter(|_| columns.iter().filter(|column| is_key(column)).count() == 1);
         let columns = columns.iter().map(|column| column.get(0)).collect::<Result<_>>()?;
         Ok(Table { key: key.ok_or_else(|| Error::internal(format!("{name} has no key")))?, name, columns })
     };

@@ -141,6 +141,7 @@ pub(crate) use params;
 /// The places of some values after those before, and all of them: in powers of two, so that few statements are prepared. The last
 /// value stands for those that are not there.
 pub(crate) fn one_of<'a>(before: Vec<Value<'a>>, values: Vec<Value<'a>>) -> (String, Vec<Value<'a>>) {
+    debug_assert!((1..=8192).contains(&values.len()), "engines take some ten thousand parameters");
     let (first, count) = (before.len() + 1, values.len().next_power_of_two());
     let places: Vec<String> = (first..first + count).map(|place| format!("${place}")).collect();
     let mut all = before;

@@ -19,6 +19,8 @@ const REASON: &str = "reason";
 /// Why an import ends whose key, or administrator, may not go on.
 const KEY_ENDED: &str = "the key that it was begun by does not work any more";
 const ADMIN_ENDED: &str = "the administrator who began it is no owner any more";
+/// What stands before that if it was being taken back.
+const UNDOING: &str = "while it was taken back: ";
 /// How many imports are broken off in one transaction.
 const AT_ONCE: i64 = 100;
 
@@ -67,6 +69,7 @@ pub fn finish(tx: &Tx, id: ImportId) -> Result<Import> {
 pub(super) fn break_off(tx: &Tx, id: ImportId, why: &str) -> Result<Import> {
     let mut import = store::to_change(tx, id)?;
     if matches!(import.state, State::Draft | State::Running | State::Undoing) {
+        let why = if import.state == State::Undoing { format!("{UNDOING}{why}") } else { why.to_owned() };
         import.state = State::Broken;
         import.due_at = None;
         import.finished_at = Some(tx.now());
@@ -86,6 +89,12 @@ pub fn reason(tx: &Tx, import: &Import) -> Result<Option<String>> {
     let Some(at) = import.finished_at.filter(|_| import.state == State::Broken) else { return Ok(None) };
     let entry = audit::of_target(tx, Action::ImportBrokenOff, import.id.0, at)?;
     let why = entry.as_ref().and_then(|entry| entry.changes.0["fields"][REASON][1].as_str());
+    if let Some(why) = why.and_then(|why| why.strip_prefix(UNDOING)) {
+        return Ok(Some(format!(
+            "Taking it back was broken off: {why}. Do not send the file again, which would bring back who was erased; take \
+             the import back once more."
+        )));
+    }
     let with = match why {
         Some(KEY_ENDED) => "with a key that works",
         Some(ADMIN_ENDED) => "as an owner",

@@ -184,7 +184,7 @@ pub(super) fn cut_off(tx: &Tx, by: Timestamp, limit: i64) -> Result<Vec<ImportId
 
 /// Notes something that was unique about somebody who is erased, unless it is noted already.
 pub(super) fn note_erased(tx: &Tx, id: ImportId, hash: &Hash) -> Result<()> {
-    tx.insert("import_erased (import_id, hash)", params![id, &hash[..]]).map(|_| ())
+    tx.insert("import_erased (id, import_id, hash)", params![random::uuid(), id, &hash[..]]).map(|_| ())
 }
 
 /// Whether anybody was erased while an import had rows to come.

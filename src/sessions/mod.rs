@@ -106,6 +106,15 @@ pub fn sign_out(tx: &Tx, cookie: &Secret, request: Option<Uuid>) -> Result<bool>
     end(tx, &session, Origin { request, ..Origin::of(Actor::Person(session.user)) }).map(|()| true)
 }
 
+/// Ends the session of this cookie, for somebody comes in by the same browser: another one, perhaps.
+///
+/// # Errors
+/// The database refuses.
+pub fn make_way(tx: &Tx, cookie: &Secret, request: Option<Uuid>) -> Result<()> {
+    let Some(session) = store::by_ticket(tx, cookie)? else { return Ok(()) };
+    end(tx, &session, Origin { request, ..Origin::of(Actor::Usher) })
+}
+
 /// The user's sessions that work, newest first.
 ///
 /// # Errors
@@ -141,7 +150,11 @@ pub fn end(tx: &Tx, session: &Session, origin: Origin) -> Result<()> {
         return Ok(());
     }
     store::end(tx, session.id)?;
-    let user = users::any_by_id(tx, session.user)?.ok_or(Error::UserNotFound)?;
+    let user = match users::any_by_id(tx, session.user) {
+        // It has ended, which nobody can be told of; a damaged record keeps nobody in, and no other out.
+        Err(Error::Integrity) => return Ok(()),
+        found => found?.ok_or(Error::UserNotFound)?,
+    };
     audit::note(tx, origin, Action::SessionEnded, &user, &user.person)
 }
 

@@ -64,7 +64,6 @@ struct AccessClaims {
 struct HintClaims {
     sub: Uuid,
     aud: String,
-    sid: Uuid,
 }
 
 #[derive(Deserialize)]
@@ -199,26 +198,15 @@ pub fn verify(tx: &Tx, token: &Secret, links: &Links) -> Result<Bearer> {
     Ok(Bearer { caller, session: session.id, scope: claims.scope })
 }
 
-/// Whom an app means by a token that it was given for them.
-pub struct Meant {
-    /// The person.
-    pub user: UserId,
-    /// The session that the token belongs to, whether it goes on or not.
-    pub session: SessionId,
-    /// Where that is.
-    pub environment: Environment,
-}
-
-/// Reads the token by which an app says whom it means (`id_token_hint`), one that has expired too: it opens nothing. `None` if
+/// Reads whom an app means by the token (`id_token_hint`), one that has expired too: it opens nothing. `None` if
 /// no key that still verifies has signed it.
 ///
 /// # Errors
 /// The database does not answer.
-pub fn meant(tx: &Tx, token: &Secret) -> Result<Option<Meant>> {
+pub fn meant(tx: &Tx, token: &Secret) -> Result<Option<UserId>> {
     let Some((environment, claims)) = opened::<HintClaims>(tx, token)? else { return Ok(None) };
-    let environment = apps::by_id(tx, environment)?;
-    let ours = claims.aud == environment.app.to_string();
-    Ok(ours.then_some(Meant { user: UserId(claims.sub), session: SessionId(claims.sid), environment }))
+    let ours = claims.aud == apps::by_id(tx, environment)?.app.to_string();
+    Ok(ours.then_some(UserId(claims.sub)))
 }
 
 /// Signature, algorithm, issuer and audience; `None` if anything is off.

@@ -117,7 +117,7 @@ async fn enter(
         if let Ok(Entry { environment, .. }) = &entered {
             let name = session_cookie(environment.app, environment.kind);
             for (_, session) in before.iter().filter(|(given, _)| *given == name) {
-                sessions::sign_out(tx, session, Some(request))?;
+                sessions::make_way(tx, session, Some(request))?;
             }
         }
         Ok(entered)

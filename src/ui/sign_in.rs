@@ -370,7 +370,7 @@ pub async fn follow(
 
 fn over(words: &'static Words, brand: Brand, state: Worth) -> Response {
     let (title, text) = match state {
-        Worth::Superseded => (words.code_title(), words.link_superseded()),
+        Worth::Superseded => (words.over_title(), format!("{} {}", words.link_superseded(), words.over())),
         _ => (words.over_title(), words.over()),
     };
     message(StatusCode::GONE, words, brand, title, text)

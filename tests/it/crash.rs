@@ -241,12 +241,16 @@ async fn a_database_of_a_build_before_the_first_release_is_taken_over() {
     let as_then = |tx: &Tx| {
         for sql in [
             "DELETE FROM migrations",
-            "INSERT INTO migrations (version, name, applied_at) VALUES (22, '0022_limits_age', 0)",
+            "INSERT INTO migrations (version, name, applied_at) VALUES (1, '0001_first', 0)",
             "INSERT INTO migrations (version, name, applied_at) VALUES (23, '0023_replaced_keys', 0)",
             "DROP INDEX tenants_organisations",
             "DROP INDEX outbox_waits",
             "DROP TABLE import_erased",
             "ALTER TABLE imports ADD COLUMN erased TEXT",
+            // One that waits, and has noted who was erased as it was noted then.
+            "INSERT INTO imports (id, environment_id, actor, fingerprint, settings, state, total, created_at, due_at, erased) \
+                 SELECT id, environment_id, 'operator', hash, '{}', 'running', 1, 0, 0, '[]' FROM keys",
+            "INSERT INTO import_files (import_id, sealed) SELECT id, hash FROM keys",
         ] {
             tx.execute(sql, &[])?;
         }
@@ -265,6 +269,16 @@ async fn a_database_of_a_build_before_the_first_release_is_taken_over() {
     let names = store.read(|tx| tx.query("SELECT name FROM migrations", &[])).await.unwrap();
     let names: Vec<String> = names.iter().map(|row| row.get(0).unwrap()).collect();
     assert_eq!(names, ["0001_tables"]);
+    let count = async |what: &str| {
+        let sql = format!("SELECT COUNT(*) FROM {what}");
+        store.read(move |tx| tx.query(&sql, &[])).await.unwrap()[0].get::<i64>(0).unwrap()
+    };
+    assert_eq!(count("imports WHERE state = 'broken' AND due_at IS NULL").await, 1, "nobody comes back by it");
+    assert_eq!((count("imports").await, count("import_files").await, count("import_erased").await), (1, 0, 0));
+    for index in ["tenants_organisations", "outbox_waits"] {
+        store.write(move |tx| tx.execute(&format!("DROP INDEX {index}"), &[])).await.expect("the index is there");
+    }
+    assert!(store.read(|tx| tx.query("SELECT erased FROM imports", &[])).await.is_err(), "the column is gone");
 }
 
 #[tokio::test]

@@ -176,6 +176,7 @@ pub struct Call {
 pub fn dates_called(tx: &Tx, since: Timestamp) -> Result<Vec<Call>> {
     let sql = "SELECT actor_id, api_date, COUNT(*), MAX(created_at) FROM audit \
          WHERE id >= $1 AND actor = 'key' AND api_date IS NOT NULL GROUP BY actor_id, api_date ORDER BY actor_id, api_date";
+    tx.take_time();
     let read = |row: &Row| Ok(Call { key: row.get(0)?, date: row.get(1)?, count: row.get(2)?, last_at: row.get(3)? });
     tx.query(sql, params![EntryId::first(since)])?.iter().map(read).collect()
 }

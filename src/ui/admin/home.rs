@@ -108,12 +108,9 @@ fn attention(glance: &Glance, stuck: bool, sees_keys: bool, now: Timestamp) -> V
     if glance.failed_billing > 0 {
         all.push(("fault", format!("Changes for billing were given up ({}).", grouped(glance.failed_billing))));
     }
-    if glance.broken_imports > 0 {
+    if glance.broken_imports > 0 && sees_keys {
         let count = grouped(glance.broken_imports);
-        all.push((
-            "warn",
-            format!("Imports were broken off in the last 7 days ({count}): some people may be missing."),
-        ));
+        all.push(("warn", format!("Imports were broken off in the last 7 days ({count}); each says why.")));
     }
     for key in glance.ending_keys.iter().filter(|_| sees_keys) {
         let at = key.ends_at().map_or_else(String::new, |at| ago(&at, &now));
