@@ -88,6 +88,20 @@ pub struct Entry {
     pub changes: Changes,
 }
 
+impl ActorKind {
+    /// The kind of an actor, and which one; of nobody whom Usher knows, unknown.
+    pub(super) fn of(actor: Option<Actor>) -> (ActorKind, Option<Uuid>) {
+        match actor {
+            Some(Actor::Key(id)) => (ActorKind::Key, Some(id.0)),
+            Some(Actor::Person(id)) => (ActorKind::Person, Some(id.0)),
+            Some(Actor::Admin(id)) => (ActorKind::Admin, Some(id.0)),
+            Some(Actor::Operator) => (ActorKind::Operator, None),
+            Some(Actor::Usher) => (ActorKind::Usher, None),
+            None => (ActorKind::Unknown, None),
+        }
+    }
+}
+
 impl Entry {
     /// The entry as it is told to whoever may see neither health data nor what is for owners.
     #[must_use]
@@ -103,14 +117,7 @@ impl Entry {
 
     /// What kind of actor it was, and which one.
     pub fn by(&self) -> (ActorKind, Option<Uuid>) {
-        match self.actor {
-            Some(Actor::Key(id)) => (ActorKind::Key, Some(id.0)),
-            Some(Actor::Person(id)) => (ActorKind::Person, Some(id.0)),
-            Some(Actor::Admin(id)) => (ActorKind::Admin, Some(id.0)),
-            Some(Actor::Operator) => (ActorKind::Operator, None),
-            Some(Actor::Usher) => (ActorKind::Usher, None),
-            None => (ActorKind::Unknown, None),
-        }
+        ActorKind::of(self.actor)
     }
 
     /// The entry as it is exported, with the environment it is of.

@@ -65,14 +65,7 @@ impl Draft<'_> {
 
 pub(super) fn insert(tx: &Tx, draft: &Draft) -> Result<()> {
     let id = EntryId::next(tx.now());
-    let (actor, actor_id) = match draft.actor {
-        Some(Actor::Key(id)) => (ActorKind::Key, Some(id.0)),
-        Some(Actor::Person(id)) => (ActorKind::Person, Some(id.0)),
-        Some(Actor::Admin(id)) => (ActorKind::Admin, Some(id.0)),
-        Some(Actor::Operator) => (ActorKind::Operator, None),
-        Some(Actor::Usher) => (ActorKind::Usher, None),
-        None => (ActorKind::Unknown, None),
-    };
+    let (actor, actor_id) = ActorKind::of(draft.actor);
     let changes = draft.changes.map(|changes| tx.vault().seal(id.0.as_bytes(), changes.0.to_string().as_bytes()));
     let covered: &[Value; COVERED] = params![
         id,
