@@ -135,7 +135,7 @@ class Report:
         found = {}
         for connections in sorted({cell.connections for cell in self.cells}):
             a, b = self.cell(*over, connections), self.cell(*under, connections)
-            if a and b:
+            if a and b and b.per_second:
                 found[connections] = a.per_second / b.per_second
         return found
 
