@@ -32,7 +32,7 @@ pub(super) async fn surround(
     let trail = Trail::new(api.store.clock().now());
     let request_id = trail.0.id.to_string();
     request.extensions_mut().insert(trail.clone());
-    let page = (surface == Surface::Pages).then(|| request.uri().clone());
+    let page = (surface == Surface::Pages).then(|| ui::brand::Visit::of(request.uri(), request.headers()));
     let language = (surface == Surface::Pages).then(|| ui::language(request.uri(), request.headers())).flatten();
 
     let turned_away = request.extensions().get::<TooLate>().is_some() && surface != Surface::Service;
@@ -45,10 +45,13 @@ pub(super) async fn surround(
         refusals::note(&api, &trail, surface, format!("{method} {route}"), target, error).await;
         // What is wrong with the database is not asked of the database.
         let place = match &page {
-            Some(page) if error.status() < 500 => ui::brand::place(&api, page).await,
+            Some(page) if error.status() < 500 => page.place(&api).await,
             _ => None,
         };
-        let reader = (language.unwrap_or_default(), place.as_ref());
+        let reader = match &place {
+            Some(place) => (place.language(language), Some(&place.environment)),
+            None => (language.unwrap_or_default(), None),
+        };
         response = render(error, surface, reader, &request_id, &response);
     }
 

@@ -1,9 +1,11 @@
 //! How an app's pages look: its logo, and a style sheet with its colour, for the pages' policy allows no style in them.
 
 use axum::extract::{Path, State};
-use axum::http::{HeaderName, Uri, header};
+use axum::http::{HeaderMap, HeaderName, Uri, header};
 use axum::response::{IntoResponse, Response};
 
+use super::reader::best;
+use super::{cookie, sign_in};
 use crate::api::Api;
 use crate::api::body::Form;
 use crate::apps::{self, AppId, Color, Environment, Kind, Logo};
@@ -12,6 +14,8 @@ use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::links;
 use crate::secret::Secret;
+use crate::signin;
+use crate::words::Language;
 
 /// For which app a page speaks.
 #[derive(Clone, Copy, Default)]
@@ -71,21 +75,66 @@ fn sheet(color: Color) -> String {
     )
 }
 
-/// The app of a page that could not be made, as far as its address tells.
-pub async fn place(api: &Api, uri: &Uri) -> Option<Environment> {
-    let link = uri.path().strip_prefix("/links/").and_then(|rest| rest.split('/').next()).map(Secret::new);
-    let query = Form::parse(uri.query().unwrap_or_default().as_bytes()).unwrap_or_default();
-    let app: Option<AppId> = query.get("client_id").and_then(|id| id.parse().ok());
-    let kind = query.get("environment").and_then(Kind::named);
-    let redirect = query.get("redirect_uri").map(str::to_owned);
-    if link.is_none() && app.is_none() {
-        return None;
+/// A request for a page, as far as it tells for whom that is.
+pub struct Visit {
+    uri: Uri,
+    /// The sign-in that the browser has begun.
+    begun: Option<Secret>,
+}
+
+/// For whom a page is that could not be made.
+pub struct Place {
+    /// The app.
+    pub environment: Environment,
+    /// The language of the person, or of the sign-in.
+    language: Option<Language>,
+}
+
+impl Place {
+    /// The language of the page, where this one is told.
+    pub fn language(&self, told: Option<Language>) -> Language {
+        best(self.language, told, self.environment.language)
     }
-    let find = move |tx: &Tx| match (&link, app, &redirect, kind) {
-        (Some(link), ..) => Ok(links::look(tx, link)?.map(|page| page.environment)),
-        (None, Some(app), Some(uri), _) => apps::environment_of_redirect(tx, app, uri),
-        (None, Some(app), None, Some(kind)) => apps::environment(tx, app, kind).map(Some),
-        _ => Ok(None),
-    };
-    api.store.read(find).await.ok().flatten()
+}
+
+impl Visit {
+    /// What a request tells.
+    pub fn of(uri: &Uri, headers: &HeaderMap) -> Visit {
+        Visit { uri: uri.clone(), begun: cookie(headers, sign_in::BEGUN) }
+    }
+
+    /// For whom its page would have been, if that is known.
+    pub async fn place(&self, api: &Api) -> Option<Place> {
+        let link = |below: &str| self.uri.path().strip_prefix(below)?.split('/').next().map(Secret::new);
+        let (enrolment, sign_in) = (link("/links/"), link("/sign-in/links/"));
+        let begun = self.begun.clone().filter(|_| self.uri.path() == "/sign-in/code");
+        let query = Form::parse(self.uri.query().unwrap_or_default().as_bytes()).unwrap_or_default();
+        let app: Option<AppId> = query.get("client_id").and_then(|id| id.parse().ok());
+        let kind = query.get("environment").and_then(Kind::named);
+        let redirect = query.get("redirect_uri").map(str::to_owned);
+        if enrolment.is_none() && sign_in.is_none() && begun.is_none() && app.is_none() {
+            return None;
+        }
+        let find = move |tx: &Tx| {
+            if let Some(link) = &enrolment {
+                let page = links::look(tx, link)?;
+                return Ok(page.map(|page| Place { environment: page.environment, language: page.language }));
+            }
+            let asked = match (&sign_in, &begun) {
+                (Some(link), _) => signin::look(tx, link, None)?,
+                (None, Some(begun)) => signin::of_browser(tx, begun)?,
+                (None, None) => None,
+            };
+            if let Some(page) = asked {
+                return Ok(Some(Place { environment: page.environment, language: Some(page.language) }));
+            }
+            let environment = match (app, &redirect, kind) {
+                (Some(app), Some(uri), _) => apps::environment_of_redirect(tx, app, uri)?,
+                (Some(app), None, Some(kind)) => Some(apps::environment(tx, app, kind)?),
+                _ => None,
+            };
+            Ok(environment.map(|environment| Place { environment, language: None }))
+        };
+        api.store.read(find).await.ok().flatten()
+    }
 }

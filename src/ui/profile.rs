@@ -131,8 +131,8 @@ impl Me {
         Caller { request: Some(trail.id()), ..Caller::person(&self.environment, &self.user, Rights::NONE, Facts::ALL) }
     }
 
-    fn words(&self, browser: &'static Words) -> &'static Words {
-        Language::of_person(&self.user.person.profile).map_or(browser, Words::of)
+    fn words(&self, reader: &Reader) -> &'static Words {
+        reader.words(Language::of_person(&self.user.person.profile), self.environment.language)
     }
 
     fn home(&self) -> String {
@@ -161,7 +161,7 @@ pub async fn show(
 /// The page, with what was typed and what is wrong with that if something is.
 async fn answer(
     api: &Api,
-    Reader(browser, _): Reader,
+    reader: Reader,
     which: &Which,
     headers: &HeaderMap,
     saved: bool,
@@ -173,8 +173,8 @@ async fn answer(
         let sessions = sessions::of_user(tx, me.user.id)?;
         Ok(Some((me, sessions)))
     };
-    let Some((me, open)) = api.store.read(found).await? else { return Ok(signed_out(browser)) };
-    let words = me.words(browser);
+    let Some((me, open)) = api.store.read(found).await? else { return signed_out(api, &reader, which).await };
+    let words = me.words(&reader);
     let (form, error) = refused.unzip();
     let faults = error.as_ref().map_or_else(Vec::new, |error| faults(error, words));
     let general = match &error {
@@ -273,7 +273,7 @@ pub async fn save(
             api.outbox.wake();
             Ok(Redirect::to(&format!("{home}&saved")).into_response())
         }
-        Ok(None) => Ok(signed_out(reader.0)),
+        Ok(None) => signed_out(&api, &reader, &which).await,
         Err(error @ (Error::Invalid(_) | Error::EmailTaken | Error::PhoneTaken | Error::Stale)) => {
             answer(&api, reader, &which, &headers, false, Some((&form, error))).await
         }
@@ -340,7 +340,7 @@ pub async fn sign_out_everywhere(
 /// is noted.
 pub async fn data(
     State(api): State<Api>,
-    Reader(words, _): Reader,
+    reader: Reader,
     Extension(trail): Extension<Trail>,
     Query(which): Query<Which>,
     headers: HeaderMap,
@@ -352,7 +352,7 @@ pub async fn data(
         audit::note_read(tx, me.caller(&trail).origin(), &me.user)?;
         Ok(Some(me.user))
     };
-    let Some(user) = api.store.write(note).await? else { return Ok(signed_out(words)) };
+    let Some(user) = api.store.write(note).await? else { return signed_out(&api, &reader, &which).await };
     let user = Arc::new(user);
     // What fails before the file begins is answered as a failure.
     let (held, next) = part_of(&api, &user, Part::Held).await?;
@@ -375,6 +375,12 @@ async fn part_of(api: &Api, user: &Arc<User>, part: Part) -> Result<(String, Opt
     api.store.scan(move |tx| erasure::export(tx, &user, part)).await
 }
 
-fn signed_out(words: &'static Words) -> Response {
-    message(StatusCode::OK, words, Brand::default(), words.signed_out_title(), words.signed_out())
+/// Nobody is signed in, or no longer: to the app that the address names, if it names one.
+async fn signed_out(api: &Api, reader: &Reader, which: &Which) -> Result<Response> {
+    let app = which.app()?;
+    let find = move |tx: &Tx| app.map(|(app, kind)| apps::environment(tx, app, kind)).transpose();
+    let environment = api.store.read(find).await.ok().flatten();
+    let words = reader.words(None, environment.as_ref().and_then(|environment| environment.language));
+    let brand = environment.as_ref().map(Brand::from).unwrap_or_default();
+    Ok(message(StatusCode::OK, words, brand, words.signed_out_title(), words.signed_out()))
 }

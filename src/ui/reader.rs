@@ -14,8 +14,13 @@ pub struct Reader(pub &'static Words, pub Option<Language>);
 impl Reader {
     /// The words for who is known to read a language, or is at a page of an app that writes one to those of whom none is known.
     pub fn words(&self, person: Option<Language>, app: Option<Language>) -> &'static Words {
-        person.or(self.1).or(app).map_or(self.0, Words::of)
+        Words::of(best(person, self.1, app))
     }
+}
+
+/// The language of a page: its person's, else the one that is told, else that of its app.
+pub(super) fn best(person: Option<Language>, told: Option<Language>, app: Option<Language>) -> Language {
+    person.or(told).or(app).unwrap_or_default()
 }
 
 impl<S: Sync> FromRequestParts<S> for Reader {

@@ -30,7 +30,7 @@ use crate::users::Email;
 use crate::words::Words;
 
 /// The cookie of the browser that has begun to sign in.
-const BEGUN: &str = "usher_sign_in";
+pub(super) const BEGUN: &str = "usher_sign_in";
 
 #[derive(Template)]
 #[template(path = "sign-in.html")]
@@ -283,12 +283,14 @@ async fn code_page(
     let begun = cookie(headers, BEGUN);
     let found =
         api.store.read(move |tx| begun.as_ref().map_or(Ok(None), |begun| signin::of_browser(tx, begun))).await?;
-    let Some(found) = found else { return Ok(over(words, Brand::default(), Worth::Unknown)) };
-    let brand = Brand::from(&found.environment);
-    if found.state != Worth::Open {
-        return Ok(over(words, brand, found.state));
-    }
-    let words = Words::of(found.language);
+    let found = match found {
+        Some(found) if found.state == Worth::Open => found,
+        found => {
+            let state = found.as_ref().map_or(Worth::Unknown, |found| found.state);
+            return Ok(over(words, found.as_ref(), state));
+        }
+    };
+    let (words, brand) = (Words::of(found.language), Brand::from(&found.environment));
     let (time, fault) = (words.span(LIFETIME), fault(words));
     let wrong = !fault.is_empty();
     // Chromium applies `form-action` to where the answer of a form redirects to.
@@ -312,19 +314,18 @@ pub async fn type_code(
     let digits = Secret::new(form.get("code").unwrap_or_default());
     let typed =
         move |tx: &crate::db::Tx| signin::type_digits(tx, &links, digits.expose(), begun.as_ref(), Some(request));
-    let (code, page) = match enter(&api, &headers, request, typed).await? {
+    let code = match enter(&api, &headers, request, typed).await? {
         Ok(response) => return Ok(response),
         // Stands in the trail of whom it was for.
         Err(Worth::Open) => return code_page(&api, reader, &headers, Words::code_wrong).await,
-        Err(Worth::Superseded) => ("code_burnt", code_page(&api, reader, &headers, Words::code_burnt).await),
-        Err(state @ Worth::Used) => ("code_used", Ok(over(reader.0, Brand::default(), state))),
-        Err(state @ Worth::Expired) => ("code_expired", Ok(over(reader.0, Brand::default(), state))),
-        Err(state @ (Worth::Elsewhere | Worth::Unknown)) => {
-            ("code_unknown", Ok(over(reader.0, Brand::default(), state)))
-        }
+        Err(Worth::Superseded) => "code_burnt",
+        Err(Worth::Used) => "code_used",
+        Err(Worth::Expired) => "code_expired",
+        Err(Worth::Elsewhere | Worth::Unknown) => "code_unknown",
     };
     api.refusals.add_stranger("POST /sign-in/code", code);
-    page
+    // Of a sign-in that is over, the page says so by itself.
+    code_page(&api, reader, &headers, Words::code_burnt).await
 }
 
 /// `GET /sign-in/links/{link}`, and `HEAD`. Changes nothing.
@@ -341,8 +342,10 @@ pub async fn show_link(
             let (words, brand) = (Words::of(found.language), Brand::from(&found.environment));
             Ok(page_in(words, &LinkPage { words, brand, link: &link }, found.request.origin().as_deref()))
         }
-        Some(found) if found.state != Worth::Elsewhere => Ok(over(words, Brand::from(&found.environment), found.state)),
-        _ => Ok(elsewhere(words)),
+        found => {
+            let state = found.as_ref().map_or(Worth::Elsewhere, |found| found.state);
+            Ok(over(words, found.as_ref(), state))
+        }
     }
 }
 
@@ -356,28 +359,32 @@ pub async fn follow(
 ) -> Result<Response> {
     from_our_page(&headers)?;
     let (links, begun, request) = (api.links.clone(), cookie(&headers, BEGUN), trail.id());
-    let follow = move |tx: &crate::db::Tx| signin::follow(tx, &links, &link, begun.as_ref(), Some(request));
-    match enter(&api, &headers, request, follow).await? {
-        Ok(response) => Ok(response),
-        Err(Worth::Elsewhere) => Ok(elsewhere(words)),
+    let wanted = link.clone();
+    let follow = move |tx: &crate::db::Tx| signin::follow(tx, &links, &wanted, begun.as_ref(), Some(request));
+    let state = match enter(&api, &headers, request, follow).await? {
+        Ok(response) => return Ok(response),
         Err(Worth::Unknown) => {
             api.refusals.add_stranger("POST /sign-in/links/{link}", "link_unknown");
-            Ok(elsewhere(words))
+            Worth::Elsewhere
         }
-        Err(state) => Ok(over(words, Brand::default(), state)),
-    }
-}
-
-fn over(words: &'static Words, brand: Brand, state: Worth) -> Response {
-    let (title, text) = match state {
-        Worth::Superseded => (words.over_title(), format!("{} {}", words.link_superseded(), words.over())),
-        _ => (words.over_title(), words.over()),
+        Err(state) => state,
     };
-    message(StatusCode::GONE, words, brand, title, text)
+    let found = api.store.read(move |tx| signin::look(tx, &link, None)).await?;
+    Ok(over(words, found.as_ref(), state))
 }
 
-fn elsewhere(words: &'static Words) -> Response {
-    message(StatusCode::FORBIDDEN, words, Brand::default(), words.elsewhere_title(), words.elsewhere())
+/// Why a sign-in leads nowhere here: for the app and in the language that it was begun in, else in that of the browser.
+fn over(words: &'static Words, begun: Option<&signin::Page>, state: Worth) -> Response {
+    let words = begun.map_or(words, |begun| Words::of(begun.language));
+    let brand = begun.map(|begun| Brand::from(&begun.environment)).unwrap_or_default();
+    let (status, title, text) = match state {
+        Worth::Elsewhere => (StatusCode::FORBIDDEN, words.elsewhere_title(), words.elsewhere()),
+        Worth::Superseded => {
+            (StatusCode::GONE, words.over_title(), format!("{} {}", words.link_superseded(), words.over()))
+        }
+        _ => (StatusCode::GONE, words.over_title(), words.over()),
+    };
+    message(status, words, brand, title, text)
 }
 
 /// The network that a request comes from, as far as that is known.

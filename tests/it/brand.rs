@@ -41,26 +41,45 @@ async fn an_app_shows_its_name_its_colour_and_its_logo_on_every_page_of_its_own(
     let link = app.newest_link().await;
     app.set(look("#FFD400")).await;
     let anyone = app.anyone();
-    let (begun, _) = app.begin("jane@doe.com").await;
-    let frozen = {
+    let used = {
         let entered = anyone.send("POST", &link, "").await;
         let profile = anyone.with("Cookie", crate::links::cookie(&entered)).get("/profile").await.ok();
         assert_branded(&app, &profile.text).await;
         anyone.get(&link).await
     };
-    assert_eq!(frozen.status, 410, "a link that was used");
+    assert_eq!(used.status, 410, "a link that was used");
+    app.advance(Duration::from_secs(1));
+    let (begun, _) = app.begin("jane@doe.com").await;
+    let (mailed, _) = app.newest_mail().await;
+    let foreign = begun.with("Sec-Fetch-Site", "cross-site");
     let pages = [
-        frozen.text,
+        used.text,
         anyone.get(&app.sign_in_path()).await.ok().text,
         begun.get("/sign-in/code").await.ok().text,
         // What could not be made is told in the app's colours too.
         anyone.with("Sec-Fetch-Site", "cross-site").send("POST", &link, "").await.text,
         anyone.with("Sec-Fetch-Site", "cross-site").send("POST", &app.sign_in_path(), "email=x").await.text,
+        foreign.send("POST", &mailed, "").await.text,
+        foreign.send("POST", "/sign-in/code", "code=x").await.text,
+        anyone.get(&mailed).await.text,
+        anyone.send("POST", &mailed, "").await.text,
+        anyone.get(&format!("/profile?client_id={}&environment=sandbox", app.client_id)).await.ok().text,
     ];
     for page in &pages {
         assert_branded(&app, page).await;
     }
-    assert!(!anyone.get("/links/unknown").await.text.contains("/brand/"), "where no app is known");
+    app.advance(usher::signin::LIFETIME);
+    for over in [
+        begun.get("/sign-in/code").await,
+        begun.send("POST", "/sign-in/code", "code=x").await,
+        begun.send("POST", &mailed, "").await,
+    ] {
+        assert_eq!(over.status, 410);
+        assert_branded(&app, &over.text).await;
+    }
+    for unknown in ["/links/unknown", "/sign-in/links/unknown", "/sign-in/code", "/profile"] {
+        assert!(!anyone.get(unknown).await.text.contains("/brand/"), "where no app is known");
+    }
 
     let sheet = anyone.get("/brand/ffd400.css").await.ok();
     assert!(sheet.text.starts_with(".page { --brand: #ffd400; --on-brand: #000000; }"), "white would be hard to read");

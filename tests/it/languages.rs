@@ -74,12 +74,34 @@ async fn every_page_of_signing_in_is_in_the_language_of_the_browser() {
         }
         let (link, _) = app.newest_mail().await;
         assert_speaks(&begun.get(&link).await.ok(), language, &["sign_in_title", "press_button"]);
-        assert_speaks(&browser.get(&link).await, language, &["elsewhere_title", "elsewhere"]);
+        let other = app.anyone().with("Accept-Language", "nl");
+        for elsewhere in [other.get(&link).await, other.send("POST", &link, "").await] {
+            assert_eq!(elsewhere.status, 403);
+            assert_speaks(&elsewhere, language, &["elsewhere_title", "elsewhere"]);
+        }
         let entered = begun.send("POST", &link, "").await;
         let out = browser.with("Cookie", crate::links::cookie(&entered));
         let out = out.get(&format!("{}&logout=true", app.sign_in_path())).await.ok();
         assert_speaks(&out, language, &["signed_out_notice"]);
-        let over = begun.instead("Accept-Language", language.tag()).get("/sign-in/code").await;
+        assert_over(&begun, &link, language).await;
+
+        app.advance(std::time::Duration::from_secs(1));
+        let (late, _) = app.begin_as(&browser, "jane@doe.com").await;
+        let (link, _) = app.newest_mail().await;
+        app.advance(usher::signin::LIFETIME);
+        assert_over(&late.instead("Accept-Language", "nl"), &link, language).await;
+    }
+}
+
+/// A sign-in that is over says so in the language in which it was begun.
+async fn assert_over(begun: &Client<'_>, link: &str, language: Language) {
+    for over in [
+        begun.get("/sign-in/code").await,
+        begun.send("POST", "/sign-in/code", "code=x").await,
+        begun.get(link).await,
+        begun.send("POST", link, "").await,
+    ] {
+        assert_eq!(over.status, 410);
         assert_speaks(&over, language, &["over_title", "over"]);
     }
 }
@@ -127,6 +149,17 @@ async fn a_page_that_a_mail_leads_to_is_in_the_apps_language_where_nobody_tells_
     app.tamper("UPDATE apps SET language = 'fr'");
     let asked = app.anyone().get(&app.sign_in_path()).await.ok();
     assert_speaks(&asked, Language::French, &["sign_in_title", "continue_button"]);
+
+    // Nobody is signed in, but to which app nobody is, the address tells.
+    let profile = format!("/profile?client_id={}&environment=sandbox", app.client_id);
+    let signed_out = app.anyone().get(&profile).await.ok();
+    assert_speaks(&signed_out, Language::French, &["signed_out_title", "signed_out"]);
+    let link = app.newest_link().await;
+    let foreign = app.anyone().with("Sec-Fetch-Site", "cross-site").send("POST", &link, "").await;
+    assert_speaks(&foreign, Language::French, &["error_title", "cross_site"]);
+    let entered = app.anyone().send("POST", &link, "").await;
+    let profile = app.anyone().with("Cookie", crate::links::cookie(&entered)).get("/profile").await.ok();
+    assert_speaks(&profile, Language::French, &["profile_title"]);
 }
 
 /// Jane's browser, signed in, and the profile page.
