@@ -21,7 +21,7 @@ use crate::db::{Tx, id_type, words};
 use crate::error::{Error, Result};
 use crate::limits::Limit;
 use crate::links::{Links, at};
-use crate::outbox;
+use crate::outbox::{self, Job};
 use crate::secret::Secret;
 use crate::ticket::Ticket;
 use crate::users::{Email, UserId};
@@ -42,6 +42,8 @@ pub const SESSION_LIFETIME: Duration = Duration::from_hours(12);
 pub const SESSION_IDLE: Duration = Duration::from_hours(1);
 /// How old what is known of a session's last use may be.
 const SEEN_EVERY: Duration = Duration::from_mins(1);
+/// For how long a mail that was given up needs attention.
+const UNREACHED: Duration = Duration::from_hours(7 * 24);
 /// How many links whoever asks has an administrator sent.
 pub const ASKED: Limit = Limit { what: "admin_links_asked", most: 5, span: Duration::from_hours(1) };
 /// How many other administrators have one sent, whatever strangers ask for.
@@ -288,6 +290,20 @@ fn hand_over(tx: &Tx, links: &Links, admin: &Admin, way: Way, language: Language
 pub fn trail(tx: &Tx, limit: i64) -> Result<Vec<Entry>> {
     let filter = Filter { environments: vec![INSTALLATION], ..Filter::default() };
     Ok(audit::newest(tx, &filter, None, limit)?.0)
+}
+
+/// The administrators whose newest mail was given up in the last week, and that mail: a newer one lets it rest.
+///
+/// # Errors
+/// The database does not answer.
+pub fn unreached(tx: &Tx) -> Result<Vec<(Admin, Job)>> {
+    let mut unreached = Vec::new();
+    for admin in list(tx)? {
+        let newest = outbox::of_user(tx, UserId(admin.id.0), 1)?.pop();
+        let lately = |mail: &Job| mail.state == outbox::State::Failed && mail.created_at > tx.now() - UNREACHED;
+        unreached.extend(newest.filter(lately).map(|mail| (admin, mail)));
+    }
+    Ok(unreached)
 }
 
 /// Makes an administrator, and a link for them, which is returned if it is to be told.

@@ -478,4 +478,19 @@ async fn mail_to_an_administrator_that_was_given_up_is_told_of() {
     let listed = shell(&app, "usher mail list --state failed --json").stdout;
     let listed: serde_json::Value = serde_json::from_slice(&listed).unwrap();
     assert_eq!((&listed[0]["to"], listed.as_array().unwrap().len()), (&json!(ANN), 1));
+
+    let ann = app.store().read(|tx| admins::by_email(tx, &email(ANN))).await.unwrap().id;
+    assert_eq!(owner.send("POST", &format!("{page}/{ann}/send-link"), "").await.status, 303);
+    assert!(!owner.get(&page).await.ok().text.contains("was given up"), "a newer one is on its way");
+    let give_up =
+        "UPDATE outbox SET state = 'failed', due_at = NULL, failure = 'no such host' WHERE due_at IS NOT NULL";
+    app.tamper(give_up);
+    let told = owner.get(&page).await.ok().text;
+    assert_eq!(told.matches("was given up").count(), 1, "of the newest: {told}");
+    assert!(told.contains("no such host"), "{told}");
+    for (after, is_told) in [(Duration::from_hours(7 * 24 - 1), true), (Duration::from_hours(1), false)] {
+        app.advance(after);
+        let owner = app.admin(Role::Owner).await;
+        assert_eq!(owner.get(&page).await.ok().text.contains("was given up"), is_told, "after {after:?} more");
+    }
 }

@@ -9,20 +9,18 @@ use super::{Frame, quoted};
 use crate::admins::{self, Admin, AdminId, By, Role};
 use crate::api::Api;
 use crate::api::body::Form;
-use crate::audit::{Entry, INSTALLATION};
+use crate::audit::Entry;
 use crate::clock::Timestamp;
 use crate::codes::Parameters;
 use crate::db::Tx;
 use crate::error::{Error, Result};
-use crate::outbox::{self, Job, State as Mail};
+use crate::outbox::Job;
 use crate::story;
 use crate::ui::{Reader, page};
 use crate::users::Email;
 
 type Place = Path<(String, String, String)>;
 
-/// How many mails that were given up are told of, the newest.
-const FAILED: i64 = 3;
 /// How many entries of the audit trail are shown, the newest.
 const ROWS: i64 = 20;
 
@@ -33,8 +31,8 @@ struct AdminsPage<'a> {
     admins: Vec<Admin>,
     /// What was done, and by whom.
     trail: Vec<(Entry, String)>,
-    /// Mails to administrators that were given up lately: to whom, and why.
-    failed: Vec<(String, Job)>,
+    /// Whom no mail has reached lately, and the one that was given up.
+    unreached: Vec<(Admin, Job)>,
     /// How the commands of this page have the link come to somebody.
     by: &'static str,
     said: &'static str,
@@ -91,15 +89,12 @@ pub async fn list(State(api): State<Api>, here: Within<Owner>, RawQuery(query): 
     let read = |tx: &Tx| {
         let entries = admins::trail(tx, ROWS)?.into_iter();
         let trail = entries.map(|entry| story::who(tx, &entry).map(|who| (entry, who)));
-        let (failed, _) = outbox::mails_of(tx, INSTALLATION, Some(Mail::Failed), None, FAILED)?;
-        Ok((admins::list(tx)?, trail.collect::<Result<Vec<_>>>()?, failed))
+        Ok((admins::list(tx)?, trail.collect::<Result<Vec<_>>>()?, admins::unreached(tx)?))
     };
-    let (admins, trail, failed) = api.store.scan(read).await?;
-    let to = |job: Job| Some((job.payload.as_ref()?.text("to")?.to_owned(), job));
-    let failed = failed.into_iter().filter_map(to).collect();
+    let (admins, trail, unreached) = api.store.scan(read).await?;
     let said = said(query.as_deref(), api.sends_mail);
     let (by, now) = (by(api.sends_mail), api.store.clock().now());
-    Ok(page(&AdminsPage { frame: &here.frame, admins, trail, failed, by, said, now }, None))
+    Ok(page(&AdminsPage { frame: &here.frame, admins, trail, unreached, by, said, now }, None))
 }
 
 /// `POST /admin/{appId}/{environment}/admins`: they are sent a link at once.
