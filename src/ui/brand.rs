@@ -115,7 +115,7 @@ impl Visit {
         if enrolment.is_none() && sign_in.is_none() && begun.is_none() && app.is_none() {
             return None;
         }
-        let find = move |tx: &Tx| {
+        let find = move |tx: &Tx| -> Result<Option<Place>> {
             if let Some(link) = &enrolment {
                 let page = links::look(tx, link)?;
                 return Ok(page.map(|page| Place { environment: page.environment, language: page.language }));

@@ -116,6 +116,8 @@ async fn every_page_of_a_link_is_in_the_language_of_the_person_and_else_of_the_b
             app.server().await.put(&format!("/v1/users/{id}"), change).await.ok();
             let (browser, link) = (app.anyone().with("Accept-Language", of_browser), app.newest_link().await);
             assert_speaks(&browser.get(&link).await.ok(), language, &["welcome_title", "press_button"]);
+            let foreign = browser.with("Sec-Fetch-Site", "cross-site").send("POST", &link, "").await;
+            assert_speaks(&foreign, language, &["error_title", "cross_site"]);
             browser.send("POST", &link, "").await;
             let used = browser.get(&link).await;
             assert_speaks(&used, language, &["link_used", "new_link_lead", "new_link_button"]);
