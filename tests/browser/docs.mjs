@@ -43,6 +43,9 @@ test("a reader searches, goes on to the next page, and keeps their language", ()
     assert.equal(await python.nth(1).isChecked(), true, "all examples change");
     await page.getByRole("link", { name: /^Next/ }).click();
     await page.waitForURL((url) => url.pathname !== "/docs/quick-start");
+    await page.goto(`${server}/docs/reference/directory/getUser`);
+    assert.equal(await python.isChecked(), true, "the reference's too");
+    assert.equal(await page.getByText("import os, urllib.request").isVisible(), true);
     await page.goto(`${server}/docs/enrol`);
     assert.equal(await python.first().isChecked(), true, "and the next page's");
 

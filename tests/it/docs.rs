@@ -162,6 +162,28 @@ async fn a_page_has_nothing_inline_and_says_so() {
 }
 
 #[tokio::test]
+async fn every_operation_shows_a_request_in_four_languages_and_leads_from_each_status_to_its_codes() {
+    let app = TestApp::new().await;
+    let mut operations = 0;
+    for (address, html) in pages(&app).await {
+        if !address.starts_with("/docs/reference/") || address.matches('/').count() < 4 {
+            continue;
+        }
+        operations += 1;
+        let (_, example) = html.split_once("<h2 id=\"example\">").unwrap();
+        let example = example.split("<h2 ").next().unwrap();
+        let languages = values(example, "value");
+        assert_eq!(languages, ["curl", "JavaScript", "Python", "Rust"], "{address}");
+        assert_eq!(example.matches("<pre ").count(), languages.len(), "{address}");
+        let (_, errors) = html.split_once("<h2 id=\"errors\">").unwrap();
+        let rows = errors.split("</table>").next().unwrap();
+        let linked = rows.matches("<tr><td><a href=\"/docs/errors#").count();
+        assert!(linked > 3 && linked == rows.matches("<tr><td>").count(), "{address}: {rows}");
+    }
+    assert!(operations > 60, "{operations}");
+}
+
+#[tokio::test]
 async fn the_search_finds_titles_headings_and_words_and_shows_what_was_typed_as_text() {
     let app = TestApp::new().await;
     let first = async |query: &str| {

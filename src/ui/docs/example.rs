@@ -1,9 +1,23 @@
-//! What a request of an operation looks like: its curl line, and the form that sends it. Knows what an example value of this
-//! API looks like.
+//! What a request of an operation looks like: its example, and the form that sends it. Knows what an example value of this API
+//! looks like, and where its errors are explained.
 
 use serde_json::{Map, Value, json};
 
 use super::reference::{Operation, is_form, is_required, plain, word};
+use super::request::{Body, Request};
+
+/// What stands below the credentials of an operation.
+pub(super) const ABOUT_CREDENTIALS: &str =
+    "Where they come from, and who may do what: [Credentials](/docs/api#credentials).";
+
+/// What stands above every example.
+pub(super) const ABOUT_EXAMPLES: &str = "\
+    The [first start](/docs/quick-start) prints what begins with `USHER_`; other variables are yours to set. The Rust needs \
+    `serde_json`, and `ureq` with its feature `json`.";
+
+/// What stands above the statuses of an operation's errors.
+pub(super) const ABOUT_ERRORS: &str = "\
+    Each status leads to its codes, with cause and cure. How an error looks: [The rules of the APIs](/docs/api#errors).";
 
 /// A form that sends one operation to the sandbox.
 pub struct TryIt {
@@ -83,61 +97,59 @@ impl Operation<'_> {
         self.security()[0].get("apiKey").is_some()
     }
 
-    /// The line of a shell that sends it.
-    pub(super) fn curl(&self) -> Option<String> {
-        let query: Vec<&str> = self
-            .parameters("query")
-            .filter(|parameter| parameter["required"] == true)
-            .map(|parameter| word(&parameter["name"]))
-            .collect();
+    /// The request that its page shows.
+    pub(super) fn request(&self) -> Request {
         let mut path = self.path.to_owned();
-        for (name, variable) in [
-            ("userId", "$USER_ID"),
-            ("appId", "$USHER_CLIENT_ID"),
-            ("tenantId", "$TENANT_ID"),
-            ("webhookId", "$WEBHOOK_ID"),
-            ("deliveryId", "$DELIVERY_ID"),
-            ("sessionId", "$SESSION_ID"),
-            ("importId", "$IMPORT_ID"),
-            ("accessStatus", "0"),
-        ] {
-            path = path.replace(&format!("{{{name}}}"), variable);
+        for parameter in self.parameters("path") {
+            let name = word(&parameter["name"]);
+            path = path.replace(&format!("{{{name}}}"), &in_path(name));
         }
-        if path.contains('{') {
-            return None;
-        }
-        let query = if query.is_empty() { String::new() } else { format!("?{}=…", query.join("=…&")) };
-        let method = if matches!(self.method, "GET" | "POST") { String::new() } else { format!(" -X {}", self.method) };
-        let mut lines = vec![format!("curl{method} \"$USHER_URL{path}{query}\"")];
+        let mut headers = Map::new();
+        let mut header = |name: &str, value: &str| _ = headers.insert(name.to_owned(), value.into());
         if self.takes_app_key() {
-            lines.push(
-                "-H \"X-API-KEY: $USHER_KEY\" -H \"X-API-KEY-TYPE: write\" -H \"X-CLIENT-ID: $USHER_CLIENT_ID\"".into(),
-            );
-        } else if self.security().as_array().is_some_and(|ways| !ways.is_empty()) {
-            let token = if self.path.contains("userinfo") { "$ACCESS_TOKEN" } else { "$USHER_KEY" };
-            lines.push(format!("-H \"Authorization: Bearer {token}\""));
+            header("X-API-KEY", "$USHER_KEY");
+            header("X-API-KEY-TYPE", "write");
+            header("X-CLIENT-ID", "$USHER_CLIENT_ID");
+        } else if self.security()[0].get("accessToken").is_some() {
+            header("Authorization", "Bearer $ACCESS_TOKEN");
+        } else if let Some(date) = self.date() {
+            header("Authorization", "Bearer $USHER_KEY");
+            header("Usher-Version", date);
         }
-        if let Some(date) = self.date() {
-            lines.push(format!("-H 'Usher-Version: {date}'"));
-        }
-        match self.body() {
-            Some((kind, Value::Object(fields))) if is_form(kind) => {
-                lines.extend(fields.iter().map(|(name, value)| format!("-d {name}=\"{}\"", plain(value))));
-            }
-            Some((kind, body)) => {
-                // As it is, line breaks too.
-                let data = if body.is_string() { "--data-binary" } else { "-d" };
-                lines.push(format!("-H 'Content-Type: {kind}' {data} {}", quoted(&body)));
-            }
-            None if self.method == "POST" => lines.push("-X POST".into()),
-            None => {}
-        }
-        Some(lines.join(" \\\n  "))
+        let body = self.body().map(|(kind, value)| match value {
+            Value::Object(fields) if is_form(kind) => Body::Form(fields),
+            Value::String(text) => Body::File(kind.to_owned(), text),
+            value => Body::Json(value),
+        });
+        Request { method: self.method.to_owned(), path, headers, body }
     }
 
     fn parameters(&self, place: &str) -> impl Iterator<Item = &Value> {
         let place = place.to_owned();
         self.about["parameters"].as_array().into_iter().flatten().filter(move |parameter| parameter["in"] == place)
+    }
+
+    /// The heading of the page about errors below which the answers of that status are explained.
+    pub(super) fn explained(&self, status: &str) -> Option<&'static str> {
+        let is_partner = self.date().is_some();
+        Some(match status {
+            "400" if !is_partner && !self.takes_app_key() => "signing-in",
+            "400" => "the-request",
+            "401" => "credentials",
+            "403" if is_partner => "credentials",
+            "403" => "rights",
+            "404" => "what-is-not-there",
+            "405" => "method_not_allowed",
+            "408" => "body_timeout",
+            "409" => "what-cannot-be-now",
+            "412" => "stale",
+            "413" => "too_large",
+            "422" => "idempotency_key_reused",
+            "429" => "too_many",
+            "500" | "503" => "the-server",
+            "507" => "storage_full",
+            _ => return None,
+        })
     }
 
     /// The form, if a key opens the operation: codes and refresh tokens come out of a browser's sign-in.
@@ -211,13 +223,14 @@ fn variable(name: &str) -> Option<&'static str> {
     })
 }
 
-/// A body in single quotes, but for the variables in it, which the shell fills in.
-fn quoted(body: &Value) -> String {
-    let mut text = String::new();
-    for (at, piece) in plain(body).split('"').enumerate() {
-        let quote = if at == 0 { "" } else { "\"" };
-        let piece = if piece.starts_with('$') { format!("'\"{piece}\"'") } else { piece.to_owned() };
-        text.extend([quote, &piece]);
+/// What stands in a path for the parameter of that name: a value, or the variable that is called like it.
+fn in_path(name: &str) -> String {
+    match name {
+        "appId" => "$USHER_CLIENT_ID".to_owned(),
+        "accessStatus" => "0".to_owned(),
+        name => name.chars().fold("$".to_owned(), |variable, c| {
+            let between = if c.is_uppercase() { "_" } else { "" };
+            format!("{variable}{between}{}", c.to_ascii_uppercase())
+        }),
     }
-    format!("'{text}'")
 }

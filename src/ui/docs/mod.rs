@@ -9,6 +9,7 @@ mod highlight;
 mod markdown;
 mod pictures;
 mod reference;
+mod request;
 mod search;
 
 use std::fmt::Write;

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::book::Draft;
+use super::example::{ABOUT_CREDENTIALS, ABOUT_ERRORS, ABOUT_EXAMPLES};
 use crate::api::openapi;
 
 /// A part of the reference: what it is called, and which operations it holds.
@@ -47,7 +48,7 @@ pub fn parts() -> Vec<Vec<Draft>> {
 }
 
 fn pages(part: &Part) -> Vec<Draft> {
-    let mut index = format!("# {}\n\n{}\n\n| operation | | does |\n|---|---|---|\n", part.title, part.intro);
+    let mut index = format!("# {}\n\n{}\n\n| method | operation | does |\n|---|---|---|\n", part.title, part.intro);
     let mut pages = Vec::new();
     for (path, methods) in part.document["paths"].as_object().into_iter().flatten().filter(|(path, _)| (part.of)(path))
     {
@@ -89,6 +90,7 @@ impl Operation<'_> {
     fn page(&self, summary: &str) -> String {
         let mut text = format!("# {summary}\n\n`{} {}`\n\n", self.method, self.path);
         let _ = writeln!(text, "## Credentials\n\n{}", self.credentials());
+        let _ = writeln!(text, "\n## Example\n\n{ABOUT_EXAMPLES}\n\n{}", self.request().blocks().trim_end());
         let parameters = self.about["parameters"].as_array().map_or(&[][..], Vec::as_slice);
         for (place, title) in [("path", "In the path"), ("query", "In the query"), ("header", "Headers")] {
             let here: Vec<&Value> = parameters.iter().filter(|parameter| parameter["in"] == place).collect();
@@ -120,21 +122,28 @@ impl Operation<'_> {
                 let _ = writeln!(text, "- `{kind}`: {}", word(&body["description"]));
             }
         }
-        if let Some(example) = self.curl() {
-            let _ = writeln!(text, "\n## Example\n\n```sh\n{example}\n```");
+        let (status, answer) = self.success();
+        let _ = writeln!(text, "\n## Answer\n\n`{status}`: {}", word(&answer["description"]));
+        let content = answer["content"].as_object().and_then(|content| content.values().next());
+        if let Some(body) = content.map(|content| self.resolve(&content["schema"])) {
+            let _ = writeln!(text, "\n```json output\n{:#}\n```\n", self.example(body, "", true));
+            self.fields(body, 0, &mut text);
         }
-        let answer = self.answer();
-        if !answer.is_null() {
-            let _ = writeln!(text, "\n## Answer\n\n```json output\n{:#}\n```\n", self.example(answer, "", true));
-            self.fields(answer, 0, &mut text);
+        let headers = answer["headers"].as_object().filter(|headers| !headers.is_empty());
+        if headers.is_some() {
+            let _ = writeln!(text, "\n### Headers of the answer\n");
         }
-        let _ = writeln!(
-            text,
-            "\n## Errors\n\nWhat each code means and what to do: [Errors](/docs/errors).\n\n| status | when |\n|---|---|"
-        );
-        for (status, answer) in
-            self.about["responses"].as_object().into_iter().flatten().filter(|(status, _)| *status != "200")
-        {
+        for (name, header) in headers.into_iter().flatten() {
+            let (kind, about) = (self.kind(&header["schema"]), word(&header["description"]));
+            let _ = writeln!(text, "- `{name}` *{kind}*  \n  {about}");
+        }
+        let _ = writeln!(text, "\n## Errors\n\n{ABOUT_ERRORS}\n\n| status | when |\n|---|---|");
+        let failures = self.responses().filter(|(status, _)| !status.starts_with('2'));
+        for (status, answer) in failures {
+            let status = match self.explained(status) {
+                Some(heading) => format!("[{status}](/docs/errors#{heading})"),
+                None => status.to_owned(),
+            };
             let _ = writeln!(text, "| {status} | {} |", word(&answer["description"]));
         }
         text
@@ -162,7 +171,11 @@ impl Operation<'_> {
                 format!("- {}", headers.collect::<Vec<_>>().join("  \n  "))
             })
             .collect();
-        if ways.is_empty() { "None.".to_owned() } else { ways.join("\n") }
+        if ways.is_empty() {
+            return "None.".to_owned();
+        }
+        let choice = if ways.len() > 1 { "One of these.\n\n" } else { "" };
+        format!("{choice}{}\n\n{ABOUT_CREDENTIALS}", ways.join("\n"))
     }
 
     /// Each kind of body that it takes, with its schema.
@@ -177,9 +190,14 @@ impl Operation<'_> {
         Some((kind, self.example(schema, "", false)))
     }
 
-    fn answer(&self) -> &Value {
-        let content = self.about["responses"]["200"]["content"].as_object();
-        content.and_then(|content| content.values().next()).map_or(&Value::Null, |about| self.resolve(&about["schema"]))
+    fn responses(&self) -> impl Iterator<Item = (&str, &Value)> {
+        let responses = self.about["responses"].as_object().into_iter().flatten();
+        responses.map(|(status, answer)| (status.as_str(), answer))
+    }
+
+    /// What it answers when all is well, with the status.
+    fn success(&self) -> (&str, &Value) {
+        self.responses().find(|(status, _)| status.starts_with('2')).unwrap_or(("", &Value::Null))
     }
 
     fn resolve<'s>(&'s self, schema: &'s Value) -> &'s Value {
