@@ -1,157 +1,369 @@
-//! The curl line on every page of the API reference, run as a reader runs it: in a shell, against the real program's
-//! sandbox, with the variables that it names. Each time in an app of its own, so that no line is in the way of another.
+//! The example on every page of the API reference, in each of its languages, run as a reader runs it: over a socket, with the
+//! variables that it names, until the status that its page promises. Each has a server of its own, on a fresh database, so that
+//! no example is in the way of another.
 
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::{LazyLock, Mutex};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use usher::apps::Kind;
+use usher::keys::Access;
+use usher::secret::sha256;
 
 use crate::cluster;
-use crate::harness::{jane, skip};
-use crate::outside::find;
-use crate::program::{Program, raw};
+use crate::harness::{Answer, TestApp, jane, skip};
+use crate::signin::{CALLBACK, code_of, text};
+use crate::snippets::{LANGUAGES, compile, lacks, steps};
 
-/// What every line stands on: an app of its own, and a key of it.
-const APP: &str = r#"
-set -euo pipefail
-pick() { "$PYTHON" -IS -c 'import json, sys
-value = json.load(sys.stdin)
-for key in sys.argv[1:]: value = value[int(key) if key.isdigit() else key]
-print(value)' "$@"; }
-directory() { curl -sf "$USHER_URL/v1/$1" -H "X-API-KEY: $USHER_KEY" -H 'X-API-KEY-TYPE: write' -H "X-CLIENT-ID: $USHER_CLIENT_ID" "${@:2}"; }
-key() { usher key create --app "$USHER_CLIENT_ID" --environment sandbox --access write --json "$@" | pick key; }
-USHER_CLIENT_ID=$(usher app create Reader --json | pick clientId)
-USHER_KEY=$(key)
+const VERIFIER: &str = "0123456789abcdef0123456789abcdef0123456789abcdef";
+
+/// Reads an example and its variables, a line each time, runs it, and says what it printed.
+const JAVASCRIPT: &str = r#"
+import { createInterface } from "node:readline";
+let count = 0;
+for await (const line of createInterface({ input: process.stdin })) {
+  const { code, variables } = JSON.parse(line);
+  for (const name of Object.keys(process.env)) delete process.env[name];
+  Object.assign(process.env, variables);
+  let said = "";
+  console.log = (...words) => { said += words.join(" ") + "\n"; };
+  try {
+    // Of one address a module runs only once.
+    await import("data:text/javascript," + encodeURIComponent(`${code}\n// ${count++}`));
+  } catch (error) {
+    said += `${error} ${error.cause}`;
+  }
+  process.stdout.write(JSON.stringify(said) + "\n");
+}"#;
+
+/// The same.
+const PYTHON: &str = r#"
+import contextlib, io, json, os, sys
+for line in sys.stdin:
+    example, said = json.loads(line), io.StringIO()
+    os.environ.clear()
+    os.environ.update(example["variables"])
+    with contextlib.redirect_stdout(said):
+        try:
+            exec(compile(example["code"], "example", "exec"), {})
+        except Exception as error:
+            print(repr(error))
+    print(json.dumps(said.getvalue()), flush=True)
 "#;
 
-/// How a reader comes by what a line names. What one needs of another stands after it, and is named in it.
-const NEEDED: [(&str, &str); 12] = [
-    ("$TENANT_ID", "TENANT_ID=$(directory users/$USER_ID | pick data tenantId)"),
-    ("$ROLE_ID", "ROLE_ID=$(directory apps/$USHER_CLIENT_ID/user-roles | pick data items 0 id)"),
-    (
-        "$DELIVERY_ID",
-        "directory webhooks/$WEBHOOK_ID/test -X POST > test.json
-         DELIVERY_ID=$(directory webhooks/$WEBHOOK_ID/deliveries | pick data items 0 id)",
-    ),
-    ("$WEBHOOK_ID", r#"WEBHOOK_ID=$(directory webhooks -d '{"url":"https://crm.example.com/usher"}' | pick data id)"#),
-    (
-        "$IMPORT_ID",
-        r#"IMPORT_ID=$(directory imports -H 'Content-Type: application/json' -d '[{"email":"dora@doe.com"}]' | pick data id)
-           until [ "$(directory imports/$IMPORT_ID | pick data state)" = done ]; do sleep 0.1; done"#,
-    ),
-    ("$SESSION_ID", "SESSION_ID=$(: $TOKENS; directory users/$USER_ID/sessions | pick data items 0 id)"),
-    ("$REFRESH_TOKEN", r#"REFRESH_TOKEN=$(pick refreshToken <<< "$TOKENS")"#),
-    ("$ACCESS_TOKEN", r#"ACCESS_TOKEN=$(pick accessToken <<< "$TOKENS")"#),
-    (
-        "$TOKENS",
-        r#"TOKENS=$(curl -sf "$USHER_URL/v1/tokens" -d '{"client_id":"'$USHER_CLIENT_ID'","redirect_uri":"https://app.example.com/callback","code":"'$CODE'","code_verifier":"'$CODE_VERIFIER'"}')"#,
-    ),
-    (
-        "$CODE",
-        r#"page=https://app.example.com/callback
-           usher app redirect add $USHER_CLIENT_ID $page --environment sandbox > added
-           challenge=$(printf %s $CODE_VERIFIER | openssl dgst -sha256 -binary | openssl base64 -A | tr '+/' '-_' | tr -d =)
-           asked="client_id=$USHER_CLIENT_ID&redirect_uri=$page&type=signIn&response_type=code&code_challenge=$challenge&code_challenge_method=S256"
-           curl -sf -c cookies "$USHER_URL/$DOOR?$asked" --data-urlencode email=jane@doe.com
-           digits= # of the newest mail: whoever was enrolled before has been mailed, too
-           until [ "$digits" ]; do sleep 0.1; digits=$(: $USER_ID; usher mail show | grep -oE '^[0-9]{6}$' || true); done
-           CODE=$(curl -s -b cookies -w '%{redirect_url}' "$USHER_URL/sign-in/code" -d code=$digits | sed 's/.*[?&]code=\([^&]*\).*/\1/')"#,
-    ),
-    ("$CODE_VERIFIER", "CODE_VERIFIER=0123456789abcdef0123456789abcdef0123456789abcdef"),
-    (
-        "$USER_ID",
-        r#"USER_ID=$(curl -sf "$USHER_URL/users/create" -H "Authorization: Bearer $(key --tenant acme)" -d "$JANE" | pick identifier)"#,
-    ),
-];
+/// An example of one page in one language.
+struct Example {
+    number: usize,
+    page: String,
+    language: String,
+    code: String,
+    /// The variables that it names, in their order.
+    names: Vec<String>,
+    /// The status that its page promises.
+    status: String,
+}
 
-/// What an operation is for besides what its line names.
-const FIRST: [(&str, &str); 1] = [("restoreUser", "directory users/$USER_ID -X DELETE > deleted")];
+impl Example {
+    /// The name of its operation.
+    fn operation(&self) -> &str {
+        self.page.rsplit('/').next().unwrap().trim_end_matches(".md")
+    }
+}
 
 #[test]
-fn every_curl_line_of_the_reference_is_answered_as_its_page_says() {
-    // Which engine it is makes no difference to a line.
+fn every_example_of_the_reference_is_answered_as_its_page_says_in_every_language() {
+    // Which engine it is makes no difference to an example.
     if cluster::on_postgres() {
         return;
     }
-    for program in ["curl", "python3", "openssl"] {
-        if find(program).is_none() {
-            return skip("the curl lines of the reference", &format!("there is no {program}"));
+    let mut examples = runtime().block_on(examples());
+    assert!(examples.len() > 60 * LANGUAGES.len(), "{}", examples.len());
+    let rust = compiled("reference", &examples);
+    for language in LANGUAGES {
+        if let Some(why) = lacks(language, &rust) {
+            skip(&format!("the reference's examples in {language}"), &why);
+            examples.retain(|example| example.language != language);
         }
     }
-    let server = Program::start(&[]);
-    let pages = pages(&server.url);
-    assert!(pages.len() > 60, "{}", pages.len());
-    let (pages, faults) = (Mutex::new(pages), Mutex::new(Vec::new()));
+    let speakers = Arc::new(Speakers::new(rust));
+    let (waiting, faults) = (Mutex::new(examples), Mutex::new(Vec::new()));
     let worker = || {
-        // One of its own, for the newest mail is to be that of its own line.
-        let server = Program::start(&[]);
         loop {
-            let Some((address, text)) = pages.lock().unwrap().pop() else { return };
-            if let Err(fault) = run(&server, &address, &text) {
-                faults.lock().unwrap().push(format!("{address}: {fault}"));
+            let Some(example) = waiting.lock().unwrap().pop() else { return };
+            let what = format!("{} in {}", example.page, example.language);
+            if let Err(fault) = run(example, &speakers) {
+                faults.lock().unwrap().push(format!("{what}: {fault}"));
             }
         }
     };
     std::thread::scope(|scope| (0..3).for_each(|_| _ = scope.spawn(worker)));
     let faults = faults.into_inner().unwrap();
-    assert!(faults.is_empty(), "{}", faults.join("\n\n"));
+    assert!(faults.is_empty(), "{} of them:\n{}", faults.len(), faults.join("\n\n"));
 }
 
-/// The interpreter behind `python3`, which may be a script that looks for one, slowly, each of the hundreds of times.
-fn python() -> &'static str {
-    static PYTHON: LazyLock<String> = LazyLock::new(|| {
-        let output = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+#[test]
+fn an_example_that_is_refused_is_found_in_every_language() {
+    if cluster::on_postgres() {
+        return;
+    }
+    let mut examples = runtime().block_on(examples());
+    examples.retain(|example| example.page.ends_with("/directory/getUser.md"));
+    let rust = compiled("refused", &examples);
+    examples.retain(|example| lacks(&example.language, &rust).is_none());
+    let speakers = Arc::new(Speakers::new(rust));
+    for example in examples {
+        let language = example.language.clone();
+        // Where somebody is to be made, there is nobody yet who could be shown.
+        let lonely = Example { page: "/createUser.md".to_owned(), ..example };
+        let fault = run(lonely, &speakers).expect_err(&language);
+        assert!(fault.contains("400"), "{language}: {fault}");
+    }
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Every example of the reference.
+async fn examples() -> Vec<Example> {
+    let app = TestApp::new().await;
+    let list = app.anyone().get("/llms.txt").await.ok().text;
+    let addresses = list.split("](https://users.example.com").skip(1).filter_map(|rest| rest.split(')').next());
+    let mut examples = Vec::new();
+    for page in addresses.filter(|address| address.starts_with("/docs/reference/") && address.matches('/').count() == 4)
+    {
+        let text = app.anyone().get(page).await.ok().text;
+        let (before, answer) = text.split_once("\n## Answer\n\n`").unwrap_or_else(|| panic!("{page} has no answer"));
+        let steps = steps(before);
+        let [example] = &steps[..] else { panic!("{page} has {} examples", steps.len()) };
+        let languages: Vec<&str> = example.blocks.iter().map(|block| block.language.as_str()).collect();
+        assert_eq!(languages, LANGUAGES, "{page}");
+        let names = names(&example.blocks[0].code);
+        examples.extend(example.blocks.iter().zip(examples.len()..).map(|(block, number)| Example {
+            number,
+            page: page.to_owned(),
+            language: block.language.clone(),
+            code: block.code.clone(),
+            names: names.clone(),
+            status: answer.split('`').next().unwrap().to_owned(),
+        }));
+    }
+    examples
+}
+
+/// The variables of a shell that are named there.
+fn names(code: &str) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for rest in code.split('$').skip(1) {
+        let name: String = rest.chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Runs an example against a server of its own.
+fn run(example: Example, speakers: &Arc<Speakers>) -> Result<(), String> {
+    let (runtime, speakers, status) = (runtime(), Arc::clone(speakers), example.status.clone());
+    let (said, folder) = runtime.block_on(async {
+        let app = TestApp::new().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut variables = variables(&app, &example).await;
+        variables.insert("USHER_URL".to_owned(), format!("http://{}", listener.local_addr().unwrap()));
+        let TestApp { app, folder, .. } = app;
+        let place = folder.0.clone();
+        let speaking = tokio::task::spawn_blocking(move || speakers.run(&example, &variables, &place));
+        let said = tokio::select! {
+            ended = app.serve(listener, std::future::pending()) => panic!("the server has ended: {:?}", ended.err()),
+            said = speaking => said.unwrap(),
+        };
+        (said, folder)
     });
-    &PYTHON
+    // What a webhook waits for is not waited for.
+    runtime.shutdown_background();
+    drop(folder);
+    match said? {
+        said if said.split_whitespace().next() == Some(status.as_str()) => Ok(()),
+        said => Err(said),
+    }
 }
 
-/// The pages of operations in Markdown, by their addresses.
-fn pages(url: &str) -> Vec<(String, String)> {
-    let get = |path: &str| raw(url, format!("GET {path} HTTP/1.0\r\nHost: usher\r\n\r\n").as_bytes()).1;
-    let list = get("/llms.txt");
-    let addresses = list.split("](").skip(1).filter_map(|rest| rest.split(')').next()?.strip_prefix(url));
-    let of_operations = addresses.filter(|address| address.matches('/').count() == 4);
-    of_operations.map(|address| (address.to_owned(), get(address))).collect()
+/// What an example names, as a reader comes by it.
+async fn variables(app: &TestApp, example: &Example) -> BTreeMap<String, String> {
+    let key = app.key(Kind::Sandbox, Access::Write).await;
+    let client_id = app.client_id.to_string();
+    let server = app.anyone().with("X-API-KEY", &key).with("X-API-KEY-TYPE", "write").with("X-CLIENT-ID", &client_id);
+    let user = match example.operation() {
+        // Who makes Jane needs none.
+        "createUser" => "jane@doe.com".to_owned(),
+        _ => app.partner("acme").await.post("/users/create", jane()).await.ok().id().to_owned(),
+    };
+    let door = if example.operation() == "token" { "/authorize" } else { "/sign-in" };
+    let mut variables: BTreeMap<String, String> = BTreeMap::new();
+    for name in &example.names {
+        let value = match name.as_str() {
+            // Known when it listens.
+            "USHER_URL" => continue,
+            "USHER_KEY" => key.clone(),
+            "USHER_CLIENT_ID" => client_id.clone(),
+            "USER_ID" => user.clone(),
+            "TENANT_ID" => found(server.get(&format!("/v1/users/{user}")).await, "/tenantId"),
+            "ROLE_ID" => found(server.get(&format!("/v1/apps/{client_id}/user-roles")).await, "/items/0/id"),
+            "SESSION_ID" => {
+                tokens(app).await;
+                found(server.get(&format!("/v1/users/{user}/sessions")).await, "/items/0/id")
+            }
+            "WEBHOOK_ID" => {
+                let webhook = json!({"url": "https://crm.example.com/usher"});
+                found(server.post("/v1/webhooks", webhook).await, "/id")
+            }
+            "DELIVERY_ID" => {
+                let webhook = format!("/v1/webhooks/{}", variables["WEBHOOK_ID"]);
+                server.post(&format!("{webhook}/test"), json!({})).await.ok();
+                found(server.get(&format!("{webhook}/deliveries")).await, "/items/0/id")
+            }
+            "IMPORT_ID" => {
+                let server = server.with("Content-Type", "application/json");
+                let begun = server.post("/v1/imports", json!([{"email": "dora@doe.com"}])).await;
+                usher::app::import(app.app.api()).await.unwrap();
+                found(begun, "/id")
+            }
+            "CODE_VERIFIER" => VERIFIER.to_owned(),
+            "CODE" => code(app, door).await,
+            "ACCESS_TOKEN" => text(&tokens(app).await, "accessToken").to_owned(),
+            "REFRESH_TOKEN" => text(&tokens(app).await, "refreshToken").to_owned(),
+            name => panic!("{}: how does a reader come by ${name}?", example.page),
+        };
+        variables.insert(name.clone(), value);
+    }
+    if example.operation() == "restoreUser" {
+        server.send("DELETE", &format!("/v1/users/{user}"), "").await.ok();
+    }
+    // For programs that are looked for, and those that would ask a proxy.
+    variables.insert("PATH".to_owned(), std::env::var("PATH").unwrap());
+    variables.insert("NO_PROXY".to_owned(), "*".to_owned());
+    variables
 }
 
-/// Runs the line of a page.
-fn run(server: &Program, address: &str, page: &str) -> Result<(), String> {
-    let line = page.split("```sh\n").nth(1).and_then(|rest| rest.split("\n```").next()).ok_or("there is no line")?;
-    let operation = address.rsplit('/').next().unwrap().trim_end_matches(".md");
-    let mut script = format!(
-        "{}\ncurl() {{ command curl -s -o answer -w '%{{http_code}}' \"$@\"; }}\n{line}\n",
-        FIRST.iter().find(|(name, _)| *name == operation).map_or("", |(_, first)| first)
+fn found(answer: Answer, place: &str) -> String {
+    let answer = answer.ok();
+    let value = answer.body["data"].pointer(place).and_then(Value::as_str);
+    value.unwrap_or_else(|| panic!("no {place}: {}", answer.text)).to_owned()
+}
+
+/// The code that Jane brings back from that door.
+async fn code(app: &TestApp, door: &str) -> String {
+    app.register(Kind::Sandbox, CALLBACK).await;
+    let path = format!(
+        "{door}?client_id={}&redirect_uri={CALLBACK}&type=signIn&response_type=code&code_challenge={}&code_challenge_method=S256",
+        app.client_id,
+        BASE64URL.encode(sha256(VERIFIER.as_bytes()))
     );
-    // Who makes Jane needs none.
-    if operation != "createUser" {
-        script = format!(": $USER_ID\n{script}");
+    let (browser, _) = app.begin_at(&path, "jane@doe.com").await;
+    let (link, _) = app.newest_mail().await;
+    code_of(&browser.send("POST", &link, "").await)
+}
+
+async fn tokens(app: &TestApp) -> Answer {
+    let code = code(app, "/sign-in").await;
+    let asked = json!({"client_id": app.client_id, "redirect_uri": CALLBACK, "code": code, "code_verifier": VERIFIER});
+    app.anyone().post("/v1/tokens", asked).await.ok()
+}
+
+/// The examples in Rust as one program of that name, which runs the one whose number it is given.
+fn compiled(name: &str, examples: &[Example]) -> Result<PathBuf, String> {
+    let (mut modules, mut choice) = (String::new(), String::new());
+    for Example { number, code, .. } in examples.iter().filter(|example| example.language == "rust") {
+        let _ = writeln!(
+            modules,
+            "mod example{number} {{\n{code}\npub fn run() -> Result<(), Box<dyn std::error::Error>> {{ main() }}\n}}"
+        );
+        let _ = writeln!(choice, "Some(\"{number}\") => example{number}::run(),");
     }
-    for (name, how) in NEEDED {
-        if script.contains(name) {
-            script = format!("{how}\n{script}");
+    let program = format!(
+        "{modules}\nfn main() -> Result<(), Box<dyn std::error::Error>> {{\nmatch std::env::args().nth(1).as_deref() {{\n\
+         {choice}_ => Err(\"there is no such example\".into()),\n}}\n}}\n"
+    );
+    compile(name, &[&program]).map(|mut programs| programs.remove(0))
+}
+
+/// What runs examples: one process for each language that takes a while to start.
+struct Speakers {
+    processes: BTreeMap<&'static str, Mutex<Speaker>>,
+    rust: Option<PathBuf>,
+}
+
+impl Speakers {
+    fn new(rust: Result<PathBuf, String>) -> Speakers {
+        let mut processes = BTreeMap::new();
+        if lacks("javascript", &rust).is_none() {
+            processes
+                .insert("javascript", Mutex::new(Speaker::new("node", &["--input-type=module", "-e", JAVASCRIPT])));
         }
+        if lacks("python", &rust).is_none() {
+            processes.insert("python", Mutex::new(Speaker::new("python3", &["-c", PYTHON])));
+        }
+        Speakers { processes, rust: rust.ok() }
     }
-    let program = PathBuf::from(env!("CARGO_BIN_EXE_usher"));
-    let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
-    let output = Command::new("bash")
-        .args(["-c", &format!("{APP}\n{script}")])
-        .env_clear()
-        .env("PATH", path)
-        .env("NO_PROXY", "*")
-        .env("USHER_DATA", &server.folder.0)
-        .env("USHER_URL", &server.url)
-        .env("DOOR", if operation == "token" { "authorize" } else { "sign-in" })
-        .env("JANE", jane().to_string())
-        .env("PYTHON", python())
-        .current_dir(&server.folder.0)
-        .output()
-        .map_err(|e| e.to_string())?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    match text(&output.stdout).trim() {
-        status if output.status.success() && status == "200" => Ok(()),
-        status => {
-            let answer = std::fs::read_to_string(server.folder.0.join("answer")).unwrap_or_default();
-            Err(format!("{line}\n{status} {answer} {}", text(&output.stderr)))
-        }
+
+    /// Runs an example and says what it printed: first of all the status.
+    fn run(&self, example: &Example, variables: &BTreeMap<String, String>, place: &Path) -> Result<String, String> {
+        let mut command = match (self.processes.get(example.language.as_str()), &self.rust) {
+            (Some(process), _) => {
+                return process.lock().unwrap().run(&example.code, variables).map_err(|e| e.to_string());
+            }
+            (None, Some(program)) if example.language == "rust" => {
+                let mut command = Command::new(program);
+                command.arg(example.number.to_string());
+                command
+            }
+            _ => {
+                let curl = "curl() { : > answer; command curl -s -o answer -w '%{http_code} ' \"$@\"; cat answer; }";
+                let mut command = Command::new("bash");
+                command.args(["-c", &format!("{curl}\n{}", example.code)]);
+                command
+            }
+        };
+        let output = command.env_clear().envs(variables).current_dir(place).output().map_err(|e| e.to_string())?;
+        Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    }
+}
+
+/// A process that runs one example after the other.
+struct Speaker {
+    child: Child,
+    to: ChildStdin,
+    from: BufReader<ChildStdout>,
+}
+
+impl Speaker {
+    fn new(program: &str, arguments: &[&str]) -> Speaker {
+        let mut command = Command::new(program);
+        let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (to, from) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        Speaker { child, to, from }
+    }
+
+    fn run(&mut self, code: &str, variables: &BTreeMap<String, String>) -> std::io::Result<String> {
+        writeln!(self.to, "{}", json!({"code": code, "variables": variables}))?;
+        let mut line = String::new();
+        self.from.read_line(&mut line)?;
+        Ok(serde_json::from_str(&line)?)
+    }
+}
+
+impl Drop for Speaker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

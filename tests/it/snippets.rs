@@ -20,7 +20,8 @@ use crate::harness::{jane, skip};
 use crate::outside::find;
 use crate::program::{Program, free_port};
 
-const LANGUAGES: [&str; 4] = ["sh", "javascript", "python", "rust"];
+/// The languages of examples, in the order of their tabs.
+pub const LANGUAGES: [&str; 4] = ["sh", "javascript", "python", "rust"];
 
 /// The blocks that are not run, and why.
 const NOT_RUN: &[(&str, &str)] = &[
@@ -43,11 +44,11 @@ const NOT_RUN: &[(&str, &str)] = &[
 const PIECES: [&str; 2] = ["docs/ARCHITECTURE.md", "docs/CONTRIBUTING.md"];
 
 #[derive(Clone, Debug)]
-struct Block {
-    language: String,
+pub struct Block {
+    pub language: String,
     /// What follows the language.
     about: String,
-    code: String,
+    pub code: String,
 }
 
 impl Block {
@@ -66,13 +67,13 @@ impl Block {
 }
 
 /// One example, in one language or in several, and what it prints.
-struct Step {
-    blocks: Vec<Block>,
+pub struct Step {
+    pub blocks: Vec<Block>,
     output: Option<Block>,
 }
 
 /// The examples of a text.
-fn steps(text: &str) -> Vec<Step> {
+pub fn steps(text: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     let mut block: Option<Block> = None;
     // Whether nothing stands between the last block and here.
@@ -199,7 +200,8 @@ fn every_example_runs_and_prints_what_stands_below_it() {
 
 type Compiled = Result<BTreeMap<String, PathBuf>, String>;
 
-fn lacks(language: &str, rust: &Compiled) -> Option<String> {
+/// Why examples in that language cannot be run here. `rust` is what became of compiling those.
+pub fn lacks<T>(language: &str, rust: &Result<T, String>) -> Option<String> {
     let needs = |program: &str| find(program).is_none().then(|| format!("there is no {program}"));
     match language {
         "javascript" => needs("node"),
@@ -384,19 +386,28 @@ fn differs(expected: &Value, said: &Value, at: &str) -> Option<String> {
 
 /// The examples in Rust as programs, by their text.
 fn compiled<'a>(blocks: impl Iterator<Item = &'a Block>) -> Compiled {
+    let codes: Vec<&str> = blocks.filter(|block| block.language == "rust").map(|block| block.code.as_str()).collect();
+    let programs = compile("example", &codes)?;
+    Ok(codes.into_iter().map(str::to_owned).zip(programs).collect())
+}
+
+/// Makes programs of texts in Rust, with the crates of `tests/snippets`, and says where they are; or what is lacking. `name`
+/// is what they are called, with a number each.
+pub fn compile(name: &str, codes: &[&str]) -> Result<Vec<PathBuf>, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snippets");
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("snippets");
+    let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    // The crates are compiled once for all of them.
+    let (folder, target) = (temporary.join(name), temporary.join("snippets/target"));
     let sources = folder.join("src/bin");
     let _ = std::fs::remove_dir_all(folder.join("src"));
     std::fs::create_dir_all(&sources).unwrap();
     for file in ["Cargo.toml", "Cargo.lock"] {
         std::fs::copy(root.join(file), folder.join(file)).unwrap();
     }
-    let mut programs = BTreeMap::new();
-    for (at, block) in blocks.filter(|block| block.language == "rust").enumerate() {
-        let name = format!("example{at}");
-        std::fs::write(sources.join(format!("{name}.rs")), &block.code).unwrap();
-        programs.insert(block.code.clone(), folder.join("target/debug").join(name));
+    let mut programs = Vec::new();
+    for (at, code) in codes.iter().enumerate() {
+        std::fs::write(sources.join(format!("{name}{at}.rs")), code).unwrap();
+        programs.push(target.join(format!("debug/{name}{at}")));
     }
     if cluster::on_postgres() {
         return Ok(programs);
@@ -405,7 +416,7 @@ fn compiled<'a>(blocks: impl Iterator<Item = &'a Block>) -> Compiled {
     cargo
         .args(["build", "--quiet", "--offline", "--locked", "--bins"])
         .current_dir(&folder)
-        .env("CARGO_TARGET_DIR", folder.join("target"));
+        .env("CARGO_TARGET_DIR", target);
     let output = cargo.output().map_err(|e| format!("cargo does not start: {e}"))?;
     let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
     if complaints.contains("--offline") {
