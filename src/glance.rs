@@ -13,7 +13,7 @@ use crate::clock::{Stopwatch, Timestamp};
 use crate::db::Tx;
 use crate::error::Result;
 use crate::imports;
-use crate::keys::{self, Key};
+use crate::keys::{self, Call, Key};
 use crate::outbox::{self, Kind, State};
 use crate::sessions;
 use crate::users;
@@ -44,7 +44,7 @@ pub struct Glance {
     pub mails: Vec<(State, i64)>,
     /// Mails that wait, and since when the oldest does.
     pub waiting: (i64, Option<Timestamp>),
-    /// Keys that have called an older date of the partner API than the newest: which, and when they last did.
+    /// Keys that have called older dates of the partner API than the newest: which, and when they last did.
     pub old_keys: Vec<(Key, String, Timestamp)>,
     /// Keys that end soon.
     pub ending_keys: Vec<Key>,
@@ -93,9 +93,10 @@ pub fn of(tx: &Tx, environment: &Environment, newest_date: &str) -> Result<Glanc
     let keys = keys::list(tx)?;
     let keys = keys.into_iter().filter(|key| key.caller.scope.environment == environment.id && key.works(now));
     let keys: Vec<Key> = keys.collect();
-    let old = |key: &Key| {
-        let called = key.older_call.clone().filter(|(date, at)| date != newest_date && *at >= first);
-        called.map(|(date, at)| (key.clone(), date, at))
+    let old_calls = keys::calls_before(tx, newest_date, first)?.into_iter();
+    let old = |call: Call| {
+        let key = keys.iter().find(|key| key.id == call.key)?;
+        Some((key.clone(), call.date, call.last_at))
     };
     let ends = |key: &Key| key.ends_at().is_some_and(|at| at < now + SOON);
     let mut waiting = (0, None);
@@ -112,7 +113,7 @@ pub fn of(tx: &Tx, environment: &Environment, newest_date: &str) -> Result<Glanc
         sign_ins: every_day(sessions::begun_by_day(tx, environment.id, first)?),
         mails: outbox::states_since(tx, environment.id, now - LATELY)?,
         waiting,
-        old_keys: keys.iter().filter_map(old).collect(),
+        old_keys: old_calls.filter_map(old).collect(),
         ending_keys: keys.iter().filter(|key| ends(key)).cloned().collect(),
         disabled_webhooks,
         silent_webhooks: silent.collect::<Result<_>>()?,

@@ -15,7 +15,7 @@ use crate::caller::Caller;
 use crate::clock::Stopwatch;
 use crate::error::{Error, Result};
 use crate::field::Context;
-use crate::keys::{self, Access, Key};
+use crate::keys::{self, Access, Key, Use};
 use crate::secret::Secret;
 use crate::sessions::SessionId;
 use crate::tokens::{self, Bearer};
@@ -77,11 +77,13 @@ impl<N: Needs> FromRequestParts<Api> for PartnerKey<N> {
                 message: "Authentication error: this API key was revoked or has expired",
             },
         })?;
-        allow(&key, N::ACCESS)?;
-        let date = api_date(&parts.headers, &key)?;
-        if date != ApiDate::NEWEST {
-            api.key_use.note_older(key.id, date.as_str(), api.store.clock().now());
+        let date = api_date(&parts.headers, &key);
+        if let Ok(date) = date {
+            // Whatever becomes of the request: its sender counts on that date.
+            api.key_use.note(Use { key: key.id, date: Some(date.as_str()) }, api.store.clock().now());
         }
+        allow(&key, N::ACCESS)?;
+        let date = date?;
         if let Some(trail) = parts.extensions.get::<Trail>() {
             trail.note_date(date);
         }
@@ -218,7 +220,7 @@ async fn working_key(api: &Api, presented: &Secret, parts: &Parts) -> Result<std
     if !works {
         return Ok(Err(Dead::Ended));
     }
-    api.key_use.note(key.id, now);
+    api.key_use.note(Use { key: key.id, date: None }, now);
     Ok(Ok(key))
 }
 

@@ -20,5 +20,5 @@ pub use note::{
     record_changes_of,
 };
 pub use refusal::{Refusal, refuse, refuse_stranger};
-pub use store::find::{Call, Filter, Order, Outcome, dates_called, entry, find, newest, of_request_id, of_target};
+pub use store::find::{Filter, Order, Outcome, entry, find, newest, of_request_id, of_target};
 pub use store::of_user::{addresses, after, before, has_acted, of_request};

@@ -22,6 +22,14 @@ const SINCE_THEN: &str = "
     DELETE FROM import_files WHERE import_id IN (SELECT id FROM imports WHERE erased IS NOT NULL);
     UPDATE imports SET state = 'broken', due_at = NULL, finished_at = created_at WHERE erased IS NOT NULL;
     ALTER TABLE imports DROP COLUMN erased;
+    CREATE TABLE key_calls (
+        id UUID PRIMARY KEY, key_id UUID NOT NULL REFERENCES keys (id), api_date TEXT NOT NULL, called_at BIGINT NOT NULL,
+        UNIQUE (key_id, api_date)
+    );
+    INSERT INTO key_calls (id, key_id, api_date, called_at)
+        SELECT id, id, older_version, older_version_at FROM keys WHERE older_version IS NOT NULL;
+    ALTER TABLE keys DROP COLUMN older_version;
+    ALTER TABLE keys DROP COLUMN older_version_at;
 ";
 
 /// The version that this program needs.

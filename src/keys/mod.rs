@@ -5,7 +5,7 @@
 
 mod store;
 
-pub use store::{list, note_use, of_environment};
+pub use store::{calls_before, list, note_use, of_environment};
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -81,8 +81,17 @@ pub struct Key {
     pub revoked_at: Option<Timestamp>,
     /// When it was last used, noted once a second.
     pub last_used_at: Option<Timestamp>,
-    /// Which older date of the partner API than the newest it called last, and when.
-    pub older_call: Option<(String, Timestamp)>,
+}
+
+/// The calls of one date of the partner API by one key, whatever they were answered.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The key.
+    pub key: KeyId,
+    /// The date.
+    pub date: String,
+    /// When the last one was, noted once a second.
+    pub last_at: Timestamp,
 }
 
 impl Key {
@@ -305,45 +314,39 @@ impl KeyCache {
     }
 }
 
-/// The last uses of a key.
-#[derive(Clone, Copy, Debug)]
+/// What a key is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Use {
-    /// When it was used.
-    pub at: Timestamp,
-    /// Which older date of the partner API it called, and when.
-    pub older_call: Option<(&'static str, Timestamp)>,
+    /// The key.
+    pub key: KeyId,
+    /// The date of the partner API that is called; `None` for any use at all.
+    pub date: Option<&'static str>,
 }
 
 /// Which keys were used when, kept in memory so that a request never writes for it.
 #[derive(Default)]
-pub struct KeyUse(Mutex<HashMap<KeyId, Use>>);
+pub struct KeyUse(Mutex<HashMap<Use, Timestamp>>);
 
 impl KeyUse {
-    fn all(&self) -> MutexGuard<'_, HashMap<KeyId, Use>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<Use, Timestamp>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes a use.
-    pub fn note(&self, key: KeyId, at: Timestamp) {
-        self.all().entry(key).or_insert(Use { at, older_call: None }).at = at;
-    }
-
-    /// Notes that a use was a call of an older API date than the newest.
-    pub fn note_older(&self, key: KeyId, date: &'static str, at: Timestamp) {
-        self.all().insert(key, Use { at, older_call: Some((date, at)) });
+    pub fn note(&self, what: Use, at: Timestamp) {
+        self.all().insert(what, at);
     }
 
     /// Takes what was noted since the last time.
-    pub fn take(&self) -> Vec<(KeyId, Use)> {
+    pub fn take(&self) -> Vec<(Use, Timestamp)> {
         self.all().drain().collect()
     }
 
     /// Takes back what could not be written. What was noted since is newer.
-    pub fn put_back(&self, used: Vec<(KeyId, Use)>) {
+    pub fn put_back(&self, used: Vec<(Use, Timestamp)>) {
         let mut all = self.all();
-        for (key, before) in used {
-            let now = all.entry(key).or_insert(before);
-            now.older_call = now.older_call.or(before.older_call);
+        for (what, before) in used {
+            all.entry(what).or_insert(before);
         }
     }
 }
@@ -354,13 +357,15 @@ mod tests {
 
     #[test]
     fn uses_that_could_not_be_written_are_taken_back_beside_newer_ones() {
-        let (used, id) = (KeyUse::default(), KeyId(random::uuid()));
-        used.note_older(id, "2023-08-01", Timestamp(1));
+        let (used, key) = (KeyUse::default(), KeyId(random::uuid()));
+        let [any, older] = [None, Some("2023-08-01")].map(|date| Use { key, date });
+        used.note(any, Timestamp(1));
+        used.note(older, Timestamp(1));
         let unwritten = used.take();
-        used.note(id, Timestamp(2));
+        used.note(any, Timestamp(2));
         used.put_back(unwritten);
-        let all: Vec<_> = used.take().into_iter().map(|(id, last)| (id, last.at, last.older_call)).collect();
-        assert_eq!(all, [(id, Timestamp(2), Some(("2023-08-01", Timestamp(1))))]);
+        let all: HashMap<Use, Timestamp> = used.take().into_iter().collect();
+        assert_eq!(all, HashMap::from([(any, Timestamp(2)), (older, Timestamp(1))]));
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! The SQL of keys.
 
-use super::{Access, Key, KeyId, NewKey, Use};
+use super::{Access, Call, Key, KeyId, NewKey, Use};
 use crate::apps::EnvironmentId;
 use crate::caller::{Actor, Caller, Facts, Scope};
 use crate::clock::Timestamp;
 use crate::db::{Row, Tx, params};
 use crate::error::Result;
+use crate::random;
 use crate::secret::Secret;
 
 const KEY: &str = "SELECT k.id, k.name, k.access, k.api_version, t.name, e.app_id, e.kind, k.environment_id, k.tenant_id, \
-     a.region, k.created_at, k.expires_at, k.revoked_at, k.last_used_at, k.older_version, k.older_version_at, \
-     k.retires_at \
+     a.region, k.created_at, k.expires_at, k.revoked_at, k.last_used_at, k.retires_at \
      FROM keys k JOIN environments e ON e.id = k.environment_id JOIN apps a ON a.id = e.app_id \
      LEFT JOIN tenants t ON t.id = k.tenant_id";
 
@@ -70,16 +70,27 @@ pub(super) fn revoke(tx: &Tx, id: KeyId) -> Result<()> {
     tx.run("UPDATE keys SET revoked_at = COALESCE(revoked_at, $1) WHERE id = $2", params![tx.now(), id])
 }
 
-/// Notes when keys were last used, and which of them called an older API date.
-pub fn note_use(tx: &Tx, used: &[(KeyId, Use)]) -> Result<()> {
-    for (id, last) in used {
-        tx.execute("UPDATE keys SET last_used_at = $1 WHERE id = $2", params![last.at, *id])?;
-        if let Some((date, at)) = last.older_call {
-            let sql = "UPDATE keys SET older_version = $1, older_version_at = $2 WHERE id = $3";
-            tx.execute(sql, params![date, at, *id])?;
-        }
+/// Notes when keys were last used, and when for which API date.
+pub fn note_use(tx: &Tx, used: &[(Use, Timestamp)]) -> Result<()> {
+    for (Use { key, date }, at) in used {
+        match date {
+            None => tx.execute("UPDATE keys SET last_used_at = $1 WHERE id = $2", params![*at, *key])?,
+            Some(date) => {
+                let sql = "INSERT INTO key_calls (id, key_id, api_date, called_at) VALUES ($1, $2, $3, $4) \
+                     ON CONFLICT (key_id, api_date) DO UPDATE SET called_at = excluded.called_at";
+                tx.execute(sql, params![random::uuid(), *key, *date, *at])?
+            }
+        };
     }
     Ok(())
+}
+
+/// Which keys have called dates before this one since then, the oldest date first.
+pub fn calls_before(tx: &Tx, date: &str, since: Timestamp) -> Result<Vec<Call>> {
+    let sql = "SELECT key_id, api_date, called_at FROM key_calls WHERE api_date < $1 AND called_at >= $2 \
+         ORDER BY api_date, key_id";
+    let read = |row: &Row| Ok(Call { key: row.get(0)?, date: row.get(1)?, last_at: row.get(2)? });
+    tx.query(sql, params![date, since])?.iter().map(read).collect()
 }
 
 fn read(row: &Row) -> Result<Key> {
@@ -104,9 +115,8 @@ fn read(row: &Row) -> Result<Key> {
         },
         created_at: row.get(10)?,
         expires_at: row.get(11)?,
-        retires_at: row.get(16)?,
+        retires_at: row.get(14)?,
         revoked_at: row.get(12)?,
         last_used_at: row.get(13)?,
-        older_call: row.get::<Option<String>>(14)?.zip(row.get(15)?),
     })
 }

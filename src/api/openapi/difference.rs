@@ -1,79 +1,135 @@
-//! What differs between the documents of two dates, field by field.
+//! What differs between two dates: their documents and what webhooks are told, compared piece by piece.
 
 use std::fmt;
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::partner;
+use super::{JSON, partner, webhooks};
 use crate::api::versions::ApiDate;
 
-/// One field that is not as it was.
+/// One thing that is not as it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// The body or answer.
-    pub schema: String,
-    /// The field.
-    pub field: String,
-    /// `added`, `added, required`, `removed`, `now required`, `no longer required`, `other values`.
-    pub what: &'static str,
+    /// Where: an operation, a schema or an event, and the way within it.
+    pub place: String,
+    /// `added`, `removed`, `now required`, or what it is and was.
+    pub what: String,
 }
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:16} {:28} {}", self.schema, self.field, self.what)
+        write!(f, "{:42} {}", self.place, self.what)
     }
 }
 
 /// What is different on the date `to`, seen from the date `from`.
 pub fn differences(from: ApiDate, to: ApiDate) -> Vec<Difference> {
-    let (before, after) = (partner::document(from), partner::document(to));
-    let schemas = |document: &Value| document["components"]["schemas"].as_object().cloned().unwrap_or_default();
-    let (before, after) = (schemas(&before), schemas(&after));
     let mut all = Vec::new();
-    for (schema, then) in &after {
-        compare(schema, before.get(schema).unwrap_or(&Value::Null), then, &mut all);
-    }
+    compare("", &whole(from), &whole(to), &mut all);
     all
 }
 
-fn compare(schema: &str, before: &Value, after: &Value, into: &mut Vec<Difference>) {
-    let (old, new) = (fields(before), fields(after));
-    let mut note = |field: &str, what| {
-        into.push(Difference { schema: schema.to_owned(), field: field.to_owned(), what });
-    };
-    for (field, rule) in &new {
-        let required = is_required(after, field);
-        match old.get(field) {
-            None if required => note(field, "added, required"),
-            None => note(field, "added"),
-            Some(_) if required && !is_required(before, field) => note(field, "now required"),
-            Some(_) if !required && is_required(before, field) => note(field, "no longer required"),
-            Some(then) if without_words(then) != without_words(rule) => note(field, "other values"),
-            Some(_) => {}
+/// All there is on a date, each operation and event by its name.
+fn whole(date: ApiDate) -> Value {
+    let mut document = partner::document(date);
+    let mut whole = Map::new();
+    for (path, methods) in document["paths"].as_object().into_iter().flatten() {
+        for (method, operation) in methods.as_object().into_iter().flatten() {
+            whole.insert(format!("{} {path}", method.to_uppercase()), tree(operation));
         }
     }
-    for field in old.keys().filter(|field| !new.contains_key(*field)) {
-        note(field, "removed");
+    if let Some(rest) = document.as_object_mut() {
+        // What the date is called, and the notes of all dates.
+        rest.shift_remove("info");
+        rest.shift_remove("paths");
+        whole.extend(rest.iter().map(|(name, value)| (name.clone(), tree(value))));
+    }
+    whole.extend(webhooks::told(date).iter().map(|(kind, event)| (format!("webhook {kind}"), tree(event))));
+    Value::Object(whole)
+}
+
+/// The same with every list as a map, by the names of what is in it, and with each field of an object saying by itself whether it
+/// is required.
+fn tree(value: &Value) -> Value {
+    match value {
+        Value::Array(list) => Value::Object(list.iter().enumerate().map(element).collect()),
+        Value::Object(map) => {
+            let mut map = map.clone();
+            if map.get("properties").is_some_and(Value::is_object) {
+                mark_required(&mut map);
+            }
+            Value::Object(map.iter().map(|(name, value)| (name.clone(), tree(value))).collect())
+        }
+        _ => value.clone(),
     }
 }
 
-fn fields(schema: &Value) -> Map<String, Value> {
-    schema["properties"].as_object().cloned().unwrap_or_default()
-}
-
-/// Also a field that only another one can stand in for.
-fn is_required(schema: &Value, field: &str) -> bool {
-    let names = |list: &Value| list.as_array().is_some_and(|list| list.iter().any(|name| name == field));
-    let first = |either: &Value| names(&either["anyOf"][0]["required"]);
-    names(&schema["required"]) || schema["allOf"].as_array().is_some_and(|all| all.iter().any(first))
-}
-
-fn without_words(rule: &Value) -> Value {
-    let mut rule = rule.clone();
-    if let Some(map) = rule.as_object_mut() {
-        map.shift_remove("description");
-        map.shift_remove("deprecated");
+fn mark_required(schema: &mut Map<String, Value>) {
+    let [required, all] = ["required", "allOf"].map(|name| schema.shift_remove(name));
+    let list = |value: Option<Value>| value.as_ref().and_then(Value::as_array).cloned().unwrap_or_default();
+    for name in list(required).iter().filter_map(Value::as_str) {
+        schema["properties"][name]["required"] = true.into();
     }
-    rule
+    for rule in list(all) {
+        let [one, other] = [0_usize, 1].map(|place| rule["anyOf"][place]["required"][0].as_str());
+        if let (Some(one), Some(other)) = (one, other) {
+            schema["properties"][one]["required"] = other.into();
+            schema["properties"][other]["required"] = one.into();
+        } else if let Some(rest) = schema.entry("allOf").or_insert_with(|| json!([])).as_array_mut() {
+            rest.push(rule);
+        }
+    }
+}
+
+fn element((place, value): (usize, &Value)) -> (String, Value) {
+    match (value, &value["name"]) {
+        (_, Value::String(name)) => (name.clone(), tree(value)),
+        (Value::String(text), _) => (text.clone(), json!(true)),
+        (Value::Number(number), _) => (number.to_string(), json!(true)),
+        _ => (place.to_string(), tree(value)),
+    }
+}
+
+/// What a place is within, where that says nothing to who reads it.
+const AROUND: [&str; 8] =
+    ["components", "schemas", "properties", "content", JSON, "schema", "required", "securitySchemes"];
+
+fn compare(place: &str, before: &Value, after: &Value, into: &mut Vec<Difference>) {
+    let (Value::Object(old), Value::Object(new)) = (before, after) else { return };
+    let gone = old.keys().filter(|name| !new.contains_key(*name));
+    for name in new.keys().chain(gone) {
+        let (was, is) = (&before[name], &after[name]);
+        let place = match place {
+            _ if AROUND.contains(&name.as_str()) => place.to_owned(),
+            "" => name.clone(),
+            _ => format!("{place} {name}"),
+        };
+        if was.is_object() && is.is_object() {
+            compare(&place, was, is, into);
+        } else if was != is {
+            into.push(Difference { place, what: told(name, was, is) });
+        }
+    }
+}
+
+fn told(name: &str, was: &Value, is: &Value) -> String {
+    match (name, was, is) {
+        ("required", _, is) => need(is).map_or_else(|| "no longer required".to_owned(), |need| format!("now {need}")),
+        (_, _, Value::Null) => "removed".to_owned(),
+        (_, Value::Null, Value::Object(_)) => {
+            need(&is["required"]).map_or_else(|| "added".to_owned(), |need| format!("added, {need}"))
+        }
+        (_, Value::Null, Value::Bool(true)) => "added".to_owned(),
+        (_, Value::Null, is) => format!("added: {is}"),
+        (_, was, is) => format!("{is}, was {was}"),
+    }
+}
+
+fn need(required: &Value) -> Option<String> {
+    match required {
+        Value::Bool(true) => Some("required".to_owned()),
+        Value::String(other) => Some(format!("required unless {other} is sent")),
+        _ => None,
+    }
 }

@@ -4,8 +4,9 @@ use serde_json::{Map, Value, json};
 
 use super::schemas::object;
 use super::{JSON, reference};
-use crate::api::versions::ApiDate;
+use crate::api::versions::{self, ApiDate};
 use crate::apps;
+use crate::users::{IDENTITY, Profile};
 use crate::webhooks::{Kind, State};
 
 /// The bodies that operations take.
@@ -47,6 +48,21 @@ pub(super) fn events() -> Value {
             "410": {"description": "Nobody is here any more: the webhook is disabled."}
         }
     }}})
+}
+
+/// The kinds of events that there are on a date, and what each may say then.
+pub(super) fn told(date: ApiDate) -> Map<String, Value> {
+    let told = |kind: Kind| {
+        let mut event = message()["properties"].take();
+        event["type"] = json!(kind);
+        event["data"] = event["data"]["properties"].take();
+        // What a change of a user names is the most that any event does.
+        let facts = Profile::FIELDS.iter().chain(IDENTITY).map(|wire| wire.name).chain(["health", "subscription"]);
+        let fields: Vec<&str> = if kind == Kind::UserUpdated { facts.collect() } else { Vec::new() };
+        event["data"]["fields"] = json!(fields);
+        Some((kind.as_str().to_owned(), versions::lower(date.as_str(), event)?))
+    };
+    Kind::ALL.iter().copied().filter_map(told).collect()
 }
 
 /// The body of that: ids and the names of what changed.

@@ -8,7 +8,7 @@ use super::{COLUMNS, read};
 use crate::apps::EnvironmentId;
 use crate::audit::{Action, DONE, Entry, EntryId};
 use crate::clock::Timestamp;
-use crate::db::{Row, Tx, Value, params};
+use crate::db::{Tx, Value, params};
 use crate::error::{Error, Result};
 use crate::keys::KeyId;
 use crate::random;
@@ -154,31 +154,6 @@ pub fn entry(tx: &Tx, environment: EnvironmentId, id: EntryId) -> Result<Entry> 
     let sql = format!("SELECT {COLUMNS} FROM audit WHERE id = $1 AND environment_id = $2");
     let row = tx.query_opt(&sql, params![id, environment])?.ok_or(Error::NotFound("There is no such entry"))?;
     read(tx, &row)
-}
-
-/// The requests of one key by one API date.
-#[derive(Clone, Debug)]
-pub struct Call {
-    /// The key.
-    pub key: KeyId,
-    /// The date.
-    pub date: String,
-    /// How many requests left an entry.
-    pub count: i64,
-    /// When the last one did.
-    pub last_at: Timestamp,
-}
-
-/// Which keys have called which API dates since then.
-///
-/// # Errors
-/// The database does not answer.
-pub fn dates_called(tx: &Tx, since: Timestamp) -> Result<Vec<Call>> {
-    let sql = "SELECT actor_id, api_date, COUNT(*), MAX(created_at) FROM audit \
-         WHERE id >= $1 AND actor = 'key' AND api_date IS NOT NULL GROUP BY actor_id, api_date ORDER BY actor_id, api_date";
-    tx.take_time();
-    let read = |row: &Row| Ok(Call { key: row.get(0)?, date: row.get(1)?, count: row.get(2)?, last_at: row.get(3)? });
-    tx.query(sql, params![EntryId::first(since)])?.iter().map(read).collect()
 }
 
 /// For how long after it began a request may leave entries.

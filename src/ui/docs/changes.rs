@@ -15,9 +15,9 @@ pub fn page() -> String {
     for (change, pair) in CHANGES.iter().zip(dates.windows(2)) {
         let (date, before) = (pair[0], pair[1]);
         let _ = write!(text, "\n## {}\n\n{}\n\n**Who is affected:** {}\n\n", change.date, change.note, change.affects);
-        let _ = writeln!(text, "Seen from {}:\n\n| body or answer | field | |\n|---|---|---|", before.as_str());
+        let _ = writeln!(text, "Seen from {}:\n\n| where | |\n|---|---|", before.as_str());
         for difference in openapi::differences(before, date) {
-            let _ = writeln!(text, "| `{}` | `{}` | {} |", difference.schema, difference.field, difference.what);
+            let _ = writeln!(text, "| `{}` | {} |", difference.place, difference.what);
         }
     }
     let first = dates.last().map_or("", |date| date.as_str());
