@@ -251,6 +251,10 @@ async fn a_database_of_a_build_before_the_first_release_is_taken_over() {
             "INSERT INTO imports (id, environment_id, actor, fingerprint, settings, state, total, created_at, due_at, erased) \
                  SELECT id, environment_id, 'operator', hash, '{}', 'running', 1, 0, 0, '[]' FROM keys",
             "INSERT INTO import_files (import_id, sealed) SELECT id, hash FROM keys",
+            "DROP TABLE key_calls",
+            "ALTER TABLE keys ADD COLUMN older_version TEXT",
+            "ALTER TABLE keys ADD COLUMN older_version_at BIGINT",
+            "UPDATE keys SET older_version = '2023-08-22', older_version_at = 1",
         ] {
             tx.execute(sql, &[])?;
         }
@@ -275,6 +279,8 @@ async fn a_database_of_a_build_before_the_first_release_is_taken_over() {
     };
     assert_eq!(count("imports WHERE state = 'broken' AND due_at IS NULL").await, 1, "nobody comes back by it");
     assert_eq!((count("imports").await, count("import_files").await, count("import_erased").await), (1, 0, 0));
+    assert_eq!(count("key_calls WHERE api_date = '2023-08-22' AND called_at = 1").await, count("keys").await);
+    assert!(store.read(|tx| tx.query("SELECT older_version FROM keys", &[])).await.is_err(), "the column is gone");
     for index in ["tenants_organisations", "outbox_waits"] {
         store.write(move |tx| tx.execute(&format!("DROP INDEX {index}"), &[])).await.expect("the index is there");
     }

@@ -171,59 +171,171 @@ async fn a_key_is_pinned_to_the_newest_date_by_its_first_request_and_moved_by_th
     assert_eq!(pinned().await.as_deref(), Some("2023-08-22"));
 }
 
+/// What `usher api diff` finds between two dates, a line for each difference.
+fn differences(server: &Program, from: &str, to: &str) -> Vec<String> {
+    let found = server.json(&["api", "diff", from, to]);
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let all = found["differences"].as_array().unwrap().iter();
+    all.map(|one| format!("{}: {}", text(&one["place"]), text(&one["what"]))).collect()
+}
+
 #[test]
-fn the_difference_of_two_dates_names_what_changes_and_who_still_calls_the_older_one() {
+fn the_difference_of_two_dates_is_everything_that_is_not_the_same_in_their_documents_and_webhooks() {
     let server = Program::start(&[]);
-    let app = server.client_id.clone();
-    let make = |name: &str, more: &[&str]| {
-        let create = ["key", "create", "--app", &app, "--environment", "sandbox", "--access", "write", "--name", name];
-        server.json(&[&create, more].concat())
-    };
-    let old = make("old", &["--api-version", "2023-08-01"]);
-    make("idle", &["--api-version", "2023-10-04"]);
-    let none = json!({"email": "nobody@doe.com"});
-    assert_eq!(server.call_as(old["key"].as_str().unwrap(), "POST", "/users/update", &none).0, 404);
-    assert_eq!(server.call("POST", "/users/update", &none).0, 404);
-    let keys = |from: &str, to: &str| {
-        let found = server.json(&["api", "diff", from, to]);
-        let keys = found["keys"].as_array().unwrap().iter();
-        (found.clone(), keys.map(|key| key["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>())
-    };
-    let (found, behind) = keys("2023-08-22", "2023-10-04");
-    assert_eq!(behind, ["old"]);
-    let calls = &found["keys"][0]["calls"];
-    assert_eq!((&calls[0]["apiVersion"], &calls[0]["requests"]), (&json!("2023-08-01"), &json!(1)));
-    let told: Vec<String> = found["differences"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|d| {
-            format!(
-                "{} {} {}",
-                d["schema"].as_str().unwrap(),
-                d["field"].as_str().unwrap(),
-                d["what"].as_str().unwrap()
-            )
-        })
-        .collect();
     assert_eq!(
-        told,
+        differences(&server, "2023-08-22", "2023-10-04"),
         [
-            "CreateUser diabetes now required",
-            "CreateUser glp1drugs now required",
-            "CreateUser paymentPlan now required",
-            "CreateUser planStartDate now required",
-            "CreateUser medicalClearance now required",
-            "CreateUser weight removed",
+            "CreateUser diabetes: now required",
+            "CreateUser glp1drugs: now required",
+            "CreateUser paymentPlan: now required",
+            "CreateUser planStartDate: now required",
+            "CreateUser medicalClearance: now required",
+            "CreateUser currentWeight: now required",
+            "CreateUser weight: removed",
         ]
     );
-    assert_eq!(found["notes"].as_array().unwrap().len(), 1);
-    let (found, _) = keys("2023-08-01", "2023-10-04");
-    assert_eq!(found["notes"].as_array().unwrap().len(), 2);
-    let words = String::from_utf8(server.run(&["api", "diff", "2023-08-01", "2023-10-04"]).stdout).unwrap();
-    assert!(words.contains("UserData") && words.contains("2023-08-22  Creating") && words.contains(" old "), "{words}");
-    server.json(&["key", "update", old["id"].as_str().unwrap(), "--api-version", "2023-10-04"]);
-    assert_eq!(server.json(&["key", "list"])[1]["apiVersion"], "2023-10-04");
-    assert_eq!(keys("2023-08-22", "2023-10-04").1, ["old"], "it has called the older one within 30 days");
+    let running = "The request with this Idempotency-Key is still running; send it again in a second.";
+    let taken = "The phone number belongs to another user.";
+    let mut expected =
+        vec![format!("POST /users/update responses 409 description: \"{running}\", was \"{taken} Or: {running}\"")];
+    expected.extend(
+        [
+            "CreateUser pregnant: no longer required",
+            "CreateUser diabetes: added",
+            "CreateUser glp1drugs: added",
+            "CreateUser paymentPlan: added",
+            "CreateUser planStartDate: added",
+            "CreateUser medicalClearance: added",
+            "CreateUser medicalClearanceDescription: added",
+            "CreateUser weight: now required unless currentWeight is sent",
+            "CreateUser currentWeight: added, required unless weight is sent",
+            "CreateUser desiredWeight: added",
+            "CreateUser allergies: added",
+            "CreateUser nutritionPreferences: added",
+            "CreateUser religiousDietaryRestrictions: added",
+            "CreateUser doctorFullname: added",
+        ]
+        .map(str::to_owned),
+    );
+    let gone = ["firstname", "lastname", "phonenumber", "dateOfBirth", "gender", "height", "weight", "pregnant"];
+    for (schema, added) in [("UpdateUser", "added"), ("UserData", "added, required")] {
+        let new = ["diabetes", "glp1drugs", "doctorFullname", "medicalClearanceDescription"];
+        expected.extend(new.map(|field| format!("{schema} {field}: {added}")));
+        expected.extend(gone.map(|field| format!("{schema} {field}: removed")));
+    }
+    expected.push("webhook user.updated data fields subscription: added".to_owned());
+    let events = ["updated", "paused", "resumed", "cancelled", "ended"];
+    expected.extend(events.map(|event| format!("webhook subscription.{event}: added")));
+    assert_eq!(differences(&server, "2023-08-01", "2023-08-22"), expected);
+
+    let found = server.json(&["api", "diff", "2023-08-01", "2023-10-04"]);
+    let notes = found["notes"].as_array().unwrap();
+    let dates: Vec<&Value> = notes.iter().map(|note| &note["date"]).collect();
+    assert_eq!(dates, [&json!("2023-08-22"), &json!("2023-10-04")]);
+    assert!(notes[1]["affects"].as_str().unwrap().starts_with("Whoever creates users"), "{found}");
     assert!(!server.run(&["api", "diff", "2023-10-04", "2023-08-01"]).status.success());
+}
+
+#[test]
+fn the_difference_in_words_says_as_much_and_that_nobody_is_behind() {
+    let server = Program::start(&[]);
+    let newest = &usher::api::versions::CHANGES[0];
+    let mut expected = format!("2023-10-04  {}\n            Affected: {}\n\n", newest.note, newest.affects);
+    for difference in differences(&server, "2023-08-22", "2023-10-04") {
+        let (place, what) = difference.split_once(": ").unwrap();
+        expected += &format!("{place:42} {what}\n");
+    }
+    expected += "\nNo key is pinned to an older date than 2023-10-04, or has called one in the last 30 days.\n\n\
+                 No webhook is pinned to an older date than 2023-10-04.\n";
+    let words = server.run(&["api", "diff", "2023-08-22", "2023-10-04"]).stdout;
+    assert_eq!(String::from_utf8(words).unwrap(), expected);
+}
+
+#[test]
+fn who_still_has_an_older_date_is_told_whatever_they_do_by_it_and_of_webhooks_never_where_they_are() {
+    let server = Program::start(&[]);
+    let app = server.client_id.clone();
+    let make = |name: &str, access: &str, date: &str| {
+        let what = ["key", "create", "--app", &app, "--environment", "sandbox", "--name", name];
+        server.json(&[&what[..], &["--access", access, "--api-version", date]].concat())
+    };
+    assert_eq!(server.enrol(&jane()).0, 200);
+    let nobody_changes = json!({"email": "jane@doe.com"});
+    let mut moved = Vec::new();
+    for (name, access, path, body, status) in [
+        ("reads", "read", "/users/retrieve", &nobody_changes, 200),
+        ("repeats", "write", "/users/update", &nobody_changes, 200),
+        ("rehearses", "write", "/users/update?dry_run=true", &nobody_changes, 200),
+        ("may not", "read", "/users/update", &nobody_changes, 403),
+        ("is wrong", "write", "/users/create", &json!({}), 400),
+    ] {
+        let key = make(name, access, "2023-08-01");
+        assert_eq!(server.call_as(key["key"].as_str().unwrap(), "POST", path, body).0, status, "{name}");
+        moved.push(key);
+    }
+    moved.push(make("is silent", "write", "2023-08-01"));
+    let pinned = make("is pinned", "write", "2023-08-22");
+    let newest = make("is new", "write", "2023-10-04");
+    let newest = newest["key"].as_str().unwrap();
+    assert_eq!(server.call_as(newest, "POST", "/users/retrieve", &nobody_changes).0, 200);
+    let by_header = make("names two", "write", "2023-10-04");
+    for date in ["2023-08-01", "2023-08-22"] {
+        let request = format!(
+            "POST /users/retrieve HTTP/1.1\r\nHost: usher\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\
+             Usher-Version: {date}\r\nContent-Length: {}\r\n\r\n{nobody_changes}",
+            by_header["key"].as_str().unwrap(),
+            nobody_changes.to_string().len()
+        );
+        let (head, _) = crate::program::raw(&server.url, request.as_bytes());
+        assert!(head.contains(" 200 ") && head.to_lowercase().contains(&format!("usher-version: {date}")), "{head}");
+    }
+    // From here on their own date hides none of them.
+    for key in &moved {
+        server.json(&["key", "update", key["id"].as_str().unwrap(), "--api-version", "2023-10-04"]);
+    }
+    let address = "http://127.0.0.1:9/their-secret";
+    let place = ["--app", &app, "--environment", "sandbox", "--tenant", "acme", "--api-version"];
+    let hook = |date| server.json(&[&["webhook", "create", address], &place[..], &[date]].concat());
+    let (behind, _) = (hook("2023-08-22"), hook("2023-10-04"));
+
+    // What was called is noted once a second, and at the end.
+    let (_, _, folder) = server.stop();
+    let diff = |from: &str, to: &str, how: &[&str]| {
+        let output = crate::program::usher(&folder).args(["api", "diff", from, to]).args(how).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let callers = |from: &str, to: &str| {
+        let found: Value = serde_json::from_str(&diff(from, to, &["--json"])).unwrap();
+        let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+        let caller = |key: &Value| {
+            let dates: Vec<String> =
+                key["calls"].as_array().unwrap().iter().map(|call| text(&call["apiVersion"])).collect();
+            format!("{}, {}: {}", text(&key["name"]), text(&key["apiVersion"]), dates.join(" "))
+        };
+        let callers: Vec<String> = found["keys"].as_array().unwrap().iter().map(caller).collect();
+        (callers, found["webhooks"].clone())
+    };
+    let all =
+        ["reads", "repeats", "rehearses", "may not", "is wrong"].map(|name| format!("{name}, 2023-10-04: 2023-08-01"));
+    let mut expected = all.to_vec();
+    expected.extend(["is pinned, 2023-08-22: ", "names two, 2023-10-04: 2023-08-01 2023-08-22"].map(str::to_owned));
+    let webhooks =
+        json!([{"id": behind["id"], "environment": "sandbox", "tenant": "acme", "apiVersion": "2023-08-22"}]);
+    assert_eq!(callers("2023-08-22", "2023-10-04"), (expected, webhooks));
+    let mut expected = all.to_vec();
+    expected.push("names two, 2023-10-04: 2023-08-01".to_owned());
+    assert_eq!(callers("2023-08-01", "2023-08-22"), (expected, json!([])));
+
+    let words = diff("2023-08-22", "2023-10-04", &[]);
+    let row = |of: &Value| {
+        let line = words.lines().find(|line| line.starts_with(of["id"].as_str().unwrap())).expect("a row");
+        line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")
+    };
+    assert!(row(&moved[3]).starts_with("may not sandbox - 2023-10-04 2023-08-01 20"), "{words}");
+    assert_eq!(
+        (row(&pinned), row(&behind)),
+        ("is pinned sandbox - 2023-08-22 - -".into(), "sandbox acme 2023-08-22".into())
+    );
+    assert!(!words.contains("127.0.0.1") && !words.contains("secret"), "{words}");
 }
