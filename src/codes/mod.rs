@@ -2,8 +2,10 @@
 //!
 //! Knows what an app may ask for: where people are sent back to, and what must be proven with the code.
 
+mod leaving;
 mod store;
 
+pub use leaving::{Leaving, leaving};
 pub use store::purge;
 
 use std::time::Duration;
@@ -243,7 +245,7 @@ pub fn session_of(tx: &Tx, asked: &Asked, cookie: Option<&Secret>) -> Result<Opt
     let by_token = match &silent.token {
         None => true,
         // One that says nothing to us means nobody.
-        Some(token) => tokens::meant(tx, token)? == Some(user.id),
+        Some(token) => tokens::meant(tx, token)?.is_some_and(|(_, meant)| meant == user.id),
     };
     let hinted = silent.hint.as_deref().and_then(Email::new);
     let is_meant = by_token

@@ -89,12 +89,19 @@ pub fn by_id(tx: &Tx, id: SessionId) -> Result<Option<Session>> {
 /// # Errors
 /// The user is frozen or deleted.
 pub fn of_browser(tx: &Tx, cookie: &Secret) -> Result<Option<(User, Session)>> {
-    let session =
-        store::by_ticket(tx, cookie)?.filter(|s| s.works(tx.now()) && tx.now() < s.created_at + BROWSER_LIFETIME);
+    let session = of_cookie(tx, cookie)?.filter(|session| tx.now() < session.created_at + BROWSER_LIFETIME);
     let Some(session) = session else { return Ok(None) };
     let user = users::any_by_id(tx, session.user)?.ok_or(Error::UserNotFound)?;
     user.admit()?;
     Ok(Some((user, session)))
+}
+
+/// The session of this cookie that is in force, whether it still lets anybody in on our pages or not.
+///
+/// # Errors
+/// The database does not answer.
+pub fn of_cookie(tx: &Tx, cookie: &Secret) -> Result<Option<Session>> {
+    Ok(store::by_ticket(tx, cookie)?.filter(|session| session.works(tx.now())))
 }
 
 /// Ends the session of this cookie, also one that no longer lets anybody in, for its tokens may go on. `false` if there is none.

@@ -198,15 +198,15 @@ pub fn verify(tx: &Tx, token: &Secret, links: &Links) -> Result<Bearer> {
     Ok(Bearer { caller, session: session.id, scope: claims.scope })
 }
 
-/// Reads whom an app means by the token (`id_token_hint`), one that has expired too: it opens nothing. `None` if
-/// no key that still verifies has signed it.
+/// Reads whom an app means by the token (`id_token_hint`), and of which environment they are; one that has expired does too, for it
+/// opens nothing. `None` if no key that still verifies has signed it.
 ///
 /// # Errors
 /// The database does not answer.
-pub fn meant(tx: &Tx, token: &Secret) -> Result<Option<UserId>> {
+pub fn meant(tx: &Tx, token: &Secret) -> Result<Option<(EnvironmentId, UserId)>> {
     let Some((environment, claims)) = opened::<HintClaims>(tx, token)? else { return Ok(None) };
     let ours = claims.aud == apps::by_id(tx, environment)?.app.to_string();
-    Ok(ours.then_some(UserId(claims.sub)))
+    Ok(ours.then_some((environment, UserId(claims.sub))))
 }
 
 /// Signature, algorithm, issuer and audience; `None` if anything is off.

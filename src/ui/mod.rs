@@ -11,6 +11,7 @@ pub mod links;
 pub mod profile;
 mod reader;
 pub mod sign_in;
+pub mod sign_out;
 pub mod theme;
 
 use brand::Brand;
@@ -28,6 +29,7 @@ use crate::error::{Error, Result};
 use crate::links::{Entry, State as Worth};
 use crate::secret::Secret;
 use crate::sessions;
+use crate::ticket::Ticket;
 use crate::words::{Language, Words};
 
 /// What a page may load and where its forms may lead.
@@ -149,6 +151,20 @@ fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, Secret)> {
     let lines = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.map(|(name, value)| (name, Secret::new(value)))
+}
+
+/// How many sessions of one browser are looked at.
+const MOST_SESSIONS: usize = 20;
+
+/// The cookies of the browser's sessions at an app, or at all of them, the newest session first.
+fn session_cookies(headers: &HeaderMap, app: Option<(AppId, Kind)>) -> Vec<(String, Secret)> {
+    let name = app.map(|(app, kind)| session_cookie(app, kind));
+    let meant = |given: &str| name.as_ref().map_or_else(|| given.starts_with(SESSION), |name| name == given);
+    let mut found: Vec<(String, Secret)> =
+        cookies(headers).filter(|(given, _)| meant(given)).map(|(name, value)| (name.to_owned(), value)).collect();
+    found.sort_by_key(|(_, cookie)| std::cmp::Reverse(Ticket::read(cookie).map(|ticket| ticket.id())));
+    found.truncate(MOST_SESSIONS);
+    found
 }
 
 fn cookie(headers: &HeaderMap, name: &str) -> Option<Secret> {

@@ -14,10 +14,10 @@ use serde::Deserialize;
 use serde_json::{Map, json};
 
 use super::links::from_our_page;
-use super::{Brand, Reader, SESSION, cookies, gone, message, page_in, profile, session_cookie};
+use super::{Brand, Reader, message, page_in, profile, session_cookies};
 use crate::api::body::Form;
 use crate::api::directory::users::fields;
-use crate::api::{Api, Trail, ascii};
+use crate::api::{Api, Trail};
 use crate::apps::{self, AppId, Environment, Kind};
 use crate::audit;
 use crate::caller::{Caller, Facts, Target};
@@ -28,7 +28,6 @@ use crate::field::judge;
 use crate::roles::Rights;
 use crate::secret::Secret;
 use crate::sessions::{self, Session};
-use crate::ticket::Ticket;
 use crate::users::{self, Change, IfMatch, User};
 use crate::words::{Language, Words};
 
@@ -77,15 +76,12 @@ struct ProfilePage<'a> {
     sessions: Vec<(String, bool)>,
 }
 
-/// Which app's session is meant; of a browser that has several, the newest that works, or to sign out, all.
+/// Which app's session is meant; of a browser that has several, the newest that works.
 #[derive(Deserialize)]
 pub struct Which {
     client_id: Option<String>,
     environment: Option<String>,
 }
-
-/// How many sessions of one browser are looked at.
-const MOST: usize = 20;
 
 impl Which {
     fn app(&self) -> Result<Option<(AppId, Kind)>> {
@@ -99,13 +95,7 @@ impl Which {
 
     /// The cookies that are meant, newest session first.
     fn cookies(&self, headers: &HeaderMap) -> Result<Vec<(String, Secret)>> {
-        let name = self.app()?.map(|(app, kind)| session_cookie(app, kind));
-        let meant = |given: &str| name.as_ref().map_or_else(|| given.starts_with(SESSION), |name| name == given);
-        let mut found: Vec<(String, Secret)> =
-            cookies(headers).filter(|(given, _)| meant(given)).map(|(name, value)| (name.to_owned(), value)).collect();
-        found.sort_by_key(|(_, cookie)| std::cmp::Reverse(Ticket::read(cookie).map(|ticket| ticket.id())));
-        found.truncate(MOST);
-        Ok(found)
+        Ok(session_cookies(headers, self.app()?))
     }
 }
 
@@ -299,24 +289,6 @@ fn read(form: &Form, me: &Me, caller: &Caller, tx: &Tx) -> Result<Change> {
         }
     }
     judge(change, faults)
-}
-
-/// `POST /sign-out`
-pub async fn sign_out(
-    State(api): State<Api>,
-    Extension(trail): Extension<Trail>,
-    Query(which): Query<Which>,
-    headers: HeaderMap,
-) -> Result<Response> {
-    from_our_page(&headers)?;
-    let next = which.app()?.map_or("/profile".to_owned(), |(app, kind)| profile(app, kind));
-    let mut response = Redirect::to(&next).into_response();
-    for (name, session) in which.cookies(&headers)? {
-        let request = trail.id();
-        api.store.write(move |tx| sessions::sign_out(tx, &session, Some(request))).await?;
-        response.headers_mut().append(header::SET_COOKIE, ascii(&gone(&name)));
-    }
-    Ok(response)
 }
 
 /// `POST /profile/sign-out-everywhere`

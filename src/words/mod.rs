@@ -98,6 +98,7 @@ texts! {
     running();
     signed_out_title();
     signed_out();
+    sign_out_title(app);
 
     profile_title();
     given_name();

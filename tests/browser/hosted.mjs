@@ -192,6 +192,14 @@ for (const language of ["en", "ar"]) {
         await page.getByRole("heading", { level: 1 }).waitFor();
         await page.goto(door("/sign-in", { logout: "true" }));
         await saw(page, "sign-in-signed-out");
+
+        // An app that does not prove whom it signs out: the person is asked, and then sent back to it.
+        const back = { post_logout_redirect_uri: `${origin}/app`, state: "bye" };
+        await page.goto(`${server}/sign-out?${new URLSearchParams({ client_id: clientId, ...back })}`);
+        await saw(page, "sign-out");
+        await tabTo(page, "form button");
+        await page.keyboard.press("Enter");
+        await page.waitForURL(`${origin}/app?state=bye`);
       },
       { ...reads, others: [origin], complaints: [/status of 400 .*\/sign-in\?/, /status of 400 .*\/sign-in\/code/, /status of 410 .*\/sign-in\/links\//] },
     ));

@@ -27,17 +27,20 @@ function browser() {
   };
 }
 
-/** The newest mail to sign in by: it is written a moment after it was asked for. */
-async function newestMail() {
+/** The newest mail to sign in by, once that is another than before: it is written a moment after it was asked for. */
+async function newestMail(before) {
   for (let wait = 0; wait < 100; wait++) {
     const mail = usher("mail", "show");
-    if (mail.kind === "sign_in") return { link: mail.links[0], code: /^\d{6}$/m.exec(mail.text)[0] };
+    if (mail.kind === "sign_in" && mail.links[0] !== before) return { link: mail.links[0], code: /^\d{6}$/m.exec(mail.text)[0] };
     await new Promise((done) => setTimeout(done, 50));
   }
   assert.fail("no mail came");
 }
 
-test("openid-client discovers, signs in with PKCE, refreshes, reads userinfo and revokes", async () => {
+let lastLink;
+
+/** Discovers, and signs Jane in with PKCE: what the library knows, her browser, and her tokens. */
+async function signIn() {
   const execute = [client.allowInsecureRequests];
   const config = await client.discovery(new URL(`${server}/sandbox`), clientId, undefined, client.None(), { execute });
   const verifier = client.randomPKCECodeVerifier();
@@ -53,11 +56,16 @@ test("openid-client discovers, signs in with PKCE, refreshes, reads userinfo and
   const visit = browser();
   assert.match((await visit(start)).text, /Sign in to/);
   assert.equal((await visit(start, { email: jane.email })).location, "/sign-in/code");
-  const { code } = await newestMail();
+  const { link, code } = await newestMail(lastLink);
+  lastLink = link;
   const { location } = await visit(`${server}/sign-in/code`, { code });
 
   const checks = { pkceCodeVerifier: verifier, expectedState: state, expectedNonce: nonce, idTokenExpected: true };
-  const tokens = await client.authorizationCodeGrant(config, new URL(location), checks);
+  return { config, visit, tokens: await client.authorizationCodeGrant(config, new URL(location), checks) };
+}
+
+test("openid-client discovers, signs in with PKCE, refreshes, reads userinfo and revokes", async () => {
+  const { config, tokens } = await signIn();
   const { sub, email, email_verified: verified } = tokens.claims();
   assert.deepEqual([sub, email, verified], [id, jane.email, true]);
   assert.equal((await client.fetchUserInfo(config, tokens.access_token, sub)).given_name, jane.firstname);
@@ -68,4 +76,18 @@ test("openid-client discovers, signs in with PKCE, refreshes, reads userinfo and
   await client.tokenRevocation(config, next.refresh_token);
   await assert.rejects(client.refreshTokenGrant(config, next.refresh_token), { error: "invalid_grant" });
   await assert.rejects(client.fetchUserInfo(config, next.access_token, sub));
+});
+
+test("openid-client signs the person out, who comes back to the app with its state", async () => {
+  const { config, visit, tokens } = await signIn();
+  const { sub } = tokens.claims();
+  const end = (more) => client.buildEndSessionUrl(config, { post_logout_redirect_uri: redirectUri, state: "bye", ...more });
+  const asked = await visit(end());
+  assert.deepEqual([asked.status, asked.location], [200, null], "without a token the person is asked");
+  assert.equal((await client.fetchUserInfo(config, tokens.access_token, sub)).sub, id);
+
+  const left = await visit(end({ id_token_hint: tokens.id_token }));
+  assert.deepEqual([left.status, left.location], [303, `${redirectUri}?state=bye`]);
+  await assert.rejects(client.refreshTokenGrant(config, tokens.refresh_token), { error: "invalid_grant" });
+  await assert.rejects(client.fetchUserInfo(config, tokens.access_token, sub));
 });

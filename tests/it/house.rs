@@ -194,6 +194,7 @@ async fn the_public_routes_are_these_and_no_others() {
             "POST /profile",
             "POST /profile/data",
             "POST /profile/sign-out-everywhere",
+            "GET /sign-out",
             "POST /sign-out",
             "GET /docs",
             "GET /docs/search",

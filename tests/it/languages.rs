@@ -103,6 +103,9 @@ async fn assert_over(begun: &Client<'_>, link: &str, language: Language) {
     ] {
         assert_eq!(over.status, 410);
         assert_speaks(&over, language, &["over_title", "over"]);
+        assert_speaks(&browser.get("/sign-out").await.ok(), language, &["sign_out"]);
+        let app = format!("/sign-out?client_id={}&environment=sandbox", app.client_id);
+        assert_speaks(&browser.get(&app).await.ok(), language, &["sign_out_title", "sign_out"]);
     }
 }
 

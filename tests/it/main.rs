@@ -78,6 +78,7 @@ mod sessions;
 mod settings_limits;
 mod several;
 mod sign_in_limits;
+mod sign_out;
 mod sign_up;
 mod signin;
 mod signing_keys;

@@ -148,4 +148,14 @@ async fn home_names_keys_that_called_an_old_api_date_however_they_are_pinned_and
     assert!(shown.contains("has called the partner API as it was on 2023-08-22, the last time 1 min ago."), "{shown}");
     assert!(!shown.contains("“Pinned”"), "{shown}");
     assert!(!support.get(&home).await.ok().text.contains("has called the partner API"));
+
+    // One date does not hide the other, and a read is a call.
+    let older = newest.with("Usher-Version", "2023-08-01");
+    older.post("/users/retrieve", json!({"email": "jane@doe.com"})).await.ok();
+    flush().await;
+    let shown = owner.get(&home).await.ok().text;
+    for (date, minutes) in [("2023-08-01", 1), ("2023-08-22", 2)] {
+        let line = format!("has called the partner API as it was on {date}, the last time {minutes} min ago.");
+        assert!(shown.contains(&line), "{shown}");
+    }
 }

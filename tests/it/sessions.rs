@@ -20,17 +20,17 @@ use crate::signin::{CALLBACK, app_and_jane, code_of, text};
 use crate::tokens::{claims, kid};
 
 /// Where another app has its page.
-const OTHER: &str = "https://other.example.com/callback";
+pub const OTHER: &str = "https://other.example.com/callback";
 
 /// The cookies that an answer sets, without what is said of them.
-fn cookies(answer: &Answer) -> Vec<String> {
+pub fn cookies(answer: &Answer) -> Vec<String> {
     let set = answer.headers.get_all("set-cookie").iter();
     set.map(|value| value.to_str().unwrap().split(';').next().unwrap().to_owned()).collect()
 }
 
 impl TestApp {
     /// Another app, of which Jane is a user too.
-    async fn another_app(&self) -> AppId {
+    pub async fn another_app(&self) -> AppId {
         let pairs = [SigningKey::generate().unwrap(), SigningKey::generate().unwrap()];
         let settings = Settings { name: Some("Other".into()), ..Settings::default() };
         let make = move |tx: &Tx| {
@@ -47,7 +47,7 @@ impl TestApp {
     }
 
     /// Signs Jane in by mail at that address; what the button's press is answered.
-    async fn enter(&self, path: &str) -> Answer {
+    pub async fn enter(&self, path: &str) -> Answer {
         self.advance(Duration::from_secs(1));
         let begun = self.anyone().send("POST", path, "email=jane%40doe.com").await;
         let browser = self.anyone().with("Cookie", &cookies(&begun)[0]);
@@ -73,7 +73,7 @@ impl TestApp {
         self.anyone().with("Authorization", &format!("Bearer {}", text(&granted, "access_token")))
     }
 
-    fn browser(&self, answers: &[&Answer]) -> Client<'_> {
+    pub fn browser(&self, answers: &[&Answer]) -> Client<'_> {
         let all: Vec<String> = answers.iter().flat_map(|answer| cookies(answer)).collect();
         self.anyone().with("Cookie", &all.join("; "))
     }
