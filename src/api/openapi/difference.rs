@@ -115,7 +115,9 @@ fn compare(place: &str, before: &Value, after: &Value, into: &mut Vec<Difference
 
 fn told(name: &str, was: &Value, is: &Value) -> String {
     match (name, was, is) {
-        ("required", _, is) => need(is).map_or_else(|| "no longer required".to_owned(), |need| format!("now {need}")),
+        ("required", _, is) if !is.is_object() => {
+            need(is).map_or_else(|| "no longer required".to_owned(), |need| format!("now {need}"))
+        }
         (_, _, Value::Null) => "removed".to_owned(),
         (_, Value::Null, Value::Object(_)) => {
             need(&is["required"]).map_or_else(|| "added".to_owned(), |need| format!("added, {need}"))
