@@ -64,6 +64,10 @@ pub(super) trait Connection: Send {
     fn keep_up(&self) -> Result<()> {
         Ok(())
     }
+    /// Whether nobody else can write while a transaction of this connection does.
+    fn writes_alone(&self) -> bool {
+        false
+    }
     /// A number that grows with every row and every table that this connection changes, if the engine counts them.
     fn written(&self) -> Option<u64> {
         None

@@ -529,6 +529,11 @@ impl Tx<'_> {
         }
     }
 
+    /// Whether what this transaction has seen stays so until it ends, for nobody else can write meanwhile.
+    pub fn writes_alone(&self) -> bool {
+        self.connection.writes_alone()
+    }
+
     /// What follows a `SELECT` whose rows this transaction is going to change, so that no other does meanwhile.
     pub fn for_update(&self) -> &'static str {
         self.connection.for_update()

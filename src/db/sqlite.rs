@@ -219,6 +219,10 @@ impl Common for Connection {
         Ok(())
     }
 
+    fn writes_alone(&self) -> bool {
+        true
+    }
+
     fn written(&self) -> Option<u64> {
         Some(self.sqlite.total_changes() + self.altered.get())
     }

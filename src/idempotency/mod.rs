@@ -109,15 +109,11 @@ pub fn once(
     // Keyed, for a body can be guessed: what it holds is mostly known, and the rest of it short.
     let asked = [request.fingerprint.as_slice(), caller.leave().as_bytes()].concat();
     let asked = tx.vault().mark("idempotency", &asked);
-    while !store::claim(tx, caller.scope.environment, &owner, &asked)? {
-        if let Some((fingerprint, answer)) = store::find(tx, &owner)? {
-            return if fingerprint == asked { Ok(answer) } else { Err(Error::IdempotencyKeyReused) };
-        }
-        // It has expired and is still there, for the purge runs once in a while.
-        store::forget(tx, &owner)?;
+    if let Some((fingerprint, answer)) = store::claim(tx, caller.scope.environment, &owner, &asked)? {
+        return if fingerprint == asked { Ok(answer) } else { Err(Error::IdempotencyKeyReused) };
     }
     let answer = run()?;
-    store::keep(tx, &owner, &answer)?;
+    store::keep(tx, caller.scope.environment, &owner, &asked, &answer)?;
     Ok(answer)
 }
 

@@ -16,27 +16,53 @@ pub(super) fn find(tx: &Tx, owner: &[u8]) -> Result<Option<(Vec<u8>, Answer)>> {
 }
 
 /// Takes the key for this request, before its effect: the same request elsewhere waits here for this one to commit, for a few
-/// seconds. `false` if it is taken.
-pub(super) fn claim(tx: &Tx, environment: EnvironmentId, owner: &[u8], fingerprint: &[u8]) -> Result<bool> {
-    tx.insert(
-        "idempotency (owner, environment_id, fingerprint, answer, created_at)",
-        params![owner, environment, fingerprint, Vec::<u8>::new(), tx.now()],
-    )
-    .map_err(|e| match e {
-        Error::Locked => Error::StillRunning,
-        other => other,
-    })
+/// seconds. Gives the fingerprint and the answer of the record if it is taken.
+pub(super) fn claim(
+    tx: &Tx,
+    environment: EnvironmentId,
+    owner: &[u8],
+    fingerprint: &[u8],
+) -> Result<Option<(Vec<u8>, Answer)>> {
+    // Nothing has to be taken then, nor taken back if the request is refused.
+    if tx.writes_alone() {
+        return find(tx, owner);
+    }
+    let take = || {
+        tx.insert(
+            "idempotency (owner, environment_id, fingerprint, answer, created_at)",
+            params![owner, environment, fingerprint, Vec::<u8>::new(), tx.now()],
+        )
+        .map_err(|e| match e {
+            Error::Locked => Error::StillRunning,
+            other => other,
+        })
+    };
+    while !take()? {
+        if let Some(earlier) = find(tx, owner)? {
+            return Ok(Some(earlier));
+        }
+        // It has expired and is still there, for the purge runs once in a while.
+        tx.run("DELETE FROM idempotency WHERE owner = $1", params![owner])?;
+    }
+    Ok(None)
 }
 
-/// Frees the key.
-pub(super) fn forget(tx: &Tx, owner: &[u8]) -> Result<()> {
-    tx.run("DELETE FROM idempotency WHERE owner = $1", params![owner])
-}
-
-pub(super) fn keep(tx: &Tx, owner: &[u8], answer: &Answer) -> Result<()> {
+/// Writes the record with its answer, in place of what [`claim`] has taken or of one that has expired.
+pub(super) fn keep(
+    tx: &Tx,
+    environment: EnvironmentId,
+    owner: &[u8],
+    fingerprint: &[u8],
+    answer: &Answer,
+) -> Result<()> {
     let user = answer.user;
     let answer = tx.vault().seal(owner, format!("{}\n{}", answer.etag, answer.body).as_bytes());
-    tx.run("UPDATE idempotency SET answer = $1, user_id = $2 WHERE owner = $3", params![answer, user, owner])
+    tx.run(
+        "INSERT INTO idempotency (owner, environment_id, fingerprint, answer, user_id, created_at) \
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (owner) DO UPDATE SET fingerprint = excluded.fingerprint, \
+         answer = excluded.answer, user_id = excluded.user_id, created_at = excluded.created_at",
+        params![owner, environment, fingerprint, answer, user, tx.now()],
+    )
 }
 
 /// Forgets some of the answers older than [`LIFETIME`], and says whether there may be more.

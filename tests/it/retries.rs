@@ -1,13 +1,20 @@
-//! `Idempotency-Key` over servers and failures: at two servers at once, through a line that breaks, behind a lock.
+//! `Idempotency-Key` over servers and failures: at two servers at once, through a line that breaks, behind a lock, beside others
+//! in one commit.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use usher::apps::{self, Kind};
+use usher::caller::Caller;
+use usher::db::Tx;
+use usher::error::Error;
+use usher::idempotency::{self, Request};
 
 use crate::cluster::{on_postgres, shared};
-use crate::harness::{But, Folder, jane};
+use crate::harness::{But, Folder, TestApp, jane};
 use crate::idempotency_kill::{Reply, create};
 use crate::load::{Stop, wait_for};
 use crate::program::Program;
@@ -185,4 +192,53 @@ fn what_ended_in_503_because_the_database_was_too_slow_is_not_done_later_by_itse
     let (status, replayed, _) = create(&server.url, &server.key, "slow", &jane()).unwrap();
     assert_eq!((status, replayed), (200, false));
     assert_users(&server, 41);
+}
+
+#[tokio::test]
+async fn who_is_refused_under_a_key_has_nobody_run_again_who_shares_the_commit() {
+    let app = TestApp::new().await;
+    let client = app.client_id;
+    let environment = app.store().read(move |tx| apps::environment(tx, client, Kind::Sandbox)).await.unwrap();
+    let (caller, request) = (Caller::operator(&environment), Request::new("k", "/x".into(), &[], &json!({})).unwrap());
+    let (runs, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let release = Stop(&go);
+    // So many that one does not begin: all writers wait then, and who comes next is in one group.
+    loop {
+        let ((tell, told), go, store) = (mpsc::channel(), Arc::clone(&go), app.store().clone());
+        let wait = move |_: &Tx| {
+            let _ = tell.send(());
+            while !go.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Ok(())
+        };
+        tokio::spawn(async move { store.write(wait).await });
+        let begun = tokio::task::spawn_blocking(move || told.recv_timeout(Duration::from_millis(500)));
+        if begun.await.unwrap().is_err() {
+            break;
+        }
+    }
+    let write = |name: &'static str| {
+        let runs = Arc::clone(&runs);
+        app.store().write(move |tx: &Tx| {
+            runs.fetch_add(1, Ordering::SeqCst);
+            tx.add("meta (name, value)", &[name.into(), vec![1_u8].into()])
+        })
+    };
+    let refused = {
+        let runs = Arc::clone(&runs);
+        app.store().write(move |tx: &Tx| {
+            idempotency::once(tx, &caller, Some(&request), |tx| {
+                runs.fetch_add(1, Ordering::SeqCst);
+                // What was put off is sent with this.
+                tx.query("SELECT 1", &[])?;
+                Err(Error::UserNotFound)
+            })
+        })
+    };
+    let (before, refused, after, ()) = tokio::join!(write("before"), refused, write("after"), async { drop(release) });
+    assert!(before.is_ok() && matches!(refused, Err(Error::UserNotFound)) && after.is_ok());
+    assert_eq!(runs.load(Ordering::SeqCst), 3);
+    let left = (app.count("meta WHERE name IN ('before', 'after')").await, app.count("idempotency").await);
+    assert_eq!(left, (2, 0));
 }
