@@ -4,8 +4,9 @@
 --
 -- HEAD and BODY are templates of the request. `{n}` is a number that no other request of the run has, counted from FIRST,
 -- `{phone}` ten digits made of it, in no order, `{length}` that of the body; `{id}` and `{email}` are of a random line of TARGETS.
+-- `{tenth}` is `{phone}`, and in every tenth request that of one long before.
 
-local head, body, n, targets
+local head, body, first, n, targets
 local values = {}
 
 -- Every other piece is a placeholder's name.
@@ -28,8 +29,13 @@ local function fill(pieces)
   return table.concat(out)
 end
 
+local function phone(n)
+  return string.format("%.0f", 2e9 + n * 999983 % 8e9)
+end
+
 function init(args)
-  head, body, n = split(args[1]), split(args[2]), tonumber(args[3])
+  head, body, first = split(args[1]), split(args[2]), tonumber(args[3])
+  n = first
   math.randomseed(n + 1)
   if args[4] then
     targets = {}
@@ -42,7 +48,9 @@ end
 function request()
   n = n + 1
   values.n = string.format("%d", n)
-  values.phone = string.format("%.0f", 2e9 + n * 999983 % 8e9)
+  values.phone = phone(n)
+  -- An odd number before, so that it was no tenth itself.
+  values.tenth = n % 10 == 0 and n > first + 9 and phone(math.max(n - 4999, first + 1 + first % 2)) or values.phone
   if targets then
     values.id, values.email = targets[math.random(#targets)]:match("([^\t]*)\t(.*)")
   end

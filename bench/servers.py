@@ -222,10 +222,14 @@ def requests(app: str, key: str, read_key: str) -> dict[str, Request]:
     partner = {"Authorization": f"Bearer {key}"}
     server = {"X-API-KEY": key, "X-API-KEY-TYPE": "write", "X-CLIENT-ID": app}
     reader = {"X-API-KEY": read_key, "X-API-KEY-TYPE": "read", "X-CLIENT-ID": app}
+    keyed = partner | {"Idempotency-Key": '"bench-{n}"'}
+    taken = PERSON | {"email": "jane.{tenth}@example.com"}
     return {
         "create": Request("POST", "/users/create", PERSON, partner),
         "update": Request("POST", "/users/update", {"email": "{email}", **CHANGE}, partner),
         "directory PUT": Request("PUT", "/v1/users/{id}", {"user": PROFILE}, server),
         "read": Request("GET", "/v1/users/{id}", None, reader),
-        "create with Idempotency-Key": Request("POST", "/users/create", PERSON, partner | {"Idempotency-Key": '"bench-{n}"'}),
+        "create with Idempotency-Key": Request("POST", "/users/create", PERSON, keyed),
+        "create, one in ten refused": Request("POST", "/users/create", taken, partner),
+        "create with Idempotency-Key, one in ten refused": Request("POST", "/users/create", taken, keyed),
     }
