@@ -181,8 +181,6 @@ pub fn erase(tx: &Tx, environment: EnvironmentId, user: UserId, strays: &[Stray]
 
 /// What Stripe is to be asked for a job, as things are now.
 enum Order {
-    /// Nothing.
-    Nothing(Outcome),
     /// To delete a customer.
     Delete(Account, String),
     /// To delete whoever carries a user's id and was made since then.
@@ -201,26 +199,27 @@ struct Subject {
     is_first: bool,
 }
 
-fn order(tx: &Tx, job: &Job) -> Result<Order> {
+/// The order, or how the job ends without one.
+fn order(tx: &Tx, job: &Job) -> Result<std::result::Result<Order, Outcome>> {
     let Some(task) = Task::of(job) else {
-        return Ok(Order::Nothing(Outcome::GiveUp("the job cannot be read: its data is damaged".to_owned())));
+        return Ok(Err(Outcome::GiveUp("the job cannot be read: its data is damaged".to_owned())));
     };
     let Some(account) = store::of(tx, EnvironmentId(task.environment), task.mode)? else {
         let why = format!("no account is connected in {} mode", task.mode.as_str());
-        return Ok(Order::Nothing(Outcome::GiveUp(why)));
+        return Ok(Err(Outcome::GiveUp(why)));
     };
     if let Some(customer) = task.customer {
-        return Ok(Order::Delete(account, customer));
+        return Ok(Ok(Order::Delete(account, customer)));
     }
     if let Some(since) = task.strays_since {
-        return Ok(Order::DeleteStrays(account, job.user, since));
+        return Ok(Ok(Order::DeleteStrays(account, job.user, since)));
     }
     // Who was erased meanwhile is nobody's customer.
-    let Some(user) = users::any_by_id(tx, job.user)? else { return Ok(Order::Nothing(Outcome::Done)) };
+    let Some(user) = users::any_by_id(tx, job.user)? else { return Ok(Err(Outcome::Done)) };
     let identity = Identity::of(&user.person).with_ids(&user, &apps::by_id(tx, user.environment)?);
     let known = store::customer(tx, user.id, task.mode)?;
     let is_first = task.is_new && job.attempts == 1 && job.round == 0;
-    Ok(Order::Keep(account, Subject { user: user.id, identity, known, is_first }))
+    Ok(Ok(Order::Keep(account, Subject { user: user.id, identity, known, is_first })))
 }
 
 /// What came of asking Stripe.

@@ -14,7 +14,7 @@ use super::{Account, Identity, Order, Subject, Told, any_account, order, settle}
 use crate::db::Store;
 use crate::error::Result;
 use crate::outbound::{Client, Reach, Reply};
-use crate::outbox::worker::{self, Leased, Quiet, Work};
+use crate::outbox::worker::{self, Leased, Quiet, Unanswered, Work};
 use crate::outbox::{Job, Kind, LONGEST_TRY, Outcome};
 use crate::secret::sha256;
 use crate::users::UserId;
@@ -157,6 +157,14 @@ impl<N> Sender<N> {
         customers.ok_or_else(|| Outcome::retry("the answer to a search cannot be read"))
     }
 
+    async fn tell(&self, job: &Job, order: Order) -> Told {
+        match order {
+            Order::Delete(account, customer) => self.delete(&account, &customer).await.into(),
+            Order::DeleteStrays(account, user, since) => self.delete_strays(&account, user, since).await.into(),
+            Order::Keep(account, subject) => self.keep(&account, job, &subject).await,
+        }
+    }
+
     /// Brings the customer up to date whom the user is known to be, or else the one that is found, or else makes one.
     async fn keep(&self, account: &Account, job: &Job, subject: &Subject) -> Told {
         if let Some(known) = &subject.known {
@@ -279,20 +287,15 @@ impl<N: Fn(&'static str) + Send + Sync> Work for Sender<N> {
             let job = Arc::clone(&job);
             store.read(move |tx| order(tx, &job)).await?
         };
-        let asking = async {
-            match ordered {
-                Order::Nothing(outcome) => outcome.into(),
-                Order::Delete(account, customer) => self.delete(&account, &customer).await.into(),
-                Order::DeleteStrays(account, user, since) => self.delete_strays(&account, user, since).await.into(),
-                Order::Keep(account, subject) => self.keep(&account, &job, &subject).await,
+        let told = match ordered {
+            Err(outcome) => outcome.into(),
+            Ok(order) => {
+                // One time for all requests of a try.
+                let asking = tokio::time::timeout(self.patience, self.tell(&job, order));
+                let told = job.ask(self.patience, asking).await;
+                let told = told.and_then(|told| told.map_err(|_| Unanswered::TooLate));
+                told.unwrap_or_else(|why| Outcome::from(why).into())
             }
-        };
-        // One time for all requests of a try.
-        let asking = tokio::time::timeout(self.patience, asking);
-        let told = match job.ask(self.patience, asking).await {
-            Ok(Ok(told)) => told,
-            Ok(Err(_)) => Outcome::retry("no answer in time").into(),
-            Err(why) => Outcome::retry(why).into(),
         };
         let word = told.outcome.word(&job);
         tracing::info!(job = %job.id, attempt = job.attempts, outcome = word, "billing");

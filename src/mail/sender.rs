@@ -44,7 +44,7 @@ impl<N: Fn(&'static str) + Send + Sync> Work for Sender<N> {
         let outcome = match store.read(made).await {
             Ok(Ok(Some(mail))) => {
                 let sent = job.ask(self.smtp.timeout(), self.smtp.send(&mail, job.id)).await;
-                sent.unwrap_or_else(Outcome::retry)
+                sent.unwrap_or_else(Outcome::from)
             }
             Ok(Err(why)) => Outcome::Withdraw(why),
             Err(e) if !matches!(e, Error::Integrity) => return Err(e),

@@ -224,6 +224,8 @@ pub enum Outcome {
         /// How long it asks for, if it does. An hour is waited for at the most.
         after: Option<Duration>,
     },
+    /// Not now, and the other side was not asked; why. It does not count as a try.
+    PutOff(&'static str),
     /// Never; the other side's words.
     GiveUp(String),
     /// Nobody wants it any more; why.
@@ -244,6 +246,7 @@ impl Outcome {
         match self {
             Outcome::Done => "sent",
             Outcome::Withdraw(_) => "withdrawn",
+            Outcome::PutOff(_) => "retry",
             Outcome::Retry { .. } if !job.is_last_try() => "retry",
             _ => GIVEN_UP,
         }
@@ -259,6 +262,7 @@ pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome) -> Result<()> {
         Outcome::Done => store::finish(tx, job, State::Sent, None),
         Outcome::Withdraw(why) => store::finish(tx, job, State::Withdrawn, Some(why)),
         Outcome::GiveUp(words) => store::give_up(tx, job, words).map(drop),
+        Outcome::PutOff(why) => store::put_off(tx, job, tx.now() + pause(job.kind.patience().0, job.attempts), why),
         Outcome::Retry { words, .. } if job.is_last_try() => store::give_up(tx, job, words).map(drop),
         Outcome::Retry { words, anew, after } => {
             let asked = after.unwrap_or_default().min(LONGEST_PAUSE);

@@ -66,12 +66,40 @@ impl<J> Leased<J> {
         &self,
         longest: Duration,
         asking: impl Future<Output = T>,
-    ) -> std::result::Result<T, &'static str> {
+    ) -> std::result::Result<T, Unanswered> {
         let left = LEASE.saturating_sub(NOTED).saturating_sub(self.since.elapsed());
         if left < longest {
-            return Err("the database took too long");
+            return Err(Unanswered::NotAsked);
         }
-        tokio::time::timeout(left, asking).await.map_err(|_| "no answer in time")
+        tokio::time::timeout(left, asking).await.map_err(|_| Unanswered::TooLate)
+    }
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// Nobody was asked, for too little of the lease was left.
+    NotAsked,
+    /// It did not come in time.
+    TooLate,
+}
+
+impl Unanswered {
+    /// The same in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Unanswered::NotAsked => "the database took too long",
+            Unanswered::TooLate => "no answer in time",
+        }
+    }
+}
+
+impl From<Unanswered> for Outcome {
+    fn from(why: Unanswered) -> Outcome {
+        match why {
+            Unanswered::NotAsked => Outcome::PutOff(why.words()),
+            Unanswered::TooLate => Outcome::retry(why.words()),
+        }
     }
 }
 
@@ -264,7 +292,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("usher-{}", crate::random::uuid()));
         let store = Store::open(&Location::at(&folder), Clock::System, IfMissing::Create).await.unwrap();
         let job = Leased::take(&Late, &store, 1).await.unwrap().remove(0);
-        assert_eq!(job.ask(Duration::from_millis(49_900), async {}).await, Err("the database took too long"));
+        assert_eq!(job.ask(Duration::from_millis(49_900), async {}).await, Err(Unanswered::NotAsked));
         assert_eq!(job.ask(Duration::from_secs(30), async {}).await, Ok(()));
         std::fs::remove_dir_all(folder).unwrap();
     }

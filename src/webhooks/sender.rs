@@ -14,7 +14,7 @@ use crate::clock::{Stopwatch, Timestamp};
 use crate::db::Store;
 use crate::error::{Error, Result};
 use crate::outbound::Client;
-use crate::outbox::worker::{Leased, Quiet, Work};
+use crate::outbox::worker::{Leased, Quiet, Unanswered, Work};
 
 /// How long an endpoint may take to answer unless said otherwise.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -114,7 +114,8 @@ impl<N> Sender<N> {
         Ok(match job.ask(self.patience, self.client.send(request, WORDS, self.patience)).await {
             Ok(Ok(reply)) => Outcome::Answered(reply.status, printable(&reply.body)),
             Ok(Err(why)) => Outcome::Failed(why),
-            Err(why) => Outcome::Failed(why.to_owned()),
+            Err(why @ Unanswered::NotAsked) => Outcome::NotAsked(why.words()),
+            Err(why) => Outcome::Failed(why.words().to_owned()),
         })
     }
 }

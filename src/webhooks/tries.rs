@@ -74,6 +74,8 @@ pub enum Outcome {
     Answered(u16, String),
     /// There was no answer.
     Failed(String),
+    /// The endpoint was not asked; why. So this is not the last try.
+    NotAsked(&'static str),
     /// The endpoint's API date has no such event.
     Unknown,
 }
@@ -85,14 +87,22 @@ impl Outcome {
             Outcome::Answered(200..=299, _) => "sent",
             Outcome::Unknown => "skipped",
             Outcome::Answered(410, _) => "gone",
-            _ if pause_after(delivery, now).is_some() => "retry",
+            _ if self.pause_after(delivery, now).is_some() => "retry",
             _ => "failed",
         }
     }
 
+    /// The pause after a failed try; `None` after the last.
+    fn pause_after(&self, delivery: &Delivery, now: Timestamp) -> Option<Duration> {
+        let tried = usize::try_from(delivery.attempts).unwrap_or(usize::MAX);
+        let tried = if matches!(self, Outcome::NotAsked(_)) { tried.min(PAUSES.len()) } else { tried };
+        let since = delivery.replayed_at.unwrap_or(delivery.created_at);
+        PAUSES.get(tried.saturating_sub(1)).copied().filter(|_| since + TOO_OLD > now)
+    }
+
     /// Whether the endpoint did not take what was sent.
     pub fn is_failure(&self) -> bool {
-        matches!(self, Outcome::Failed(_))
+        matches!(self, Outcome::Failed(_) | Outcome::NotAsked(_))
             || matches!(self, Outcome::Answered(status, _) if !matches!(status, 200..=299 | 410))
     }
 }
@@ -113,6 +123,7 @@ pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome, took: Duration) -> Result<(
     let (status, words) = match outcome {
         Outcome::Answered(status, words) => (Some(*status), words.as_str()),
         Outcome::Failed(words) => (None, words.as_str()),
+        Outcome::NotAsked(why) => (None, *why),
         Outcome::Unknown => return store::finish(tx, delivery, State::Skipped, Some("not in the endpoint's API date")),
     };
     // A receiver may have said anything, also of somebody who was erased since, or is by what it was told.
@@ -135,7 +146,7 @@ pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome, took: Duration) -> Result<(
             let endpoint = disable(tx, endpoint, "the endpoint answered 410 Gone")?;
             note(tx, Origin::of(Actor::Usher), Action::WebhookGone, &endpoint, [&before, &endpoint.show()])
         }
-        _ => match pause_after(delivery, tx.now()) {
+        _ => match outcome.pause_after(delivery, tx.now()) {
             Some(pause) => store::retry(tx, delivery, tx.now() + vary(pause), &failure),
             None => store::finish(tx, delivery, State::Failed, Some(&failure)),
         },
@@ -152,13 +163,6 @@ fn tell_contact(tx: &Tx, endpoint: &Endpoint) -> Result<()> {
     // A job names what it is about, which need not be a user.
     let about = (endpoint.environment, UserId(endpoint.id.0));
     outbox::enqueue_about(tx, about, outbox::Kind::WebhookGoneMail, &mail, tx.now())
-}
-
-/// The pause after a failed try; `None` after the last.
-fn pause_after(delivery: &Delivery, now: Timestamp) -> Option<Duration> {
-    let tried = usize::try_from(delivery.attempts).unwrap_or(usize::MAX);
-    let since = delivery.replayed_at.unwrap_or(delivery.created_at);
-    PAUSES.get(tried.saturating_sub(1)).copied().filter(|_| since + TOO_OLD > now)
 }
 
 /// Give or take a tenth, so that failures do not return in step.

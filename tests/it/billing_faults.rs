@@ -7,6 +7,7 @@ use serde_json::json;
 use usher::apps::Kind;
 use usher::billing::Mode;
 use usher::billing::stripe::Sender;
+use usher::db::Tx;
 use usher::outbox::{self, Job, State};
 
 use crate::billing::all_done;
@@ -88,20 +89,39 @@ async fn a_pause_is_as_long_as_stripe_asks_for_and_never_longer_than_an_hour_for
     }
 }
 
+/// What does a try as if the database had taken the time by which `patience` is longer than its lease allows, or had not.
+fn sender(patience: u64) -> Sender<impl Fn(&'static str) + Send + Sync> {
+    Sender::new(|_: &'static str| ()).within(Duration::from_secs(patience))
+}
+
 #[tokio::test]
-async fn a_try_whose_lease_may_end_before_it_does_is_put_off() {
+async fn a_try_whose_lease_may_end_before_it_does_is_put_off_be_it_the_first_or_the_last() {
+    for tried in [0, 76] {
+        let (app, stripe) = (TestApp::new().await, Stripe::start().await);
+        app.connect_billing(Kind::Sandbox, Mode::Test, &stripe.url()).await;
+        app.partner("acme").await.post(CREATE, jane()).await.ok();
+        app.tamper(&format!("UPDATE outbox SET attempts = {tried} WHERE kind = 'billing'"));
+        assert_eq!(app.attempt(&sender(51)).await, 1);
+        let job = app.waiting(tried).await;
+        assert_eq!((job.failure.as_deref(), job.state), (Some("the database took too long"), State::Queued));
+        assert!(stripe.got().await.is_empty());
+        app.advance(Duration::from_hours(2));
+        assert_eq!(app.attempt(&sender(45)).await, 1);
+        app.billed(all_done).await;
+    }
+}
+
+#[tokio::test]
+async fn a_job_for_which_nobody_is_asked_needs_no_time_to_ask() {
     let (app, stripe) = (TestApp::new().await, Stripe::start().await);
     app.connect_billing(Kind::Sandbox, Mode::Test, &stripe.url()).await;
     app.partner("acme").await.post(CREATE, jane()).await.ok();
-    // As if the database had taken the six seconds by which the first is longer.
-    let sender = |patience| Sender::new(|_: &'static str| ()).within(Duration::from_secs(patience));
+    let damage =
+        |tx: &Tx| tx.execute("UPDATE outbox SET payload = $1 WHERE kind = 'billing'", &[vec![0_u8; 64].into()]);
+    app.store().write(damage).await.unwrap();
     assert_eq!(app.attempt(&sender(51)).await, 1);
-    let job = app.waiting(1).await;
-    assert_eq!((job.failure.as_deref(), job.state), (Some("the database took too long"), State::Queued));
-    assert!(stripe.got().await.is_empty());
-    app.advance(Duration::from_hours(1));
-    assert_eq!(app.attempt(&sender(45)).await, 1);
-    app.billed(all_done).await;
+    let job = app.billed(|jobs| jobs[0].state == State::Failed).await.remove(0);
+    assert_eq!(job.failure.as_deref(), Some("the job cannot be read: its data is damaged"));
 }
 
 #[tokio::test]

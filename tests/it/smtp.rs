@@ -177,7 +177,23 @@ async fn a_mail_whose_lease_may_end_before_its_try_is_put_off() {
         seen.push((job.state, job.attempts, job.failure.unwrap() == "the database took too long"));
         app.advance(Duration::from_secs(55));
     }
-    assert_eq!(seen, [(State::Queued, 1, true), (State::Queued, 2, false)]);
+    assert_eq!(seen, [(State::Queued, 0, true), (State::Queued, 1, false)]);
+}
+
+#[tokio::test]
+async fn a_last_try_that_is_put_off_is_made_when_the_database_is_well_again() {
+    let app = TestApp::new().await;
+    app.partner_in(Kind::Live, None).await.post("/users/create", jane()).await.ok();
+    app.tamper("UPDATE outbox SET attempts = 11 WHERE due_at IS NOT NULL");
+    let mut seen = Vec::new();
+    for timeout in [51, 51, 45] {
+        assert_eq!(app.attempt(&app.mail_to_nobody(Duration::from_secs(timeout))).await, 1);
+        let job = app.store().read(|tx| newest_mails(tx, 1)).await.unwrap().remove(0);
+        seen.push((job.state, job.attempts));
+        app.advance(Duration::from_hours(2));
+    }
+    assert_eq!(seen, [(State::Queued, 11), (State::Queued, 11), (State::Failed, 12)]);
+    app.assert_counted("usher_mails_total", &[("retry", 2), ("failed", 1)]).await;
 }
 
 #[tokio::test]
