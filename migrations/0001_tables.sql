@@ -58,17 +58,11 @@ CREATE TABLE keys (
     expires_at BIGINT,
     revoked_at BIGINT,
     last_used_at BIGINT,
+    -- The last call to an older date of the partner API than the newest of then: which, and when.
+    older_version TEXT,
+    older_version_at BIGINT,
     -- When it stops because another has taken its place: apart from its own end, for which the other lives.
     retires_at BIGINT
-);
-
--- When a key last called a date of the partner API.
-CREATE TABLE key_calls (
-    id UUID PRIMARY KEY,
-    key_id UUID NOT NULL REFERENCES keys (id),
-    api_date TEXT NOT NULL,
-    called_at BIGINT NOT NULL,
-    UNIQUE (key_id, api_date)
 );
 
 -- Where people may be sent back to after signing in: compared character by character. The environment is known by it.

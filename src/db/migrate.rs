@@ -4,7 +4,12 @@ use super::{Tx, params, sqlite};
 use crate::error::{Error, Result};
 
 /// Every migration in order; its version is its place, counted from one.
-const MIGRATIONS: &[(&str, &str)] = &[("0001_tables", include_str!("../../migrations/0001_tables.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("0001_tables", include_str!("../../migrations/0001_tables.sql")),
+    ("0002_key_calls", include_str!("../../migrations/0002_key_calls.sql")),
+    ("0003_key_calls_so_far", include_str!("../../migrations/0003_key_calls_so_far.sql")),
+    ("0004_keys_without_calls", include_str!("../../migrations/0004_keys_without_calls.sql")),
+];
 
 /// The version of the tables; those of builds before the first release have none.
 pub(super) const VERSION: &str = "SELECT COALESCE(MAX(version), 0) FROM migrations \
@@ -22,14 +27,6 @@ const SINCE_THEN: &str = "
     DELETE FROM import_files WHERE import_id IN (SELECT id FROM imports WHERE erased IS NOT NULL);
     UPDATE imports SET state = 'broken', due_at = NULL, finished_at = created_at WHERE erased IS NOT NULL;
     ALTER TABLE imports DROP COLUMN erased;
-    CREATE TABLE key_calls (
-        id UUID PRIMARY KEY, key_id UUID NOT NULL REFERENCES keys (id), api_date TEXT NOT NULL, called_at BIGINT NOT NULL,
-        UNIQUE (key_id, api_date)
-    );
-    INSERT INTO key_calls (id, key_id, api_date, called_at)
-        SELECT id, id, older_version, older_version_at FROM keys WHERE older_version IS NOT NULL;
-    ALTER TABLE keys DROP COLUMN older_version;
-    ALTER TABLE keys DROP COLUMN older_version_at;
 ";
 
 /// The version that this program needs.
@@ -54,7 +51,8 @@ pub(super) fn step(tx: &Tx) -> Result<bool> {
     if applied.last().is_some_and(|name| name == BEFORE_THE_FIRST) {
         tx.execute("DELETE FROM migrations", &[])?;
         tx.batch(SINCE_THEN)?;
-        applied = vec![note(tx, 0)?];
+        note(tx, 0)?;
+        return Ok(false);
     }
     let done = version(tx)?;
     if done > NEWEST {

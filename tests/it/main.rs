@@ -8,6 +8,7 @@
     reason = "tests time the program from outside, and a table of cases is as long as it is"
 )]
 
+mod before_the_first;
 mod cluster;
 mod harness;
 mod load;
