@@ -8,6 +8,8 @@
     reason = "these tests time the program from outside, and a case is as long as it is"
 )]
 
+#[path = "../it/before_the_first.rs"]
+mod before_the_first;
 #[path = "../it/cluster.rs"]
 #[allow(dead_code, unused_imports, unused_macros, reason = "shared with tests/it")]
 mod cluster;
