@@ -359,12 +359,13 @@ impl Store {
         &self.context.clock
     }
 
-    /// What durability rests on, as `(what, value, good)`. Quick.
+    /// What durability rests on, as `(what, value, good)`, in the words of a connection that writes: others may be set otherwise.
+    /// Quick.
     ///
     /// # Errors
     /// The engine does not answer.
     pub async fn durability(&self) -> Result<Vec<(&'static str, String, bool)>> {
-        self.engine.scan(|connection| connection.durability()).await
+        self.engine.write(|connection| connection.durability()).await
     }
 
     /// The engine's settings and health as `(what, value, good)`, for `usher doctor`.

@@ -236,6 +236,7 @@ mod tests {
                 assert!(pipeline.keep(|| step));
             }
         }
+        pipeline.begin_operation();
         let show = |batch: Batch| format!("{} {:?}", batch.sql.replace(" ON CONFLICT DO NOTHING", ""), batch.params);
         pipeline.take().into_iter().map(show).collect()
     }

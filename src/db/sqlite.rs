@@ -128,16 +128,39 @@ impl Connection {
         opened.set_prepared_statement_cache_capacity(128);
         opened.busy_handler(Some(ask_again)).map_err(failure)?;
         let connection = Connection::of(opened);
-        if !flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY) {
-            connection.begin_log()?;
+        connection.set_up(!flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY))?;
+        Ok(connection)
+    }
+
+    /// Where SQLite cannot do what it is told, it leaves things as they were and does not say so: whoever writes looks.
+    fn set_up(&self, writes: bool) -> Result<()> {
+        if writes {
+            self.begin_log()?;
             // SQLite's own checkpoint tells nobody when it fails; see `keep_up`.
-            connection.batch(&format!(
+            self.batch(&format!(
                 "PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit={LOG_KEPT}; PRAGMA cache_size=-{CACHE_KIB}"
             ))?;
         }
-        connection
-            .batch("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY;")?;
-        Ok(connection)
+        self.batch("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY;")?;
+        if writes && let Some((what, found, _)) = self.pragmas()?.into_iter().find(|(_, _, is_good)| !is_good) {
+            return Err(Error::internal(format!("its {what} is {found} and cannot be changed")));
+        }
+        Ok(())
+    }
+
+    /// What durability rests on, as it is, in the form of [`Common::durability`].
+    fn pragmas(&self) -> Result<Vec<(&'static str, String, bool)>> {
+        let must_be = |what, pragma: &str, good: &str| -> Result<_> {
+            let found = self.one(&format!("PRAGMA {pragma}"))?;
+            let is_good = found == good;
+            Ok((what, found, is_good))
+        };
+        Ok(vec![
+            must_be("journal mode", "journal_mode", "wal")?,
+            must_be("synchronous (2 is FULL)", "synchronous", "2")?,
+            must_be("foreign keys", "foreign_keys", "1")?,
+            must_be("memory-mapped bytes", "mmap_size", "0")?,
+        ])
     }
 
     /// Of several first starts at once, one can turn the log on, and SQLite refuses the others without asking the busy handler.
@@ -260,18 +283,7 @@ impl Common for Connection {
     fn durability(&self) -> Result<Vec<(&'static str, String, bool)>> {
         // Before 3.51.3, two checkpoints at once could damage the file (sqlite.org/wal.html, the WAL-reset bug).
         let engine = ("engine", format!("SQLite {}", rusqlite::version()), rusqlite::version_number() > 3_051_002);
-        let must_be = |what, pragma: &str, good: &str| -> Result<_> {
-            let found = self.one(&format!("PRAGMA {pragma}"))?;
-            let is_good = found == good;
-            Ok((what, found, is_good))
-        };
-        Ok(vec![
-            engine,
-            must_be("journal mode", "journal_mode", "wal")?,
-            must_be("synchronous (2 is FULL)", "synchronous", "2")?,
-            must_be("foreign keys", "foreign_keys", "1")?,
-            must_be("memory-mapped bytes", "mmap_size", "0")?,
-        ])
+        Ok(std::iter::once(engine).chain(self.pragmas()?).collect())
     }
 
     fn health(&self) -> Result<Vec<(&'static str, String, bool)>> {
@@ -342,6 +354,42 @@ mod tests {
         for code in [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_READ] {
             assert!(matches!(told(code), Error::DiskFailed(_)), "{code}");
         }
+    }
+
+    #[test]
+    fn nobody_writes_where_sqlite_silently_keeps_another_journal() {
+        let folder = std::env::temp_dir().join(format!("usher-{}", crate::random::uuid()));
+        std::fs::create_dir(&folder).unwrap();
+        // Without locks it has no log.
+        let url = format!("file:{}?nolock=1", folder.join("usher.db").display());
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_URI;
+        let connection = Connection::of(rusqlite::Connection::open_with_flags(url, flags).unwrap());
+        let refused = connection.set_up(true).unwrap_err();
+        assert_eq!(refused.for_log(), Some("its journal mode is delete and cannot be changed"));
+        assert!(connection.set_up(false).is_ok(), "who reads need not");
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_setting_that_durability_rests_on_is_told_when_it_is_another() {
+        let folder = std::env::temp_dir().join(format!("usher-{}", crate::random::uuid()));
+        std::fs::create_dir(&folder).unwrap();
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let writer = Connection::open(&folder.join("usher.db"), flags).unwrap();
+        let wrong =
+            || writer.durability().unwrap().into_iter().filter(|row| !row.2).map(|row| row.0).collect::<Vec<_>>();
+        assert!(wrong().is_empty());
+        for (pragma, what) in [
+            ("synchronous=NORMAL", "synchronous (2 is FULL)"),
+            ("foreign_keys=OFF", "foreign keys"),
+            ("mmap_size=1048576", "memory-mapped bytes"),
+            ("journal_mode=DELETE", "journal mode"),
+        ] {
+            writer.batch(&format!("PRAGMA {pragma}")).unwrap();
+            assert_eq!(wrong(), [what]);
+            writer.set_up(true).unwrap();
+        }
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
