@@ -67,29 +67,40 @@ impl<N: Needs> FromRequestParts<Api> for PartnerKey<N> {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self> {
         let refuse = |message| Error::Unauthenticated { code: "invalid_request_error", message };
-        let presented = bearer(&parts.headers, &["authorization"])?.ok_or_else(|| {
-            refuse("Invalid request: send your API key in the header `Authorization: Bearer <API key>`")
-        })?;
-        let key = working_key(api, &presented, parts).await?.map_err(|dead| match dead {
-            Dead::Unknown => refuse("Invalid request: this is not a valid API key"),
-            Dead::Ended => Error::Unauthenticated {
+        let presented = bearer(&parts.headers, &["authorization"])?;
+        let found = match &presented {
+            Some(presented) => working_key(api, presented, parts).await?.map_err(Some),
+            None => Err(None),
+        };
+        let pinned = match &found {
+            Ok(key) => key.api_version.as_deref(),
+            Err(Some(Dead::Ended(key))) => key.api_version.as_deref(),
+            Err(_) => None,
+        };
+        let date = api_date(&parts.headers, pinned);
+        // What is refused goes by a date too, and is noted with it.
+        if let (Ok(date), Some(trail)) = (&date, parts.extensions.get::<Trail>()) {
+            trail.note_date(*date);
+        }
+        let key = found.map_err(|dead| match dead {
+            None => refuse("Invalid request: send your API key in the header `Authorization: Bearer <API key>`"),
+            Some(Dead::Unknown) => refuse("Invalid request: this is not a valid API key"),
+            Some(Dead::Ended(_)) => Error::Unauthenticated {
                 code: "authentication_error",
                 message: "Authentication error: this API key was revoked or has expired",
             },
         })?;
-        let date = api_date(&parts.headers, &key);
         if let Ok(date) = date {
             // Whatever becomes of the request: its sender counts on that date.
             api.key_use.note(Use { key: key.id, date: Some(date.as_str()) }, api.store.clock().now());
         }
         allow(&key, N::ACCESS)?;
         let date = date?;
-        if let Some(trail) = parts.extensions.get::<Trail>() {
-            trail.note_date(date);
-        }
         let caller = Caller { date: Some(date.as_str()), ..by_this_request(key.caller, parts) };
         // A dry run changes nothing, not even that.
-        if key.api_version.is_none() && !write::rehearses(parts).unwrap_or_default() {
+        if let Some(presented) = presented.filter(|_| key.api_version.is_none())
+            && !write::rehearses(parts).unwrap_or_default()
+        {
             pin(api, &presented, key.clone(), caller).await;
         }
         Ok(PartnerKey { caller, context: key.caller.context(api.store.clock().now()), date, need: PhantomData })
@@ -191,7 +202,7 @@ async fn triple(parts: &Parts, api: &Api) -> Result<Option<Key>> {
 
 enum Dead {
     Unknown,
-    Ended,
+    Ended(Box<Key>),
 }
 
 /// The row of a key that works now. A text that cannot be a key does not reach the database.
@@ -218,7 +229,7 @@ async fn working_key(api: &Api, presented: &Secret, parts: &Parts) -> Result<std
         trail.note_asker(if works { Asker::Caller(key.caller) } else { Asker::Ended(key.caller) });
     }
     if !works {
-        return Ok(Err(Dead::Ended));
+        return Ok(Err(Dead::Ended(Box::new(key))));
     }
     api.key_use.note(Use { key: key.id, date: None }, now);
     Ok(Ok(key))
@@ -244,9 +255,9 @@ async fn pin(api: &Api, presented: &Secret, key: Key, caller: Caller) {
     }
 }
 
-fn api_date(headers: &HeaderMap, key: &Key) -> Result<ApiDate> {
+fn api_date(headers: &HeaderMap, pinned: Option<&str>) -> Result<ApiDate> {
     let (theirs, ours) = (text(headers, "fitmate-version")?, text(headers, "usher-version")?);
-    match (theirs.or(ours), key.api_version.as_deref()) {
+    match (theirs.or(ours), pinned) {
         _ if theirs.is_some() && ours.is_some() && theirs != ours => Err(Error::bad_request(
             "two_versions",
             "Fitmate-Version and Usher-Version name different API versions; send one",

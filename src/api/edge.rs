@@ -40,9 +40,13 @@ pub(super) async fn surround(
     let answered = AssertUnwindSafe(answer).catch_unwind().await;
     let mut response = answered.unwrap_or_else(|_| Error::internal("the handler panicked").into_response());
     let error = fault_of(&mut response);
-    if let Some(error) = &error {
+    if error.is_some() {
         surface = response.extensions().get().copied().unwrap_or(surface);
-        refusals::note(&api, &trail, surface, format!("{method} {route}"), target, error).await;
+    }
+    if let Some(code) = refusals::code(&trail, surface, method, error.as_ref()) {
+        refusals::note(&api, &trail, format!("{method} {route}"), target, code).await;
+    }
+    if let Some(error) = &error {
         // What is wrong with the database is not asked of the database.
         let place = match &page {
             Some(page) if error.status() < 500 => page.place(&api).await,

@@ -66,7 +66,7 @@ pub struct Services {
     pub known_keys: KeyCache,
     /// Which keys were used, until it is written down.
     pub key_use: KeyUse,
-    /// Refused attempts of unknown callers, until they are written down.
+    /// Refused attempts of unknown callers: which may be noted, and the others until they are written down.
     pub refusals: Tally,
     /// Who has asked for a link to the dashboard, until it is decided.
     pub admin_asks: Asks,
@@ -118,6 +118,7 @@ struct Steps {
     date: OnceLock<ApiDate>,
     key: OnceLock<KeyId>,
     asker: OnceLock<Asker>,
+    refused: OnceLock<&'static str>,
     body: Mutex<Option<Bytes>>,
 }
 
@@ -135,8 +136,8 @@ enum Asker {
 impl Trail {
     /// The id begins with the time, so that what a request did is found by it without an index.
     fn new(now: Timestamp) -> Trail {
-        let (date, key, asker, body) = Default::default();
-        Trail(Arc::new(Steps { id: random::ordered_uuid_v4(now), date, key, asker, body }))
+        let (date, key, asker, refused, body) = Default::default();
+        Trail(Arc::new(Steps { id: random::ordered_uuid_v4(now), date, key, asker, refused, body }))
     }
 
     /// The request's id.
@@ -171,6 +172,11 @@ impl Trail {
             Asker::Caller(caller) | Asker::Ended(caller) => Some(caller.scope.environment),
             Asker::Admin(_) => None,
         }
+    }
+
+    /// What was sent is refused by a page of its own, where no error tells of it.
+    pub(crate) fn note_refused(&self, code: &'static str) {
+        let _ = self.0.refused.set(code);
     }
 
     /// An administrator asks.

@@ -1,5 +1,5 @@
-//! Refused attempts, on their way into the audit trail: one entry each for a caller who is known, written before the answer
-//! is sent; for everybody else a count, which a chore writes down once a minute.
+//! Refused attempts, on their way into the audit trail: one entry each, written before the answer is sent. Of callers without
+//! a working credential only the first of a minute have one; the others are counted, for a chore to write down.
 
 use uuid::Uuid;
 
@@ -14,36 +14,45 @@ pub(super) fn target(path: &str) -> Option<Uuid> {
     path.split('/').filter(|part| part.len() == 36).find_map(|part| part.parse().ok())
 }
 
-/// Notes that a request was refused. Failures of ours are not refusals; they are in the log.
-pub(super) async fn note(
-    api: &Api,
-    trail: &Trail,
-    surface: Surface,
-    operation: String,
-    target: Option<Uuid>,
-    error: &Error,
-) {
-    let nothing_there = matches!(error, Error::NoRoute | Error::MethodNotAllowed);
+/// The code by which a request was refused, if it was. Failures of ours are not refusals; they are in the log.
+pub(super) fn code(trail: &Trail, surface: Surface, method: &str, error: Option<&Error>) -> Option<&'static str> {
     // Operators and machines look, and nobody is kept from that; but what Stripe is to have said does something.
-    let only_looks = surface == Surface::Service && operation.starts_with("GET ");
-    if !(400..500).contains(&error.status()) || nothing_there || only_looks {
-        return;
-    }
-    let code = error.code();
-    let date = trail.0.date.get().map(|date| date.as_str());
-    let (environment, origin) = match trail.0.asker.get() {
-        Some(Asker::Caller(caller)) => (caller.scope.environment, caller.origin()),
-        Some(Asker::Admin(id)) => (INSTALLATION, Origin::of(Actor::Admin(*id))),
-        Some(Asker::Ended(caller)) => {
-            let key = Some((caller.scope.environment, caller.actor));
-            return api.refusals.add(Kind { key, operation: Some(operation), code }, 1);
-        }
-        None => return api.refusals.add(Kind { key: None, operation: Some(operation), code }, 1),
+    let only_looks = surface == Surface::Service && method == "GET";
+    let refuses = |error: &&Error| {
+        let nothing_there = matches!(error, Error::NoRoute | Error::MethodNotAllowed);
+        (400..500).contains(&error.status()) && !nothing_there && !only_looks
     };
-    let origin = Origin { request: Some(trail.id()), date, ..origin };
-    let refusal = Refusal { operation: Some(operation), target, ..Refusal::of(Action::RequestRefused, code) };
-    let noted = api.store.write(move |tx| audit::refuse(tx, environment, Some(origin), &refusal)).await;
-    if let Err(e) = noted {
-        tracing::warn!(request_id = %trail.id(), code = e.code(), "a refused attempt could not be noted");
+    error.filter(refuses).map(Error::code).or(trail.0.refused.get().copied())
+}
+
+/// Notes that a request was refused.
+pub(super) async fn note(api: &Api, trail: &Trail, operation: String, target: Option<Uuid>, code: &'static str) {
+    let asker = trail.0.asker.get();
+    let (environment, origin) = match asker {
+        Some(Asker::Caller(caller) | Asker::Ended(caller)) => (caller.scope.environment, Some(caller.origin())),
+        Some(Asker::Admin(id)) => (INSTALLATION, Some(Origin::of(Actor::Admin(*id)))),
+        None => (INSTALLATION, None),
+    };
+    let known = matches!(asker, Some(Asker::Caller(_) | Asker::Admin(_)));
+    let count = |operation| {
+        let key = origin.map(|origin| (environment, origin.actor));
+        api.refusals.add(Kind { key, operation: Some(operation), code }, 1);
+    };
+    if !known && !api.refusals.admit(&operation, code) {
+        return count(operation);
+    }
+    let (request, date) = (Some(trail.id()), trail.0.date.get().map(|date| date.as_str()));
+    let by = origin.map(|origin| Origin { request, date, ..origin });
+    let refusal = Refusal {
+        operation: Some(operation.clone()),
+        target,
+        request,
+        date,
+        ..Refusal::of(Action::RequestRefused, code)
+    };
+    match api.store.write(move |tx| audit::refuse(tx, environment, by, &refusal)).await {
+        Ok(()) => {}
+        Err(_) if !known => count(operation),
+        Err(e) => tracing::warn!(request_id = %trail.id(), code = e.code(), "a refused attempt could not be noted"),
     }
 }

@@ -24,6 +24,8 @@ pub struct Refusal {
     pub target: Option<Uuid>,
     /// The request, if no origin tells.
     pub request: Option<Uuid>,
+    /// The API date, if no origin tells.
+    pub date: Option<&'static str>,
     /// The code of the error.
     pub code: &'static str,
     /// For how many attempts it stands.
@@ -33,7 +35,7 @@ pub struct Refusal {
 impl Refusal {
     /// One attempt, refused with that error code.
     pub fn of(action: Action, code: &'static str) -> Refusal {
-        Refusal { action, operation: None, user: None, target: None, request: None, code, times: 1 }
+        Refusal { action, operation: None, user: None, target: None, request: None, date: None, code, times: 1 }
     }
 }
 
@@ -48,6 +50,7 @@ pub fn refuse(tx: &Tx, environment: EnvironmentId, origin: Option<Origin>, refus
         user: refusal.user,
         target: refusal.target,
         request: refusal.request,
+        date: refusal.date,
         result: refusal.code,
         times: refusal.times,
         ..Draft::of(environment, refusal.action)

@@ -1,8 +1,9 @@
-//! Refused attempts of callers that nobody knows, or whose key has ended: counted, and written down once a minute as one
-//! entry for each kind, so that whoever floods the server does not fill its disk.
+//! Refused attempts of callers that nobody knows, or whose key has ended: the first of each minute have an entry of their
+//! own, like those of known callers; the others are counted, and written down once a minute as one entry for each kind, so
+//! that whoever floods the server does not fill its disk.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Action, INSTALLATION, Refusal, refuse};
 use crate::apps::EnvironmentId;
@@ -10,8 +11,12 @@ use crate::caller::{Actor, Origin};
 use crate::db::Tx;
 use crate::error::Result;
 
-/// How many kinds are told apart between two writings; what comes after goes without its route.
-const MOST: usize = 1000;
+/// How many attempts at one operation with one error have an entry of their own between two writings: one flood leaves room
+/// for what else is tried.
+pub const OF_A_KIND: usize = 10;
+/// How many have one in all; and how many kinds are told apart of those that are counted. What comes after goes without its
+/// route.
+pub const MOST: usize = 100;
 
 /// Attempts that are counted together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,27 +29,50 @@ pub struct Kind {
     pub code: &'static str,
 }
 
-/// The counts since they were last written down.
+/// The attempts since counts were last written down.
 #[derive(Debug, Default)]
-pub struct Tally(Mutex<HashMap<Kind, i64>>);
+pub struct Tally(Mutex<Minute>);
+
+#[derive(Debug, Default)]
+struct Minute {
+    /// How many have an entry of their own. Not by key: else, once there are enough of keys that never were, the time of an
+    /// answer would tell a key that has ended.
+    noted: HashMap<(String, &'static str), usize>,
+    counts: HashMap<Kind, i64>,
+}
 
 impl Tally {
+    /// Whether one more attempt at this operation, refused with this error, may have an entry of its own; if so, it has taken
+    /// its place. One that may not, or whose entry cannot be written, is to be counted.
+    pub fn admit(&self, operation: &str, code: &'static str) -> bool {
+        let mut minute = self.minute();
+        if minute.noted.values().sum::<usize>() >= MOST {
+            return false;
+        }
+        let alike = minute.noted.entry((operation.to_owned(), code)).or_default();
+        if *alike >= OF_A_KIND {
+            return false;
+        }
+        *alike += 1;
+        true
+    }
+
     /// Counts attempts.
     pub fn add(&self, kind: Kind, times: i64) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut minute = self.minute();
+        let counts = &mut minute.counts;
         let known = counts.len() < MOST || counts.contains_key(&kind);
         let kind = if known { kind } else { Kind { key: None, operation: None, code: kind.code } };
         *counts.entry(kind).or_default() += times;
     }
 
-    /// Counts one attempt of somebody unknown, where no error tells of it.
-    pub fn add_stranger(&self, operation: &str, code: &'static str) {
-        self.add(Kind { key: None, operation: Some(operation.to_owned()), code }, 1);
+    /// Takes what was counted since the last time; the next attempts may have entries of their own again.
+    pub fn take(&self) -> Vec<(Kind, i64)> {
+        std::mem::take(&mut *self.minute()).counts.into_iter().collect()
     }
 
-    /// Takes what was counted since the last time.
-    pub fn take(&self) -> Vec<(Kind, i64)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).drain().collect()
+    fn minute(&self) -> MutexGuard<'_, Minute> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -66,4 +94,33 @@ pub fn write(tx: &Tx, counts: &[(Kind, i64)]) -> Result<()> {
         refuse(tx, environment, origin, &refusal)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_kinds_no_more_are_noted_or_told_apart_than_that_and_none_is_lost() {
+        let tally = Tally::default();
+        let mut noted = 0;
+        for _ in 0..OF_A_KIND {
+            for route in 0..2 * MOST {
+                let operation = format!("GET /{route}");
+                if tally.admit(&operation, "no_credentials") {
+                    noted += 1;
+                } else {
+                    tally.add(Kind { key: None, operation: Some(operation), code: "no_credentials" }, 1);
+                }
+            }
+        }
+        assert_eq!(noted, MOST);
+        let counts = tally.take();
+        assert_eq!(counts.len(), MOST + 1, "and one of the others together");
+        assert_eq!(
+            counts.iter().map(|(_, times)| usize::try_from(*times).unwrap()).sum::<usize>(),
+            2 * MOST * OF_A_KIND - MOST
+        );
+        assert!(tally.take().is_empty() && tally.admit("GET /0", "no_credentials"));
+    }
 }

@@ -58,7 +58,7 @@ pub async fn follow(
         Ok(response) => Ok(response),
         Err(state) => {
             if state == links::State::Unknown {
-                api.refusals.add_stranger("POST /links/{link}", "link_unknown");
+                trail.note_refused("link_unknown");
             }
             show(State(api), reader, Path(secret)).await
         }

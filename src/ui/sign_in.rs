@@ -323,7 +323,7 @@ pub async fn type_code(
         Err(Worth::Expired) => "code_expired",
         Err(Worth::Elsewhere | Worth::Unknown) => "code_unknown",
     };
-    api.refusals.add_stranger("POST /sign-in/code", code);
+    trail.note_refused(code);
     // Of a sign-in that is over, the page says so by itself.
     code_page(&api, reader, &headers, Words::code_burnt).await
 }
@@ -364,7 +364,7 @@ pub async fn follow(
     let state = match enter(&api, &headers, request, follow).await? {
         Ok(response) => return Ok(response),
         Err(Worth::Unknown) => {
-            api.refusals.add_stranger("POST /sign-in/links/{link}", "link_unknown");
+            trail.note_refused("link_unknown");
             Worth::Elsewhere
         }
         Err(state) => state,

@@ -106,8 +106,9 @@ async fn the_set_up_address_makes_the_first_administrator_who_signs_in_by_a_link
 
     assert_eq!(post(&app, &link, "").await.status, 410, "a link works once");
     assert_eq!(post(&app, &address, "email=eve@evil.example").await.status, 410, "so does the set-up address");
-    let actions: Vec<Action> = noted(&app).await.into_iter().map(|(action, ..)| action).collect();
-    assert_eq!(actions, [Action::AdminCreated, Action::AdminSignedIn]);
+    let actions: Vec<_> = noted(&app).await.into_iter().map(|(action, _, result)| (action, result)).collect();
+    let (done, over) = (|action| (action, "done".to_owned()), (Action::RequestRefused, "link_over".to_owned()));
+    assert_eq!(actions, [done(Action::AdminCreated), done(Action::AdminSignedIn), over.clone(), over]);
 }
 
 #[tokio::test]

@@ -1,15 +1,19 @@
 //! The audit trail: one entry for every change and every refused attempt, with who it was and what changed.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use serde_json::{Value, json};
 use usher::apps::Kind;
-use usher::audit::{self, Action, Entry, Filter, Order};
+use usher::audit::tally::OF_A_KIND;
+use usher::audit::{self, Action, Entry, Filter, INSTALLATION, Order};
 use usher::caller::Actor;
 use usher::clock::Clock;
-use usher::db::{IfMissing, Store};
-use usher::keys::{Access, NewKey};
+use usher::db::{IfMissing, Store, Tx};
+use usher::keys::{Access, Key, NewKey};
 use usher::users::UserId;
 
 use crate::harness::{Answer, But, Client, OPERATOR, TestApp, a_key, jane, john};
@@ -157,8 +161,11 @@ async fn following_a_link_leaves_an_entry_of_the_person_and_of_what_it_proves_an
     let refused = entries(app.store(), &id).await.pop().unwrap();
     assert_eq!((refused.action, refused.actor, refused.result.as_str()), (Action::LinkFollowed, None, "link_used"));
     assert_eq!(refused.request.unwrap().to_string(), again.header("request-id"));
-    assert_eq!(app.anyone().send("POST", &format!("{}x", &link), "").await.status, 404);
-    assert_eq!(app.app.api().refusals.take()[0].0.code, "link_unknown", "of unknown links, how many");
+    let unknown = app.anyone().send("POST", &format!("{}x", &link), "").await;
+    let refused = newest(&app, 1).await.remove(0);
+    assert_eq!((unknown.status, refused.result.as_str(), refused.actor), (404, "link_unknown", None));
+    assert_eq!(refused.operation.as_deref(), Some("POST /links/{link}"), "and not which");
+    assert_eq!(refused.request.unwrap().to_string(), unknown.header("request-id"));
     assert_eq!(users_entries(&app).await, 4);
 }
 
@@ -253,44 +260,133 @@ async fn what_is_refused_or_came_before_or_showed_health_data_leaves_one_entry_a
     }
 }
 
-#[tokio::test]
-async fn attempts_of_callers_whom_nobody_knows_are_counted_by_kind_and_leave_no_row_each() {
-    let app = TestApp::new().await;
-    let acme = app.partner("acme").await;
+/// A key that has ended, by both doors.
+async fn ended(app: &TestApp) -> (Key, Client<'_>, Client<'_>) {
     let (key, secret) = app.new_key(Kind::Sandbox, a_key()).await;
-    app.store()
-        .write(move |tx| usher::keys::revoke(tx, usher::caller::Origin::of(usher::caller::Actor::Operator), key.id))
-        .await
-        .unwrap();
-    let revoked = app.anyone().with("Authorization", &format!("Bearer {secret}"));
+    app.store().write(move |tx| usher::keys::revoke(tx, OPERATOR, key.id)).await.unwrap();
+    let server = app.anyone().with("X-API-KEY", &secret).with("X-API-KEY-TYPE", "write");
+    let partner = app.anyone().with("Authorization", &format!("Bearer {secret}"));
+    (key, partner, server.with("X-CLIENT-ID", &app.client_id.to_string()))
+}
+
+#[tokio::test]
+async fn the_first_attempts_of_nobody_known_have_an_entry_each_and_a_flood_of_them_costs_a_few_rows_and_is_counted() {
+    const NOBODY: &str = "11111111-1111-4111-8111-111111111111";
+    const FLOOD: usize = 300;
+    let app = TestApp::new().await;
+    let (key, revoked, _) = ended(&app).await;
+    let dated = app.anyone().with("Usher-Version", "2023-08-22");
+    let (create, see) = ("POST /users/create", "GET /v1/users/{userId}");
+    let target: Option<uuid::Uuid> = NOBODY.parse().ok();
+    let kinds = [
+        (create, "invalid_request_error", INSTALLATION, None, None, Some("2023-08-22")),
+        (see, "no_credentials", INSTALLATION, None, target, None),
+        (
+            create,
+            "authentication_error",
+            key.caller.scope.environment,
+            Some(Actor::Key(key.id)),
+            None,
+            Some("2023-10-04"),
+        ),
+    ];
     let before = app.count("audit").await;
-    for _ in 0..300 {
-        assert_eq!(app.anyone().post(CREATE, jane()).await.status, 403);
-        assert_eq!(app.anyone().get("/v1/users/me").await.status, 401);
-        assert_eq!(revoked.post(CREATE, jane()).await.status, 403);
+    let mut first = Vec::new();
+    for n in 0..FLOOD {
+        let answers = [
+            dated.post(CREATE, jane()).await,
+            app.anyone().get(&format!("/v1/users/{NOBODY}")).await,
+            revoked.post(CREATE, jane()).await,
+        ];
+        assert_eq!([0, 1, 2].map(|n| answers[n].status), [403, 401, 403]);
         assert_eq!(app.anyone().get("/nothing/here").await.status, 404);
+        if n < OF_A_KIND {
+            first.extend(answers.iter().map(|answer| answer.header("request-id").to_owned()));
+        }
     }
-    assert_eq!(app.count("audit").await, before);
+    let mut noted = newest(&app, app.count("audit").await - before).await;
+    noted.reverse();
+    assert_eq!(noted.len(), kinds.len() * OF_A_KIND, "and none of what came after");
+    for (entry, (request, kind)) in noted.iter().zip(first.iter().zip(kinds.iter().cycle())) {
+        let (operation, result) = (entry.operation.as_deref().unwrap(), entry.result.as_str());
+        let found = (operation, result, entry.environment, entry.actor, entry.target, entry.date.as_deref());
+        assert_eq!((found, entry.times, entry.user), (*kind, 1, None));
+        assert_eq!(entry.request.unwrap().to_string(), *request);
+    }
+
     let counts = app.app.api().refusals.take();
     app.store().write(move |tx| audit::tally::write(tx, &counts)).await.unwrap();
-    let mut found: Vec<_> = newest(&app, app.count("audit").await - before)
-        .await
-        .into_iter()
-        .map(|entry| (entry.operation.unwrap(), entry.result, entry.times, entry.actor))
-        .collect();
-    found.sort_by(|one, other| (&one.0, &one.1).cmp(&(&other.0, &other.1)));
-    let create = || "POST /users/create".to_owned();
-    assert_eq!(
-        found,
-        [
-            ("GET /v1/users/{userId}".to_owned(), "no_credentials".to_owned(), 300, None),
-            (create(), "authentication_error".to_owned(), 300, Some(Actor::Key(key.id))),
-            (create(), "invalid_request_error".to_owned(), 300, None),
-        ]
-    );
-    // Whoever is known is told apart, in between.
-    acme.post(CREATE, json!({})).await;
-    assert_eq!(newest(&app, 1).await[0].times, 1);
+    let counted = newest(&app, app.count("audit").await - before - i64::try_from(noted.len()).unwrap()).await;
+    let mut counted: Vec<_> =
+        counted.into_iter().map(|entry| (entry.operation.unwrap(), entry.result, entry.times, entry.actor)).collect();
+    counted.sort_by(|one, other| (&one.0, &one.1).cmp(&(&other.0, &other.1)));
+    let rest = i64::try_from(FLOOD - OF_A_KIND).unwrap();
+    let of = |(operation, code, _, actor, ..): (&str, &str, _, _, _, _)| {
+        (operation.to_owned(), code.to_owned(), rest, actor)
+    };
+    assert_eq!(counted, [of(kinds[1]), of(kinds[2]), of(kinds[0])]);
+
+    // Another minute begins. Whoever is known is told apart, in between.
+    let again = app.anyone().get("/v1/users/me").await;
+    assert_eq!(newest(&app, 1).await[0].request.unwrap().to_string(), again.header("request-id"));
+    app.partner("acme").await.post(CREATE, json!({})).await;
+    assert_eq!((newest(&app, 1).await[0].times, newest(&app, 1).await[0].result.as_str()), (1, "invalid_fields"));
+}
+
+#[tokio::test]
+async fn a_key_that_has_ended_has_no_entry_where_one_that_never_was_would_have_none() {
+    let app = TestApp::new().await;
+    let (key, _, server) = ended(&app).await;
+    let made_up = server.instead("X-API-KEY", "nonsense");
+    for _ in 0..OF_A_KIND {
+        assert_eq!(made_up.get("/v1/users").await.status, 401);
+    }
+    let before = app.count("audit").await;
+    let (unknown, ended) = (made_up.get("/v1/users").await, server.get("/v1/users").await);
+    assert_eq!((unknown.status, &unknown.text), (ended.status, &ended.text));
+    assert_eq!(app.count("audit").await, before, "neither waits to be written");
+    let counts = app.app.api().refusals.take();
+    let mut counts: Vec<_> = counts.into_iter().map(|(kind, times)| (kind.key.map(|(_, by)| by), times)).collect();
+    counts.sort_by_key(|(by, _)| by.is_some());
+    assert_eq!(counts, [(None, 1), (Some(Actor::Key(key.id)), 1)], "but it is told which key it was");
+}
+
+#[tokio::test]
+async fn where_the_database_takes_no_more_an_attempt_of_somebody_unknown_is_answered_as_ever_and_counted() {
+    let app = TestApp::new().await;
+    let usual = app.anyone().post(CREATE, jane()).await;
+    let before = app.count("audit").await;
+    let (begun, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    // Every writer has something to do that takes long, and as much waits as may.
+    loop {
+        let (count, end, busy) = (Arc::clone(&begun), Arc::clone(&over), begun.load(SeqCst));
+        let wait = move |_: &Tx| {
+            count.fetch_add(1, SeqCst);
+            while !end.load(SeqCst) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Ok(())
+        };
+        assert!(app.store().write(wait).now_or_never().is_none(), "it waits");
+        let since = Instant::now();
+        while begun.load(SeqCst) == busy && since.elapsed() < Duration::from_secs(1) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        if begun.load(SeqCst) == busy {
+            break;
+        }
+    }
+    while app.store().write(|_| Ok(())).now_or_never().is_none() {}
+    let unusual = app.anyone().post(CREATE, jane()).await;
+    over.store(true, SeqCst);
+    assert_eq!((unusual.status, unusual.message()), (usual.status, usual.message()));
+    let operation = Some("POST /users/create".to_owned());
+    let kind = audit::tally::Kind { key: None, operation, code: "invalid_request_error" };
+    assert_eq!(app.app.api().refusals.take(), [(kind, 1)]);
+    while app.store().write(|_| Ok(())).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(app.count("audit").await, before);
 }
 
 #[tokio::test]
@@ -342,22 +438,18 @@ async fn a_refusal_names_the_key_that_has_ended_or_may_not_do_it_at_either_door(
         }
         refused.insert(key.id.to_string(), access);
     }
-    let counts = app.app.api().refusals.take();
-    app.store().write(move |tx| audit::tally::write(tx, &counts)).await.unwrap();
     // As `usher audit list` prints them.
     let shown: Vec<Value> = app.audited(Action::RequestRefused).await.iter().map(|entry| entry.export(None)).collect();
     for (id, access) in refused {
         let hers = shown.iter().filter(|entry| entry["actor"] == "key" && entry["actorId"] == json!(id));
-        let mut told: Vec<_> = hers.map(|e| json!([e["operation"], e["result"], e["times"]]).to_string()).collect();
+        let mut told: Vec<_> =
+            hers.map(|e| json!([e["operation"], e["result"], e["times"], e["apiVersion"]]).to_string()).collect();
         told.sort_unstable();
-        let expected = if access == "write" {
-            // Counted, for whoever has an old key may send it as often as they like.
-            vec![json!(["POST /users/create", "authentication_error", 2]), json!(["POST /v1/users", "invalid_key", 2])]
-        } else {
-            let one = |route: &str| json!([route, "read_only_key", 1]);
-            vec![one("POST /users/create"), one("POST /users/create"), one("POST /v1/users"), one("POST /v1/users")]
-        };
-        assert_eq!(told, expected.iter().map(Value::to_string).collect::<Vec<_>>(), "{access}");
+        let codes = if access == "write" { ["authentication_error", "invalid_key"] } else { ["read_only_key"; 2] };
+        let partner = json!(["POST /users/create", codes[0], 1, "2023-10-04"]);
+        let server = json!(["POST /v1/users", codes[1], 1, null]);
+        let expected = [&partner, &partner, &server, &server];
+        assert_eq!(told, expected.map(Value::to_string), "{access}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use usher::apps::{self, Kind};
-use usher::audit::{self, Action};
+use usher::audit::Action;
 use usher::billing::{self, Account, Mode, Settings};
 use usher::caller::{Actor, Origin};
 use usher::db::Tx;
@@ -361,9 +361,13 @@ async fn what_claims_to_come_from_stripe_must_be_signed() {
         assert_eq!((answer.status, answer.body["code"].as_str()), (400, Some("not_genuine")), "{}", answer.text);
     }
     app.anyone().get("/openapi/partner/1999-01-01").await;
-    let operation = Some("POST /webhooks/stripe/{account}".to_owned());
-    let refused = audit::tally::Kind { key: None, operation, code: "not_genuine" };
-    assert_eq!(app.app.api().refusals.take(), [(refused, 4)], "on their way into the trail; who only looks is not");
+    let noted = app.audited(Action::RequestRefused).await;
+    let noted = noted.iter().rev().map(|entry| (entry.operation.as_deref(), &*entry.result, entry.request));
+    // In the order in which they were sent. Who only looks is not among them.
+    let sent = [&answers[0], &answers[3], &answers[1], &answers[2]].map(|answer| {
+        (Some("POST /webhooks/stripe/{account}"), "not_genuine", answer.header("request-id").parse::<uuid::Uuid>().ok())
+    });
+    assert_eq!(noted.collect::<Vec<_>>(), sent);
     assert!(app.customer(&id, Mode::Test).await.is_some());
     let genuine = json!({"type": "customer.deleted", "data": {"object": {"id": "cus_1"}}}).to_string();
     let take = move |tx: &Tx| billing::signature::take(tx, &account, genuine.as_bytes());

@@ -66,7 +66,8 @@ async fn a_request_is_found_by_its_id_with_bodies_that_say_nothing_of_a_person()
     assert!(pages[1].contains("email_taken") && pages[1].contains("Email already exists"), "what we say is shown");
     assert!(pages[2].contains("invalid_fields") && pages[2].contains(&shown(r#""field": "email""#)), "{}", pages[2]);
     assert!(pages[3].contains(&shown(r#""kind": "user""#)), "{}", pages[3]);
-    assert!(pages[4].contains("401") && pages[4].contains("Nothing: the audit trail has no entry of it."));
+    assert!(pages[3].contains("Nothing: the audit trail has no entry of it."));
+    assert!(pages[4].contains("401") && pages[4].contains(r#"<span class="badge refused">no_credentials</span>"#));
     let elsewhere = reader.get(&at(&app, &format!("search?q={}", live.header("request-id")))).await;
     assert_eq!(elsewhere.status, 303, "it was not of this environment");
     assert!(reader.get(&at(&app, "requests")).await.ok().text.contains(created.header("request-id")));

@@ -22,6 +22,21 @@ impl TestApp {
         assert_eq!(entries.len(), times, "{action:?}");
         entries[0].changes.0["fields"].clone()
     }
+
+    /// At what these were refused, and why, by the one entry that each has.
+    async fn refused(&self, answers: &[&Answer]) -> Vec<(String, String)> {
+        let entries = self.audited(Action::RequestRefused).await;
+        let of = |answer: &&Answer| {
+            let id = answer.header("request-id");
+            let mut own = entries.iter().filter(|entry| entry.request.is_some_and(|request| request.to_string() == id));
+            let (Some(entry), None) = (own.next(), own.next()) else { panic!("one entry of {}", answer.text) };
+            assert_eq!((entry.actor, entry.user, entry.times), (None, None, 1));
+            (entry.operation.clone().unwrap(), entry.result.clone())
+        };
+        let found = answers.iter().map(of).collect();
+        assert!(self.app.api().refusals.take().is_empty(), "none is counted besides");
+        found
+    }
 }
 
 #[tokio::test]
@@ -144,48 +159,45 @@ async fn every_link_to_sign_in_that_is_refused_stands_in_the_trail_of_whom_it_wa
     let void = press(&browser, &link).await;
     assert_eq!((void.status, refused(&app, &id, &void, 5).await.as_str()), (410, "link_superseded"));
 
-    // Of links that were never made there is nobody to note it of: they are counted.
-    app.app.api().refusals.take();
+    // Of links that were never made there is nobody to note it of.
     let made_up = format!("/sign-in/links/{}", "A".repeat(64));
-    for _ in 0..3 {
-        assert_eq!(press(&browser, &made_up).await.status, 403);
+    let unknown = [press(&browser, &made_up).await, press(&app.anyone(), &made_up).await];
+    for answer in &unknown {
+        let expected = ("POST /sign-in/links/{link}".to_owned(), "link_unknown".to_owned());
+        assert_eq!((answer.status, app.refused(&[answer]).await), (403, vec![expected]));
     }
-    let [(kind, 3)] = &app.app.api().refusals.take()[..] else { panic!("three of one kind") };
-    assert_eq!((kind.operation.as_deref(), kind.code), (Some("POST /sign-in/links/{link}"), "link_unknown"));
     assert_eq!(app.audited(Action::SignedIn).await.len(), 6);
 }
 
 #[tokio::test]
-async fn every_code_that_is_refused_is_counted_beside_the_wrong_ones_whose_entries_name_the_request() {
+async fn every_code_that_is_refused_stands_in_the_trail_and_the_wrong_ones_in_that_of_whom_they_were_for() {
     let (app, id) = app_and_jane().await;
     let (browser, _) = app.begin("jane@doe.com").await;
     let (_, digits) = app.newest_mail().await;
-    let kinds = || {
-        let mut counts = app.app.api().refusals.take();
-        counts.retain(|(kind, _)| kind.operation.as_deref() == Some("POST /sign-in/code"));
-        counts.into_iter().map(|(kind, times)| (kind.code, times)).collect::<Vec<_>>()
-    };
     for n in 1..=5 {
         let wrong = browser.send("POST", "/sign-in/code", "code=x").await;
         assert_eq!((wrong.status, refused(&app, &id, &wrong, n).await.as_str()), (400, "wrong_code"));
     }
-    assert_eq!(kinds(), []);
+    let is_of_codes = |entry: &Entry| entry.operation.as_deref() == Some("POST /sign-in/code");
+    assert!(!app.audited(Action::RequestRefused).await.iter().any(is_of_codes));
+    let right = async |browser: &crate::harness::Client<'_>, digits: &str| {
+        browser.send("POST", "/sign-in/code", format!("code={digits}")).await
+    };
+    let mut answers = Vec::new();
     for _ in 0..4 {
-        browser.send("POST", "/sign-in/code", format!("code={digits}")).await;
+        answers.push(right(&browser, &digits).await);
     }
-    assert_eq!(kinds(), [("code_burnt", 4)]);
-    app.anyone().send("POST", "/sign-in/code", format!("code={digits}")).await;
-    assert_eq!(kinds(), [("code_unknown", 1)]);
+    answers.push(right(&app.anyone(), &digits).await);
     app.advance(Duration::from_mins(10));
-    browser.send("POST", "/sign-in/code", format!("code={digits}")).await;
-    assert_eq!(kinds(), [("code_expired", 1)]);
+    answers.push(right(&browser, &digits).await);
     let (browser, _) = app.begin("jane@doe.com").await;
     let (_, digits) = app.newest_mail().await;
-    for status in [303, 410] {
-        let typed = browser.send("POST", "/sign-in/code", format!("code={digits}")).await;
-        assert_eq!(typed.status, status);
-    }
-    assert_eq!(kinds(), [("code_used", 1)]);
+    assert_eq!(right(&browser, &digits).await.status, 303);
+    answers.push(right(&browser, &digits).await);
+    let told = app.refused(&answers.iter().collect::<Vec<_>>()).await;
+    let codes = ["code_burnt", "code_burnt", "code_burnt", "code_burnt", "code_unknown", "code_expired", "code_used"];
+    assert_eq!(told, codes.map(|code| ("POST /sign-in/code".to_owned(), code.to_owned())));
+    assert_eq!(answers.last().unwrap().status, 410);
 }
 
 #[tokio::test]
@@ -219,22 +231,18 @@ async fn every_exchange_and_every_refresh_of_tokens_stands_in_the_trail_of_the_p
     let third = app.anyone().send("POST", "/oauth/token", refresh).await.ok();
     noted(Action::TokenRefreshed, &[&second, &raced, &third]).await;
 
-    // What is refused is counted, and what that ends stands there.
-    app.app.api().refusals.take();
+    // What is refused stands there too, and what that ends.
     app.advance(Duration::from_secs(11));
-    assert_eq!(app.refresh(one).await.status, 400);
-    assert_eq!(app.exchange("nonsense").await.status, 400);
+    let reused = app.refresh(one).await;
+    let unknown = app.exchange("nonsense").await;
     let made_up = form("grant_type=refresh_token&refresh_token=nonsense".to_owned());
-    assert_eq!(app.anyone().send("POST", "/oauth/token", made_up).await.status, 400);
-    let mut refused = app.app.api().refusals.take();
-    refused.sort_by(|one, other| one.0.operation.cmp(&other.0.operation));
-    let refused: Vec<_> =
-        refused.iter().map(|(kind, times)| (kind.operation.as_deref().unwrap(), kind.code, *times)).collect();
-    let code = "invalid_grant";
-    assert_eq!(
-        refused,
-        [("POST /api/v1/tokens", code, 1), ("POST /oauth/token", code, 1), ("POST /v1/tokens", code, 1)]
-    );
+    let made_up = app.anyone().send("POST", "/oauth/token", made_up).await;
+    let answers = [&reused, &unknown, &made_up];
+    assert_eq!(answers.map(|answer| answer.status), [400; 3]);
+    let mut refused = app.refused(&answers).await;
+    refused.sort();
+    let doors = ["POST /api/v1/tokens", "POST /oauth/token", "POST /v1/tokens"];
+    assert_eq!(refused, doors.map(|door| (door.to_owned(), "invalid_grant".to_owned())));
     assert_eq!(app.audited(Action::SessionEnded).await.len(), 1);
     noted(Action::TokenRefreshed, &[&second, &raced, &third]).await;
 }

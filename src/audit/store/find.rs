@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{COLUMNS, read};
 use crate::apps::EnvironmentId;
-use crate::audit::{Action, DONE, Entry, EntryId};
+use crate::audit::{Action, DONE, Entry, EntryId, INSTALLATION};
 use crate::clock::Timestamp;
 use crate::db::{Tx, Value, params};
 use crate::error::{Error, Result};
@@ -159,13 +159,15 @@ pub fn entry(tx: &Tx, environment: EnvironmentId, id: EntryId) -> Result<Entry> 
 /// For how long after it began a request may leave entries.
 const REQUEST: Duration = Duration::from_mins(2);
 
-/// What one request left in an environment. Its id begins with its time, by which the entries are found.
+/// What one request left in an environment, or as an attempt of somebody unknown. Its id begins with its time, by which the
+/// entries are found.
 pub fn of_request_id(tx: &Tx, environment: EnvironmentId, request: Uuid) -> Result<Vec<Entry>> {
     let began = random::time_of(request);
     let sql = format!("SELECT {COLUMNS} FROM audit WHERE id >= $1 AND id < $2 AND request_id = $3 ORDER BY id");
     let span = params![EntryId::first(began), EntryId::first(began + REQUEST), request];
     let found: Vec<Entry> = tx.query(&sql, span)?.iter().map(|row| read(tx, row)).collect::<Result<_>>()?;
-    Ok(found.into_iter().filter(|entry| entry.environment == environment).collect())
+    let is_of_nobody = |entry: &Entry| entry.environment == INSTALLATION && entry.actor.is_none();
+    Ok(found.into_iter().filter(|entry| entry.environment == environment || is_of_nobody(entry)).collect())
 }
 
 /// The newest entry of this kind about something, written at that time.

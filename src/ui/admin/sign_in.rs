@@ -95,7 +95,7 @@ pub async fn set_up(
     let origin = Origin { request: Some(trail.id()), ..Origin::of(Actor::Operator) };
     let first = move |tx: &Tx| admins::first(tx, &link, &email, &By { origin, links: &links, way, language });
     let Some((_, link)) = api.store.write(first).await? else {
-        api.refusals.add_stranger("POST /admin/setup/{link}", "link_over");
+        trail.note_refused("link_over");
         return Ok(setup_is_over());
     };
     api.pass_on(link);
@@ -148,7 +148,7 @@ pub async fn follow(
     let language = reader.0.language();
     let enter = move |tx: &Tx| admins::enter(tx, &link, language, Some(trail.id()));
     let Some(session) = api.store.write(enter).await? else {
-        api.refusals.add_stranger("POST /admin/links/{link}", "link_over");
+        trail.note_refused("link_over");
         return Ok(link_is_over());
     };
     let cookie = set_cookie(&api, session.expose(), "");
