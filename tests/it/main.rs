@@ -54,6 +54,7 @@ mod imports;
 mod imports_api;
 mod imports_end;
 mod imports_page;
+mod issuer;
 mod keys;
 mod languages;
 mod life;

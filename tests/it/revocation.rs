@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::harness::{But, jane};
 use crate::program::{Program, call, raw};
 use crate::several::second_server;
+use crate::signin::CALLBACK;
 
 /// How often a second each server is asked, by several at a time so that a slow answer does not slow the pace down.
 const RATE: u32 = 100;
@@ -115,6 +116,76 @@ fn ended_sessions_users_and_keys_are_refused_within_a_second_on_every_server() {
         one.json(&["key", "revoke", &id]);
     });
     assert!(lingered <= LIMIT, "{lingered:?}");
+}
+
+/// Sends a request with these headers, and gives the head and the body of the answer.
+fn send(url: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (String, String) {
+    let headers: String = headers.iter().flat_map(|(name, value)| [*name, ": ", *value, "\r\n"]).collect();
+    let length = body.len();
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: usher\r\nConnection: close\r\n{headers}");
+    raw(url, format!("{head}Content-Length: {length}\r\n\r\n{body}").as_bytes())
+}
+
+/// Somebody who has come in by the link in their mail: the cookie of their browser, and the token that the app got.
+struct Guest {
+    id: String,
+    cookie: String,
+    token: String,
+}
+
+impl Guest {
+    fn enter(server: &Program, number: usize) -> Guest {
+        let body = jane().but("email", json!(format!("guest{number}@doe.com")));
+        let made = server.enrol(&body.but("phonenumber", json!(format!("202555012{number}")))).1;
+        let link: url::Url = server.json(&["mail", "show"])["links"][0].as_str().unwrap().parse().unwrap();
+        let (head, _) = send(&server.url, "POST", link.path(), &[], "");
+        let header =
+            |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{head}"));
+        let to: url::Url = header("location: ").parse().unwrap();
+        let code = to.query_pairs().find(|(name, _)| name == "code").unwrap().1.into_owned();
+        let body = json!({
+            "grant_type": "authorization_code", "client_id": server.client_id, "redirect_uri": CALLBACK, "code": code,
+        });
+        let (_, answer) = send(&server.url, "POST", "/v1/tokens", &[], &body.to_string());
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        let token = answer["accessToken"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
+        let cookie = header("set-cookie: ").split(';').next().unwrap().to_owned();
+        Guest { id: made["identifier"].as_str().unwrap().to_owned(), cookie, token }
+    }
+}
+
+#[test]
+fn whoever_signs_out_on_a_page_or_is_frozen_by_the_api_is_refused_within_a_second_on_every_server() {
+    let one = Program::start(&[]);
+    let two = second_server(&one);
+    let servers = [one.url.as_str(), two.url.as_str()];
+    let place = ["--environment", "sandbox"];
+    one.json(&[&["app", "redirect", "add", &one.client_id, CALLBACK], &place[..]].concat());
+    one.json(&[&["app", "update", &one.client_id, "--redirect-url", CALLBACK], &place[..]].concat());
+    // Each at the server that they did not come in by.
+    let presses_sign_out =
+        |guest: &Guest| send(servers[1], "POST", "/sign-out", &[("Cookie", guest.cookie.as_str())], "").0;
+    let is_sent_to_sign_out = |guest: &Guest| {
+        let path = format!("/sign-in?client_id={}&redirect_uri={CALLBACK}&state=s1&logout=true", one.client_id);
+        send(servers[1], "GET", &path, &[("Cookie", guest.cookie.as_str())], "").0
+    };
+    let is_frozen = |guest: &Guest| {
+        let path = format!("/v1/apps/{}/users/{}/access-status/0", one.client_id, guest.id);
+        let key =
+            [("X-API-KEY", one.key.as_str()), ("X-API-KEY-TYPE", "write"), ("X-CLIENT-ID", one.client_id.as_str())];
+        send(servers[1], "PUT", &path, &key, "{}").0
+    };
+    let ways: [(&str, &dyn Fn(&Guest) -> String); 3] =
+        [("HTTP/1.1 303", &presses_sign_out), ("HTTP/1.1 200", &is_sent_to_sign_out), ("HTTP/1.1 200", &is_frozen)];
+    for (number, (status, end)) in ways.into_iter().enumerate() {
+        let guest = Guest::enter(&one, number);
+        let me = |server: &str| call(server, &guest.token, "GET", "/v1/users/me", &Value::Null).0;
+        let lingered = lingers(servers, me, || {
+            let answer = end(&guest);
+            assert!(answer.starts_with(status), "{number}: {answer}");
+        });
+        assert!(lingered <= LIMIT, "{number}: {lingered:?}");
+    }
 }
 
 #[test]
