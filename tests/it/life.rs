@@ -11,6 +11,7 @@ use usher::users::{RESTORABLE, Status};
 
 use crate::harness::{Answer, But, TestApp, jane, john};
 use crate::idempotency::set_status;
+use crate::tables::everything;
 
 /// Jane and John of acme.
 pub async fn two() -> (TestApp, String, String) {
@@ -283,11 +284,13 @@ async fn a_rehearsal_answers_what_would_change_and_changes_nothing() {
             json!([{"fields": {"description": [null, "x"]}, "health": []}]),
         ),
     ] {
+        let stored = everything(&app).await;
         let answer = server
             .with("Idempotency-Key", "k")
             .send(method, &format!("{path}?dry_run=true"), body.to_string())
             .await
             .ok();
+        assert!(everything(&app).await == stored, "{method} {path}");
         let expected = json!({"kind": "dryRun", "itemsLength": items.as_array().unwrap().len(), "items": items});
         assert_eq!(data(&answer), &expected, "{method} {path}");
         assert_eq!((answer.message(), answer.header("etag")), ("Dry run: nothing was changed", ""));
@@ -329,6 +332,86 @@ async fn a_rehearsal_answers_what_would_change_and_changes_nothing() {
         .await
         .ok();
     assert_eq!(json!(app.user(&id).await.person.profile)["nickname"], "JJ");
+}
+
+#[tokio::test]
+async fn a_rehearsal_tells_all_that_a_webhook_an_import_or_a_subscription_would_become_and_changes_no_table() {
+    let (app, _, _) = two().await;
+    let (server, partner) = (app.server().await, app.partner("acme").await);
+    let new = json!({"url": "https://hooks.example.com/usher", "name": "one"});
+    let stored = everything(&app).await;
+    let rehearsed = data(&server.post("/v1/webhooks?dry_run=true", new.clone()).await.ok()).clone();
+    assert!(everything(&app).await == stored);
+    let mut made = data(&server.post("/v1/webhooks", new).await.ok()).clone();
+    let at = format!("/v1/webhooks/{}", made["id"].as_str().unwrap());
+    let webhook = data(&server.get(&at).await.ok()).clone();
+    let mut would_be = rehearsed["items"][0]["fields"]["webhook"].clone();
+    assert_eq!((&rehearsed["itemsLength"], would_be[1].get("secret")), (&json!(1), None));
+    for one in [&mut would_be[1], &mut made] {
+        for random in ["id", "publicKeys", "secret"] {
+            one.map().shift_remove(random);
+        }
+    }
+    assert_eq!(would_be, json!([null, made]));
+
+    let begun = server.send("POST", "/v1/imports", "email,given_name\nann@doe.com,Ann\nbob@doe.com,Bob\n").await.ok();
+    crate::imports_api::take_over(&app).await;
+    let import = format!("/v1/imports/{}", data(&begun)["id"].as_str().unwrap());
+    let webhook_is = |after: Value| json!([{"fields": {"webhook": [webhook, after]}, "health": []}]);
+    let other = webhook.clone().but("name", json!("two")).but("events", json!(["user.created"]));
+    let as_it_was = json!([{"fields": {}, "health": []}]);
+    let hers = |more: Value| more.but("email", json!("jane@doe.com")).to_string();
+    let stands = |action: &str, what: &str| json!([{"action": action, "fields": {}, "health": [what]}]);
+    for (client, method, path, body, items) in [
+        (&server, "PUT", at.clone(), r#"{"name": "two", "events": ["user.created"]}"#.to_owned(), webhook_is(other)),
+        (&server, "DELETE", at.clone(), String::new(), webhook_is(Value::Null)),
+        (&server, "POST", format!("{at}/rotate"), "{}".to_owned(), as_it_was.clone()),
+        (&server, "POST", format!("{at}/test"), String::new(), as_it_was.clone()),
+        (&server, "POST", format!("{at}/replay"), r#"{"since": "2026-11-21T00:00:00Z"}"#.to_owned(), as_it_was),
+        (
+            &server,
+            "POST",
+            "/v1/imports".to_owned(),
+            "email,given_name\nc@doe.com,C\n".to_owned(),
+            json!([{"import": {"rows": 1}}]),
+        ),
+        (&server, "DELETE", import, String::new(), json!([{"import": {"users": 2}}])),
+        (
+            &partner,
+            "POST",
+            "/subscription/update".to_owned(),
+            hers(json!({"paymentPlan": 6})),
+            stands("subscription.updated", "paymentPlan"),
+        ),
+        (
+            &partner,
+            "POST",
+            "/subscription/update".to_owned(),
+            hers(json!({"planStartDate": "2026-12-24"})),
+            stands("subscription.updated", "planStartDate"),
+        ),
+        (
+            &partner,
+            "POST",
+            "/subscription/pause".to_owned(),
+            hers(json!({"pauseUntil": "2026-12-24"})),
+            stands("subscription.paused", "subscriptionDates"),
+        ),
+        (
+            &partner,
+            "POST",
+            "/subscription/cancel".to_owned(),
+            hers(json!({"cancellationDate": "2026-12-24", "cancellationReason": "canary"})),
+            stands("subscription.cancelled", "subscriptionDates"),
+        ),
+    ] {
+        let stored = everything(&app).await;
+        let with_key = client.with("Idempotency-Key", "k");
+        let answer = with_key.send(method, &format!("{path}?dry_run=true"), body).await.ok();
+        let place = if path.starts_with("/v1/") { "data" } else { "dryRun" };
+        assert_eq!(answer.body[place], json!({"kind": "dryRun", "itemsLength": 1, "items": items}), "{method} {path}");
+        assert!(everything(&app).await == stored, "{method} {path}");
+    }
 }
 
 #[tokio::test]
