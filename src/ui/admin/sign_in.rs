@@ -145,8 +145,8 @@ pub async fn follow(
     headers: HeaderMap,
 ) -> Result<Response> {
     from_our_page(&headers)?;
-    let language = reader.0.language();
-    let enter = move |tx: &Tx| admins::enter(tx, &link, language, Some(trail.id()));
+    let (language, request) = (reader.0.language(), Some(trail.id()));
+    let enter = move |tx: &Tx| admins::enter(tx, &link, language, request);
     let Some(session) = api.store.write(enter).await? else {
         trail.note_refused("link_over");
         return Ok(link_is_over());
