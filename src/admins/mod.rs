@@ -288,7 +288,7 @@ fn hand_over(tx: &Tx, links: &Links, admin: &Admin, way: Way, language: Language
 /// # Errors
 /// The database does not answer.
 pub fn trail(tx: &Tx, limit: i64) -> Result<Vec<Entry>> {
-    let filter = Filter { environments: vec![INSTALLATION], ..Filter::default() };
+    let filter = Filter { environments: vec![INSTALLATION], by_known: true, ..Filter::default() };
     Ok(audit::newest(tx, &filter, None, limit)?.0)
 }
 

@@ -147,6 +147,7 @@ impl Wanted {
             }),
             since: self.since,
             until: self.until,
+            ..Filter::default()
         };
         Ok((filter, all.into_iter().map(|environment| (environment.id, environment)).collect()))
     }

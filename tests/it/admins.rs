@@ -109,6 +109,8 @@ async fn the_set_up_address_makes_the_first_administrator_who_signs_in_by_a_link
     let actions: Vec<_> = noted(&app).await.into_iter().map(|(action, _, result)| (action, result)).collect();
     let (done, over) = (|action| (action, "done".to_owned()), (Action::RequestRefused, "link_over".to_owned()));
     assert_eq!(actions, [done(Action::AdminCreated), done(Action::AdminSignedIn), over.clone(), over]);
+    let shown = app.store().scan(|tx| admins::trail(tx, 10)).await.unwrap();
+    assert_eq!(shown.len(), 2, "no stranger pushes out of the page what administrators did");
 }
 
 #[tokio::test]

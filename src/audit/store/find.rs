@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{COLUMNS, read};
 use crate::apps::EnvironmentId;
-use crate::audit::{Action, DONE, Entry, EntryId, INSTALLATION};
+use crate::audit::{Action, ActorKind, DONE, Entry, EntryId, INSTALLATION};
 use crate::clock::Timestamp;
 use crate::db::{Tx, Value, params};
 use crate::error::{Error, Result};
@@ -34,6 +34,8 @@ pub struct Filter {
     pub user: Option<UserId>,
     /// By this key.
     pub key: Option<KeyId>,
+    /// By somebody who is known, whoever that is.
+    pub by_known: bool,
     /// What was done.
     pub action: Option<Action>,
     /// How it ended.
@@ -101,6 +103,9 @@ fn find_from(tx: &Tx, filter: &Filter, order: Order, from: Option<EntryId>, limi
     }
     if let Some(key) = filter.key {
         demand("actor = 'key' AND actor_id =", key.into());
+    }
+    if filter.by_known {
+        demand("actor <>", ActorKind::Unknown.into());
     }
     if let Some(action) = filter.action {
         demand("action =", action.into());

@@ -67,6 +67,7 @@ impl Asked {
             outcome,
             since: time("since")?.or(recent),
             until: time("until")?,
+            ..Filter::default()
         };
         let after = id("after")?.map(EntryId);
         Ok(Asked { form, filter, after })
