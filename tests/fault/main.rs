@@ -10,11 +10,17 @@
 
 #[path = "../it/before_the_first.rs"]
 mod before_the_first;
+#[path = "../it/client.rs"]
+#[allow(dead_code, reason = "shared with tests/it")]
+mod client;
 #[path = "../it/cluster.rs"]
 #[allow(dead_code, unused_imports, unused_macros, reason = "shared with tests/it")]
 mod cluster;
-#[path = "../it/harness.rs"]
+#[path = "../it/folder.rs"]
 #[allow(dead_code, reason = "shared with tests/it")]
+mod folder;
+#[path = "../it/harness.rs"]
+#[allow(dead_code, unused_imports, reason = "shared with tests/it")]
 mod harness;
 #[path = "../it/program.rs"]
 #[allow(dead_code, reason = "shared with tests/it")]

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::cluster::Connection;
 use crate::harness::Folder;
 use crate::program::{free_port, usher};
 use crate::wire::Call;
@@ -121,10 +122,8 @@ impl Site {
     /// The first column of a query's rows.
     pub fn sql(&self, text: &str) -> Vec<String> {
         if let Some(url) = &self.database {
-            let output =
-                Command::new("psql").args(["-qAt", "-v", "ON_ERROR_STOP=1", "-c", text, url]).output().unwrap();
-            assert!(output.status.success(), "{text}: {}", String::from_utf8_lossy(&output.stderr));
-            return String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
+            let rows = Connection::to(url).try_sql(text).unwrap_or_else(|words| panic!("{text}: {words}"));
+            return rows.lines().map(str::to_owned).collect();
         }
         let database = rusqlite::Connection::open(self.folder.0.join("usher.db")).unwrap();
         database.busy_timeout(Duration::from_secs(10)).unwrap();

@@ -123,9 +123,10 @@ pub fn database_away(case: &mut Case) {
     assert_eq!(Call::create(&site.sandbox, &person(id)).send(&server.url).unwrap().status, 200);
     let lock = format!("BEGIN; UPDATE users SET version = version WHERE email = '{}'; SELECT {known}", email(id));
     scope(|scope| {
-        let holder = scope.spawn(|| cluster.try_sql("postgres", &lock));
+        let holder = scope.spawn(|| cluster.connect("postgres").try_sql(&lock));
+        let beside = cluster.connect("postgres");
         let held = "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
-        while cluster.sql("postgres", held) != "1" {
+        while beside.sql(held) != "1" {
             sleep(Duration::from_millis(10));
         }
         let start = Instant::now();
@@ -142,8 +143,8 @@ pub fn database_away(case: &mut Case) {
         // It waits for the lock four times, two seconds each.
         assert!(took < Duration::from_secs(9), "the one that hung took {took:?}");
         case.note("ms until the one that hung was told so", usize::try_from(took.as_millis()).unwrap());
-        cluster.sql("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
-        holder.join().unwrap();
+        beside.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
+        drop(holder.join().unwrap());
     });
     let (done, stored) = (done.into_inner().unwrap(), site.persons());
     let lost: Vec<_> = done.iter().filter(|(id, status)| *status == 200 && !stored.contains(id)).collect();

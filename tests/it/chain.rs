@@ -1,7 +1,6 @@
 //! The chain of the audit trail: whatever somebody changes in it is found.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -12,7 +11,8 @@ use usher::audit::{self, Action, EntryId};
 use usher::caller::{Actor, Origin};
 use usher::db::{Store, Tx};
 
-use crate::cluster::{on_postgres, shared};
+use crate::cluster::{Connection, on_postgres, shared};
+use crate::folder::Intruder;
 use crate::harness::{But, Folder, TestApp, jane};
 use crate::idempotency::{CREATE, UPDATE};
 use crate::program::{Program, usher};
@@ -121,8 +121,8 @@ impl Trail {
         app.store().read(read).await.unwrap()
     }
 
-    fn put_back(app: &TestApp) {
-        app.tamper(
+    fn put_back(intruder: &Intruder) {
+        intruder.runs(
             "DELETE FROM audit; INSERT INTO audit SELECT * FROM kept; \
              DELETE FROM audit_seals; INSERT INTO audit_seals SELECT * FROM kept_seals",
         );
@@ -243,10 +243,11 @@ async fn every_one_of_500_random_mutations_is_found() {
     let seed = 0x5eed_0001;
     let mut dice = Dice(seed);
     let mut done: BTreeMap<Mutation, usize> = BTreeMap::new();
+    let intruder = app.folder.intruder();
     for round in 0..500 {
         let mutation = ALL[round % ALL.len()];
         let (sql, fault) = trail.mutate(mutation, &mut dice);
-        app.tamper(&sql);
+        intruder.runs(&sql);
         let needs_an_anchor = matches!(mutation, Mutation::CutTail | Mutation::Rewrite);
         if needs_an_anchor && round < 18 {
             let alone = verify(app.store(), None).await;
@@ -256,7 +257,7 @@ async fn every_one_of_500_random_mutations_is_found() {
         let found = report.findings.iter().any(|finding| finding.fault == fault);
         assert!(found, "seed {seed:#x}, round {round}: {sql} is {fault:?}: {report:?}");
         *done.entry(mutation).or_default() += 1;
-        Trail::put_back(&app);
+        Trail::put_back(&intruder);
     }
     assert_eq!(done.len(), ALL.len());
     let clean = verify(app.store(), Some(&anchor)).await;
@@ -474,30 +475,11 @@ fn the_commands_list_export_anchor_and_verify() {
     assert!(sound.status.success() && report["sound"] == true && report["anchored"] == true, "{report}");
     // The server has gone on sealing by itself.
     assert_eq!(server.call("POST", "/users/update", &json!({"email": "jane@doe.com", "diabetes": 2})).0, 200);
-    let database = server.folder.database();
-    let sealed = || match &database {
-        None => {
-            let file = rusqlite::Connection::open(server.folder.0.join("usher.db")).unwrap();
-            let sql = "SELECT COUNT(*) FROM audit WHERE action = 'user.updated' AND EXISTS \
-                       (SELECT 1 FROM audit_seals WHERE last_id >= audit.id)";
-            file.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap() == 2
-        }
-        Some(url) => {
-            let sql = "SELECT COUNT(*) FROM audit WHERE action = 'user.updated' AND EXISTS \
-                       (SELECT 1 FROM audit_seals WHERE last_id >= audit.id)";
-            shared().sql(url.rsplit('/').next().unwrap(), sql) == "2"
-        }
-    };
-    crate::load::wait_for(sealed);
-    let sql = "UPDATE audit SET result = 'done' WHERE result = 'email_taken'";
-    match &database {
-        None => {
-            let file = rusqlite::Connection::open(server.folder.0.join("usher.db")).unwrap();
-            file.busy_timeout(Duration::from_secs(10)).unwrap();
-            assert_eq!(file.execute(sql, []).unwrap(), 1);
-        }
-        Some(url) => drop(shared().sql(url.rsplit('/').next().unwrap(), sql)),
-    }
+    let intruder = server.folder.intruder();
+    let sealed = "SELECT COUNT(*) FROM audit WHERE action = 'user.updated' AND EXISTS \
+                  (SELECT 1 FROM audit_seals WHERE last_id >= audit.id)";
+    crate::load::wait_for(|| intruder.counts(sealed) == 2);
+    intruder.runs("UPDATE audit SET result = 'done' WHERE result = 'email_taken'");
     let broken = verify();
     let report: Value = serde_json::from_slice(&broken.stdout).unwrap();
     assert_eq!((broken.status.code(), report["findings"].as_array().unwrap().len()), (Some(1), 1), "{report}");
@@ -534,10 +516,7 @@ fn a_role_with_the_documented_rights_runs_the_server_and_cannot_change_the_trail
         let output = command(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
-    let psql = |sql: &str| {
-        let output = Command::new(shared().tools.join("psql")).args(["-qAt", "-c", sql, &as_role]).output().unwrap();
-        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
-    };
+    let role_itself = Connection::to(&as_role);
     for sql in [
         "UPDATE audit SET result = 'done'",
         "UPDATE audit SET actor_id = NULL, changes = NULL",
@@ -552,11 +531,11 @@ fn a_role_with_the_documented_rights_runs_the_server_and_cannot_change_the_trail
         "INSERT INTO audit SELECT * FROM audit ON CONFLICT (id) DO UPDATE SET result = 'done'",
         "UPDATE migrations SET applied_at = 0",
     ] {
-        let (done, said) = psql(sql);
-        let refused = said.contains("permission denied") || said.contains("must be owner");
-        assert!(!done && refused, "{sql}: {said}");
+        let said = role_itself.try_sql(sql).expect_err(sql);
+        assert!(said.contains("permission denied") || said.contains("must be owner"), "{sql}: {said}");
     }
-    assert!(psql(&format!("UPDATE audit SET changes = NULL WHERE user_id = '{id}'")).0, "erasing needs this");
+    // Erasing needs this.
+    role_itself.sql(&format!("UPDATE audit SET changes = NULL WHERE user_id = '{id}'"));
     // With its database, for which the role has its rights.
     drop(server);
     shared().sql("postgres", &format!("DROP ROLE {role}"));

@@ -7,7 +7,10 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, OnceLock};
+
+use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 thread_local! {
     static ON_POSTGRES: Cell<bool> =
@@ -127,16 +130,15 @@ impl Cluster {
         assert_eq!(line.trim(), word, "the cluster did not");
     }
 
-    /// What `psql` prints for a statement.
-    pub fn sql(&self, database: &str, text: &str) -> String {
-        self.run("psql", &["-qAt", "-c", text, &format!("{}/{database}", self.url)])
+    /// A connection to one of its databases.
+    pub fn connect(&self, database: &str) -> Connection {
+        Connection::to(&format!("{}/{database}", self.url))
     }
 
-    /// What `psql` prints, if it succeeds.
-    pub fn try_sql(&self, database: &str, text: &str) -> Option<String> {
-        let at = format!("{}/{database}", self.url);
-        let output = Command::new(self.tools.join("psql")).args(["-qAt", "-c", text, &at]).output().unwrap();
-        output.status.success().then(|| String::from_utf8(output.stdout).unwrap().trim().to_owned())
+    /// What a statement gives, which must succeed.
+    #[track_caller]
+    pub fn sql(&self, database: &str, text: &str) -> String {
+        self.connect(database).sql(text)
     }
 
     /// What a tool prints, which must succeed.
@@ -145,6 +147,72 @@ impl Cluster {
         assert!(output.status.success(), "{tool} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
+}
+
+/// A connection of a test's own, which needs no runtime: statements go to a thread that has one.
+pub struct Connection(Sender<Ask>);
+
+/// A statement, and where its answer goes.
+type Ask = (String, Sender<Result<String, String>>);
+
+#[allow(dead_code, reason = "tests/it and tests/fault use different parts")]
+impl Connection {
+    pub fn to(url: &str) -> Connection {
+        let (asks, asked) = channel::<Ask>();
+        let url = url.to_owned();
+        let serve = async move {
+            let client = match tokio_postgres::connect(&url, NoTls).await {
+                Ok((client, connection)) => {
+                    tokio::spawn(connection);
+                    Ok(client)
+                }
+                Err(error) => Err(words(&error)),
+            };
+            for (text, answer) in asked {
+                let done = match &client {
+                    Ok(client) => client.simple_query(&text).await.map(|all| rows(&all)).map_err(|error| words(&error)),
+                    Err(why) => Err(why.clone()),
+                };
+                let _ = answer.send(done);
+            }
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        std::thread::spawn(move || runtime.block_on(serve));
+        Connection(asks)
+    }
+
+    /// What statements give, a line for a row, as `psql -qAt` prints them; or what the server says against them. Several are
+    /// one transaction.
+    pub fn try_sql(&self, text: &str) -> Result<String, String> {
+        let (answer, answered) = channel();
+        self.0.send((text.to_owned(), answer)).unwrap();
+        answered.recv().unwrap()
+    }
+
+    /// The same, which must succeed.
+    #[track_caller]
+    pub fn sql(&self, text: &str) -> String {
+        match self.try_sql(text) {
+            Ok(rows) => rows.trim().to_owned(),
+            Err(words) => panic!("{text}: {words}"),
+        }
+    }
+}
+
+fn rows(messages: &[SimpleQueryMessage]) -> String {
+    let mut lines = String::new();
+    for message in messages {
+        if let SimpleQueryMessage::Row(row) = message {
+            let cells: Vec<&str> = (0..row.len()).map(|column| row.get(column).unwrap_or_default()).collect();
+            lines += &cells.join("|");
+            lines.push('\n');
+        }
+    }
+    lines
+}
+
+fn words(error: &tokio_postgres::Error) -> String {
+    error.as_db_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
 }
 
 /// Closes the pipe and waits, so that nothing is left behind.

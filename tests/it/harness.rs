@@ -1,24 +1,18 @@
 //! The real app without a socket, on a fresh database, with a clock that stands still until it is moved.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::{HeaderMap, Request};
-use axum::response::Response;
-use http_body_util::BodyExt;
-use serde_json::{Map, Value, json};
 use usher::admins::{self, Role};
-use usher::api::Peer;
 use usher::app::App;
 use usher::apps::{self, AppId, Kind, Settings};
 use usher::audit::{self, Action, Entry, Filter, Order};
 use usher::caller::{Actor, Origin};
 use usher::clock::Clock;
 use usher::codes;
-use usher::db::{IfMissing, Location, Store};
+use usher::db::{IfMissing, Store};
 use usher::error::Result as Outcome;
 use usher::keys::{self, Access, NewKey};
 use usher::links::Links;
@@ -32,7 +26,8 @@ use usher::tokens::{self, SigningKey};
 use usher::users::{self, Email, UserId};
 use usher::words::Language;
 
-use crate::cluster;
+pub use crate::client::{Answer, But, Client, jane, john};
+pub use crate::folder::Folder;
 
 /// 2026-11-21T12:00:00Z
 const START: i64 = 1_795_262_400_000;
@@ -41,45 +36,6 @@ const DAY: Duration = Duration::from_hours(24);
 
 /// What the operator does in a terminal.
 pub const OPERATOR: Origin = Origin::of(Actor::Operator);
-
-/// A directory of this process that is gone when it is dropped.
-pub struct Folder(pub PathBuf);
-
-impl Folder {
-    pub fn new() -> Folder {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("usher-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
-    pub fn location(&self) -> Location {
-        Location { postgres: self.database().map(Secret::new), ..Location::at(&self.0) }
-    }
-
-    /// The URL of this folder's database on the cluster, made when it is first asked for; `None` on SQLite.
-    pub fn database(&self) -> Option<String> {
-        cluster::database(&self.0, None)
-    }
-
-    /// A folder with the data of another.
-    pub fn copy_of(other: &Folder) -> Folder {
-        let folder = Folder::new();
-        for file in std::fs::read_dir(&other.0).unwrap().map(Result::unwrap) {
-            std::fs::copy(file.path(), folder.0.join(file.file_name())).unwrap();
-        }
-        cluster::database(&folder.0, Some(&other.0));
-        folder
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        cluster::forget(&self.0);
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// An installation with one app, made once and copied for every test: signing keys take a while to make.
 struct Template {
@@ -103,6 +59,12 @@ fn template() -> &'static Template {
         let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         std::thread::spawn(move || runtime().block_on(make)).join().unwrap()
     })
+}
+
+/// The signing keys of a second app, made once.
+pub fn second_keys() -> &'static [SigningKey; 2] {
+    static KEYS: OnceLock<[SigningKey; 2]> = OnceLock::new();
+    KEYS.get_or_init(|| [SigningKey::generate().unwrap(), SigningKey::generate().unwrap()])
 }
 
 fn manual(start: i64) -> (Arc<AtomicI64>, Clock) {
@@ -251,7 +213,7 @@ impl TestApp {
 
     /// A caller that sends nothing about itself.
     pub fn anyone(&self) -> Client<'_> {
-        Client { server: &self.app, headers: Vec::new(), peer: None }
+        Client::of(&self.app)
     }
 
     /// A partner with a sandbox key of its own tenant.
@@ -329,16 +291,7 @@ impl TestApp {
 
     /// Runs SQL behind the app's back, as somebody would who has got at the database.
     pub fn tamper(&self, sql: &str) {
-        match self.folder.database() {
-            None => {
-                let file = rusqlite::Connection::open(self.folder.0.join("usher.db")).unwrap();
-                file.busy_timeout(Duration::from_secs(10)).unwrap();
-                file.execute_batch(sql).unwrap();
-            }
-            Some(url) => {
-                cluster::shared().sql(url.rsplit('/').next().unwrap(), sql);
-            }
-        }
+        self.folder.intruder().runs(sql);
     }
 
     /// Has `second` begin when `first` has done all it does and is not committed yet.
@@ -415,186 +368,6 @@ pub fn trail_of(tx: &usher::db::Tx, user: UserId) -> Result<Vec<Entry>, usher::e
 /// A key as most tests want it.
 pub fn a_key() -> NewKey {
     NewKey { name: "test".into(), access: Access::Write, tenant: None, api_version: None, expires_in: None }
-}
-
-/// Someone who calls the app, with the headers they send.
-#[derive(Clone)]
-pub struct Client<'a> {
-    server: &'a App,
-    headers: Vec<(String, String)>,
-    peer: Option<Peer>,
-}
-
-impl<'a> Client<'a> {
-    /// The same caller at another server of the same installation.
-    pub fn at(&self, server: &'a App) -> Self {
-        Client { server, ..self.clone() }
-    }
-
-    /// The same caller with one more header.
-    pub fn with(&self, name: &str, value: &str) -> Self {
-        let mut client = self.clone();
-        client.headers.push((name.to_owned(), value.to_owned()));
-        client
-    }
-
-    /// The same caller from that address.
-    pub fn from(&self, address: &str) -> Self {
-        Client { peer: Some(Peer(address.parse().unwrap())), ..self.clone() }
-    }
-
-    /// The same caller with another value of a header.
-    pub fn instead(&self, name: &str, value: &str) -> Self {
-        let mut client = self.clone();
-        client.headers.retain(|(n, _)| n != name);
-        client.with(name, value)
-    }
-
-    pub async fn get(&self, path: &str) -> Answer {
-        self.send("GET", path, String::new()).await
-    }
-
-    pub async fn post(&self, path: &str, body: impl Into<Value>) -> Answer {
-        self.send("POST", path, body.into().to_string()).await
-    }
-
-    /// What is no text, with its headers.
-    pub async fn bytes(&self, path: &str) -> (HeaderMap, Vec<u8>) {
-        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
-        let (parts, body) = self.server.server().call(request).await.into_parts();
-        assert_eq!(parts.status, 200, "{path}");
-        (parts.headers, body.collect().await.unwrap().to_bytes().to_vec())
-    }
-
-    /// The parts in which the answer to a form without fields comes.
-    pub async fn parts(&self, path: &str) -> Vec<String> {
-        let mut request = Request::builder().method("POST").uri(path);
-        for (name, value) in &self.headers {
-            request = request.header(name, value);
-        }
-        let mut body = self.server.server().call(request.body(Body::empty()).unwrap()).await.into_body();
-        let mut parts = Vec::new();
-        while let Some(frame) = body.frame().await {
-            parts.push(String::from_utf8(frame.unwrap().into_data().unwrap().to_vec()).unwrap());
-        }
-        parts
-    }
-
-    pub async fn put(&self, path: &str, body: impl Into<Value>) -> Answer {
-        self.send("PUT", path, body.into().to_string()).await
-    }
-
-    pub async fn send(&self, method: &str, path: &str, body: impl Into<Body>) -> Answer {
-        let (parts, body) = self.begin(method, path, body).await.into_parts();
-        let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
-        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Answer { status: parts.status.as_u16(), headers: parts.headers, body, text }
-    }
-
-    /// The answer, whose body is yet to be read.
-    pub async fn begin(&self, method: &str, path: &str, body: impl Into<Body>) -> Response {
-        let mut request = Request::builder().method(method).uri(path);
-        for (name, value) in &self.headers {
-            request = request.header(name, value);
-        }
-        if let Some(peer) = self.peer {
-            request = request.extension(peer);
-        }
-        self.server.server().call(request.body(body.into()).unwrap()).await
-    }
-}
-
-/// What came back.
-#[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub body: Value,
-    pub text: String,
-}
-
-impl Answer {
-    /// Fails unless it is a 200.
-    #[track_caller]
-    pub fn ok(self) -> Self {
-        assert_eq!(self.status, 200, "{}", self.text);
-        self
-    }
-
-    pub fn message(&self) -> &str {
-        self.body["message"].as_str().unwrap_or_default()
-    }
-
-    /// The error text of the directory API.
-    pub fn error(&self) -> &str {
-        self.body["error"].as_str().unwrap_or_default()
-    }
-
-    pub fn id(&self) -> &str {
-        self.body["identifier"].as_str().expect("an identifier")
-    }
-
-    /// The fields at fault, in order.
-    pub fn fields(&self) -> Vec<&str> {
-        self.body["errors"].as_array().unwrap().iter().map(|e| e["field"].as_str().unwrap()).collect()
-    }
-
-    pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
-    }
-}
-
-/// The seed's example person (`partner-create-user`, payload example).
-pub fn jane() -> Value {
-    json!({
-        "email": "jane@doe.com",
-        "firstname": "jane",
-        "lastname": "doe",
-        "phonenumber": "1234567890",
-        "dateOfBirth": "1990-12-23",
-        "gender": "female",
-        "height": "5ft 6in",
-        "pregnant": false,
-        "diabetes": 0,
-        "glp1drugs": false,
-        "paymentPlan": 1,
-        "planStartDate": "2023-10-30",
-        "medicalClearance": "full",
-        "medicalClearanceDescription": "Yes, provided medical clearance",
-        "currentWeight": 130,
-        "desiredWeight": 110,
-        "allergies": "no allergies",
-        "nutritionPreferences": "vegan, gluten free",
-        "religiousDietaryRestrictions": "no pork",
-        "doctorFullname": "Dr. Mike Smith",
-        "metadata": {"key": "value"}
-    })
-}
-
-/// Another person than [`jane`].
-pub fn john() -> Value {
-    jane().but("email", json!("john@doe.com")).but("phonenumber", json!("2025550123"))
-}
-
-/// Small changes to a JSON object.
-pub trait But {
-    fn but(self, name: &str, value: Value) -> Value;
-    fn without(self, name: &str) -> Value;
-    fn map(&mut self) -> &mut Map<String, Value>;
-}
-
-impl But for Value {
-    fn but(mut self, name: &str, value: Value) -> Value {
-        self.map().insert(name.to_owned(), value);
-        self
-    }
-    fn without(mut self, name: &str) -> Value {
-        self.map().shift_remove(name);
-        self
-    }
-    fn map(&mut self) -> &mut Map<String, Value> {
-        self.as_object_mut().unwrap()
-    }
 }
 
 /// Says that something was not tested, so that it cannot be overlooked; fails if skipping is not allowed.

@@ -1,6 +1,6 @@
-//! One test binary. Tests read like sentences; [`harness`] has the app they talk to, [`program`] the real binary,
-//! [`mailserver`] a mail server, [`receiver`] the other end of a webhook, [`stripe`] Stripe, [`world`] everyone who may ask about whom,
-//! [`tables`] what is stored.
+//! One test binary. Tests read like sentences; [`harness`] has the app they talk to, [`client`] who talks to it, [`folder`] its
+//! data, [`cluster`] the engine, [`program`] the real binary, [`mailserver`] a mail server, [`receiver`] the other end of a
+//! webhook, [`stripe`] Stripe, [`world`] everyone who may ask about whom, [`tables`] what is stored.
 
 #![allow(
     clippy::disallowed_methods,
@@ -9,7 +9,9 @@
 )]
 
 mod before_the_first;
+mod client;
 mod cluster;
+mod folder;
 mod harness;
 mod load;
 mod mailserver;

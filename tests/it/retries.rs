@@ -13,7 +13,7 @@ use usher::db::Tx;
 use usher::error::Error;
 use usher::idempotency::{self, Request};
 
-use crate::cluster::{on_postgres, shared};
+use crate::cluster::{Connection, on_postgres, shared};
 use crate::harness::{But, Folder, TestApp, jane};
 use crate::idempotency_kill::{Reply, create};
 use crate::load::{Stop, wait_for};
@@ -139,7 +139,8 @@ fn hold(table: &str, database: &str, seconds: u32) -> Child {
     let mut command = Command::new(shared().tools.join("psql"));
     let child = command.args(["-qAt", "-c", &sql, database]).stdout(Stdio::null()).spawn().unwrap();
     let held = format!("SELECT COUNT(*) FROM pg_locks WHERE relation = '{table}'::regclass AND mode = 'ExclusiveLock'");
-    wait_for(|| shared().sql(database.rsplit('/').next().unwrap(), &held) == "1");
+    let beside = Connection::to(database);
+    wait_for(|| beside.sql(&held) == "1");
     child
 }
 
@@ -157,7 +158,8 @@ fn a_request_whose_first_time_is_still_running_is_told_so_and_nothing_else_waits
     let mut command = Command::new(shared().tools.join("psql"));
     let mut holder = command.args(["-qAt", "-c", sql, &database]).stdout(Stdio::null()).spawn().unwrap();
     let held = "SELECT COUNT(*) FROM pg_stat_activity WHERE query LIKE 'BEGIN; DELETE FROM idempotency%' AND wait_event = 'PgSleep'";
-    wait_for(|| shared().sql("postgres", held) == "1");
+    let beside = shared().connect("postgres");
+    wait_for(|| beside.sql(held) == "1");
     let began = Instant::now();
     let again = create(&server.url, &server.key, "once", &jane()).unwrap();
     assert_eq!(again.0, 409, "{}", again.2);

@@ -12,10 +12,9 @@ use usher::db::Tx;
 use usher::keys::{self, NewKey};
 use usher::secret::sha256;
 use usher::sessions;
-use usher::tokens::SigningKey;
 use usher::users;
 
-use crate::harness::{Answer, Client, OPERATOR, TestApp, a_key, jane};
+use crate::harness::{Answer, Client, OPERATOR, TestApp, a_key, jane, second_keys};
 use crate::signin::{CALLBACK, app_and_jane, code_of, text};
 use crate::tokens::{claims, kid};
 
@@ -31,10 +30,9 @@ pub fn cookies(answer: &Answer) -> Vec<String> {
 impl TestApp {
     /// Another app, of which Jane is a user too.
     pub async fn another_app(&self) -> AppId {
-        let pairs = [SigningKey::generate().unwrap(), SigningKey::generate().unwrap()];
         let settings = Settings { name: Some("Other".into()), ..Settings::default() };
         let make = move |tx: &Tx| {
-            let app = apps::create(tx, &settings, &pairs)?.id;
+            let app = apps::create(tx, &settings, second_keys())?.id;
             let sandbox = apps::environment(tx, app, Kind::Sandbox)?;
             apps::add_redirect_uri(tx, usher::caller::Origin::of(usher::caller::Actor::Operator), &sandbox, OTHER)?;
             let new = NewKey { tenant: Some("other".into()), ..a_key() };

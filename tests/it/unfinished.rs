@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use usher::db::{Store, Value as Cell};
 use usher::secret::sha256;
 
-use crate::cluster;
+use crate::cluster::{self, Connection};
 use crate::copy::{assert_same, copied, copy, database, errors, file, open, usher_on};
 use crate::harness::{But, Folder, jane};
 use crate::load::beside;
@@ -159,11 +159,11 @@ async fn a_copy_that_was_killed_in_the_midst_goes_on_where_it_stopped() {
     let (folder, from, _) = source(5);
     ballast(&open(&folder, &from).await, 8000).await;
     let (to, back) = (database(&folder, "there.db"), file(&folder, "back.db"));
+    let there = cluster::on_postgres().then(|| Connection::to(&to));
     let arrived = || {
         let sql = "SELECT COUNT(*) FROM idempotency";
-        if cluster::on_postgres() {
-            let there = cluster::shared().try_sql(to.rsplit('/').next().unwrap(), sql);
-            return there.and_then(|text| text.parse::<u64>().ok());
+        if let Some(there) = &there {
+            return there.try_sql(sql).ok().and_then(|text| text.trim().parse::<u64>().ok());
         }
         let there = rusqlite::Connection::open_with_flags(
             folder.0.join("there.db"),

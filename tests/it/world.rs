@@ -8,10 +8,9 @@ use usher::api::openapi;
 use usher::apps::{self, AppId, EnvironmentId, Kind, Settings};
 use usher::keys::{self, Access, NewKey};
 use usher::roles::{self, Rights, RoleId};
-use usher::tokens::SigningKey;
 use usher::users::{self, Status};
 
-use crate::harness::{Answer, But, Client, OPERATOR, TestApp, a_key, jane, john};
+use crate::harness::{Answer, But, Client, OPERATOR, TestApp, a_key, jane, john, second_keys};
 
 pub const CALLERS: [&str; 11] =
     ["none", "reader", "writer", "acme", "other", "live", "foreign", "jane", "member", "admin", "stranger"];
@@ -124,8 +123,8 @@ impl World {
             app.new_key(kind, NewKey { access, tenant: tenant.map(str::to_owned), ..a_key() }).await.1
         };
         let second = app.store().write(|tx| {
-            let signing = [SigningKey::generate()?, SigningKey::generate()?];
-            let second = apps::create(tx, &Settings { name: Some("Second".into()), ..Settings::default() }, &signing)?;
+            let settings = Settings { name: Some("Second".into()), ..Settings::default() };
+            let second = apps::create(tx, &settings, second_keys())?;
             let environment = apps::environment(tx, second.id, Kind::Sandbox)?;
             Ok((
                 second.id,
