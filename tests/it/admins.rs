@@ -383,7 +383,7 @@ async fn where_links_are_mailed_the_commands_beside_the_buttons_mail_them_too() 
 
 #[test]
 fn the_operator_makes_lists_changes_and_removes_administrators() {
-    let server = Program::start(&[]);
+    let server = Program::first_start(&[]);
     assert!(server.setup.starts_with(&format!("{}/admin/setup/", server.url)), "{}", server.setup);
     let made = server.json(&["admin", "create", ANN, "--role", "owner", "--public-url", &server.url]);
     assert_eq!((&made["email"], &made["role"]), (&json!(ANN), &json!("owner")));

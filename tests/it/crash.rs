@@ -133,7 +133,7 @@ fn an_empty_data_key_is_not_replaced_and_a_first_start_leaves_nothing_but_data()
         assert!(text.contains("is not a data key"), "{text}");
         assert_eq!(contents(&folder), [("data.key".to_owned(), Vec::new())]);
     }
-    let server = Program::start(&[]);
+    let server = Program::first_start(&[]);
     let mut names: Vec<String> = fs::read_dir(&server.folder.0)
         .unwrap()
         .map(|file| file.unwrap().file_name().into_string().unwrap())

@@ -257,7 +257,7 @@ fn what_is_exported_imports_back_to_the_same_records_as_csv_and_as_json_lines() 
     assert_eq!((missing.len(), known.len()), (0, everything().as_object().unwrap().len()), "{missing:?}");
 
     let bob = json!({"status": "active", "email_verified": false, "email": "bob@doe.com"});
-    let (first, second, third) = (Program::start(&[]), Program::start(&[]), Program::start(&[]));
+    let (first, second, third) = (Program::start(&[]), Program::first_start(&[]), Program::first_start(&[]));
     let people = write(&first.folder, "people.jsonl", &format!("{}\n{bob}\n", everything()));
     assert_eq!(import(&first, &people, &[]).0["imported"], 2);
 

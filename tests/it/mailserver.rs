@@ -41,7 +41,7 @@ impl Usher {
     }
 
     pub fn start_with(variables: &[(&str, &str)], smtp_url: &str) -> Usher {
-        let program = start_in(Folder::new(), variables, smtp_url);
+        let program = sending(variables, smtp_url, Program::start_set);
         let app = &program.client_id;
         program.json(&["app", "update", app, "--name", "Acme & <i>Sons</i>"]);
         let key = program.json(&["key", "create", "--app", app, "--environment", "live", "--access", "write"]);
@@ -98,10 +98,18 @@ impl Usher {
 }
 
 pub fn start_in(folder: Folder, variables: &[(&str, &str)], smtp_url: &str) -> Program {
+    sending(variables, smtp_url, |variables, extra| Program::start_with(folder, variables, extra))
+}
+
+fn sending(
+    variables: &[(&str, &str)],
+    smtp_url: &str,
+    start: impl FnOnce(&[(&str, &str)], &[&str]) -> Program,
+) -> Program {
     let public = ["--public-url", "https://users.example.com"];
     let smtp = ["--smtp-url", smtp_url];
     let variables = [&[("USHER_SMTP_TIMEOUT", "2s")], variables].concat();
-    Program::start_with(folder, &variables, &[public.as_slice(), &smtp].concat())
+    start(&variables, &[public.as_slice(), &smtp].concat())
 }
 
 /// An SMTP server, with what its clients do as events.

@@ -141,7 +141,9 @@ fn an_administrator_does_everything_that_can_be_done_on_the_dashboard_in_a_brows
     let smtp = format!("smtp://127.0.0.1:{port}?tls=none");
     let settings = ["--webhook-network", "127.0.0.0/8", "--smtp-url", &smtp, "--public-url", "{url}"];
     let pages = paths(|surface| matches!(surface, Surface::Admin | Surface::Pages));
-    run("browser/dashboard.mjs", &settings, &[("ROUTES", &pages), ("SMTP_PORT", &port)]);
+    let Some(command) = command("browser/dashboard.mjs") else { return };
+    let program = Program::first_start(&settings);
+    against(&program, command, &[("ROUTES", &pages), ("SMTP_PORT", &port), ("SETUP", &program.setup)]);
 }
 
 /// The routes of a surface, a line each.
@@ -182,13 +184,17 @@ fn node(script: &str) {
 /// The same with a server that has these settings, and variables for the script.
 #[track_caller]
 fn run(script: &str, settings: &[&str], variables: &[(&str, &str)]) {
-    let Some(mut command) = command(script) else { return };
-    let program = Program::start(settings);
+    let Some(command) = command(script) else { return };
+    against(&Program::start(settings), command, variables);
+}
+
+/// Runs it with what it must know of a server.
+#[track_caller]
+fn against(program: &Program, mut command: Command, variables: &[(&str, &str)]) {
     command
         .env("SERVER_URL", &program.url)
         .env("API_KEY", &program.key)
         .env("CLIENT_ID", &program.client_id)
-        .env("SETUP", &program.setup)
         .env("DATA", &program.folder.0)
         .envs(program.folder.database().map(|url| ("DATABASE", url)))
         .envs(variables.iter().copied());

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -14,16 +15,47 @@ pub struct Program {
     pub url: String,
     pub key: String,
     pub client_id: String,
-    /// Where the first administrator is made.
+    /// Where the first administrator is made; only a first start says so.
     pub setup: String,
     pub folder: Folder,
     child: Child,
     log: Option<std::thread::JoinHandle<String>>,
 }
 
+/// What a first start left, made once and copied for every test that is not about it: signing keys take a while to make. All
+/// copies have the same keys, so a test of two installations needs a first start of the second.
+struct FirstStart {
+    folder: Folder,
+    key: String,
+    client_id: String,
+}
+
+fn first_start() -> &'static FirstStart {
+    static DONE: OnceLock<FirstStart> = OnceLock::new();
+    DONE.get_or_init(|| {
+        let program = Program::first_start(&[]);
+        let (key, client_id) = (program.key.clone(), program.client_id.clone());
+        FirstStart { folder: program.stop().2, key, client_id }
+    })
+}
+
 impl Program {
-    /// A first start in an empty directory.
+    /// A server on what a first start left.
     pub fn start(extra: &[&str]) -> Program {
+        Program::start_set(&[], extra)
+    }
+
+    /// The same, with settings from outside.
+    pub fn start_set(variables: &[(&str, &str)], extra: &[&str]) -> Program {
+        let first = first_start();
+        let mut program = Program::start_with(Folder::copy_of(&first.folder), variables, extra);
+        program.key.clone_from(&first.key);
+        program.client_id.clone_from(&first.client_id);
+        program
+    }
+
+    /// A first start in an empty directory.
+    pub fn first_start(extra: &[&str]) -> Program {
         Program::start_in(Folder::new(), extra)
     }
 
