@@ -82,6 +82,15 @@ export async function browse(use, { others = [], complaints = [], ...settings } 
   }
 }
 
+/** Opens a link ten times by a browser that runs scripts and follows redirects, as scanners of mail do, and lets `see` look each
+ * time. The last one stays until nothing more is asked for. */
+export async function scan(page, link, see = () => {}) {
+  for (let more = 9; more >= 0; more--) {
+    await page.goto(link, { waitUntil: more ? "load" : "networkidle" });
+    await see();
+  }
+}
+
 /** Checks the page as [`LOOKS`] says, and keeps pictures in the folder SCREENSHOTS if somebody wants them. Which database is
  * behind it makes no difference to that, so on PostgreSQL it is not looked at again. */
 export async function look(page, name, rules = {}) {

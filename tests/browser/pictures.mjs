@@ -9,7 +9,7 @@ import { test } from "node:test";
 import { clientId, enrol, key, server, usher } from "../contract/usher.mjs";
 import { browse, THEMES } from "./chromium.mjs";
 
-const { DATA, DATABASE, PICTURES } = process.env;
+const { DATA, PICTURES } = process.env;
 const base = `${server}/admin/${clientId}/sandbox`;
 const LARGEST = 200_000;
 const NAMES = "Amira Ben Chloe Diego Emma Farid Grace Hugo Ines Jonas Kenji Lena Marta Nia Omar Paula Quinn Rosa Samir Tara".split(" ");
@@ -52,7 +52,6 @@ async function enrolMany() {
 
 /** Moves what has just happened into the last month, more of it on some days than on others: charts have something to show. */
 function spread() {
-  if (DATABASE) return;
   const script = `
 import sqlite3, sys
 file = sqlite3.connect(sys.argv[1], timeout=10)
