@@ -1,6 +1,9 @@
 //! Where an installation of a test has its data, and who gets at it past the program.
 
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -15,8 +18,8 @@ pub struct Folder(pub PathBuf);
 impl Folder {
     pub fn new() -> Folder {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("usher-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
-        let path = std::env::temp_dir().join(name);
+        let name = format!("{PREFIX}{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
+        let path = place().join(name);
         std::fs::create_dir_all(&path).unwrap();
         Folder(path)
     }
@@ -49,6 +52,31 @@ impl Folder {
         cluster::database(&folder.0, Some(&other.0));
         folder
     }
+}
+
+const PREFIX: &str = "usher-test-";
+
+/// Where folders are: where TMPDIR says; else in memory, if there is room, for every write waits for the disk. `tests/fault` is
+/// about disks.
+fn place() -> &'static Path {
+    static PLACE: OnceLock<(PathBuf, Child)> = OnceLock::new();
+    let choose = || {
+        let memory = Path::new("/dev/shm");
+        let has_room = rustix::fs::statvfs(memory).is_ok_and(|it| it.f_bavail * it.f_frsize > 4_000_000_000);
+        let in_memory = has_room && std::env::var_os("TMPDIR").is_none() && env!("CARGO_CRATE_NAME") != "fault";
+        let place = if in_memory { memory.to_owned() } else { std::env::temp_dir() };
+        // What is held until this process ends is dropped by nobody: this removes it when the pipe closes.
+        let sweep = Command::new("sh")
+            .args(["-c", "cat >/dev/null; rm -rf \"$0\"-*"])
+            .arg(place.join(format!("{PREFIX}{}", std::process::id())))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn();
+        (place, sweep.unwrap())
+    };
+    &PLACE.get_or_init(choose).0
 }
 
 impl Drop for Folder {
