@@ -123,8 +123,8 @@ impl Trail {
 
     fn put_back(intruder: &Intruder) {
         intruder.runs(
-            "DELETE FROM audit; INSERT INTO audit SELECT * FROM kept; \
-             DELETE FROM audit_seals; INSERT INTO audit_seals SELECT * FROM kept_seals",
+            "BEGIN; DELETE FROM audit; INSERT INTO audit SELECT * FROM kept; \
+             DELETE FROM audit_seals; INSERT INTO audit_seals SELECT * FROM kept_seals; COMMIT",
         );
     }
 
