@@ -103,7 +103,7 @@ pub fn refused_restores(case: &mut Case) {
     fs::write(place("cut"), &bytes[..bytes.len() - 4096]).unwrap();
     let page = usize::try_from(case.dice(1..bytes.len() as u64 / 4096)).unwrap() * 4096;
     fs::write(place("flipped"), [&bytes[..page], &[0xff; 4096], &bytes[page + 4096..]].concat()).unwrap();
-    let (own, other) = (site.folder.0.join("data.key"), Site::new());
+    let (own, other) = (site.folder.0.join("data.key"), Site::of_its_own());
     let other = other.folder.0.join("data.key");
     for (file, key, reason) in [
         ("wal", &own, "holds changes"),

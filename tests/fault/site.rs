@@ -6,12 +6,13 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::cluster::Connection;
+use crate::cluster::{Connection, on_postgres};
 use crate::harness::Folder;
 use crate::program::{free_port, usher};
 use crate::wire::Call;
@@ -30,7 +31,14 @@ pub struct Site {
 }
 
 impl Site {
+    /// A copy of one that is made once for each engine: all of them have the same keys.
     pub fn new() -> Site {
+        static MADE: [OnceLock<Site>; 2] = [const { OnceLock::new() }; 2];
+        MADE[usize::from(on_postgres())].get_or_init(Site::of_its_own).copy()
+    }
+
+    /// With keys that no other has.
+    pub fn of_its_own() -> Site {
         let folder = Folder::new();
         let database = folder.database();
         Site::on(folder, database)
@@ -57,14 +65,12 @@ impl Site {
         site
     }
 
-    /// An installation of its own with the same keys. The embedded engine's, and while nothing runs on it.
+    /// Another installation with the same data and keys, while nothing runs on this one.
     pub fn copy(&self) -> Site {
-        let folder = Folder::new();
-        for file in fs::read_dir(&self.folder.0).unwrap().map(Result::unwrap) {
-            fs::copy(file.path(), folder.0.join(file.file_name())).unwrap();
-        }
+        let folder = Folder::copy_of(&self.folder);
+        let database = folder.database();
         let (client_id, sandbox, live) = (self.client_id.clone(), self.sandbox.clone(), self.live.clone());
-        Site { folder, database: None, client_id, sandbox, live }
+        Site { folder, database, client_id, sandbox, live }
     }
 
     /// A new key that writes.
