@@ -19,13 +19,14 @@ use crate::program::{Program, call, raw, usher};
 use crate::receiver::Receiver;
 
 /// Every table that is copied.
-const TABLES: [&str; 24] = [
+const TABLES: [&str; 25] = [
     "admins",
     "admin_tickets",
     "apps",
     "environments",
     "tenants",
     "keys",
+    "key_calls",
     "users",
     "links",
     "sessions",

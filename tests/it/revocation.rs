@@ -175,9 +175,9 @@ fn whoever_signs_out_on_a_page_or_is_frozen_by_the_api_is_refused_within_a_secon
             [("X-API-KEY", one.key.as_str()), ("X-API-KEY-TYPE", "write"), ("X-CLIENT-ID", one.client_id.as_str())];
         send(servers[1], "PUT", &path, &key, "{}").0
     };
-    let ways: [(&str, &dyn Fn(&Guest) -> String); 3] =
-        [("HTTP/1.1 303", &presses_sign_out), ("HTTP/1.1 200", &is_sent_to_sign_out), ("HTTP/1.1 200", &is_frozen)];
-    for (number, (status, end)) in ways.into_iter().enumerate() {
+    let ways: [&dyn Fn(&Guest) -> String; 3] = [&presses_sign_out, &is_sent_to_sign_out, &is_frozen];
+    let answers = ["HTTP/1.1 303", "HTTP/1.1 200", "HTTP/1.1 200"];
+    for (number, (end, status)) in ways.into_iter().zip(answers).enumerate() {
         let guest = Guest::enter(&one, number);
         let me = |server: &str| call(server, &guest.token, "GET", "/v1/users/me", &Value::Null).0;
         let lingered = lingers(servers, me, || {

@@ -12,15 +12,15 @@ use crate::sessions::{OTHER, cookies};
 use crate::signin::{CALLBACK, app_and_jane, code_of, text};
 
 impl TestApp {
-    /// Where an app sends people to sign out of the sandbox, with its page to come back to.
-    fn sign_out_path(&self, more: &str) -> String {
-        format!("/sign-out?environment=sandbox&post_logout_redirect_uri={CALLBACK}&state=bye{more}")
-    }
-
     /// How many sessions there are.
     async fn signed_in(&self) -> i64 {
         self.count("sessions WHERE ended_at IS NULL").await
     }
+}
+
+/// Where an app sends people to sign out of the sandbox, with its page to come back to.
+fn sign_out_path(more: &str) -> String {
+    format!("/sign-out?environment=sandbox&post_logout_redirect_uri={CALLBACK}&state=bye{more}")
 }
 
 /// Where the page's only form leads.
@@ -43,7 +43,7 @@ async fn with_a_token_of_whoever_is_signed_in_their_session_ends_at_once_and_the
     app.advance(Duration::from_hours(2));
     assert_eq!(app.signed_in().await, 2);
 
-    let path = app.sign_out_path(&format!("&id_token_hint={}", text(&tokens, "idToken")));
+    let path = sign_out_path(&format!("&id_token_hint={}", text(&tokens, "idToken")));
     let left = browser.get(&path).await;
     let back = format!("{CALLBACK}?state=bye");
     assert_eq!((left.status, left.header("location")), (303, back.as_str()));
@@ -72,7 +72,7 @@ async fn without_a_token_of_whoever_is_signed_in_they_are_asked_and_only_our_own
         let browser = app.browser(&[&app.enter(&app.sign_in_path()).await]);
         let before = app.signed_in().await;
         let more = format!("&client_id={}&id_token_hint={hint}", app.client_id);
-        let page = browser.get(&app.sign_out_path(&more)).await;
+        let page = browser.get(&sign_out_path(&more)).await;
         let answer = action(&page);
         assert!(page.text.contains("Sign out of Acme Coaching?"), "{}", page.text);
         assert!(hint.is_empty() || !page.text.contains(hint), "the page holds no token");

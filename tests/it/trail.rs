@@ -239,10 +239,10 @@ async fn every_exchange_and_every_refresh_of_tokens_stands_in_the_trail_of_the_p
     let made_up = app.anyone().send("POST", "/oauth/token", made_up).await;
     let answers = [&reused, &unknown, &made_up];
     assert_eq!(answers.map(|answer| answer.status), [400; 3]);
-    let mut refused = app.refused(&answers).await;
-    refused.sort();
+    let mut noted_down = app.refused(&answers).await;
+    noted_down.sort();
     let doors = ["POST /api/v1/tokens", "POST /oauth/token", "POST /v1/tokens"];
-    assert_eq!(refused, doors.map(|door| (door.to_owned(), "invalid_grant".to_owned())));
+    assert_eq!(noted_down, doors.map(|door| (door.to_owned(), "invalid_grant".to_owned())));
     assert_eq!(app.audited(Action::SessionEnded).await.len(), 1);
     noted(Action::TokenRefreshed, &[&second, &raced, &third]).await;
 }

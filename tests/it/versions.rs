@@ -340,7 +340,7 @@ fn who_still_has_an_older_date_is_told_whatever_they_do_by_it_and_of_webhooks_ne
 
     let words = diff("2023-08-22", "2023-10-04", &[]);
     let row = |of: &Value| {
-        let line = words.lines().find(|line| line.starts_with(of["id"].as_str().unwrap())).expect("a row");
+        let line = words.lines().find(|line| line.trim_start().starts_with(of["id"].as_str().unwrap())).expect("a row");
         line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")
     };
     assert!(row(&moved[3]).starts_with("may not sandbox - 2023-10-04 2023-08-01 20"), "{words}");
