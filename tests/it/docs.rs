@@ -97,12 +97,17 @@ async fn every_page_is_reached_and_is_there_as_markdown_and_in_the_lists() {
 }
 
 #[tokio::test]
-async fn every_picture_is_served_small_in_both_themes_and_shown_somewhere() {
+async fn every_picture_is_served_small_in_both_themes_with_its_words_beside_and_shown_somewhere() {
     let app = TestApp::new().await;
     let texts: String = markdown_files().into_iter().chain([root().join("README.md")]).map(read).collect();
-    let mut files = BTreeSet::new();
+    let (mut files, mut words) = (BTreeSet::new(), BTreeSet::new());
     for file in std::fs::read_dir(root().join("docs/pictures")).unwrap().map(|entry| entry.unwrap().path()) {
         let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+        // What the page said when it was made: `pictures.mjs` compares.
+        if let Some(words_of) = name.strip_suffix(".txt") {
+            words.insert(words_of.to_owned());
+            continue;
+        }
         let (headers, bytes) = app.anyone().bytes(&format!("/docs/pictures/{name}")).await;
         assert!(headers["content-type"] == "image/webp" && bytes == std::fs::read(&file).unwrap(), "{name}");
         assert!(bytes.len() < 200_000, "{name} is large");
@@ -111,8 +116,10 @@ async fn every_picture_is_served_small_in_both_themes_and_shown_somewhere() {
     for name in &files {
         let light = name.replace("-dark.", "-light.");
         assert!(files.contains(&light) && files.contains(&light.replace("-light.", "-dark.")), "{name} has no sister");
+        assert!(words.contains(light.strip_suffix("-light.webp").unwrap()), "{name} has no words: `just pictures`");
         assert!(texts.contains(&format!("pictures/{light}")), "{name} is shown nowhere");
     }
+    assert_eq!(words.len() * 2, files.len(), "words of no picture");
     let shown: BTreeSet<String> = pages(&app).await.values().flat_map(|html| owned(values(html, "src"))).collect();
     assert!(shown.iter().any(|to| to.starts_with("/docs/pictures/")), "{shown:?}");
     for to in shown {
