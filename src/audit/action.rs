@@ -131,6 +131,8 @@ words! {
         UsersExported = "users.exported",
         /// Entries of the audit trail were exported by the dashboard.
         AuditExported = "audit.exported",
+        /// The audit trail was verified, and so much was found; no number, if nobody waited for the end.
+        AuditVerified = "audit.verified",
     }
 }
 

@@ -17,7 +17,7 @@ pub use entry::{ActorKind, Entry, EntryId, INSTALLATION};
 pub(crate) use note::empty;
 pub use note::{
     Whose, erase, note, note_by_stranger, note_changes, note_grant, note_read, note_replay, record, record_changes,
-    record_changes_of,
+    record_changes_of, record_verified,
 };
 pub use refusal::{Refusal, refuse, refuse_stranger};
 pub use store::find::{Filter, Order, Outcome, entry, find, newest, of_request_id, of_target};

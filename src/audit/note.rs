@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::store::{self, Draft};
-use super::{Action, Changes};
+use super::{Action, Changes, INSTALLATION};
 use crate::apps::{AppId, EnvironmentId};
 use crate::billing;
 use crate::caller::{Actor, Caller, Origin};
@@ -123,6 +123,15 @@ pub fn record_changes_of(
 pub fn note_replay(tx: &Tx, caller: &Caller, user: Option<UserId>) -> Result<()> {
     let draft = Draft { user, ..Draft::of(caller.scope.environment, Action::RequestReplayed) };
     store::insert(tx, &draft.by(caller.origin()))
+}
+
+/// Notes that the trail of the whole installation was verified, and how much was found; `None`, if nobody waited for the end.
+///
+/// # Errors
+/// The database refuses.
+pub fn record_verified(tx: &Tx, origin: Origin, findings: Option<usize>) -> Result<()> {
+    let changes = Changes::of_field("findings", None::<usize>, findings);
+    record_changes(tx, INSTALLATION, origin, Action::AuditVerified, INSTALLATION.0, &changes)
 }
 
 /// Takes what changed about a user out of the trail, notes that this was done, and says in how many entries. That there

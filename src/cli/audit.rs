@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::users::environments;
-use super::{Common, Place, or_dash, print};
+use super::{Common, Place, or_dash, print, told};
 use crate::apps::{AppId, Environment, EnvironmentId};
 use crate::audit::chain::{self, Anchor, Progress};
 use crate::audit::{self, Action, Entry, EntryId, Filter, Order, Outcome};
@@ -198,7 +198,13 @@ async fn verify(common: &Common, store: &Store, anchor: Option<PathBuf>) -> Resu
         }),
         &words.join("\n"),
     );
-    Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let found = report.findings.len();
+    let note = move |tx: &Tx| audit::record_verified(tx, Origin::of(Actor::Operator), Some(found));
+    // What was found is worth knowing of a database, too, that takes no more entries.
+    if let Err(error) = store.write(note).await {
+        let _ = writeln!(std::io::stderr(), "usher: the trail does not say that it was verified: {}", told(&error));
+    }
+    Ok(if found == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn read_anchor(file: &PathBuf) -> Result<Anchor> {

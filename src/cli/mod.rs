@@ -229,7 +229,7 @@ async fn run(Cli { common, command }: Cli) -> Result<ExitCode> {
 }
 
 fn failed(error: &Error, json: bool) -> ExitCode {
-    let text = error.for_log().map_or_else(|| error.to_string(), str::to_owned);
+    let text = told(error);
     let text = if json {
         serde_json::json!({"error": text}).to_string()
     } else {
@@ -237,6 +237,11 @@ fn failed(error: &Error, json: bool) -> ExitCode {
     };
     let _ = writeln!(std::io::stderr(), "{text}");
     ExitCode::FAILURE
+}
+
+/// All that an error says, of those that are ours too.
+fn told(error: &Error) -> String {
+    error.for_log().map_or_else(|| error.to_string(), str::to_owned)
 }
 
 impl Common {

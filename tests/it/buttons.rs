@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::harness::{Answer, Folder, TestApp};
 use crate::imports_api::take_over;
+use crate::imports_page::form_with;
 
 /// What a person types where a form holds nothing: the field, the words.
 pub const TYPED: &[(&str, &str)] = &[
@@ -30,6 +31,7 @@ pub struct Button {
     pub fields: Vec<(String, String)>,
     /// What the form holds and does not show.
     pub hidden: Vec<(String, String)>,
+    wants_file: bool,
     is_multipart: bool,
 }
 
@@ -50,6 +52,7 @@ pub fn buttons(html: &str) -> Vec<Button> {
 
 fn of_form(form: &str) -> Vec<Button> {
     let (mut fields, mut hidden, mut pressed) = (Vec::new(), Vec::new(), Vec::new());
+    let mut wants_file = false;
     let mut select = String::new();
     for tag in form.split('<').skip(1) {
         let (head, text) = tag.split_once('>').unwrap_or((tag, ""));
@@ -64,7 +67,7 @@ fn of_form(form: &str) -> Vec<Button> {
                 match attribute(head, "type").as_deref() {
                     Some("hidden") => hidden.push((name, value)),
                     Some("checkbox" | "radio") if !head.contains(" checked") => {}
-                    Some("file") => {}
+                    Some("file") => wants_file |= head.contains(" required"),
                     _ => fields.push((name, value)),
                 }
             }
@@ -86,6 +89,7 @@ fn of_form(form: &str) -> Vec<Button> {
         action: attribute(form, "action").unwrap(),
         fields: fields.iter().chain(&hidden).cloned().chain(pressed).collect(),
         hidden: hidden.clone(),
+        wants_file,
         is_multipart: attribute(form, "enctype").is_some(),
     };
     pressed.into_iter().map(button).collect()
@@ -115,7 +119,8 @@ impl Button {
             let part = |(name, value): &(String, String)| {
                 format!("--XX\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
             };
-            let body = self.fields.iter().map(part).collect::<String>() + "--XX--\r\n";
+            let end = if self.wants_file { form_with("email\nfrida@doe.com\n") } else { "--XX--\r\n".to_owned() };
+            let body = self.fields.iter().map(part).collect::<String>() + &end;
             owner.with("Content-Type", "multipart/form-data; boundary=XX").send("POST", &self.action, body).await
         } else {
             let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.fields).finish();

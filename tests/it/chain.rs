@@ -486,6 +486,19 @@ fn the_commands_list_export_anchor_and_verify() {
     assert_eq!(report["findings"][0]["fault"], "changed");
     let words = server.run(&["audit", "verify"]);
     assert!(String::from_utf8(words.stdout).unwrap().starts_with("PROBLEM  changed"));
+
+    let verified = server.json(&["audit", "list", "--action", "audit.verified"]);
+    let findings = verified.as_array().unwrap().iter().map(|entry| &entry["changes"]["fields"]["findings"][1]);
+    assert_eq!(findings.collect::<Vec<_>>(), [&json!(1), &json!(1), &json!(0)], "{verified}");
+    intruder.runs(if on_postgres() {
+        "ALTER TABLE audit ADD CONSTRAINT closed CHECK (action <> 'audit.verified') NOT VALID"
+    } else {
+        "CREATE TRIGGER closed BEFORE INSERT ON audit WHEN NEW.action = 'audit.verified' \
+         BEGIN SELECT RAISE(ABORT, 'closed'); END"
+    });
+    let closed = server.run(&["audit", "verify"]);
+    assert!(String::from_utf8(closed.stdout).unwrap().starts_with("PROBLEM  changed"), "it is verified all the same");
+    assert!(String::from_utf8(closed.stderr).unwrap().contains("does not say that it was verified"));
 }
 
 /// The rights of the program's own role, as the documentation gives them.

@@ -237,10 +237,13 @@ pub async fn show(
     Ok(page(&EntryPage { frame: &here.frame, entry, admin, fields, health, now: api.store.clock().now() }, None))
 }
 
-/// `POST /admin/{appId}/{environment}/audit/verify`: seals what is left and walks along every chain.
+/// `POST /admin/{appId}/{environment}/audit/verify`: seals what is left, walks along every chain, and notes what
+/// came of it.
 pub async fn verify(State(api): State<Api>, here: Within<Owner>) -> Result<Response> {
     let walk = chain::verify(&api.store, None, |_| ());
     let report = tokio::time::timeout(PATIENCE, walk).await.ok().transpose()?;
+    let (origin, findings) = (here.caller.origin(), report.as_ref().map(|report| report.findings.len()));
+    api.store.write(move |tx| audit::record_verified(tx, origin, findings)).await?;
     Ok(page(&VerifiedPage { frame: &here.frame, report }, None))
 }
 
