@@ -24,7 +24,7 @@ use crate::imports_api::take_over;
 use crate::imports_page::draft;
 
 /// An installation that has something of everything.
-async fn world() -> TestApp {
+pub async fn world() -> TestApp {
     let app = TestApp::new().await;
     app.catch_up();
     let owner = app.admin(Role::Owner).await;
@@ -67,7 +67,7 @@ async fn world() -> TestApp {
 }
 
 /// Every page of the dashboard that can be reached by links, with its HTML.
-async fn pages(app: &TestApp, owner: &Client<'_>) -> BTreeMap<String, String> {
+pub async fn pages(app: &TestApp, owner: &Client<'_>) -> BTreeMap<String, String> {
     let mut pages = BTreeMap::new();
     let mut waiting = vec![];
     for kind in ["sandbox", "live"] {
