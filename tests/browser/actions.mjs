@@ -7,6 +7,8 @@ const seen = new Map();
 const done = new Set();
 /** Each method and path that was asked for. */
 const asked = new Set();
+/** The path of each page that was looked at. */
+const looked = new Set();
 
 /** Takes note of all that happens on a context's pages. */
 export async function watch(context) {
@@ -27,12 +29,31 @@ export function assertAllDone(...roots) {
   assert.deepEqual(ours.filter(([action]) => !done.has(action)).map(([action, page]) => `${action}   on ${page}`), []);
 }
 
+/** Takes note that a page is looked at. */
+export function noteLook(page) {
+  looked.add(`GET ${new URL(page.url()).pathname}`);
+}
+
+/** The routes that lead to none of these. What several lead to is of the one with the fewest parameters. */
+function without(routes, all) {
+  assert.ok(routes.length > 0, "there are no routes");
+  const pattern = (route) => new RegExp(`^${route.replaceAll(".", "\\.").replaceAll(/\{[^}]*\}/g, "[^/]+")}$`);
+  const exact = [...routes].sort((one, other) => one.split("{").length - other.split("{").length);
+  const reached = new Set([...all].map((one) => exact.find((route) => pattern(route).test(one))));
+  return routes.filter((route) => !reached.has(route));
+}
+
 /** Fails with the routes, `METHOD /path/{parameter}`, that the walk did not ask for. */
 export function assertAllAsked(routes) {
-  assert.ok(routes.length > 0, "there are no routes");
-  const walked = [...asked];
-  const pattern = (route) => new RegExp(`^${route.replaceAll(".", "\\.").replaceAll(/\{[^}]*\}/g, "[^/]+")}$`);
-  assert.deepEqual(routes.filter((route) => !walked.some((one) => pattern(route).test(one))), []);
+  assert.deepEqual(without(routes, asked), []);
+}
+
+/** Fails with the routes whose pages `look` has not seen, but for those that answer no page, which are named. */
+export function assertAllLooked(routes, noPages = []) {
+  // There nobody looks.
+  if (process.env.DATABASE) return;
+  const left = without(routes, looked).filter((route) => route.startsWith("GET "));
+  assert.deepEqual(left.sort(), [...noPages].sort());
 }
 
 /** Runs in every page. An action is a form with the names of its fields and of the button that sends it, a button without

@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 import { server } from "../contract/usher.mjs";
-import { watch } from "./actions.mjs";
+import { noteLook, watch } from "./actions.mjs";
 
 const { CHROMIUM, SCREENSHOTS } = process.env;
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -95,6 +95,7 @@ export async function scan(page, link, see = () => {}) {
  * behind it makes no difference to that, so on PostgreSQL it is not looked at again. */
 export async function look(page, name, rules = {}) {
   if (process.env.DATABASE) return;
+  noteLook(page);
   for (const { size, colorScheme, only } of LOOKS) {
     const viewport = VIEWPORTS[size];
     await page.setViewportSize(viewport);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { clientId, jane, key, server, usher } from "../contract/usher.mjs";
-import { assertAllDone } from "./actions.mjs";
+import { assertAllDone, assertAllLooked } from "./actions.mjs";
 import { browse, look } from "./chromium.mjs";
 
 const addresses = async () => {
@@ -113,4 +113,7 @@ test("without JavaScript everything can be read, searched and chosen", () =>
     { javaScriptEnabled: false },
   ));
 
-test("nothing that can be done in the documentation was left out", () => assertAllDone("/docs"));
+test("nothing that can be done in the documentation was left out, and no page of it", () => {
+  assertAllDone("/docs");
+  assertAllLooked(process.env.ROUTES.split("\n").filter((route) => / \/docs/.test(route)));
+});

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { clientId, enrol, key, LOGO, server, usher } from "../contract/usher.mjs";
-import { assertAllAsked, assertAllDone } from "./actions.mjs";
+import { assertAllAsked, assertAllDone, assertAllLooked } from "./actions.mjs";
 import { browse, look } from "./chromium.mjs";
 
 const { DATABASE, ROUTES } = process.env;
@@ -170,6 +170,7 @@ for (const language of DATABASE ? ["ar"] : ["en", "ar"]) {
         await saw(page, "sign-in-over");
 
         await page.goto(door("/authorize", pkce));
+        await saw(page, "authorize");
         await page.fill("#email", address("jane"));
         await send(page).click();
         await page.waitForURL(`${server}/sign-in/code`);
@@ -256,5 +257,8 @@ for (const language of DATABASE ? ["ar"] : ["en", "ar"]) {
 
 test("the walk came to every hosted page and used every form of them", () => {
   assertAllDone("/sign-in", "/authorize", "/links", "/profile", "/sign-out");
-  assertAllAsked(ROUTES.split("\n").filter((route) => !/\/(admin|docs|assets|theme)|\/llms/.test(route)));
+  const routes = ROUTES.split("\n").filter((route) => !/\/(admin|docs|assets|theme)|\/llms/.test(route));
+  assertAllAsked(routes);
+  // A logo and a style sheet.
+  assertAllLooked(routes, ["GET /brand/{file}"]);
 });

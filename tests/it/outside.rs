@@ -67,7 +67,8 @@ fn a_person_follows_their_link_in_a_browser_and_changes_their_profile() {
 fn the_documentation_is_read_searched_and_tried_in_a_browser() {
     // Its pages come from no database.
     if !on_postgres() {
-        node("browser/docs.mjs");
+        let pages = paths(|surface| surface == Surface::Pages);
+        run("browser/docs.mjs", &[], &[("ROUTES", &pages)]);
     }
 }
 
