@@ -69,7 +69,7 @@ async function copied(page, near) {
 /** Waits until something is so. */
 async function until(what, holds) {
   for (let wait = 0; wait < 200; wait++) {
-    if (holds()) return;
+    if (await holds()) return;
     await new Promise((done) => setTimeout(done, 50));
   }
   assert.fail(`${what} did not come about`);
@@ -163,8 +163,18 @@ test("people are found, filtered, and taken out as a file", () =>
     await page.waitForURL(`${base}/users?*q=mar*`);
     await page.getByText("li@doe.com").waitFor({ state: "detached" });
     await page.getByText("mary@doe.com").waitFor();
+    // While an answer is on its way, what was there stays, faded, and is busy for whoever does not see that.
+    const list = page.locator("#list");
+    let come;
+    const held = new Promise((go) => (come = go));
+    await page.route((url) => url.searchParams.get("q") === "nobody at all", (route) => held.then(() => route.continue()), { times: 1 });
     await page.locator("#q").fill("nobody at all");
+    await page.locator("#list[aria-busy=true]").getByText("mary@doe.com").waitFor();
+    await until("a fade", async () => (await list.evaluate((e) => getComputedStyle(e).opacity)) === "0.55");
+    come();
     await page.getByText("Nobody fits").waitFor();
+    await until("an end of the fade", async () => (await list.evaluate((e) => getComputedStyle(e).opacity)) === "1");
+    assert.equal(await list.getAttribute("aria-busy"), null);
     await look(page, "users-none");
     await link(page, "Show everybody").click();
     await page.getByText("li@doe.com").waitFor();

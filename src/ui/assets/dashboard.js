@@ -76,6 +76,10 @@ document.addEventListener("htmx:responseError", ({ detail: { xhr } }) => {
 });
 document.addEventListener("htmx:afterRequest", (event) => event.detail.successful && trouble(""));
 
+// What is asked for again is faded until it comes; who does not see that hears that it is busy.
+for (const [when, busy] of [["htmx:beforeRequest", "true"], ["htmx:afterRequest", null]])
+  document.addEventListener(when, ({ detail: { target } }) => target.matches(".fades") && (target.ariaBusy = busy));
+
 // A part that is asked for again and again changes where it differs, so that whoever is in it stays there: what they opened
 // stays open, what they typed stays, and if what had the focus is gone, the part has it.
 const mine = { open: "details", disabled: "form:has([data-words]) button" };
