@@ -163,6 +163,8 @@ test("people are found, filtered, and taken out as a file", () =>
     await page.waitForURL(`${base}/users?*q=mar*`);
     await page.getByText("li@doe.com").waitFor({ state: "detached" });
     await page.getByText("mary@doe.com").waitFor();
+    assert.equal(await page.locator("#list thead a").count(), 0, "there is no order to choose");
+    await page.getByText("What a search finds is not sorted.").waitFor();
     // While an answer is on its way, what was there stays, faded, and is busy for whoever does not see that.
     const list = page.locator("#list");
     let come;
