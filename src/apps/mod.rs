@@ -243,7 +243,9 @@ fn check_address(text: &str) -> Result<()> {
 impl Settings {
     fn check(&self) -> Result<()> {
         if self.name.as_ref().is_some_and(|name| name.trim().is_empty() || name.chars().any(char::is_control)) {
-            return Err(Error::operator("an app's name must be one line with something in it."));
+            return Err(Error::operator(
+                "an app's name must be one line with something in it, as in `usher app create Acme`.",
+            ));
         }
         if self.issuer.as_ref().is_some_and(|issuer| issuer.trim().is_empty() || issuer.chars().any(char::is_control)) {
             return Err(Error::operator("an issuer must be one line with something in it."));

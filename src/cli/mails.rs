@@ -87,7 +87,11 @@ impl Mail {
             Mail::Show { id } => {
                 let find = move |tx: &Tx| {
                     let newest = || outbox::newest_mails(tx, 1).map(|mut mails| mails.pop());
-                    let none = || Error::operator("there are no mails yet.");
+                    let none = || {
+                        Error::operator(
+                            "there are no mails yet. `usher import FILE --send-links` enrols people and mails them.",
+                        )
+                    };
                     let job = id.map_or_else(|| newest()?.ok_or_else(none), |id| outbox::get(tx, id))?;
                     // A live mail's link would let whoever reads this in as the patient.
                     let mail = if job.state == State::Captured { mail::render(tx, &job)? } else { None };

@@ -230,7 +230,7 @@ fn what_goes_wrong_is_said_with_what_to_do_and_the_right_exit_code() {
         (&start, vec!["mail", "show", nowhere], 1, "`usher mail list`"),
         (&start, vec!["billing", "retry", nowhere, "--environment", "live"], 1, "leave out --app and --environment"),
         (&start, vec!["billing", "dismiss", nowhere], 1, "`usher billing failures`"),
-        (&start, vec!["mail", "show"], 1, "no mails yet"),
+        (&start, vec!["mail", "show"], 1, "`usher import FILE --send-links`"),
         (&start, vec!["token", "create", "--user", nowhere], 1, "`usher user list`"),
         (
             &start,
@@ -269,7 +269,7 @@ fn what_goes_wrong_is_said_with_what_to_do_and_the_right_exit_code() {
         ),
         (&start, vec!["app", "create", "Acme", "--region", "Germany"], 2, "US or DE"),
         (&start, vec!["app", "create", "Acme", "--redirect-url", "/callback"], 1, "https://"),
-        (&start, vec!["app", "create", " "], 1, "name"),
+        (&start, vec!["app", "create", " "], 1, "`usher app create Acme`"),
     ] {
         let output = run(folder, &arguments);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", errors(&output));
