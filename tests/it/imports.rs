@@ -1,7 +1,11 @@
 //! Taking people over from files, and writing them to files.
 
+use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use usher::apps::{self, Kind};
@@ -9,8 +13,9 @@ use usher::caller::Caller;
 use usher::error::Error;
 use usher::imports::{self, Import, New, Outcome, Rows, Settings, State, Work};
 
+use crate::cluster;
 use crate::harness::{But, Folder, TestApp, jane};
-use crate::program::{Program, raw};
+use crate::program::{Program, raw, usher};
 
 fn write(folder: &Folder, name: &str, text: &str) -> PathBuf {
     let file = folder.0.join(name);
@@ -402,4 +407,75 @@ async fn an_import_that_was_cut_off_goes_on_where_it_stopped_and_takes_nobody_tw
     let all = app.store().read(move |tx| imports::outcomes(tx, scope, done.id, 0, 1000)).await.unwrap();
     assert_eq!(all.iter().map(|outcome| outcome.row).collect::<Vec<_>>(), (1..=100).collect::<Vec<_>>());
     assert_ne!(begin(&app, &file).await.id, import.id, "what is done is not gone on with");
+}
+
+/// Six thousand rows, of which every hundredth is about somebody of before, and the one after it about nobody.
+fn long_list() -> String {
+    let row = |n: usize| match n % 100 {
+        98 => format!("USER{}@doe.com,Again\n", n / 20 * 10),
+        99 => "nobody,None\n".to_owned(),
+        _ => format!("user{n}@doe.com,User {n}\n"),
+    };
+    format!("E-mail,First name\n{}", (0..6000).map(row).collect::<String>())
+}
+
+/// The counts of an import, what it says of each row, and whom it makes. An id is told as the first row that has it.
+fn taken_over(server: &Program, file: &Path) -> (Value, Vec<Vec<String>>, Vec<String>) {
+    let (summary, mut rows) = import(server, file, &["--tenant", "Clinic North"]);
+    let mut first = HashMap::new();
+    for row in &mut rows {
+        let (number, id) = (row[0].clone(), row[2].clone());
+        row[2].clone_from(first.entry(id).or_insert(number));
+    }
+    let users = lines(&export(server, "users.jsonl", &[]));
+    let row_of = |user: &Value| json!(first[user["id"].as_str().unwrap()]);
+    let named: Vec<_> = users.iter().map(row_of).collect();
+    let mut people: Vec<_> =
+        facts(users).into_iter().zip(named).map(|(facts, row)| facts.but("id", row).to_string()).collect();
+    people.sort_unstable();
+    (summary.without("resultFile").without("batch"), rows, people)
+}
+
+#[test]
+fn an_import_whose_process_was_killed_ends_by_the_same_command_as_if_nothing_had_been() {
+    let list = long_list();
+    let undisturbed = Program::start(&[]);
+    let expected = taken_over(&undisturbed, &write(&undisturbed.folder, "people.csv", &list));
+    assert_eq!(expected.0, json!({"total": 6000, "imported": 5880, "duplicates": 60, "failed": 60}));
+
+    let (_, _, folder) = Program::start(&[]).stop();
+    let file = write(&folder, "people.csv", &list);
+    let mut run = usher(&folder)
+        .args(["import", file.to_str().unwrap(), "--environment", "sandbox", "--tenant", "Clinic North"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let intruder = folder.intruder();
+    let users = || intruder.counts("SELECT COUNT(*) FROM users");
+    while users() == 0 && run.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    run.kill().unwrap();
+    assert_eq!(run.wait().unwrap().signal(), Some(9), "it had ended");
+    // The server there does what it was sent, and only then sees that nobody is left.
+    let sessions = "SELECT COUNT(*) FROM pg_stat_activity \
+                    WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
+    while cluster::on_postgres() && intruder.counts(sessions) > 0 {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let there = users();
+    drop(intruder);
+    assert!(0 < there && there < 5880, "midway: {there}");
+
+    let server = Program::start_in(folder, &[]);
+    let cut_off = server.json(&["import", "list"]);
+    assert_eq!((&cut_off[0]["state"], &cut_off[0]["imported"]), (&json!("running"), &json!(there)));
+    let (counts, rows, people) = taken_over(&server, &file);
+    assert_eq!(counts, expected.0);
+    assert!(rows == expected.1, "what is said of a row is another");
+    assert!(people == expected.2, "the people are others");
+    let all = server.json(&["import", "list"]);
+    assert_eq!((all.as_array().unwrap().len(), &all[0]["state"]), (1, &json!("done")));
+    assert_eq!(all[0]["batch"], cut_off[0]["batch"]);
 }
