@@ -2,8 +2,9 @@
 //! fresh server, once for each language that the page speaks. What stands below an example as its answer is compared.
 //!
 //! A block says more about itself after its language: `output` is what the example before it prints, where `…` stands for
-//! anything; `not-run="why"` is not run, and must be in the list below; `engine="sqlite"` is for that engine alone. What an
-//! example leaves running (`&`) runs until the page's end.
+//! anything; `not-run="why"` is not run, and must be in the list below; `engine="sqlite"` is for an installation on that engine
+//! alone, `needs="postgres"` for where there is an empty database on PostgreSQL besides. What an example leaves running (`&`)
+//! runs until the page's end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::CommandExt;
@@ -29,7 +30,6 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("README.md", "it runs these tests"),
     ("docs/OPERATIONS.md", "it builds the program"),
     ("docs/OPERATIONS.md", "a second server"),
-    ("docs/OPERATIONS.md", "needs a PostgreSQL server of the reader's"),
     ("docs/OPERATIONS.md", "needs an account at Stripe"),
     ("docs/PERFORMANCE.md", "it measures for minutes"),
     ("docs/RELIABILITY.md", "it injects faults for minutes"),
@@ -56,13 +56,22 @@ impl Block {
         self.about.split(' ').any(|word| word == "output")
     }
 
-    /// The engine that it is about.
-    fn engine(&self) -> Option<&str> {
-        self.about.split("engine=\"").nth(1)?.split('"').next()
+    fn says(&self, name: &str) -> Option<&str> {
+        self.about.split(&format!("{name}=\"")).nth(1)?.split('"').next()
+    }
+
+    /// Whether the installation is on another engine than it is about.
+    fn is_of_another_engine(&self) -> bool {
+        let here = if cluster::on_postgres() { "postgres" } else { "sqlite" };
+        self.says("engine").is_some_and(|engine| engine != here)
+    }
+
+    fn needs_another_database(&self) -> bool {
+        self.says("needs") == Some("postgres")
     }
 
     fn not_run(&self) -> Option<&str> {
-        self.about.split("not-run=\"").nth(1)?.split('"').next()
+        self.says("not-run")
     }
 }
 
@@ -225,6 +234,7 @@ fn run(page: &str, steps: &[Step], language: &str, rust: Option<&BTreeMap<String
     let path = std::env::join_paths(
         [program.parent().unwrap().to_owned()]
             .into_iter()
+            .chain(cluster::on_postgres().then(|| cluster::shared().tools.clone()))
             .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
     );
     let mut variables: Vec<(&str, String)> = vec![
@@ -238,6 +248,13 @@ fn run(page: &str, steps: &[Step], language: &str, rust: Option<&BTreeMap<String
         ("PATH", path.unwrap().into_string().unwrap()),
     ];
     variables.extend(server.folder.database().map(|url| ("USHER_DATABASE", url)));
+    // Where PostgreSQL's own tools find the server, as on its machine.
+    if cluster::on_postgres() {
+        let url: url::Url = cluster::shared().url.parse().unwrap();
+        variables.push(("PGHOST", url.host_str().unwrap().to_owned()));
+        variables.push(("PGPORT", url.port().unwrap().to_string()));
+        variables.push(("PGUSER", url.username().to_owned()));
+    }
     let another = Another::made_for(steps);
     variables.extend(another.iter().map(|database| ("USHER_POSTGRES", database.url.clone())));
     // These begin with what the first start prints.
@@ -249,12 +266,8 @@ fn run(page: &str, steps: &[Step], language: &str, rust: Option<&BTreeMap<String
         else {
             continue;
         };
-        let elsewhere = match block.engine() {
-            Some("postgres") => another.is_none(),
-            Some(_) => cluster::on_postgres(),
-            None => false,
-        };
-        if elsewhere || block.not_run().is_some() {
+        let lacks_its_database = block.needs_another_database() && another.is_none();
+        if lacks_its_database || block.is_of_another_engine() || block.not_run().is_some() {
             continue;
         }
         let code = block.code.replace(PORT, &port);
@@ -326,7 +339,7 @@ struct Another {
 
 impl Another {
     fn made_for(steps: &[Step]) -> Option<Another> {
-        let wanted = steps.iter().flat_map(|step| &step.blocks).any(|block| block.engine() == Some("postgres"));
+        let wanted = steps.iter().flat_map(|step| &step.blocks).any(Block::needs_another_database);
         let cluster = wanted.then(cluster::try_shared).flatten()?;
         let name = format!("snippets_{}", std::process::id());
         cluster.sql("postgres", &format!("CREATE DATABASE {name}"));
