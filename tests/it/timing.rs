@@ -25,6 +25,10 @@ const MAILS: usize = 5;
 const ADDRESSES: usize = (TIMES + WARM_UP).div_ceil(MAILS);
 /// How often a door is looked at, until the machine allows for a judgement.
 const ROUNDS: usize = 12;
+/// Above this p-value a look says that known and unknown addresses are alike, up to the other that they are apart, and between
+/// them nothing: a difference that a look calls apart every other time is called alike by one in seven, not by every other.
+const ALIKE: f64 = 0.1;
+const APART: f64 = 0.01;
 const KINDS: [&str; 3] = ["known", "other", "third"];
 const CALLBACK: &str = "https://app.example.com/callback";
 
@@ -182,7 +186,7 @@ struct Look {
     /// How often a known address was asked for.
     known: usize,
     /// Whether known addresses are answered as unknown ones are; nothing if two kinds of unknown ones differ, for then the
-    /// machine does not allow for a judgement.
+    /// machine does not allow for a judgement, or if what was seen is rare by chance and not yet rare enough.
     alike: Option<bool>,
 }
 
@@ -224,13 +228,18 @@ impl Door {
                 }
             }
         }
-        let alike = |a: usize, b: usize| {
+        let alike = |a: usize, b: usize, least: f64| {
             times[a]
                 .iter()
                 .zip(&times[b])
-                .all(|(a, b)| (median(a) - median(b)).abs() < 1.0 && kolmogorov_smirnov(a, b) > 0.01)
+                .all(|(a, b)| (median(a) - median(b)).abs() < 1.0 && kolmogorov_smirnov(a, b) > least)
         };
-        Look { app, known: asked[0], alike: alike(1, 2).then(|| alike(0, 1)) }
+        let judged = match (alike(0, 1, ALIKE), alike(0, 1, APART)) {
+            (true, _) => Some(true),
+            (false, true) => None,
+            (false, false) => Some(false),
+        };
+        Look { app, known: asked[0], alike: judged.filter(|_| alike(1, 2, APART)) }
     }
 }
 
@@ -259,25 +268,28 @@ fn a_known_address_is_answered_as_an_unknown_one_and_takes_as_long_at_every_door
         Door { administrators: true, ..door("POST", "/admin/sign-in") },
     ];
     for (n, door) in doors.into_iter().enumerate() {
-        let (mut told_apart, mut judged) = (0, false);
+        // One look that says alike is enough, but not after one that said apart: by chance that comes once in a hundred times,
+        // so it takes two in a row then. The second that says apart ends it. So a difference that is found in every other
+        // look passes in about one run of four, and none at all fails about one run of 400.
+        let (mut told_apart, mut alike) = (0, 0);
         for round in n * ROUNDS..(n + 1) * ROUNDS {
             let look = door.look(&program, &beside, round);
             if door.method == "POST" && !door.administrators {
                 assert_eq!(beside.mails(look.app), look.known, "{} sends a mail each time", door.path);
             }
             match look.alike {
-                Some(true) => judged = true,
-                Some(false) => told_apart += 1,
+                Some(true) => alike += 1,
+                Some(false) => (told_apart, alike) = (told_apart + 1, 0),
                 // The tests beside this one end some time.
                 None => std::thread::sleep(Duration::from_secs(5)),
             }
-            if judged {
+            assert!(told_apart < 2, "{} {}: a known address can be told by the time", door.method, door.path);
+            if alike > told_apart {
                 break;
             }
-            assert!(told_apart < 2, "{} {}: a known address can be told by the time", door.method, door.path);
         }
-        if !judged {
-            skip("the time of answers", "the control failed each time: this machine is too busy to judge");
+        if alike <= told_apart {
+            skip("the time of answers", "too few looks could be judged: this machine is too busy");
         }
     }
 }
