@@ -30,6 +30,7 @@ use crate::db::Store;
 use crate::error::{Error, Result};
 use crate::glance::Glances;
 use crate::keys;
+use crate::limits::Limit;
 use crate::links::Links;
 use crate::mail;
 use crate::mail::transport::Smtp;
@@ -37,6 +38,7 @@ use crate::network::Network;
 use crate::outbound::{Client, Reach};
 use crate::outbox;
 use crate::outbox::worker::{self, Bell, Work};
+use crate::signin;
 use crate::users::names::Names;
 use crate::webhooks;
 
@@ -64,11 +66,18 @@ pub struct App {
 impl App {
     /// Puts the parts together. Without `smtp`, live mail waits in the outbox.
     pub fn new(store: Store, links: Links, smtp: Option<Smtp>) -> App {
-        App::behind(Vec::new(), store, links, smtp)
+        App::behind(Vec::new(), signin::per_network(signin::PER_NETWORK), store, links, smtp)
     }
 
-    /// The same behind proxies, whose word about a client's address counts.
-    pub fn behind(proxies: Vec<Network>, store: Store, links: Links, smtp: Option<Smtp>) -> App {
+    /// The same behind proxies, whose word about a client's address counts, and with a limit on the sign-ins that a network
+    /// begins.
+    pub fn behind(
+        proxies: Vec<Network>,
+        sign_ins_per_network: Option<Limit>,
+        store: Store,
+        links: Links,
+        smtp: Option<Smtp>,
+    ) -> App {
         let api = Arc::new(Services {
             store,
             links,
@@ -82,6 +91,7 @@ impl App {
             sends_mail: smtp.is_some(),
             smtp: smtp.map(Arc::new),
             proxies,
+            sign_ins_per_network,
             large_bodies: crate::api::body::Places::default(),
             requests: crate::api::requests::Requests::default(),
             metrics: crate::api::metrics::Metrics::default(),

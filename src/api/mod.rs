@@ -43,6 +43,7 @@ use crate::db::Store;
 use crate::error::Error;
 use crate::glance::Glances;
 use crate::keys::{KeyCache, KeyId, KeyUse};
+use crate::limits::Limit;
 use crate::links::Links;
 use crate::mail::transport::Smtp;
 use crate::network::Network;
@@ -80,6 +81,8 @@ pub struct Services {
     pub smtp: Option<Arc<Smtp>>,
     /// The proxies whose word about a client's address counts.
     pub proxies: Vec<Network>,
+    /// How many sign-ins a network may begin, if that is limited.
+    pub sign_ins_per_network: Option<Limit>,
     /// The places for files that are sent.
     pub large_bodies: body::Places,
     /// The newest requests.

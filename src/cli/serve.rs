@@ -21,6 +21,7 @@ use crate::keys::{self, Access, NewKey};
 use crate::links::Links;
 use crate::network::Network;
 use crate::secret::Secret;
+use crate::signin;
 use crate::tokens::SigningKey;
 
 #[derive(clap::Args)]
@@ -46,6 +47,9 @@ pub struct Serve {
     /// The proxies before this server, as networks with commas between: their X-Forwarded-For is believed
     #[arg(long, value_name = "NETWORKS", env = "USHER_TRUSTED_PROXY", value_delimiter = ',')]
     trusted_proxy: Vec<Network>,
+    /// How many sign-ins a network (/24 of IPv4, /64 of IPv6) may begin within an hour; 0 for any number
+    #[arg(long, value_name = "NUMBER", env = "USHER_SIGN_INS_PER_NETWORK", default_value_t = signin::PER_NETWORK)]
+    sign_ins_per_network: u32,
     /// How to write the log: text or json [default: text at a terminal, else json]
     #[arg(long, value_name = "FORMAT", env = "USHER_LOG_FORMAT")]
     log_format: Option<LogFormat>,
@@ -117,7 +121,7 @@ impl Serve {
         if smtp.is_none() {
             tracing::warn!("no --smtp-url: live mail waits in the outbox; sandbox mail is captured as always");
         }
-        App::behind(self.trusted_proxy, store, links, smtp)
+        App::behind(self.trusted_proxy, signin::per_network(self.sign_ins_per_network), store, links, smtp)
             .with_webhook_networks(self.webhook_networks)
             .telling(print)
             .serve(listener, stop)

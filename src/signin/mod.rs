@@ -38,8 +38,8 @@ pub const LIFETIME: Duration = Duration::from_mins(10);
 pub const TRIES: i64 = 5;
 /// How many mails an address is sent within an hour, and within a day.
 pub const PER_ADDRESS: [(Duration, i64); 2] = [(HOUR, 5), (Duration::from_hours(24), 20)];
-/// How many sign-ins a network may begin within an hour.
-pub const PER_NETWORK: Limit = Limit { what: "network", most: 100, span: HOUR };
+/// How many sign-ins a network may begin within an hour, unless the operator says otherwise.
+pub const PER_NETWORK: u32 = 100;
 /// How many mails an environment sends its users within an hour.
 pub const PER_ENVIRONMENT: Limit = Limit { what: "mails to sign in by", most: 10_000, span: HOUR };
 /// How many it sends those who are no users yet. Counted apart, so that no flood of made-up addresses keeps users out.
@@ -49,6 +49,20 @@ const HELD_BACK: Limit = Limit { what: "mails held back", most: i64::MAX, span: 
 const HOUR: Duration = Duration::from_hours(1);
 /// How many sign-ins are decided in one transaction.
 const AT_ONCE: i64 = 64;
+
+/// The limit on the sign-ins that a network begins; none for 0. Users and others count together: a 429 that came at another
+/// number of tries for the ones than for the others would tell them apart.
+pub fn per_network(most: u32) -> Option<Limit> {
+    (most > 0).then(|| Limit { what: "network", most: most.into(), span: HOUR })
+}
+
+/// What is known of the browser that asks.
+pub struct Browser {
+    /// The network that it comes from, if that is known.
+    pub network: Option<Network>,
+    /// The cookie of the sign-in that it has begun before.
+    pub earlier: Option<Secret>,
+}
 
 /// A sign-in that somebody has begun.
 pub(super) struct SignIn {
@@ -77,23 +91,23 @@ pub(super) struct Asked {
 /// sign-in of the browser ends.
 ///
 /// # Errors
-/// [`Error::TooMany`] when the network has begun many in the last hour.
+/// [`Error::TooMany`] when the network has begun as many in the last hour as `per_network` lets it.
 pub fn begin(
     tx: &Tx,
     environment: EnvironmentId,
     request: &Request,
     email: &Email,
     language: Language,
-    network: Option<Network>,
-    earlier: Option<&Secret>,
+    browser: &Browser,
+    per_network: Option<Limit>,
 ) -> Result<Secret> {
-    let network = network.map(Network::bytes);
-    if let Some(network) = &network
-        && !PER_NETWORK.take(tx, network)?
+    let network = browser.network.map(Network::bytes);
+    if let (Some(network), Some(limit)) = (&network, per_network)
+        && !limit.take(tx, network)?
     {
         return Err(Error::TooMany("Too many people are signing in from your network. Try again in an hour."));
     }
-    if let Some(earlier) = earlier.and_then(Ticket::read) {
+    if let Some(earlier) = browser.earlier.as_ref().and_then(Ticket::read) {
         store::close(tx, earlier.id(), &earlier.hash())?;
     }
     let ticket = Ticket::new(tx.now());

@@ -255,10 +255,10 @@ async fn begin_by(
         *again.status_mut() = StatusCode::BAD_REQUEST;
         return Ok(again);
     };
-    let (language, earlier) = (words.language(), cookie(headers, BEGUN));
-    let begin = move |tx: &crate::db::Tx| {
-        signin::begin(tx, environment.id, &request, &email, language, network, earlier.as_ref())
-    };
+    let (language, per_network) = (words.language(), api.sign_ins_per_network);
+    let browser = signin::Browser { network, earlier: cookie(headers, BEGUN) };
+    let begin =
+        move |tx: &crate::db::Tx| signin::begin(tx, environment.id, &request, &email, language, &browser, per_network);
     let secret = api.store.write(begin).await?;
     let cookie = format!(
         "{BEGUN}={}; Path=/; HttpOnly; SameSite=Lax; Max-Age={}{}",

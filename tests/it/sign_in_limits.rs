@@ -14,6 +14,7 @@ use crate::cluster::on_postgres;
 use crate::harness::{TestApp, john};
 use crate::idempotency::KEY;
 use crate::life::{administrator, data};
+use crate::program::{Program, raw};
 use crate::signin::{CALLBACK, app_and_jane};
 
 #[tokio::test]
@@ -52,6 +53,28 @@ async fn a_network_begins_a_hundred_an_hour_whatever_it_says_of_itself() {
     assert_eq!(app.begin_as(&app.anyone().from("203.0.114.1"), "jane@doe.com").await.1.status, 303);
     app.advance(Duration::from_hours(1));
     assert_eq!(app.begin_as(&app.anyone().from("203.0.113.1"), "jane@doe.com").await.1.status, 303);
+}
+
+#[test]
+fn a_network_begins_as_many_as_the_operator_has_set_and_any_number_with_zero() {
+    let proxied = ["--trusted-proxy", "127.0.0.1"];
+    let begin = |program: &Program, n: usize| {
+        let path = format!("/sign-in?client_id={}&redirect_uri={CALLBACK}", program.client_id);
+        let form = format!("email=n{n}%40doe.com");
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: usher\r\nConnection: close\r\nX-Forwarded-For: 203.0.113.{n}\r\nContent-Length: {}\r\n\r\n{form}",
+            form.len()
+        );
+        raw(&program.url, request.as_bytes()).0.split(' ').nth(1).unwrap().to_owned()
+    };
+    let program = Program::start_set(&[("USHER_SIGN_INS_PER_NETWORK", "2")], &proxied);
+    let client_id = program.client_id.clone();
+    let added = program.run(&["app", "redirect", "add", &client_id, CALLBACK, "--environment", "sandbox"]);
+    assert!(added.status.success());
+    assert_eq!([1, 2, 3].map(|n| begin(&program, n)), ["303", "303", "429"]);
+    let mut program = Program::start_in(program.stop().2, &[&proxied[..], &["--sign-ins-per-network", "0"]].concat());
+    program.client_id = client_id;
+    assert_eq!([4, 5, 6].map(|n| begin(&program, n)), ["303"; 3]);
 }
 
 #[tokio::test]

@@ -26,7 +26,8 @@ use crate::words::{Language, Words};
 pub(super) type Group = (&'static str, Vec<(&'static str, String)>);
 
 /// All of them, with the settings of this server.
-pub(super) fn all(links: &Links) -> [Group; 3] {
+pub(super) fn all(links: &Links, sign_ins_per_network: Option<Limit>) -> [Group; 3] {
+    let not_here = || "not limited here; a proxy can".to_owned();
     let per_address = signin::PER_ADDRESS.map(|(span, most)| rate(most, span)).join(" and ");
     let [keys, key, text, levels] = [Metadata::KEYS, Metadata::KEY_LENGTH, Metadata::TEXT_LENGTH, Metadata::LEVELS];
     let often = vec![
@@ -34,7 +35,10 @@ pub(super) fn all(links: &Links) -> [Group; 3] {
         ("Mails to sign in by, to one address", per_address),
         ("Mails to sign in by, of an environment to its users", of(&signin::PER_ENVIRONMENT)),
         ("Mails to register by, of an environment", of(&signin::TO_STRANGERS)),
-        ("Sign-ins begun from one network (/24 of IPv4, /64 of IPv6)", of(&signin::PER_NETWORK)),
+        (
+            "Sign-ins begun from one network (/24 of IPv4, /64 of IPv6)",
+            sign_ins_per_network.as_ref().map_or_else(not_here, of),
+        ),
         ("Wrong codes of one sign-in", signin::TRIES.to_string()),
         ("Other addresses and numbers that a person tries to take", of(&users::ATTEMPTS)),
         ("The same by who may change others", of(&users::ATTEMPTS_FOR_OTHERS)),
@@ -43,7 +47,7 @@ pub(super) fn all(links: &Links) -> [Group; 3] {
         ("Files of an environment that wait to be imported", imports::MOST_FILES.to_string()),
         ("Files for imports that a server takes in at once", body::LARGE_AT_ONCE.to_string()),
         ("Webhooks of an environment, and of each tenant of it", webhooks::MOST_ENDPOINTS.to_string()),
-        ("Other requests, of a key or from an address", "not limited here; a proxy can".to_owned()),
+        ("Other requests, of a key or from an address", not_here()),
     ];
     let large = vec![
         ("Body of a request", format!("{}, within {}", size(body::LIMIT), span(body::TIMEOUT))),

@@ -153,7 +153,7 @@ async fn settings(
         billing,
         tested,
         sends_mail: api.sends_mail,
-        limits: limits::all(&api.links),
+        limits: limits::all(&api.links, api.sign_ins_per_network),
         public_url: api.links.public_url.as_str(),
         said,
         now: api.store.clock().now(),
