@@ -14,7 +14,7 @@ use usher::secret::sha256;
 use usher::sessions;
 use usher::users;
 
-use crate::harness::{Answer, Client, OPERATOR, TestApp, a_key, jane, second_keys};
+use crate::harness::{Answer, But, Client, OPERATOR, TestApp, a_key, jane, second_keys};
 use crate::signin::{CALLBACK, app_and_jane, code_of, text};
 use crate::tokens::{claims, kid};
 
@@ -215,6 +215,11 @@ async fn with_prompt_none_an_app_gets_a_code_of_the_browsers_session_or_hears_th
     assert_eq!((codes.len() - 1, codes[0].request.unwrap().to_string().as_str()), (1, back.header("request-id")));
     let issued = app.audited(Action::TokenIssued).await;
     assert_eq!((issued.len(), issued[0].request.unwrap().to_string().as_str()), (2, granted.header("request-id")));
+    let again = code_of(&browser.get(&silent).await);
+    let official = app.exchange_body(&again).but("code_verifier", json!(verifier));
+    let official = app.anyone().post("/v1/tokens", official).await.ok();
+    assert_eq!(official.body.get("refreshToken"), Some(&json!(null)), "there is one for each session");
+    assert_eq!(app.as_token(text(&official, "accessToken")).await, 200);
     app.refresh(text(&first, "refreshToken")).await.ok();
 
     browser.get(&format!("{}&logout=true", app.sign_in_path())).await.ok();
