@@ -37,6 +37,21 @@ impl TestApp {
 }
 
 #[tokio::test]
+async fn whom_the_official_client_sends_as_unauthenticated_signs_in_and_nobody_registers() {
+    let (app, _) = app_and_jane().await;
+    app.open_to_all().await;
+    let path = app.sign_in_path().replace("type=signIn", "type=unauthenticated&unauthenticated=true");
+    assert!(path.ends_with("&unauthenticated=true"), "{path}");
+    assert!(app.anyone().get(&path).await.ok().text.contains("Sign in to Acme Coaching"));
+    let mails = app.mails().await.len();
+    let (_, stranger) = app.begin_at(&path, "new@doe.com").await;
+    assert_eq!((stranger.status, app.mails().await.len()), (303, mails));
+    let entered = app.enter(&path).await;
+    assert!(entered.header("location").contains("state=s1"));
+    app.exchange(&code_of(&entered)).await.ok();
+}
+
+#[tokio::test]
 async fn who_signs_up_becomes_a_user_with_a_tenant_of_their_own_where_that_is_open() {
     let (app, jane) = app_and_jane().await;
     let (sign_in, sign_up) = (app.sign_in_path(), app.sign_in_path().replace("signIn", "signUp"));
