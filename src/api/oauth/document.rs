@@ -20,10 +20,11 @@ pub fn document() -> Value {
             ("accessToken", "JWT for the APIs."),
             ("idToken", "JWT that says who has signed in."),
             ("redirectUri", "The one of the request, without a slash at the end."),
-            ("refreshToken", "For the next tokens; works once."),
+            ("refreshToken", "For the next tokens; works once. null after prompt=none."),
         ],
     );
     exchanged["properties"]["expiresIn"] = json!({"type": "integer", "description": "Seconds."});
+    exchanged["properties"]["refreshToken"]["type"] = json!(["string", "null"]);
     exchanged["properties"]["tokenType"] = json!({"const": "Bearer"});
     let mut granted = object(
         &["access_token", "token_type", "expires_in", "id_token", "scope"],
