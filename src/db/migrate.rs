@@ -8,7 +8,6 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_tables", include_str!("../../migrations/0001_tables.sql")),
     ("0002_key_calls", include_str!("../../migrations/0002_key_calls.sql")),
     ("0003_key_calls_so_far", include_str!("../../migrations/0003_key_calls_so_far.sql")),
-    ("0004_keys_without_calls", include_str!("../../migrations/0004_keys_without_calls.sql")),
 ];
 
 /// The version of the tables; those of builds before the first release have none.

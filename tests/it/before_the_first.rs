@@ -14,7 +14,5 @@ pub const AS_THEN: &[&str] = &[
          SELECT id, environment_id, 'operator', hash, '{}', 'running', 1, 0, 0, '[]' FROM keys",
     "INSERT INTO import_files (import_id, sealed) SELECT id, hash FROM keys",
     "DROP TABLE key_calls",
-    "ALTER TABLE keys ADD COLUMN older_version TEXT",
-    "ALTER TABLE keys ADD COLUMN older_version_at BIGINT",
     "UPDATE keys SET older_version = '2023-08-22', older_version_at = 1",
 ];
