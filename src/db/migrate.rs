@@ -14,19 +14,9 @@ const MIGRATIONS: &[(&str, &str)] = &[
 pub(super) const VERSION: &str = "SELECT COALESCE(MAX(version), 0) FROM migrations \
      WHERE NOT EXISTS (SELECT 1 FROM migrations WHERE name = '0001_first')";
 
-/// The last of the migrations that builds before the first release had, one after the other, and what their tables lack of those
-/// that the first one makes at once. An import that noted who was erased elsewhere ends, so that nobody comes back by it.
+/// The last of the migrations that builds before the first release had, one after the other, and what takes them over.
 const BEFORE_THE_FIRST: &str = "0023_replaced_keys";
-const SINCE_THEN: &str = "
-    CREATE INDEX tenants_organisations ON tenants (environment_id, created_at, id) WHERE founder_id IS NULL;
-    CREATE INDEX outbox_waits ON outbox (kind, created_at) WHERE due_at IS NOT NULL;
-    CREATE TABLE import_erased (
-        id UUID PRIMARY KEY, import_id UUID NOT NULL REFERENCES imports (id), hash BYTEA NOT NULL, UNIQUE (import_id, hash)
-    );
-    DELETE FROM import_files WHERE import_id IN (SELECT id FROM imports WHERE erased IS NOT NULL);
-    UPDATE imports SET state = 'broken', due_at = NULL, finished_at = created_at WHERE erased IS NOT NULL;
-    ALTER TABLE imports DROP COLUMN erased;
-";
+const SINCE_THEN: &str = include_str!("since_then.sql");
 
 /// The version that this program needs.
 #[expect(clippy::cast_possible_wrap, reason = "a handful")]

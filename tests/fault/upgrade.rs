@@ -14,6 +14,9 @@ use crate::disk::Disk;
 use crate::site::{Server, Site};
 use crate::wire::{Call, person};
 
+/// What takes a database of before the first release over.
+const SINCE_THEN: &str = include_str!("../../src/db/since_then.sql");
+
 /// The tables and indexes of an installation are those of before or those of now, whenever its server is killed, and the next
 /// server goes on from there. A step is a write to the file, or a message to the database server.
 pub fn killed(case: &mut Case) {
@@ -32,8 +35,19 @@ pub fn killed(case: &mut Case) {
         };
         // The text of a table that is altered is another than that of one that is made.
         let now = from.map_or_else(|| taken_over(before_the_first()), |_| now.clone());
-        // As each migration leaves it, for each is a transaction.
-        let later = (from.unwrap_or(1) + 1..newest).map(|next| schema(&old(next)));
+        // As each migration leaves it, for each is a transaction, and so is the take-over.
+        let later: Vec<_> = match from {
+            Some(version) => (version + 1..newest).map(|next| schema(&old(next))).collect(),
+            None => {
+                let site = before_the_first();
+                let migrations = migrations().into_iter().skip(1).map(|(_, sql)| sql);
+                let after = |sql: String| {
+                    site.execute(&sql);
+                    schema(&site)
+                };
+                once(SINCE_THEN.to_owned()).chain(migrations).map(after).collect()
+            }
+        };
         let between: Vec<_> = once(schema(&site)).chain(later).chain([now.clone()]).collect();
         assert_ne!(between[0], now);
         let (mut step, mut kills) = (1, 0);
