@@ -540,7 +540,11 @@ impl Tx<'_> {
         self.connection.for_update()
     }
 
+    /// Runs statements without parameters.
     fn batch(&self, sql: &str) -> Result<()> {
+        if let Some(pipeline) = self.connection.pipeline() {
+            pipeline.note_write();
+        }
         self.connection.batch(sql)
     }
 }

@@ -9,7 +9,7 @@ use usher::clock::Clock;
 use usher::db::{IfMissing, Store, Tx};
 
 use crate::before_the_first::AS_THEN;
-use crate::cluster::{on_postgres, shared};
+use crate::cluster::{Connection, on_postgres, shared};
 use crate::harness::{But, Folder, jane};
 use crate::program::{Program, usher};
 
@@ -216,6 +216,26 @@ fn what_other_programs_have_in_the_same_schema_is_left_as_it_is() {
         shared().sql(&database, &format!("{sql} WHERE table_name = '{table}' AND data_type = 'text'"))
     };
     assert_eq!((orders_of("orders").as_str(), orders_of("users").as_str()), ("that of the database", "C"));
+}
+
+#[test]
+fn a_database_with_migrations_of_another_program_is_refused_and_nothing_is_made_in_it() {
+    if !on_postgres() {
+        return;
+    }
+    let folder = Folder::new();
+    let database = folder.database().unwrap();
+    let beside = Connection::to(&database);
+    beside.sql(
+        "CREATE TABLE migrations (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL);
+         INSERT INTO migrations (version, name, applied_at) VALUES (1, 'orders', 0)",
+    );
+    for _ in 0..2 {
+        let output = usher(&folder).arg("migrate").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains("it has the migration orders"), "{said}");
+    }
+    assert_eq!(beside.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"), "migrations");
 }
 
 #[test]
