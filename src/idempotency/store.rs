@@ -41,8 +41,9 @@ pub(super) fn claim(
         if let Some(earlier) = find(tx, owner)? {
             return Ok(Some(earlier));
         }
-        // It has expired and is still there, for the purge runs once in a while.
-        tx.run("DELETE FROM idempotency WHERE owner = $1", params![owner])?;
+        // It has expired and is still there, for the purge runs once in a while. Somebody else may have taken the key since.
+        let expired = "DELETE FROM idempotency WHERE owner = $1 AND created_at <= $2";
+        tx.run(expired, params![owner, tx.now() - LIFETIME])?;
     }
     Ok(None)
 }

@@ -15,6 +15,7 @@ use usher::idempotency::{self, Request};
 
 use crate::cluster::{Connection, on_postgres, shared};
 use crate::harness::{But, Folder, TestApp, jane};
+use crate::idempotency::{CREATE, KEY};
 use crate::idempotency_kill::{Reply, create};
 use crate::load::{Stop, wait_for};
 use crate::program::Program;
@@ -171,6 +172,31 @@ fn a_request_whose_first_time_is_still_running_is_told_so_and_nothing_else_waits
     assert!(holder.wait().unwrap().success());
     let last = create(&server.url, &server.key, "once", &jane()).unwrap();
     assert_eq!(last, (200, true, first.2));
+}
+
+#[tokio::test]
+async fn a_record_that_has_expired_and_that_another_server_renews_meanwhile_is_not_removed() {
+    if !on_postgres() {
+        return;
+    }
+    let app = TestApp::new().await;
+    let acme = app.partner("acme").await.with(KEY, "k");
+    let first = acme.post(CREATE, jane()).await.ok();
+    app.advance(idempotency::LIFETIME);
+    let database = app.folder().database().unwrap();
+    let (other, beside) = (Connection::to(&database), Connection::to(&database));
+    other.sql("BEGIN; SELECT owner FROM idempotency FOR UPDATE");
+    let renew = move || {
+        // This server has found that it has expired.
+        let waits = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' \
+             AND query LIKE 'DELETE FROM idempotency%'";
+        wait_for(|| beside.sql(waits) == "1");
+        let lifetime = idempotency::LIFETIME.as_millis();
+        other.sql(&format!("UPDATE idempotency SET created_at = created_at + {lifetime}; COMMIT"));
+    };
+    let (again, renewed) = tokio::join!(acme.post(CREATE, jane()), tokio::task::spawn_blocking(renew));
+    renewed.unwrap();
+    again.is_again(&first);
 }
 
 #[test]
