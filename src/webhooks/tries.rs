@@ -74,7 +74,7 @@ pub enum Outcome {
     Answered(u16, String),
     /// There was no answer.
     Failed(String),
-    /// The endpoint was not asked; why. So this is not the last try.
+    /// The endpoint was not asked; why. So this is not the last try, however old the event is.
     NotAsked(&'static str),
     /// The endpoint's API date has no such event.
     Unknown,
@@ -95,9 +95,12 @@ impl Outcome {
     /// The pause after a failed try; `None` after the last.
     fn pause_after(&self, delivery: &Delivery, now: Timestamp) -> Option<Duration> {
         let tried = usize::try_from(delivery.attempts).unwrap_or(usize::MAX);
-        let tried = if matches!(self, Outcome::NotAsked(_)) { tried.min(PAUSES.len()) } else { tried };
+        let pause = PAUSES.get(tried.saturating_sub(1)).copied();
+        if matches!(self, Outcome::NotAsked(_)) {
+            return pause.or(PAUSES.last().copied());
+        }
         let since = delivery.replayed_at.unwrap_or(delivery.created_at);
-        PAUSES.get(tried.saturating_sub(1)).copied().filter(|_| since + TOO_OLD > now)
+        pause.filter(|_| since + TOO_OLD > now)
     }
 
     /// Whether the endpoint did not take what was sent.
