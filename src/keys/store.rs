@@ -70,17 +70,20 @@ pub(super) fn revoke(tx: &Tx, id: KeyId) -> Result<()> {
     tx.run("UPDATE keys SET revoked_at = COALESCE(revoked_at, $1) WHERE id = $2", params![tx.now(), id])
 }
 
-/// Notes when keys were last used, and when for which API date.
+/// Notes when keys were last used, and when for which API date. Every server does so in the same order: two that want the same
+/// rows do not wait for each other.
 pub fn note_use(tx: &Tx, used: &[(Use, Timestamp)]) -> Result<()> {
+    let mut used: Vec<_> = used.iter().collect();
+    used.sort_by_key(|(Use { key, date }, _)| (key.0, *date));
     for (Use { key, date }, at) in used {
         match date {
-            None => tx.execute("UPDATE keys SET last_used_at = $1 WHERE id = $2", params![*at, *key])?,
+            None => tx.run("UPDATE keys SET last_used_at = $1 WHERE id = $2", params![*at, *key])?,
             Some(date) => {
                 let sql = "INSERT INTO key_calls (id, key_id, api_date, called_at) VALUES ($1, $2, $3, $4) \
                      ON CONFLICT (key_id, api_date) DO UPDATE SET called_at = excluded.called_at";
-                tx.execute(sql, params![random::uuid(), *key, *date, *at])?
+                tx.run(sql, params![random::uuid(), *key, *date, *at])?;
             }
-        };
+        }
     }
     Ok(())
 }

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use serde_json::json;
 use usher::apps::Kind;
-use usher::keys::{self, Key, KeyId, NewKey};
+use usher::clock::Timestamp;
+use usher::keys::{self, Key, KeyId, NewKey, Use};
 
+use crate::cluster::{Connection, on_postgres};
 use crate::harness::{OPERATOR, TestApp, a_key, jane, john};
+use crate::load::wait_for;
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -81,4 +84,31 @@ async fn a_key_that_is_replaced_again_can_stop_sooner_and_not_later() {
     assert_eq!(app.stand(&[&key]).await, ["expired"]);
     let again = app.store().write(move |tx| keys::rotate(tx, OPERATOR, key.id, DAY)).await;
     assert_eq!(again.unwrap_err().code(), "key_ended");
+}
+
+#[tokio::test]
+async fn the_use_of_keys_is_noted_in_one_order_so_that_two_servers_do_not_wait_for_each_other() {
+    if !on_postgres() {
+        return;
+    }
+    let app = TestApp::new().await;
+    let mut made = [app.new_key(Kind::Sandbox, a_key()).await.0.id, app.new_key(Kind::Sandbox, a_key()).await.0.id];
+    made.sort_by_key(|id| id.0);
+    let [first, second] = made;
+    let database = app.folder().database().unwrap();
+    let (other, beside) = (Connection::to(&database), Connection::to(&database));
+    other.sql(&format!("BEGIN; UPDATE keys SET name = name WHERE id = '{first}'"));
+    let look = move || {
+        let waits = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' \
+             AND query LIKE 'UPDATE keys SET last_used_at%'";
+        wait_for(|| beside.sql(waits) == "1");
+        let free = beside.sql(&format!("SELECT id FROM keys WHERE id = '{second}' FOR UPDATE SKIP LOCKED"));
+        other.sql("COMMIT");
+        free
+    };
+    let used = [second, first].map(|key| (Use { key, date: None }, Timestamp(1)));
+    let note = app.store().write(move |tx| keys::note_use(tx, &used));
+    let (noted, free) = tokio::join!(note, tokio::task::spawn_blocking(look));
+    noted.unwrap();
+    assert_eq!(free.unwrap(), second.to_string(), "nobody holds it who waits for the other");
 }
