@@ -222,17 +222,11 @@ fn what_ended_in_503_because_the_database_was_too_slow_is_not_done_later_by_itse
     assert_users(&server, 41);
 }
 
-#[tokio::test]
-async fn who_is_refused_under_a_key_has_nobody_run_again_who_shares_the_commit() {
-    let app = TestApp::new().await;
-    let client = app.client_id;
-    let environment = app.store().read(move |tx| apps::environment(tx, client, Kind::Sandbox)).await.unwrap();
-    let (caller, request) = (Caller::operator(&environment), Request::new("k", "/x".into(), &[], &json!({})).unwrap());
-    let (runs, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-    let release = Stop(&go);
-    // So many that one does not begin: all writers wait then, and who comes next is in one group.
+/// Has every writer wait until it is told to go: who comes next is in one group.
+async fn hold_writers(app: &TestApp, go: &Arc<AtomicBool>) {
+    // So many that one does not begin.
     loop {
-        let ((tell, told), go, store) = (mpsc::channel(), Arc::clone(&go), app.store().clone());
+        let ((tell, told), go, store) = (mpsc::channel(), Arc::clone(go), app.store().clone());
         let wait = move |_: &Tx| {
             let _ = tell.send(());
             while !go.load(Ordering::SeqCst) {
@@ -246,6 +240,17 @@ async fn who_is_refused_under_a_key_has_nobody_run_again_who_shares_the_commit()
             break;
         }
     }
+}
+
+#[tokio::test]
+async fn who_is_refused_under_a_key_has_nobody_run_again_who_shares_the_commit() {
+    let app = TestApp::new().await;
+    let client = app.client_id;
+    let environment = app.store().read(move |tx| apps::environment(tx, client, Kind::Sandbox)).await.unwrap();
+    let (caller, request) = (Caller::operator(&environment), Request::new("k", "/x".into(), &[], &json!({})).unwrap());
+    let (runs, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let release = Stop(&go);
+    hold_writers(&app, &go).await;
     let write = |name: &'static str| {
         let runs = Arc::clone(&runs);
         app.store().write(move |tx: &Tx| {
@@ -269,4 +274,23 @@ async fn who_is_refused_under_a_key_has_nobody_run_again_who_shares_the_commit()
     assert_eq!(runs.load(Ordering::SeqCst), 3);
     let left = (app.count("meta WHERE name IN ('before', 'after')").await, app.count("idempotency").await);
     assert_eq!(left, (2, 0));
+}
+
+#[tokio::test]
+async fn what_a_refused_operation_has_seen_of_its_own_change_nobody_sees_who_shares_the_commit() {
+    let app = TestApp::new().await;
+    let go = Arc::new(AtomicBool::new(false));
+    let release = Stop(&go);
+    hold_writers(&app, &go).await;
+    let name = |tx: &Tx| tx.query_rare("SELECT name FROM apps", &[])?.expect("an app").get::<String>(0);
+    let before = app.store().write(name);
+    let refused = app.store().write(move |tx: &Tx| {
+        tx.run("UPDATE apps SET name = 'Other'", &[])?;
+        assert_eq!(name(tx)?, "Other");
+        Err::<(), _>(Error::UserNotFound)
+    });
+    let after = app.store().write(name);
+    let (before, refused, after, ()) = tokio::join!(before, refused, after, async { drop(release) });
+    assert!(matches!(refused, Err(Error::UserNotFound)), "{refused:?}");
+    assert_eq!((before.unwrap(), after.unwrap()), ("Acme Coaching".to_owned(), "Acme Coaching".to_owned()));
 }
