@@ -461,6 +461,22 @@ fn doctor_tells_that_there_was_never_a_backup_and_then_how_old_the_last_one_is()
 }
 
 #[test]
+fn doctor_tells_that_another_process_holds_the_database_and_looks_at_the_rest() {
+    crate::cluster::about_the_file!();
+    let (_, _, folder) = Program::start(&[]).stop();
+    let holder = database(&folder);
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let output = usher(&folder).args(["doctor", "--json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", errors(&output));
+    let findings: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let state =
+        |what: &str| findings.as_array().unwrap().iter().find(|f| f["what"] == what).expect(what)["state"].clone();
+    assert_eq!((state("writes"), state("integrity"), state("clock")), (json!("PROBLEM"), json!("ok"), json!("ok")));
+    holder.execute_batch("ROLLBACK").unwrap();
+    assert!(usher(&folder).arg("doctor").output().unwrap().status.success());
+}
+
+#[test]
 fn doctor_looks_at_the_disk_and_at_the_clock() {
     crate::cluster::about_the_file!();
     let server = Program::start(&[]);
