@@ -23,6 +23,7 @@ pub struct Metrics {
     webhooks: Tries,
     billing: Tries,
     mail_wait: Gauge<f64, AtomicU64>,
+    backup_age: Gauge<f64, AtomicU64>,
 }
 
 /// Counters that are there from the start: of one that appears with its first failure, Prometheus sees no increase.
@@ -50,7 +51,10 @@ impl Default for Metrics {
         let mail_wait = Gauge::default();
         let help = "For how long the oldest mail has waited that is due or was tried, of all servers; NaN if that is not known";
         registry.register("mail_wait_seconds", help, mail_wait.clone());
-        Metrics { registry, requests, seconds, mails, webhooks, billing, mail_wait }
+        let backup_age = Gauge::default();
+        let help = "How long ago the last verified backup was begun; inf if there was none, NaN if that is not known";
+        registry.register("backup_age_seconds", help, backup_age.clone());
+        Metrics { registry, requests, seconds, mails, webhooks, billing, mail_wait, backup_age }
     }
 }
 
@@ -80,6 +84,11 @@ impl Metrics {
     /// Notes for how long mail waits, if that is known.
     pub fn note_wait(&self, longest: Option<Duration>) {
         self.mail_wait.set(longest.map_or(f64::NAN, |longest| longest.as_secs_f64()));
+    }
+
+    /// Notes how old the last verified backup is: infinitely, if there was none. `None` if that is not known.
+    pub fn note_backup(&self, age: Option<f64>) {
+        self.backup_age.set(age.unwrap_or(f64::NAN));
     }
 
     /// All counters as text.

@@ -12,7 +12,9 @@ use super::auth::text;
 use super::body::Raw;
 use super::{Api, reply, say};
 use crate::billing;
+use crate::clock::Timestamp;
 use crate::db::Tx;
+use crate::db::backup::LastBackup;
 use crate::error::{Error, Result};
 use crate::outbox;
 
@@ -38,10 +40,25 @@ pub async fn ready(State(api): State<Api>) -> Response {
 
 /// The counters. They hold routes and numbers, nothing about anyone.
 pub async fn metrics(State(api): State<Api>) -> Response {
-    let waits = tokio::time::timeout(READY, api.store.read(outbox::longest_wait)).await;
+    let waits = tokio::time::timeout(READY, api.store.read(outbox::longest_wait));
+    let backup = tokio::time::timeout(READY, api.store.last_backup());
+    let (waits, backup) = tokio::join!(waits, backup);
     api.metrics.note_wait(waits.ok().and_then(Result::ok));
+    let backup = backup.ok().and_then(Result::ok).unwrap_or(LastBackup::Elsewhere);
+    api.metrics.note_backup(age(backup, api.store.clock().now()));
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], api.metrics.text()).into_response()
+}
+
+/// In seconds, if that is known.
+fn age(backup: LastBackup, now: Timestamp) -> Option<f64> {
+    match backup {
+        LastBackup::Elsewhere => None,
+        LastBackup::Never => Some(f64::INFINITY),
+        LastBackup::At(at) => {
+            Some(Duration::from_millis(u64::try_from(now.0 - at.0).unwrap_or_default()).as_secs_f64())
+        }
+    }
 }
 
 /// An event that Stripe has signed. It is genuine or it is refused; which account it is for does not show.

@@ -11,6 +11,7 @@ use super::Common;
 use crate::apps;
 use crate::billing;
 use crate::clock::{Clock, Timestamp};
+use crate::db::backup::LastBackup;
 use crate::db::{SCHEMA, Store, Tx};
 use crate::error::Result;
 use crate::outbox::{self, Kind, State};
@@ -64,13 +65,13 @@ pub async fn run(common: &Common) -> Result<ExitCode> {
     findings.push(key_file_mode(common)?);
     let location = common.location()?;
     let now = store.clock().now();
-    // What another engine does with its disks and backups cannot be seen from here.
-    if let Some(file) = location.file() {
-        let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        findings.push(free_space(directory));
-        findings.extend(file_system(directory));
-        findings.push(last_backup(store.last_backup().await?, now));
-    }
+    let file = location.file();
+    let directory = file
+        .as_deref()
+        .map(|file| file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")));
+    findings.push(directory.map_or_else(|| not_seen("free disk space", "it is a server's"), free_space));
+    findings.extend(directory.and_then(file_system));
+    findings.push(last_backup(store.last_backup().await?, now));
     // In tables of another version there is nothing more that can be read.
     if is_ours {
         findings.push(clock(store.read(users::newest_created_at).await?, now));
@@ -93,6 +94,12 @@ fn key_file_mode(common: &Common) -> Result<Finding> {
     let (grade, hint) =
         if mode & 0o077 == 0 { (Grade::Good, "") } else { (Grade::Bad, ": others can read it; chmod 600") };
     Ok(Finding { what: "data key file".into(), value: format!("{} mode {mode:o}{hint}", file.display()), grade })
+}
+
+/// What another machine does with its disks and backups.
+fn not_seen(what: &str, why: &str) -> Finding {
+    let value = format!("not seen from here: {why}; see docs/OPERATIONS.md");
+    Finding { what: what.into(), value, grade: Grade::Note }
 }
 
 fn free_space(directory: &Path) -> Finding {
@@ -179,17 +186,19 @@ fn held_back(mails: i64) -> Finding {
     Finding { what: "mails to sign in by held back".into(), value, grade }
 }
 
-fn last_backup(at: Option<Timestamp>, now: Timestamp) -> Finding {
-    let (value, grade) = match at {
-        None => ("never; `usher backup FILE` makes one".to_owned(), Grade::Note),
-        Some(at) => {
+fn last_backup(last: LastBackup, now: Timestamp) -> Finding {
+    let what = "last verified backup";
+    let (value, grade) = match last {
+        LastBackup::Elsewhere => return not_seen(what, "the database server's own tools make them"),
+        LastBackup::Never => ("never; `usher backup FILE` makes one".to_owned(), Grade::Note),
+        LastBackup::At(at) => {
             let hours = (now.0 - at.0).max(0) / 3_600_000;
             let age = if hours < 48 { format!("{hours} hours ago") } else { format!("{} days ago", hours / 24) };
             let grade = if hours > OLD_DAYS * 24 { Grade::Note } else { Grade::Good };
             (format!("{at}, {age}"), grade)
         }
     };
-    Finding { what: "last verified backup".into(), value, grade }
+    Finding { what: what.into(), value, grade }
 }
 
 fn clock(newest: Option<Timestamp>, now: Timestamp) -> Finding {
@@ -275,8 +284,12 @@ mod tests {
     fn a_backup_is_worth_a_note_after_seven_days() {
         let day = 86_400_000;
         for (days, grade) in [(0, Grade::Good), (7, Grade::Good), (8, Grade::Note)] {
-            assert_eq!(last_backup(Some(Timestamp(day)), Timestamp(day + days * day)).grade, grade, "{days} days");
+            assert_eq!(
+                last_backup(LastBackup::At(Timestamp(day)), Timestamp(day + days * day)).grade,
+                grade,
+                "{days} days"
+            );
         }
-        assert_eq!(last_backup(None, Timestamp(day)).grade, Grade::Note);
+        assert_eq!(last_backup(LastBackup::Never, Timestamp(day)).grade, Grade::Note);
     }
 }

@@ -80,6 +80,17 @@ pub fn back_up(
     Ok((copied, record(&database, at)))
 }
 
+/// What the database knows of the last backup that was verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastBackup {
+    /// Nothing: tools of the engine's own make them.
+    Elsewhere,
+    /// There was none.
+    Never,
+    /// When it was begun.
+    At(Timestamp),
+}
+
 /// A copy that is to be a database and has not its name yet, so that no server finds it. Gone when it is dropped.
 pub struct Restored {
     draft: Draft,
@@ -183,14 +194,21 @@ fn fill(draft: &Draft, file: &Path, location: &Location, progress: &mut dyn FnMu
 }
 
 impl Store {
-    /// When the last backup that was verified was begun.
+    /// What is known of the last backup that was verified.
     ///
     /// # Errors
     /// The engine does not answer.
-    pub async fn last_backup(&self) -> Result<Option<Timestamp>> {
-        let sql = "SELECT value FROM meta WHERE name = 'last_backup'";
-        let Some(row) = self.read(move |tx| tx.query_opt(sql, params![])).await? else { return Ok(None) };
-        Ok(String::from_utf8(row.get(0)?).ok().and_then(|text| text.parse().ok()).map(Timestamp))
+    pub async fn last_backup(&self) -> Result<LastBackup> {
+        self.read(|tx| {
+            let row = tx.query_opt("SELECT value FROM meta WHERE name = 'last_backup'", params![])?;
+            if !tx.connection.is_backed_up_here() {
+                return Ok(LastBackup::Elsewhere);
+            }
+            let Some(row) = row else { return Ok(LastBackup::Never) };
+            let at = String::from_utf8(row.get(0)?).ok().and_then(|text| text.parse().ok()).map(Timestamp);
+            Ok(at.map_or(LastBackup::Never, LastBackup::At))
+        })
+        .await
     }
 }
 

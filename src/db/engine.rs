@@ -68,6 +68,10 @@ pub(super) trait Connection: Send {
     fn writes_alone(&self) -> bool {
         false
     }
+    /// Whether [`super::backup`] makes the backups; otherwise tools of the engine's own do, and nothing is known of them.
+    fn is_backed_up_here(&self) -> bool {
+        false
+    }
     /// A number that grows with every row and every table that this connection changes, if the engine counts them.
     fn written(&self) -> Option<u64> {
         None

@@ -246,6 +246,10 @@ impl Common for Connection {
         true
     }
 
+    fn is_backed_up_here(&self) -> bool {
+        true
+    }
+
     fn written(&self) -> Option<u64> {
         Some(self.sqlite.total_changes() + self.altered.get())
     }

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::backup::finding;
+use crate::cluster::on_postgres;
 use crate::harness::{Folder, jane, reveals};
 use crate::program::{Program, usher};
 
@@ -165,6 +167,16 @@ fn the_json_of_every_command_has_its_documented_members() {
     let findings = server.json(&["doctor"]);
     let billing = findings.as_array().unwrap().iter().find(|f| f["what"] == "billing provider").unwrap();
     assert_eq!((&billing["value"], &billing["state"]), (&json!("none is connected"), &json!("ok")));
+}
+
+#[test]
+fn doctor_says_of_disks_and_backups_also_that_it_does_not_see_them() {
+    let server = Program::start(&[]);
+    for what in ["free disk space", "last verified backup"] {
+        let (state, value) = finding(&server.folder, what);
+        assert_eq!(value.starts_with("not seen from here: "), on_postgres(), "{what}: {value}");
+        assert!(state == "note" || !on_postgres(), "{what}: {state}");
+    }
 }
 
 #[test]

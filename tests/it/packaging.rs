@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use usher::apps::Kind;
+use usher::db::backup;
 
+use crate::cluster::on_postgres;
 use crate::harness::{Folder, TestApp, jane, skip};
 use crate::outside::find;
 use crate::program::{Program, usher};
@@ -93,6 +95,34 @@ async fn how_long_mail_waits_is_counted_also_where_nothing_tries_to_send_it() {
     assert!(waits().await > 3000.0, "between two tries it waits too");
     app.tamper("UPDATE outbox SET attempts = 0 WHERE due_at IS NOT NULL");
     assert!(waits().await.abs() < 0.1, "what is not due yet has not waited");
+}
+
+#[tokio::test]
+async fn how_old_the_last_backup_is_is_told_where_it_is_known() {
+    let app = TestApp::new().await;
+    let age = async || {
+        let text = app.anyone().get("/metrics").await.ok().text;
+        let line = text.lines().find_map(|line| line.strip_prefix("usher_backup_age_seconds ")).map(str::to_owned);
+        line.unwrap_or_else(|| panic!("{text}")).parse::<f64>().unwrap()
+    };
+    if on_postgres() {
+        assert!(age().await.is_nan(), "that server's own tools make them");
+        return;
+    }
+    assert!(age().await.is_infinite(), "there was none");
+    let shelf = Folder::new();
+    let back_up = |name: &str| {
+        let file = shelf.0.join(name);
+        backup::back_up(&app.folder().location(), app.store().clock(), &file, &mut |_| {})
+    };
+    back_up("one.db").unwrap().1.unwrap();
+    assert!(age().await.abs() < 0.1, "{}", age().await);
+    app.advance(Duration::from_hours(1));
+    assert!((age().await - 3600.0).abs() < 0.1, "{}", age().await);
+    assert!(back_up("one.db").is_err());
+    assert!(age().await > 3599.0, "a backup that was refused counts for nothing");
+    back_up("two.db").unwrap().1.unwrap();
+    assert!(age().await.abs() < 0.1, "{}", age().await);
 }
 
 #[test]
