@@ -70,7 +70,6 @@ pub async fn run(common: &Common) -> Result<ExitCode> {
         .as_deref()
         .map(|file| file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")));
     findings.push(directory.map_or_else(|| not_seen("free disk space", "it is a server's"), free_space));
-    findings.extend(directory.and_then(file_system));
     findings.push(last_backup(store.last_backup().await?, now));
     // In tables of another version there is nothing more that can be read.
     if is_ours {
@@ -119,35 +118,6 @@ fn grade_space(free: u64) -> Grade {
         ..LITTLE_SPACE => Grade::Bad,
         LITTLE_SPACE..SOME_SPACE => Grade::Note,
         _ => Grade::Good,
-    }
-}
-
-/// SQLite's write-ahead log needs memory that all its users share, which no network gives.
-#[cfg(target_os = "linux")]
-fn file_system(directory: &Path) -> Option<Finding> {
-    // The field's type is another on each machine; the numbers have 32 bits.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::unnecessary_cast, reason = "see above")]
-    let kind = rustix::fs::statfs(directory).ok()?.f_type as u32;
-    let (value, grade) = match network(kind) {
-        Some(name) => (format!("{name}: the database must be on a local disk"), Grade::Bad),
-        None => ("none that is known to be a network's".to_owned(), Grade::Good),
-    };
-    Some(Finding { what: "file system".into(), value, grade })
-}
-
-/// Elsewhere the system tells this in other ways.
-#[cfg(not(target_os = "linux"))]
-fn file_system(_: &Path) -> Option<Finding> {
-    None
-}
-
-/// The network file system of this number (statfs(2)).
-#[cfg(target_os = "linux")]
-fn network(kind: u32) -> Option<&'static str> {
-    match kind {
-        0x6969 => Some("NFS"),
-        0x517b | 0xff53_4d42 | 0xfe53_4d42 => Some("SMB"),
-        _ => None,
     }
 }
 
@@ -270,14 +240,6 @@ mod tests {
         }
         let nowhere = free_space(Path::new("/nowhere/at/all"));
         assert_eq!(nowhere.grade, Grade::Bad, "{nowhere:?}");
-    }
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn a_network_file_system_is_told_from_a_local_one() {
-        for (kind, name) in [(0x6969, Some("NFS")), (0xff53_4d42, Some("SMB")), (0xef53, None), (0x0102_1994, None)] {
-            assert_eq!(network(kind), name);
-        }
     }
 
     #[test]

@@ -292,7 +292,36 @@ impl Common for Connection {
 
     fn health(&self) -> Result<Vec<(&'static str, String, bool)>> {
         let check = self.one("PRAGMA quick_check(1)")?;
-        Ok(vec![("integrity", check.clone(), check == "ok")])
+        let integrity = ("integrity", check.clone(), check == "ok");
+        let directory = self.sqlite.path().and_then(|path| Path::new(path).parent());
+        Ok(std::iter::once(integrity).chain(directory.and_then(file_system)).collect())
+    }
+}
+
+/// The write-ahead log needs memory that all its users share, which no network gives.
+#[cfg(target_os = "linux")]
+fn file_system(directory: &Path) -> Option<(&'static str, String, bool)> {
+    // The field's type is another on each machine; the numbers have 32 bits.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::unnecessary_cast, reason = "see above")]
+    let kind = rustix::fs::statfs(directory).ok()?.f_type as u32;
+    let network = network(kind).map(|name| format!("{name}: the database must be on a local disk"));
+    let is_local = network.is_none();
+    Some(("file system", network.unwrap_or_else(|| "none that is known to be a network's".to_owned()), is_local))
+}
+
+/// Elsewhere the system tells this in other ways.
+#[cfg(not(target_os = "linux"))]
+fn file_system(_: &Path) -> Option<(&'static str, String, bool)> {
+    None
+}
+
+/// The network file system of this number (statfs(2)).
+#[cfg(target_os = "linux")]
+fn network(kind: u32) -> Option<&'static str> {
+    match kind {
+        0x6969 => Some("NFS"),
+        0x517b | 0xff53_4d42 | 0xfe53_4d42 => Some("SMB"),
+        _ => None,
     }
 }
 
@@ -357,6 +386,14 @@ mod tests {
         }
         for code in [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_READ] {
             assert!(matches!(told(code), Error::DiskFailed(_)), "{code}");
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_network_file_system_is_told_from_a_local_one() {
+        for (kind, name) in [(0x6969, Some("NFS")), (0xff53_4d42, Some("SMB")), (0xef53, None), (0x0102_1994, None)] {
+            assert_eq!(network(kind), name);
         }
     }
 

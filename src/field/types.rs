@@ -31,7 +31,7 @@ fn text(value: &Value, max: usize, allowed_controls: &[char]) -> std::result::Re
     if text.chars().count() > max {
         return Err(Fault::rule("too_long", format!("must have at most {max} characters")));
     }
-    // Control characters have no place in a name, can break mail headers, and PostgreSQL refuses NUL.
+    // Control characters have no place in a name, can break mail headers, and not every database keeps a NUL.
     if text.chars().any(|c| breaks(c) && !allowed_controls.contains(&c)) {
         return Err(Fault::rule("format", "must not contain control characters"));
     }
