@@ -23,6 +23,8 @@ const QUEUE: usize = 1024;
 const READERS: usize = 4;
 /// The same of scans, which must not keep reads waiting.
 const SCANS: usize = 4;
+/// How often a read that met another transaction in the database is run: it holds nothing that the other could wait for again.
+const TRIES: usize = 4;
 /// How long an operation waits for a connection to read by.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -304,7 +306,18 @@ impl Engine {
         scanning.await.map_err(Error::internal)?
     }
 
+    /// Reads on this thread; again, if the engine has ended that for another transaction's sake.
     fn read_now<T>(&self, operation: &dyn Fn(&dyn Connection) -> Result<T>) -> Result<T> {
+        for _ in 1..TRIES {
+            match self.try_to_read(operation) {
+                Err(Error::Conflict) => {}
+                done => return done,
+            }
+        }
+        self.try_to_read(operation)
+    }
+
+    fn try_to_read<T>(&self, operation: &dyn Fn(&dyn Connection) -> Result<T>) -> Result<T> {
         let idle = self.idle_readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut connection = idle.map_or_else(|| (self.open_reader)(), Ok)?;
         connection.ready()?;
