@@ -13,6 +13,9 @@ use crate::harness::Folder;
 use crate::site::{Server, Site};
 use crate::wire::{Call, Line, Stop, Volley, email, person, volley};
 
+/// Who asks later than this after the signal is told that the server is closing.
+const TOLD: Duration = Duration::from_millis(100);
+
 /// SIGTERM with requests, half headers and idle connections on the wire.
 pub fn sigterm(case: &mut Case) {
     let site = Site::new();
@@ -32,10 +35,16 @@ pub fn sigterm(case: &mut Case) {
         assert_eq!(line.send(&Call::get("/livez")).unwrap().status, 200);
     }
     server.signal("TERM");
-    sleep(Duration::from_millis(100));
     let start = Instant::now();
-    assert_eq!(server.status("/readyz"), 503);
-    assert!(start.elapsed() < Duration::from_millis(100), "/readyz took {:?}", start.elapsed());
+    let closing = loop {
+        let asked = start.elapsed();
+        match server.status("/readyz") {
+            503 => break start.elapsed(),
+            status => assert!(status == 200 && asked < TOLD, "/readyz said {status} {asked:?} after the signal"),
+        }
+    };
+    // The short form runs beside other tests, which hold up the answer too.
+    assert!(closing < TOLD * case.pick(2, 1), "/readyz told so {closing:?} after the signal");
     let late = Call::create(&site.sandbox, &person(requests)).send(&server.url).unwrap();
     assert_eq!((late.status, late.header("retry-after")), (503, Some("1")));
     sleep(Duration::from_secs(case.pick(1, 2)));
@@ -44,6 +53,7 @@ pub fn sigterm(case: &mut Case) {
     let (code, took) = server.ended_within(Duration::from_secs(10));
     assert_eq!(code, Some(0), "{}", server.log());
     case.note("finished", done);
+    case.note("ms until /readyz told so", usize::try_from(closing.as_millis()).unwrap());
     case.note("ms to the end after them", usize::try_from(took.as_millis()).unwrap());
 
     let mut server = site.serve();
@@ -57,21 +67,28 @@ pub fn sigterm(case: &mut Case) {
     assert!(code != Some(0) && took < Duration::from_millis(500), "the second SIGTERM: {code:?} after {took:?}");
 }
 
+/// The slowest of that many in a hundred.
+fn slowest(mut times: Vec<Duration>, percent: usize) -> Duration {
+    times.sort_unstable();
+    times[times.len() * percent / 100]
+}
+
 /// The database is stopped, and later frozen, under 200 requests a second.
 pub fn database_away(case: &mut Case) {
     let Some(cluster) = Cluster::start(&[]) else { return };
     let site = Site::on(Folder::new(), Some(format!("{}/postgres", cluster.url)));
     let mut server = site.serve();
     let away = Duration::from_secs(case.pick(3, 30));
-    let mut faults = vec![("stop", "start", Duration::from_secs(5) + Duration::from_millis(200))];
+    // Within how long 99 of 100 are told so, and all, for the machine itself may hold up some.
+    let mut faults = vec![("stop", "start", [5200, 6200].map(Duration::from_millis))];
     if case.pick(false, true) {
         // The server waits for an answer before it takes a silent database for gone.
-        faults.push(("freeze", "thaw", Duration::from_secs(15) + Duration::from_millis(200)));
+        faults.push(("freeze", "thaw", [16_200; 2].map(Duration::from_millis)));
     }
     let next = AtomicU64::new(1);
     let done = Mutex::new(Vec::new());
-    for (begin, end, patience) in faults {
-        let stop = AtomicBool::new(false);
+    for (begin, end, [most, all]) in faults {
+        let (stop, waits) = (AtomicBool::new(false), Mutex::new(Vec::new()));
         scope(|scope| {
             // 200 a second, whatever becomes of them.
             scope.spawn(|| {
@@ -83,7 +100,9 @@ pub fn database_away(case: &mut Case) {
                     scope.spawn(|| {
                         let (id, sent) = (next.fetch_add(1, Ordering::SeqCst), Instant::now());
                         let answer = Call::create(&site.sandbox, &person(id)).send(&server.url).unwrap();
-                        assert!(sent.elapsed() < patience + Duration::from_secs(1), "{:?}", sent.elapsed());
+                        let took = sent.elapsed();
+                        assert!(took < all, "{took:?}");
+                        waits.lock().unwrap().push(took);
                         assert!(matches!(answer.status, 200 | 503), "{answer:?}");
                         assert!(answer.status == 200 || answer.header("retry-after").is_some(), "{answer:?}");
                         done.lock().unwrap().push((id, answer.status));
@@ -103,9 +122,8 @@ pub fn database_away(case: &mut Case) {
                 assert_eq!(server.status("/readyz"), 503);
                 sleep(Duration::from_millis(100));
             }
-            // All but what the machine itself holds up.
-            alive.sort_unstable();
-            let slow = alive[alive.len() * 9 / 10];
+            // All but what the machine itself holds up: the short form runs beside other tests.
+            let slow = slowest(alive, case.pick(90, 99));
             assert!(slow < Duration::from_millis(50), "/livez took {slow:?}");
             cluster.order(end);
             let back = Instant::now();
@@ -117,6 +135,8 @@ pub fn database_away(case: &mut Case) {
             case.note("ms to recover", usize::try_from(back.elapsed().as_millis()).unwrap());
             sleep(Duration::from_millis(500));
         });
+        let slow = slowest(waits.into_inner().unwrap(), 99);
+        assert!(slow < most, "one in a hundred was answered after {slow:?}");
     }
     // One operation hangs, behind a lock of somebody else; 500 others do not.
     let (id, known) = (next.fetch_add(1, Ordering::SeqCst), "pg_sleep(15)");

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::case::Case;
 use crate::disk::Disk;
 use crate::site::Site;
@@ -64,6 +66,7 @@ fn fill(case: &mut Case, kind: &str) {
     let full_for = Duration::from_secs(case.pick(2, 10));
     disk.order(&format!("{kind} {}", case.pick(600 << 10, 64 << 20)));
     let mended = Mutex::new(None);
+    let (mut shown, mut withheld) = (0, 0);
     let outcomes = scope(|scope| {
         let writers = scope.spawn(|| {
             let pause = case.pick(Duration::from_millis(5), Duration::ZERO);
@@ -82,6 +85,17 @@ fn fill(case: &mut Case, kind: &str) {
                 let read = Call::get(&path).with("X-API-KEY", &site.sandbox).with("X-API-KEY-TYPE", "write");
                 let read = read.with("X-CLIENT-ID", &site.client_id).send(&server.url).unwrap();
                 assert_eq!(read.status, 200, "a read of {path} while the disk is full: {read:?}");
+            }
+            // An entry in the trail may fit where a creation does not; without one, health data is shown to nobody.
+            let reveal = Call::new("POST", "/users/retrieve", &json!({"email": email(first)})).by(&site.sandbox);
+            let answer = reveal.send(&server.url).unwrap();
+            if answer.status == 200 {
+                shown += 1;
+            } else {
+                withheld += 1;
+                assert_eq!(answer.status, 507, "health data while the disk is full: {answer:?}");
+                let tells = [email(first).as_str(), "diabetes"].iter().any(|text| answer.body.contains(text));
+                assert!(answer.body.contains("storage_full") && !tells, "{answer:?}");
             }
             sleep(Duration::from_millis(50));
         }
@@ -111,8 +125,11 @@ fn fill(case: &mut Case, kind: &str) {
     let done = acknowledged(&outcomes);
     assert!(done.is_subset(&stored), "acknowledged and gone: {:?}", done.difference(&stored));
     site.assert_whole();
+    assert!(withheld > 0, "who asked for health data met the full disk");
+    assert!(shown <= site.count("audit WHERE action = 'user.health_read'"), "health data was shown without an entry");
     case.note("acknowledged", done.len());
     case.note("refused with 507", refused);
+    case.note("reveals refused with 507", withheld);
 }
 
 /// The n-th write, the n-th fsync, or the n-th of the log's being written back, fails.
