@@ -140,9 +140,10 @@ class Report:
         return found
 
     def targets(self) -> Iterator[Target]:
-        for row in ("create", "update", "read"):
-            found = self.ratios((SQLITE, row), (PEER, row))
-            yield ratio(f"{SQLITE}: {row}, to {PEER}'s", 10, found, [USUAL])
+        for subject in (SQLITE, POSTGRES):
+            for row in ("create", "update", "read"):
+                found = self.ratios((subject, row), (PEER, row))
+                yield ratio(f"{subject}: {row}, to {PEER}'s", 10, found, [USUAL])
         for subject, floor in ((SQLITE, SQLITE_FLOOR), (POSTGRES, POSTGRES_FLOOR)):
             yield self.half_of_the_lower_floor(subject, floor)
         found = self.ratios((POSTGRES, "create"), (PGBENCH, "create"))
