@@ -112,7 +112,7 @@ async fn a_write_that_is_ended_to_break_a_deadlock_is_run_again() {
         return;
     }
     // Before it gives up waiting for a lock.
-    let (app, url) = app_with("deadlock_timeout = '10ms'").await;
+    let (app, url) = app_with("deadlock_timeout = '1ms'").await;
     let circle = Circle::of(
         &url,
         "UPDATE users SET version = version WHERE email = 'two@doe.com'",
@@ -141,7 +141,7 @@ async fn a_read_that_is_ended_to_break_a_deadlock_is_run_again() {
     if !on_postgres() {
         return;
     }
-    let (app, url) = app_with("deadlock_timeout = '10ms'").await;
+    let (app, url) = app_with("deadlock_timeout = '1ms'").await;
     let circle =
         Circle::of(&url, "LOCK TABLE links IN ACCESS EXCLUSIVE MODE", "LOCK TABLE codes IN ACCESS EXCLUSIVE MODE");
     let (runs, store) = (Runs::default(), app.another_store().await);
