@@ -307,8 +307,8 @@ impl Store {
         }
     }
 
-    /// Runs `operation` on a consistent snapshot. For a look at a few rows, found by an index; anything longer is for
-    /// [`Store::scan`].
+    /// Runs `operation` on a consistent snapshot, and perhaps again after a conflict inside the engine, as [`Store::write`] does. For
+    /// a look at a few rows, found by an index; anything longer is for [`Store::scan`].
     ///
     /// # Errors
     /// What the operation returns, or [`Error::Internal`] of the engine.
@@ -320,7 +320,7 @@ impl Store {
         self.engine.read(self.in_transaction(operation)).await
     }
 
-    /// Runs `operation`, which may take its time, on a consistent snapshot.
+    /// Runs `operation`, which may take its time, on a consistent snapshot, and perhaps again as in [`Store::read`].
     ///
     /// # Errors
     /// What the operation returns, or [`Error::Internal`] of the engine.
