@@ -33,13 +33,6 @@ pub(super) struct Batch {
     pub(super) expected: Option<u64>,
 }
 
-impl Batch {
-    /// A word of transactions.
-    pub(super) fn word(sql: &str) -> Batch {
-        Batch { sql: sql.to_owned(), params: Vec::new(), expected: None }
-    }
-}
-
 /// What waits to be sent on one connection.
 #[derive(Default)]
 pub(super) struct Pipeline {
@@ -47,12 +40,10 @@ pub(super) struct Pipeline {
     open: Cell<bool>,
     /// Each with the number of its operation.
     steps: RefCell<Vec<(u32, Step)>>,
-    /// Which operation runs, and its first step, if one does.
+    /// Which operation runs, its first step, and whether any of it is on its way already.
     operation: Cell<u32>,
-    own: Cell<Option<usize>>,
-    /// Whether it is about to write past the pipeline, and whether it has a savepoint, for some of it is on its way already.
-    writes: Cell<bool>,
-    saved: Cell<bool>,
+    own: Cell<usize>,
+    own_sent: Cell<bool>,
     /// Whether a statement has failed, and the transaction with it.
     broken: Cell<bool>,
 }
@@ -60,21 +51,16 @@ pub(super) struct Pipeline {
 impl Pipeline {
     /// From now on statements may wait.
     pub(super) fn open(&self) {
-        self.forget();
+        self.steps.borrow_mut().clear();
         self.open.set(true);
         self.broken.set(false);
+        self.begin_operation();
     }
 
     /// From now on they may not; what still waits is forgotten.
     pub(super) fn close(&self) {
-        self.forget();
         self.open.set(false);
-    }
-
-    fn forget(&self) {
         self.steps.borrow_mut().clear();
-        self.own.set(None);
-        self.saved.set(false);
     }
 
     /// Keeps a statement for later; `false` if it has to run now.
@@ -85,27 +71,17 @@ impl Pipeline {
         self.open.get()
     }
 
-    /// Another operation begins, or the last one has ended.
+    /// Another operation begins.
     pub(super) fn begin_operation(&self) {
-        if self.saved.take() {
-            self.push("RELEASE SAVEPOINT operation");
-        }
         self.operation.update(|number| number.wrapping_add(1));
-        self.own.set(Some(self.steps.borrow().len()));
-        self.writes.set(false);
+        self.own.set(self.steps.borrow().len());
+        self.own_sent.set(false);
     }
 
-    /// Takes back what the operation that has just failed wrote; says whether some of it was on its way.
+    /// Forgets what the operation that has just failed wrote; `false` if some of it is on its way.
     pub(super) fn undo_operation(&self) -> bool {
-        self.steps.borrow_mut().truncate(self.own.get().unwrap_or_default());
-        if self.saved.get() {
-            self.push("ROLLBACK TO SAVEPOINT operation");
-        }
-        self.saved.get()
-    }
-
-    fn push(&self, word: &str) {
-        self.steps.borrow_mut().push((self.operation.get(), Step::Statement(Batch::word(word))));
+        self.steps.borrow_mut().truncate(self.own.get());
+        !self.own_sent.get()
     }
 
     /// A statement has failed.
@@ -118,24 +94,17 @@ impl Pipeline {
         self.broken.get()
     }
 
-    /// The operation is about to write past the pipeline.
+    /// The operation writes past the pipeline.
     pub(super) fn note_write(&self) {
-        self.writes.set(true);
+        self.own_sent.set(true);
     }
 
-    /// What is to be sent now, in order. An operation that goes on after some of what it writes is sent has a savepoint before
-    /// that: it may still fail, and the others of its group need not run again then. Those that send all at their end need none.
+    /// What is to be sent now, in order.
     pub(super) fn take(&self) -> Vec<Batch> {
-        let mut steps = std::mem::take(&mut *self.steps.borrow_mut());
-        let Some(own) = self.own.get() else { return batches(steps) };
-        self.own.set(Some(0));
-        let own = steps.split_off(own);
-        let mut sent = batches(steps);
-        if (self.writes.take() || !own.is_empty()) && !self.saved.replace(true) {
-            sent.push(Batch::word("SAVEPOINT operation"));
-        }
-        sent.extend(batches(own));
-        sent
+        let steps = std::mem::take(&mut *self.steps.borrow_mut());
+        self.own_sent.set(self.own_sent.get() || steps.len() > self.own.get());
+        self.own.set(0);
+        batches(steps)
     }
 }
 
@@ -236,7 +205,6 @@ mod tests {
                 assert!(pipeline.keep(|| step));
             }
         }
-        pipeline.begin_operation();
         let show = |batch: Batch| format!("{} {:?}", batch.sql.replace(" ON CONFLICT DO NOTHING", ""), batch.params);
         pipeline.take().into_iter().map(show).collect()
     }
@@ -293,57 +261,27 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_operation_takes_its_own_statements_back_and_what_is_on_its_way_by_a_savepoint() {
+    fn a_failed_operation_takes_its_own_statements_back_unless_they_are_on_their_way() {
         let pipeline = Pipeline::default();
         pipeline.open();
         let keep = |value| assert!(pipeline.keep(|| row("users (id)", value)));
-        let sent = || {
-            let show = |batch: Batch| match batch.params.as_slice() {
-                [] => batch.sql,
-                params => format!("{params:?}"),
-            };
-            pipeline.take().into_iter().map(show).collect::<Vec<_>>()
-        };
         keep(1);
         pipeline.begin_operation();
         keep(2);
-        assert!(!pipeline.undo_operation());
-        assert_eq!(sent(), ["[Integer(1)]"], "what nobody has sent needs no savepoint");
+        assert!(pipeline.undo_operation());
+        assert_eq!(pipeline.take()[0].params, [Value::Integer(1)]);
         pipeline.begin_operation();
         keep(3);
+        pipeline.take();
+        assert!(!pipeline.undo_operation(), "it was sent");
         pipeline.begin_operation();
         keep(4);
-        assert_eq!(sent(), ["[Integer(3)]", "SAVEPOINT operation", "[Integer(4)]"]);
-        keep(5);
-        assert_eq!(sent(), ["[Integer(5)]"], "one is enough");
-        keep(6);
-        assert!(pipeline.undo_operation(), "it was sent");
         pipeline.begin_operation();
-        keep(7);
-        pipeline.begin_operation();
-        let back = ["ROLLBACK TO SAVEPOINT operation", "RELEASE SAVEPOINT operation", "[Integer(7)]"];
-        assert_eq!(sent(), back, "and what comes after stays");
-        assert!(!pipeline.undo_operation(), "only another's was sent");
+        pipeline.take();
+        assert!(pipeline.undo_operation(), "only another's was sent");
         pipeline.begin_operation();
         pipeline.note_write();
-        assert_eq!(sent(), ["SAVEPOINT operation"], "it writes at once");
-        assert!(pipeline.undo_operation());
-    }
-
-    #[test]
-    fn who_reads_needs_no_savepoint_and_no_group_begins_with_that_of_another() {
-        let pipeline = Pipeline::default();
-        for _ in 0..2 {
-            pipeline.open();
-            assert!(pipeline.keep(|| statement("BEGIN")));
-            assert_eq!(pipeline.take().len(), 1);
-            pipeline.begin_operation();
-            assert!(pipeline.keep(|| row("users (id)", 1)));
-            assert_eq!(pipeline.take().len(), 2);
-            pipeline.close();
-            pipeline.note_write();
-            assert!(pipeline.take().is_empty());
-        }
+        assert!(!pipeline.undo_operation(), "it wrote at once");
     }
 
     #[test]

@@ -278,7 +278,8 @@ impl Connection {
 
     /// Puts a word of transactions before the next statement.
     fn before_the_next(&self, sql: &str) -> Result<()> {
-        if self.pipeline.keep(|| Step::Statement(Batch::word(sql))) { Ok(()) } else { self.batch(sql) }
+        let step = || Step::Statement(Batch { sql: sql.to_owned(), params: Vec::new(), expected: None });
+        if self.pipeline.keep(step) { Ok(()) } else { self.batch(sql) }
     }
 }
 

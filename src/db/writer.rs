@@ -190,14 +190,10 @@ fn in_a_pipeline(connection: &dyn Connection, pipeline: &Pipeline, group: &mut [
         pipeline.begin_operation();
         let kept = job.run(connection);
         let met_another = matches!(job.failure(), Some(Error::Conflict));
-        if pipeline.is_broken() || met_another {
+        if pipeline.is_broken() || met_another || (!kept && !pipeline.undo_operation()) {
             return Err(job.failure().cloned().unwrap_or(Error::Conflict));
         }
-        if !kept && pipeline.undo_operation() {
-            connection.rare().forget();
-        }
     }
-    pipeline.begin_operation();
     connection.flush()?;
     connection.batch("COMMIT")
 }
