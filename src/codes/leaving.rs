@@ -1,26 +1,27 @@
 //! What an app asks for when it sends a person here to sign out (OpenID Connect RP-Initiated Logout 1.0).
 
 use url::Url;
+use uuid::Uuid;
 
 use super::{LONGEST_STATE, Parameters};
 use crate::apps::{self, AppId, Environment, Kind};
+use crate::caller::{Actor, Origin};
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 use crate::sessions;
-use crate::tokens;
-use crate::users::UserId;
+use crate::tokens::{self, Hint};
 
 /// What an app asks.
 pub struct Leaving {
-    /// Of which environment the person is to sign out; `None` where the app does not say, which is of all.
-    pub environment: Option<Environment>,
+    /// Of which environments of one app the person is to sign out; none where nobody says, which is of every app.
+    pub environments: Vec<Environment>,
     /// Where the person is sent then: one of the environment's redirect URIs.
     pub redirect_uri: Option<String>,
     /// Comes back as it was sent.
     pub state: Option<String>,
     /// Whom the app takes the person for, by a token that it was given.
-    meant: Option<UserId>,
+    hint: Option<Hint>,
 }
 
 /// Reads what an app asks. A token that says nothing to us is as none.
@@ -34,48 +35,83 @@ pub fn leaving(tx: &Tx, from: &impl Parameters) -> Result<Leaving> {
     let client = from.get("client_id").map(str::parse::<AppId>).transpose();
     let client = client.map_err(|_| wrong("invalid_client", "client_id must be the UUID of an app"))?;
     let (uri, kind) = (from.get("post_logout_redirect_uri"), from.get("environment").and_then(Kind::named));
-    let environment = match (hint, client, uri, kind) {
-        (Some((environment, _)), ..) => Some(apps::by_id(tx, environment)?),
-        (None, Some(app), Some(uri), _) => apps::environment_of_redirect(tx, app, uri)?,
-        (None, Some(app), None, Some(kind)) => {
-            let place = apps::environments(tx)?.into_iter().find(|place| place.app == app && place.kind == kind);
-            Some(place.ok_or_else(|| wrong("invalid_client", "There is no such app"))?)
-        }
-        (None, Some(_), None, None) => {
-            return Err(wrong("invalid_request", "Beside client_id, send id_token_hint or environment"));
-        }
-        (None, None, ..) => None,
+    let registered = |app: AppId, uri: &str| -> Result<Environment> {
+        let text = "This app has not registered this post_logout_redirect_uri among its redirect URIs";
+        apps::environment_of_redirect(tx, app, uri)?.ok_or_else(|| wrong("unknown_redirect_uri", text))
     };
-    if let (Some(client), Some(place)) = (client, &environment)
-        && place.app != client
-    {
-        return Err(wrong("invalid_request", "id_token_hint was not given to this client_id"));
-    }
-    if let Some(uri) = uri {
-        let place = environment.as_ref().map_or(Ok(None), |place| apps::environment_of_redirect(tx, place.app, uri))?;
-        let is_registered = place.zip(environment.as_ref()).is_some_and(|(one, other)| one.id == other.id);
-        if !is_registered {
-            let text = "This app has not registered this post_logout_redirect_uri among its redirect URIs";
-            return Err(wrong("unknown_redirect_uri", text));
+    let environments = match (hint, client, uri) {
+        (Some(hint), ..) => {
+            let place = apps::by_id(tx, hint.environment)?;
+            if client.is_some_and(|client| client != place.app) {
+                return Err(wrong("invalid_request", "id_token_hint was not given to this client_id"));
+            }
+            if let Some(uri) = uri
+                && registered(place.app, uri)?.id != place.id
+            {
+                let text = "This post_logout_redirect_uri is of the app's other environment";
+                return Err(wrong("unknown_redirect_uri", text));
+            }
+            vec![place]
         }
-    }
+        (None, Some(app), Some(uri)) => vec![registered(app, uri)?],
+        (None, Some(app), None) => {
+            let mut places = apps::environments(tx)?;
+            places.retain(|place| place.app == app && kind.is_none_or(|kind| place.kind == kind));
+            if places.is_empty() {
+                return Err(wrong("invalid_client", "There is no such app"));
+            }
+            places
+        }
+        (None, None, Some(_)) => {
+            let text = if from.get("id_token_hint").is_some() {
+                "This id_token_hint is none of ours, or its key was revoked: beside post_logout_redirect_uri, send client_id"
+            } else {
+                "Beside post_logout_redirect_uri, send id_token_hint or client_id"
+            };
+            return Err(wrong("invalid_request", text));
+        }
+        (None, None, None) => Vec::new(),
+    };
     let state = from.get("state");
     if state.is_some_and(|state| state.len() > LONGEST_STATE) {
         return Err(wrong("invalid_request", "state has 2048 bytes at the most"));
     }
     let (redirect_uri, state) = (uri.map(str::to_owned), state.map(str::to_owned));
-    Ok(Leaving { environment, redirect_uri, state, meant: hint.map(|(_, user)| user) })
+    Ok(Leaving { environments, redirect_uri, state, hint })
 }
 
 impl Leaving {
+    /// The environment whose app the person sees: of two, the live one.
+    pub fn place(&self) -> Option<&Environment> {
+        self.environments.iter().find(|place| place.kind == Kind::Live).or(self.environments.first())
+    }
+
     /// Whether nobody need be asked, for the app has a token of the person whose session this cookie is of, or there is none.
     ///
     /// # Errors
     /// The database does not answer.
     pub fn is_certain(&self, tx: &Tx, cookie: Option<&Secret>) -> Result<bool> {
-        let Some(meant) = self.meant else { return Ok(false) };
+        let Some(hint) = self.hint else { return Ok(false) };
         let session = cookie.map_or(Ok(None), |cookie| sessions::of_cookie(tx, cookie))?;
-        Ok(session.is_none_or(|session| session.user == meant))
+        Ok(session.is_none_or(|session| session.user == hint.user))
+    }
+
+    /// Ends the sessions of these cookies. If none of them works, for browsers keep cookies back from frames and people clear them,
+    /// ends the one that the app's token belongs to.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn sign_out<'a>(&self, tx: &Tx, cookies: impl Iterator<Item = &'a Secret>, request: Uuid) -> Result<()> {
+        let mut was_signed_in = false;
+        for cookie in cookies {
+            was_signed_in |= sessions::of_cookie(tx, cookie)?.is_some();
+            sessions::sign_out(tx, cookie, Some(request))?;
+        }
+        let Some(hint) = self.hint.filter(|_| !was_signed_in) else { return Ok(()) };
+        // Who signed the token says of which app the user is.
+        let session = sessions::by_id(tx, hint.session)?;
+        let Some(session) = session.filter(|one| one.user == hint.user && one.works(tx.now())) else { return Ok(()) };
+        sessions::end(tx, &session, Origin { request: Some(request), ..Origin::of(Actor::Person(hint.user)) })
     }
 
     /// The app's page, if the person is to be sent there.

@@ -245,7 +245,7 @@ pub fn session_of(tx: &Tx, asked: &Asked, cookie: Option<&Secret>) -> Result<Opt
     let by_token = match &silent.token {
         None => true,
         // One that says nothing to us means nobody.
-        Some(token) => tokens::meant(tx, token)?.is_some_and(|(_, meant)| meant == user.id),
+        Some(token) => tokens::meant(tx, token)?.is_some_and(|meant| meant.user == user.id),
     };
     let hinted = silent.hint.as_deref().and_then(Email::new);
     let is_meant = by_token

@@ -64,6 +64,18 @@ struct AccessClaims {
 struct HintClaims {
     sub: Uuid,
     aud: String,
+    sid: Uuid,
+}
+
+/// What a token says that opens nothing (`id_token_hint`).
+#[derive(Clone, Copy, Debug)]
+pub struct Hint {
+    /// Of which environment the person is.
+    pub environment: EnvironmentId,
+    /// Whom the app means.
+    pub user: UserId,
+    /// The session that the token belongs to.
+    pub session: SessionId,
 }
 
 #[derive(Deserialize)]
@@ -198,28 +210,33 @@ pub fn verify(tx: &Tx, token: &Secret, links: &Links) -> Result<Bearer> {
     Ok(Bearer { caller, session: session.id, scope: claims.scope })
 }
 
-/// Reads whom an app means by the token (`id_token_hint`), and of which environment they are; one that has expired does too, for it
-/// opens nothing. `None` if no key that still verifies has signed it.
+/// Reads whom an app means by the token (`id_token_hint`); one that has expired does too, also by a key that signs no more, for it
+/// opens nothing. `None` if no key of ours has signed it, or one that was revoked.
 ///
 /// # Errors
 /// The database does not answer.
-pub fn meant(tx: &Tx, token: &Secret) -> Result<Option<(EnvironmentId, UserId)>> {
-    let Some((environment, claims)) = opened::<HintClaims>(tx, token)? else { return Ok(None) };
+pub fn meant(tx: &Tx, token: &Secret) -> Result<Option<Hint>> {
+    let Some((environment, claims)) = opened::<HintClaims>(tx, token, store::unrevoked_key)? else { return Ok(None) };
     let ours = claims.aud == apps::by_id(tx, environment)?.app.to_string();
-    Ok(ours.then_some((environment, UserId(claims.sub))))
+    Ok(ours.then_some(Hint { environment, user: UserId(claims.sub), session: SessionId(claims.sid) }))
 }
 
 /// Signature, algorithm, issuer and audience; `None` if anything is off.
 fn check(tx: &Tx, token: &Secret, links: &Links) -> Result<Option<(Environment, AccessClaims)>> {
-    let Some((environment, claims)) = opened::<AccessClaims>(tx, token)? else { return Ok(None) };
+    let Some((environment, claims)) = opened::<AccessClaims>(tx, token, store::verifying_key)? else { return Ok(None) };
     let environment = apps::by_id(tx, environment)?;
     let issuers = [&environment.issuer, &links.issuer(environment.kind)];
     let ours = issuers.contains(&&claims.iss) && claims.aud == environment.app.to_string();
     Ok(ours.then_some((environment, claims)))
 }
 
-/// What a key of ours has signed, and of which environment that is; `None` if signature or algorithm is off.
-fn opened<C: serde::de::DeserializeOwned>(tx: &Tx, token: &Secret) -> Result<Option<(EnvironmentId, C)>> {
+/// What a key of ours has signed, and of which environment that is; `None` if signature or algorithm is off. The key is found by
+/// its name.
+fn opened<C: serde::de::DeserializeOwned>(
+    tx: &Tx,
+    token: &Secret,
+    key: fn(&Tx, &str) -> Result<Option<store::Verifier>>,
+) -> Result<Option<(EnvironmentId, C)>> {
     let token = token.expose();
     let mut parts = token.split('.');
     let (Some(header64), Some(claims64), Some(signature64), None) =
@@ -231,7 +248,7 @@ fn opened<C: serde::de::DeserializeOwned>(tx: &Tx, token: &Secret) -> Result<Opt
     if header.alg != "RS256" || header.typ != "JWT" || header.crit.is_some() || !signing::is_name(&header.kid) {
         return Ok(None);
     }
-    let Some((environment, public)) = store::verifying_key(tx, &header.kid)? else { return Ok(None) };
+    let Some((environment, public)) = key(tx, &header.kid)? else { return Ok(None) };
     let Ok(signature) = BASE64URL.decode(signature64) else { return Ok(None) };
     let signed = &token.as_bytes()[..header64.len() + 1 + claims64.len()];
     let key = UnparsedPublicKey::new(&signature::RSA_PKCS1_2048_8192_SHA256, &public.0);

@@ -42,10 +42,20 @@ fn none() -> Error {
     Error::internal("an environment has no signing key")
 }
 
+/// The public half of a key, with the environment that it signs for.
+pub(super) type Verifier = (EnvironmentId, PublicHalf);
+
 /// The key of that name, while it verifies.
-pub(super) fn verifying_key(tx: &Tx, id: &str) -> Result<Option<(EnvironmentId, PublicHalf)>> {
+pub(super) fn verifying_key(tx: &Tx, id: &str) -> Result<Option<Verifier>> {
     let sql = format!("SELECT s.environment_id, s.public_key FROM signing_keys s WHERE {VERIFIES} AND s.id = $2");
     let row = tx.query_opt(&sql, params![tx.now(), id])?;
+    row.map(|row| Ok((row.get(0)?, PublicHalf(row.get(1)?)))).transpose()
+}
+
+/// The key of that name unless it was revoked: that another took its place does not make untrue what it has signed.
+pub(super) fn unrevoked_key(tx: &Tx, id: &str) -> Result<Option<Verifier>> {
+    let sql = "SELECT environment_id, public_key FROM signing_keys WHERE revoked_at IS NULL AND id = $1";
+    let row = tx.query_opt(sql, params![id])?;
     row.map(|row| Ok((row.get(0)?, PublicHalf(row.get(1)?)))).transpose()
 }
 

@@ -156,10 +156,12 @@ fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, Secret)> {
 /// How many sessions of one browser are looked at.
 const MOST_SESSIONS: usize = 20;
 
-/// The cookies of the browser's sessions at an app, or at all of them, the newest session first.
-fn session_cookies(headers: &HeaderMap, app: Option<(AppId, Kind)>) -> Vec<(String, Secret)> {
-    let name = app.map(|(app, kind)| session_cookie(app, kind));
-    let meant = |given: &str| name.as_ref().map_or_else(|| given.starts_with(SESSION), |name| name == given);
+/// The cookies of the browser's sessions at these environments, or at all if none is named, the newest session first.
+fn session_cookies(headers: &HeaderMap, places: &[(AppId, Kind)]) -> Vec<(String, Secret)> {
+    let names: Vec<String> = places.iter().map(|(app, kind)| session_cookie(*app, *kind)).collect();
+    let meant = |given: &str| {
+        if names.is_empty() { given.starts_with(SESSION) } else { names.iter().any(|name| name == given) }
+    };
     let mut found: Vec<(String, Secret)> =
         cookies(headers).filter(|(given, _)| meant(given)).map(|(name, value)| (name.to_owned(), value)).collect();
     found.sort_by_key(|(_, cookie)| std::cmp::Reverse(Ticket::read(cookie).map(|ticket| ticket.id())));

@@ -95,7 +95,7 @@ impl Which {
 
     /// The cookies that are meant, newest session first.
     fn cookies(&self, headers: &HeaderMap) -> Result<Vec<(String, Secret)>> {
-        Ok(session_cookies(headers, self.app()?))
+        Ok(session_cookies(headers, self.app()?.as_slice()))
     }
 }
 

@@ -17,7 +17,6 @@ use crate::codes::{self, Leaving};
 use crate::db::Tx;
 use crate::error::Result;
 use crate::secret::Secret;
-use crate::sessions;
 use crate::words::Words;
 
 #[derive(Template)]
@@ -46,13 +45,13 @@ pub async fn ask(
         Ok((leaving, cookies, is_certain))
     };
     match api.store.read(look).await? {
-        (leaving, cookies, true) => sign_out(&api, &trail, &leaving, cookies).await,
+        (leaving, cookies, true) => sign_out(&api, &trail, leaving, cookies).await,
         (leaving, ..) => question(&reader, &leaving),
     }
 }
 
-/// `POST /sign-out`: the button of our own pages; or what an app asks, which it may post too. Browsers send no cookies along with
-/// that, so whoever is signed in is asked.
+/// `POST /sign-out`: the button of our own pages; or what an app asks, which it may post too, with or without fields. Browsers send
+/// no cookies along with that, so whoever is signed in is asked.
 pub async fn leave(
     State(api): State<Api>,
     reader: Reader,
@@ -62,44 +61,46 @@ pub async fn leave(
     Raw(body): Raw,
 ) -> Result<Response> {
     let query = query.unwrap_or_default();
-    if body.is_empty() {
-        from_our_page(&headers)?;
-    }
+    let is_our_button = body.is_empty() && from_our_page(&headers).is_ok();
     let form = Form::parse(&[query.as_bytes(), &body].join(&b'&'))?;
     let leaving = api.store.read(move |tx| codes::leaving(tx, &form)).await?;
-    if body.is_empty() {
+    if is_our_button {
         let cookies = cookies_of(&leaving, &headers);
-        return sign_out(&api, &trail, &leaving, cookies).await;
+        return sign_out(&api, &trail, leaving, cookies).await;
     }
     question(&reader, &leaving)
 }
 
 /// The cookies of the sessions that are to end.
 fn cookies_of(leaving: &Leaving, headers: &HeaderMap) -> Vec<(String, Secret)> {
-    session_cookies(headers, leaving.environment.as_ref().map(|place| (place.app, place.kind)))
+    let places: Vec<_> = leaving.environments.iter().map(|place| (place.app, place.kind)).collect();
+    session_cookies(headers, &places)
 }
 
-async fn sign_out(api: &Api, trail: &Trail, leaving: &Leaving, cookies: Vec<(String, Secret)>) -> Result<Response> {
-    let to = match (leaving.back()?, &leaving.environment) {
+async fn sign_out(api: &Api, trail: &Trail, leaving: Leaving, cookies: Vec<(String, Secret)>) -> Result<Response> {
+    let to = match (leaving.back()?, leaving.place()) {
         (Some(page), _) => page.into(),
         (None, Some(place)) => profile(place.app, place.kind),
         (None, None) => "/profile".to_owned(),
     };
     let mut response = Redirect::to(&to).into_response();
-    for (name, session) in cookies {
-        let request = trail.id();
-        api.store.write(move |tx| sessions::sign_out(tx, &session, Some(request))).await?;
-        response.headers_mut().append(header::SET_COOKIE, ascii(&gone(&name)));
+    for (name, _) in &cookies {
+        response.headers_mut().append(header::SET_COOKIE, ascii(&gone(name)));
     }
+    let request = trail.id();
+    api.store.write(move |tx| leaving.sign_out(tx, cookies.iter().map(|(_, cookie)| cookie), request)).await?;
     Ok(response)
 }
 
 fn question(reader: &Reader, leaving: &Leaving) -> Result<Response> {
-    let place = leaving.environment.as_ref();
+    let place = leaving.place();
     let words = reader.words(None, place.and_then(|place| place.language));
     let mut query = Serializer::new(String::new());
     if let Some(place) = place {
-        query.append_pair("client_id", &place.app.to_string()).append_pair("environment", place.kind.as_str());
+        query.append_pair("client_id", &place.app.to_string());
+    }
+    if let [place] = leaving.environments.as_slice() {
+        query.append_pair("environment", place.kind.as_str());
     }
     for (name, value) in [("post_logout_redirect_uri", &leaving.redirect_uri), ("state", &leaving.state)] {
         query.extend_pairs(value.iter().map(|value| (name, value)));
@@ -107,7 +108,7 @@ fn question(reader: &Reader, leaving: &Leaving) -> Result<Response> {
     let page = SignOutPage {
         words,
         brand: place.map(Brand::from).unwrap_or_default(),
-        title: place.map_or_else(|| words.sign_out(), |place| words.sign_out_title(&place.app_name)),
+        title: place.map_or_else(|| words.sign_out_of_all_title(), |place| words.sign_out_title(&place.app_name)),
         action: format!("/sign-out?{}", query.finish()),
     };
     // Chromium applies `form-action` to where the answer of a form redirects to.

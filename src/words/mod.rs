@@ -99,6 +99,7 @@ texts! {
     signed_out_title();
     signed_out();
     sign_out_title(app);
+    sign_out_of_all_title();
 
     profile_title();
     given_name();

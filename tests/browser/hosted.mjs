@@ -18,7 +18,7 @@ const profile = `/profile?client_id=${clientId}&environment=sandbox`;
 /** An app on another origin, and the form of a stranger who would like to sign people out. */
 const app = createServer((request, response) => {
   response.setHeader("Content-Type", "text/html");
-  const form = `<form method="post" action="${server}/sign-out"><button>A kitten</button></form>`;
+  const form = `<form method="post" action="${server}/profile/sign-out-everywhere"><button>A kitten</button></form>`;
   response.end(`<!doctype html><title>The app</title><link rel="icon" href="data:,"><h1>The app</h1>${request.url === "/stranger" ? form : ""}`);
 });
 await new Promise((listening) => app.listen(0, "127.0.0.1", listening));
@@ -248,7 +248,7 @@ for (const language of DATABASE ? ["ar"] : ["en", "ar"]) {
 
         await page.goto(`${origin}/stranger`);
         await page.getByRole("button").click();
-        await page.waitForURL(`${server}/sign-out`);
+        await page.waitForURL(`${server}/profile/sign-out-everywhere`);
         await saw(page, "cross-site");
       },
       { ...reads, others: [origin], complaints: [/status of 4\d\d /] },

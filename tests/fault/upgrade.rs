@@ -36,17 +36,16 @@ pub fn killed(case: &mut Case) {
         // The text of a table that is altered is another than that of one that is made.
         let now = from.map_or_else(|| taken_over(before_the_first()), |_| now.clone());
         // As each migration leaves it, for each is a transaction, and so is the take-over.
-        let later: Vec<_> = match from {
-            Some(version) => (version + 1..newest).map(|next| schema(&old(next))).collect(),
-            None => {
-                let site = before_the_first();
-                let migrations = migrations().into_iter().skip(1).map(|(_, sql)| sql);
-                let after = |sql: String| {
-                    site.execute(&sql);
-                    schema(&site)
-                };
-                once(SINCE_THEN.to_owned()).chain(migrations).map(after).collect()
-            }
+        let later: Vec<_> = if let Some(version) = from {
+            (version + 1..newest).map(|next| schema(&old(next))).collect()
+        } else {
+            let site = before_the_first();
+            let migrations = migrations().into_iter().skip(1).map(|(_, sql)| sql);
+            let after = |sql: String| {
+                site.execute(&sql);
+                schema(&site)
+            };
+            once(SINCE_THEN.to_owned()).chain(migrations).map(after).collect()
         };
         let between: Vec<_> = once(schema(&site)).chain(later).chain([now.clone()]).collect();
         assert_ne!(between[0], now);

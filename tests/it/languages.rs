@@ -91,7 +91,7 @@ async fn every_page_of_signing_in_is_in_the_language_of_the_browser() {
         app.advance(usher::signin::LIFETIME);
         assert_over(&late.instead("Accept-Language", "nl"), &link, language).await;
 
-        assert_speaks(&browser.get("/sign-out").await.ok(), language, &["sign_out"]);
+        assert_speaks(&browser.get("/sign-out").await.ok(), language, &["sign_out_of_all_title", "sign_out"]);
         let app = format!("/sign-out?client_id={}&environment=sandbox", app.client_id);
         assert_speaks(&browser.get(&app).await.ok(), language, &["sign_out_title", "sign_out"]);
     }

@@ -302,7 +302,7 @@ async fn a_form_of_another_site_signs_nobody_in_or_out() {
     let (app, id, link) = app_with_link().await;
     for site in ["cross-site", "same-site"] {
         let foreign = app.anyone().with("Sec-Fetch-Site", site);
-        for path in [link.clone(), format!("{link}/renew"), "/sign-out".into()] {
+        for path in [link.clone(), format!("{link}/renew"), "/profile/sign-out-everywhere".into()] {
             assert_eq!(foreign.send("POST", &path, "").await.status, 403);
         }
     }

@@ -4,12 +4,15 @@
 use std::time::Duration;
 
 use serde_json::json;
-use usher::apps::Kind;
+use usher::apps::{self, Kind};
 use usher::audit::Action;
+use usher::db::Tx;
+use usher::tokens::signing::{self, SigningKey};
 
-use crate::harness::{Answer, TestApp, john};
+use crate::harness::{Answer, OPERATOR, TestApp, john};
 use crate::sessions::{OTHER, cookies};
 use crate::signin::{CALLBACK, app_and_jane, code_of, text};
+use crate::tokens::kid;
 
 impl TestApp {
     /// How many sessions there are.
@@ -18,9 +21,9 @@ impl TestApp {
     }
 }
 
-/// Where an app sends people to sign out of the sandbox, with its page to come back to.
+/// Where an app sends people to sign out, with its page to come back to.
 fn sign_out_path(more: &str) -> String {
-    format!("/sign-out?environment=sandbox&post_logout_redirect_uri={CALLBACK}&state=bye{more}")
+    format!("/sign-out?post_logout_redirect_uri={CALLBACK}&state=bye{more}")
 }
 
 /// Where the page's only form leads.
@@ -77,7 +80,8 @@ async fn without_a_token_of_whoever_is_signed_in_they_are_asked_and_only_our_own
         assert!(page.text.contains("Sign out of Acme Coaching?"), "{}", page.text);
         assert!(hint.is_empty() || !page.text.contains(hint), "the page holds no token");
         assert!(page.header("content-security-policy").ends_with("form-action 'self' https://app.example.com"));
-        assert_eq!(browser.with("Sec-Fetch-Site", "cross-site").send("POST", &answer, "").await.status, 403);
+        let foreign = browser.with("Sec-Fetch-Site", "cross-site").send("POST", &answer, "").await;
+        assert_eq!(action(&foreign), answer, "another site's form is no answer, so they are asked again");
         assert_eq!(app.signed_in().await, before, "nobody has answered yet");
         let left = browser.with("Sec-Fetch-Site", "same-origin").send("POST", &answer, "").await;
         assert_eq!((left.status, left.header("location")), (303, format!("{CALLBACK}?state=bye").as_str()));
@@ -86,8 +90,8 @@ async fn without_a_token_of_whoever_is_signed_in_they_are_asked_and_only_our_own
 
     // Of which app is not said: then it is about all of this browser.
     let browser = app.browser(&[&app.enter(&app.sign_in_path()).await]);
-    let page = browser.get("/sign-out?environment=sandbox").await;
-    assert!(page.text.contains("<h1>Sign out</h1>"), "{}", page.text);
+    let page = browser.get("/sign-out").await;
+    assert!(page.text.contains("<h1>Sign out of every app in this browser?</h1>"), "{}", page.text);
     let before = app.signed_in().await;
     assert_eq!(browser.send("POST", &action(&page), "").await.header("location"), "/profile");
     assert_eq!(app.signed_in().await, before - 1);
@@ -102,11 +106,72 @@ async fn an_app_may_post_what_it_asks_and_the_person_then_says_so_themselves() {
     let form = format!("id_token_hint={token}&post_logout_redirect_uri={CALLBACK}&state=bye");
     // A form of another site brings no cookie along.
     let foreign = app.anyone().with("Sec-Fetch-Site", "cross-site");
-    let page = foreign.send("POST", "/sign-out?environment=sandbox", form).await;
+    let page = foreign.send("POST", "/sign-out", form).await;
     let answer = action(&page);
-    assert!(!answer.contains(token) && !page.text.contains(token) && app.signed_in().await == 1);
+    assert!(!answer.contains(token) && !page.text.contains(token));
+    let nothing = app.browser(&[&entered]).with("Sec-Fetch-Site", "cross-site").send("POST", "/sign-out", "").await;
+    assert_eq!((action(&nothing).as_str(), app.signed_in().await), ("/sign-out?", 1), "no field is required");
     let left = app.browser(&[&entered]).with("Sec-Fetch-Site", "same-origin").send("POST", &answer, "").await;
     assert_eq!((left.header("location"), app.signed_in().await), (format!("{CALLBACK}?state=bye").as_str(), 0));
+}
+
+#[tokio::test]
+async fn a_token_ends_its_own_session_and_no_other_where_no_cookie_comes_along() {
+    let (app, _) = app_and_jane().await;
+    let entered = app.enter(&app.sign_in_path()).await;
+    let tokens = app.exchange(&code_of(&entered)).await.ok();
+    let elsewhere = app.enter(&app.sign_in_path()).await;
+    let elsewhere = app.exchange(&code_of(&elsewhere)).await.ok();
+    assert_eq!(app.signed_in().await, 2);
+    let path = sign_out_path(&format!("&id_token_hint={}", text(&tokens, "idToken")));
+    for _ in 0..2 {
+        let left = app.anyone().get(&path).await;
+        assert_eq!((left.status, left.header("location")), (303, format!("{CALLBACK}?state=bye").as_str()));
+        assert_eq!((app.signed_in().await, app.audited(Action::SessionEnded).await.len()), (1, 1));
+    }
+    assert_eq!(app.refresh(text(&tokens, "refreshToken")).await.status, 400);
+    assert_eq!(app.as_token(text(&elsewhere, "accessToken")).await, 200);
+}
+
+#[tokio::test]
+async fn a_token_of_a_key_that_signs_no_more_still_signs_out_and_one_of_a_revoked_key_says_nothing() {
+    let (app, _) = app_and_jane().await;
+    let entered = app.enter(&app.sign_in_path()).await;
+    let tokens = app.exchange(&code_of(&entered)).await.ok();
+    let (client, next) = (app.client_id, SigningKey::generate().unwrap());
+    let rotate = move |tx: &Tx| {
+        signing::rotate(tx, OPERATOR, apps::environment(tx, client, Kind::Sandbox)?.id, &next, Duration::ZERO)
+    };
+    app.store().write(rotate).await.unwrap();
+    // The key before verifies no access token any more, the session goes on.
+    app.advance(Duration::from_hours(24));
+    let token = text(&tokens, "idToken");
+    let (browser, path) = (app.browser(&[&entered]), sign_out_path(&format!("&id_token_hint={token}")));
+    let left = browser.get(&path).await;
+    assert_eq!((left.status, left.header("location")), (303, format!("{CALLBACK}?state=bye").as_str()));
+    assert_eq!(app.signed_in().await, 0);
+
+    let (old, emergency) = (kid(token), SigningKey::generate().unwrap());
+    app.store().write(move |tx| signing::revoke(tx, OPERATOR, &old, &emergency)).await.unwrap();
+    let refused = browser.get(&path).await;
+    assert_eq!((refused.status, refused.header("location")), (400, ""));
+    assert!(refused.text.contains("send client_id"), "{}", refused.text);
+}
+
+#[tokio::test]
+async fn with_a_client_id_alone_they_are_asked_and_leave_both_environments_of_that_app() {
+    let (app, _) = app_and_jane().await;
+    let (client, other) = (app.client_id, app.another_app().await);
+    let entered = app.enter(&app.sign_in_path()).await;
+    let made_up = format!("usher_session_live_{client}=x; usher_session_live_{other}=x");
+    let browser = app.anyone().with("Cookie", &format!("{}; {made_up}", cookies(&entered)[0]));
+    let page = browser.get(&format!("/sign-out?client_id={client}")).await;
+    assert!(page.text.contains("Sign out of Acme Coaching?"), "{}", page.text);
+    let left = browser.send("POST", &action(&page), "").await;
+    let gone = ["sandbox", "live"].map(|kind| format!("usher_session_{kind}_{client}="));
+    assert_eq!((cookies(&left), app.signed_in().await), (gone.to_vec(), 0));
+    let profile = format!("/profile?client_id={client}&environment=live");
+    assert_eq!((left.status, left.header("location")), (303, profile.as_str()));
 }
 
 #[tokio::test]
@@ -126,13 +191,13 @@ async fn what_an_app_may_not_ask_is_said_on_a_page_and_signs_nobody_out_and_lead
         (to(&format!("{CALLBACK}%00")), "unknown_redirect_uri"),
         (to(OTHER), "unknown_redirect_uri"),
         (to(LIVE), "unknown_redirect_uri"),
-        (format!("post_logout_redirect_uri={CALLBACK}"), "unknown_redirect_uri"),
+        (format!("post_logout_redirect_uri={CALLBACK}"), "invalid_request"),
+        (format!("id_token_hint=made-up&post_logout_redirect_uri={CALLBACK}"), "invalid_request"),
         (format!("client_id={client}&environment=live&post_logout_redirect_uri={OTHER}"), "unknown_redirect_uri"),
         (format!("client_id={other}&{}", to(CALLBACK)), "invalid_request"),
         (format!("{}&state={}", to(CALLBACK), "x".repeat(2049)), "invalid_request"),
-        (format!("client_id={client}"), "invalid_request"),
         ("client_id=x".to_owned(), "invalid_client"),
-        (format!("client_id={}&environment=sandbox", usher::random::uuid()), "invalid_client"),
+        (format!("client_id={}", usher::random::uuid()), "invalid_client"),
     ] {
         let path = format!("/sign-out?{query}");
         for answer in [browser.get(&path).await, browser.send("POST", &path, "").await] {
@@ -146,9 +211,9 @@ async fn what_an_app_may_not_ask_is_said_on_a_page_and_signs_nobody_out_and_lead
 #[tokio::test]
 async fn both_discovery_documents_say_where_people_sign_out() {
     let (app, _) = app_and_jane().await;
-    for (path, environment) in [("", "live"), ("/sandbox", "sandbox")] {
+    for path in ["", "/sandbox"] {
         let found = app.anyone().get(&format!("{path}/.well-known/openid-configuration")).await.ok();
-        let expected = format!("https://users.example.com/sign-out?environment={environment}");
-        assert_eq!(found.body["end_session_endpoint"], json!(expected));
+        // Without a query, for many clients append theirs as it is.
+        assert_eq!(found.body["end_session_endpoint"], json!("https://users.example.com/sign-out"));
     }
 }

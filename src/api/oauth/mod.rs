@@ -70,7 +70,7 @@ fn describe(api: &Api, kind: Kind) -> Response {
         "token_endpoint": format!("{origin}/oauth/token"),
         "revocation_endpoint": format!("{origin}/oauth/revoke"),
         "userinfo_endpoint": format!("{origin}/userinfo"),
-        "end_session_endpoint": format!("{origin}/sign-out?environment={}", kind.as_str()),
+        "end_session_endpoint": format!("{origin}/sign-out"),
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
         "scopes_supported": SCOPES,
         "response_types_supported": ["code"],
