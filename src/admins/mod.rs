@@ -283,13 +283,26 @@ fn hand_over(tx: &Tx, links: &Links, admin: &Admin, way: Way, language: Language
     }
 }
 
-/// What was done to administrators and by them that belongs to no app, the newest first.
+/// How many times [`trail`] looks further back: strangers leave entries too, and must not push out what administrators did.
+const LOOKS: usize = 50;
+
+/// What was done to administrators and by them that belongs to no app, the newest first, as far back as looking is quick.
 ///
 /// # Errors
 /// The database does not answer.
 pub fn trail(tx: &Tx, limit: i64) -> Result<Vec<Entry>> {
-    let filter = Filter { environments: vec![INSTALLATION], by_known: true, ..Filter::default() };
-    Ok(audit::newest(tx, &filter, None, limit)?.0)
+    let filter = Filter { environments: vec![INSTALLATION], known: Some(true), ..Filter::default() };
+    let (mut found, mut before) = (Vec::new(), None);
+    for _ in 0..LOOKS {
+        let left = limit - i64::try_from(found.len()).unwrap_or(limit);
+        let (entries, next) = audit::newest(tx, &filter, before, left)?;
+        found.extend(entries);
+        before = next;
+        if before.is_none() || i64::try_from(found.len()).is_ok_and(|count| count >= limit) {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 /// The administrators whose newest mail was given up in the last week, and that mail: a newer one lets it rest.

@@ -6,7 +6,7 @@ use serde_json::json;
 use usher::admins::{self, Role, Way};
 use usher::app::{App, answer_admins};
 use usher::apps::Kind;
-use usher::audit::{self, Action, Filter, INSTALLATION, Order};
+use usher::audit::{self, Action, Filter, INSTALLATION, Order, Refusal};
 use usher::caller::{Actor, Origin};
 use usher::mail::transport::Smtp;
 use usher::secret::Secret;
@@ -109,8 +109,22 @@ async fn the_set_up_address_makes_the_first_administrator_who_signs_in_by_a_link
     let actions: Vec<_> = noted(&app).await.into_iter().map(|(action, _, result)| (action, result)).collect();
     let (done, over) = (|action| (action, "done".to_owned()), (Action::RequestRefused, "link_over".to_owned()));
     assert_eq!(actions, [done(Action::AdminCreated), done(Action::AdminSignedIn), over.clone(), over]);
-    let shown = app.store().scan(|tx| admins::trail(tx, 10)).await.unwrap();
-    assert_eq!(shown.len(), 2, "no stranger pushes out of the page what administrators did");
+    // More than one look goes through.
+    for _ in 0..9 {
+        let try_again = |tx: &usher::db::Tx| {
+            let refusal = Refusal::of(Action::RequestRefused, "link_over");
+            (0..500).try_for_each(|_| audit::refuse(tx, INSTALLATION, None, &refusal))
+        };
+        app.store().write(try_again).await.unwrap();
+    }
+    for (limit, expected) in [(10, 2), (2, 2), (1, 1)] {
+        let shown = app.store().scan(move |tx| admins::trail(tx, limit)).await.unwrap();
+        assert_eq!(shown.len(), expected, "no stranger pushes out of the page what administrators did");
+        assert!(shown.iter().all(|entry| entry.actor.is_some() && entry.is_done()));
+    }
+    let unknown = Filter { known: Some(false), ..Filter::default() };
+    let theirs = app.store().scan(move |tx| audit::find(tx, &unknown, Order::NewestFirst, 10_000)).await.unwrap();
+    assert_eq!(theirs.len(), 2 + 9 * 500);
 }
 
 #[tokio::test]

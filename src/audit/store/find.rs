@@ -34,8 +34,8 @@ pub struct Filter {
     pub user: Option<UserId>,
     /// By this key.
     pub key: Option<KeyId>,
-    /// By somebody who is known, whoever that is.
-    pub by_known: bool,
+    /// By somebody who is known, whoever that is; or, if not, by nobody known.
+    pub known: Option<bool>,
     /// What was done.
     pub action: Option<Action>,
     /// How it ended.
@@ -104,8 +104,8 @@ fn find_from(tx: &Tx, filter: &Filter, order: Order, from: Option<EntryId>, limi
     if let Some(key) = filter.key {
         demand("actor = 'key' AND actor_id =", key.into());
     }
-    if filter.by_known {
-        demand("actor <>", ActorKind::Unknown.into());
+    if let Some(known) = filter.known {
+        demand(if known { "actor <>" } else { "actor =" }, ActorKind::Unknown.into());
     }
     if let Some(action) = filter.action {
         demand("action =", action.into());
