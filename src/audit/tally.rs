@@ -15,7 +15,7 @@ use crate::error::Result;
 /// for what else is tried.
 pub const OF_A_KIND: usize = 10;
 /// How many have one in all; and how many kinds are told apart of those that are counted. What comes after goes without its
-/// route.
+/// route, but never without the key that has ended: there are no more of these than were made.
 pub const MOST: usize = 100;
 
 /// Attempts that are counted together.
@@ -62,7 +62,7 @@ impl Tally {
         let mut minute = self.minute();
         let counts = &mut minute.counts;
         let known = counts.len() < MOST || counts.contains_key(&kind);
-        let kind = if known { kind } else { Kind { key: None, operation: None, code: kind.code } };
+        let kind = if known { kind } else { Kind { operation: None, ..kind } };
         *counts.entry(kind).or_default() += times;
     }
 
@@ -98,7 +98,10 @@ pub fn write(tx: &Tx, counts: &[(Kind, i64)]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
+    use crate::keys::KeyId;
 
     #[test]
     fn of_many_kinds_no_more_are_noted_or_told_apart_than_that_and_none_is_lost() {
@@ -122,5 +125,19 @@ mod tests {
             2 * MOST * OF_A_KIND - MOST
         );
         assert!(tally.take().is_empty() && tally.admit("GET /0", "no_credentials"));
+    }
+
+    #[test]
+    fn among_any_number_of_kinds_the_attempts_of_an_ended_key_stay_its_own() {
+        let tally = Tally::default();
+        let ended = Some((INSTALLATION, Actor::Key(KeyId(Uuid::nil()))));
+        for key in [None, ended] {
+            for route in 0..2 * MOST {
+                tally.add(Kind { key, operation: Some(format!("GET /{route}")), code: "key_revoked" }, 1);
+            }
+        }
+        let of_key = tally.take().into_iter().filter(|(kind, _)| kind.key == ended).collect::<Vec<_>>();
+        let all = i64::try_from(2 * MOST).unwrap();
+        assert_eq!(of_key, [(Kind { key: ended, operation: None, code: "key_revoked" }, all)]);
     }
 }

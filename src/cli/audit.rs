@@ -70,6 +70,9 @@ pub struct Wanted {
     /// By this key
     #[arg(long, value_name = "ID")]
     key: Option<KeyId>,
+    /// By callers that nobody knows: attempts without a working credential, which are of no environment
+    #[arg(long, conflicts_with_all = ["key", "app", "environment"])]
+    unknown: bool,
     /// What was done, e.g. user.updated
     #[arg(long, value_parser = action)]
     action: Option<Action>,
@@ -139,6 +142,7 @@ impl Wanted {
             environments: if narrowed { wanted.iter().map(|environment| environment.id).collect() } else { Vec::new() },
             user: self.user,
             key: self.key,
+            known: self.unknown.then_some(false),
             action: self.action,
             outcome: self.result.map(|result| match result.as_str() {
                 "done" => Outcome::Done,

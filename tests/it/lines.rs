@@ -350,6 +350,14 @@ async fn the_lines_of_the_audit_trail_list_and_export_what_its_page_shows() {
     }
     assert_eq!(rows[..3], [50, 50, 1], "a page at the most, of the last 30 days");
     assert!(rows[4..].iter().all(|count| *count > 0), "{rows:?}");
+
+    // Attempts of somebody unknown are in no environment, and so on none of these pages.
+    let attempt = app.anyone().get("/v1/users/me").await;
+    let line = commands(&first).pop().unwrap();
+    let listed = in_a_shell(app.folder(), &format!("{line} --json")).unwrap();
+    let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();
+    let found: Vec<_> = listed.iter().map(|entry| (entry["actor"].as_str(), entry["requestId"].as_str())).collect();
+    assert_eq!(found, [(Some("unknown"), Some(attempt.header("request-id")))], "{line}");
 }
 
 #[tokio::test]

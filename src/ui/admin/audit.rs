@@ -147,6 +147,7 @@ impl AuditPage<'_> {
         if self.frame.may(Role::Owner) {
             lines.push(format!("usher audit export{options}{place} --out=audit.jsonl"));
             lines.push("usher audit verify".to_owned());
+            lines.push(format!("usher audit list --unknown --limit={ROWS}"));
         }
         lines.join("\n")
     }
