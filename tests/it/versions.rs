@@ -185,43 +185,39 @@ fn the_difference_of_two_dates_is_everything_that_is_not_the_same_in_their_docum
     assert_eq!(
         differences(&server, "2023-08-22", "2023-10-04"),
         [
-            "CreateUser diabetes: now required",
-            "CreateUser glp1drugs: now required",
-            "CreateUser paymentPlan: now required",
-            "CreateUser planStartDate: now required",
-            "CreateUser medicalClearance: now required",
-            "CreateUser currentWeight: now required",
-            "CreateUser weight: removed",
+            "POST /users/create body diabetes: now required",
+            "POST /users/create body glp1drugs: now required",
+            "POST /users/create body paymentPlan: now required",
+            "POST /users/create body planStartDate: now required",
+            "POST /users/create body medicalClearance: now required",
+            "POST /users/create body currentWeight: now required",
+            "POST /users/create body weight: removed",
         ]
     );
-    let running = "The request with this Idempotency-Key is still running; send it again in a second.";
-    let taken = "The phone number belongs to another user.";
-    let mut expected =
-        vec![format!("POST /users/update responses 409 description: \"{running}\", was \"{taken} Or: {running}\"")];
-    expected.extend(
-        [
-            "CreateUser pregnant: no longer required",
-            "CreateUser diabetes: added",
-            "CreateUser glp1drugs: added",
-            "CreateUser paymentPlan: added",
-            "CreateUser planStartDate: added",
-            "CreateUser medicalClearance: added",
-            "CreateUser medicalClearanceDescription: added",
-            "CreateUser weight: now required unless currentWeight is sent",
-            "CreateUser currentWeight: added, required unless weight is sent",
-            "CreateUser desiredWeight: added",
-            "CreateUser allergies: added",
-            "CreateUser nutritionPreferences: added",
-            "CreateUser religiousDietaryRestrictions: added",
-            "CreateUser doctorFullname: added",
-        ]
-        .map(str::to_owned),
-    );
+    let mut expected: Vec<String> = [
+        "POST /users/update responses 409: no longer: \"The phone number belongs to another user.\"",
+        "POST /users/create body pregnant: no longer required",
+        "POST /users/create body diabetes: added",
+        "POST /users/create body glp1drugs: added",
+        "POST /users/create body paymentPlan: added",
+        "POST /users/create body planStartDate: added",
+        "POST /users/create body medicalClearance: added",
+        "POST /users/create body medicalClearanceDescription: added",
+        "POST /users/create body weight: now required unless currentWeight is sent",
+        "POST /users/create body currentWeight: added, required unless weight is sent",
+        "POST /users/create body desiredWeight: added",
+        "POST /users/create body allergies: added",
+        "POST /users/create body nutritionPreferences: added",
+        "POST /users/create body religiousDietaryRestrictions: added",
+        "POST /users/create body doctorFullname: added",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     let gone = ["firstname", "lastname", "phonenumber", "dateOfBirth", "gender", "height", "weight", "pregnant"];
-    for (schema, added) in [("UpdateUser", "added"), ("UserData", "added, required")] {
+    for (part, added) in [("body", "added"), ("answer data", "added, always there")] {
         let new = ["diabetes", "glp1drugs", "doctorFullname", "medicalClearanceDescription"];
-        expected.extend(new.map(|field| format!("{schema} {field}: {added}")));
-        expected.extend(gone.map(|field| format!("{schema} {field}: removed")));
+        expected.extend(new.map(|field| format!("POST /users/update {part} {field}: {added}")));
+        expected.extend(gone.map(|field| format!("POST /users/update {part} {field}: removed")));
     }
     expected.push("webhook user.updated data fields subscription: added".to_owned());
     let events = ["updated", "paused", "resumed", "cancelled", "ended"];
@@ -247,7 +243,7 @@ fn the_difference_in_words_says_as_much_and_that_nobody_is_behind() {
     ];
     let line = |difference: &String| {
         let (place, what) = difference.split_once(": ").unwrap();
-        format!("{place:42} {what}")
+        format!("{place:60} {what}")
     };
     expected.extend(differences(&server, "2023-08-22", "2023-10-04").iter().map(line));
     let nobody = [

@@ -6,7 +6,8 @@ pub(super) const VERSION: Version = Version {
     date: "2023-08-22",
     note: "Creating a user takes sex, the programme's fields and the doctor; pregnant is optional. Updating a user \
            changes diabetes, glp1drugs, doctorFullname, medicalClearanceDescription and metadata, and no longer \
-           firstname, lastname, phonenumber, dateOfBirth, gender, height, weight and pregnant.",
+           firstname, lastname, phonenumber, dateOfBirth, gender, height, weight and pregnant, which are \
+           ignored.",
     affects: "Whoever creates users with gender alone may go on; whoever updates names, phone numbers, days of birth or \
               measures has to do that over the directory API. Webhooks begin to tell of subscriptions.",
     before: |shapes: &mut Shapes| {
