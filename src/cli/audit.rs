@@ -70,8 +70,8 @@ pub struct Wanted {
     /// By this key
     #[arg(long, value_name = "ID")]
     key: Option<KeyId>,
-    /// By callers that nobody knows: attempts without a working credential, which are of no environment
-    #[arg(long, conflicts_with_all = ["key", "app", "environment"])]
+    /// By callers that nobody knows; attempts without a working credential are of no environment
+    #[arg(long, conflicts_with = "key")]
     unknown: bool,
     /// What was done, e.g. user.updated
     #[arg(long, value_parser = action)]
@@ -151,7 +151,6 @@ impl Wanted {
             }),
             since: self.since,
             until: self.until,
-            ..Filter::default()
         };
         Ok((filter, all.into_iter().map(|environment| (environment.id, environment)).collect()))
     }
