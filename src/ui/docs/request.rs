@@ -63,7 +63,7 @@ impl Request {
             ),
             // As it is, line breaks too.
             Some(Body::File(kind, text)) => {
-                lines.extend([format!("-H 'Content-Type: {kind}'"), format!("--data-binary '{text}'")]);
+                lines.extend([format!("-H 'Content-Type: {kind}'"), format!("--data-binary {}", as_it_is(text))]);
             }
             None => {}
         }
@@ -169,18 +169,40 @@ fn joined(name: &str, between: &str, value: &Value) -> String {
 
 /// In double quotes if the shell has something to fill in.
 fn in_shell(text: &str) -> String {
-    if text.contains('$') { format!("\"{text}\"") } else { format!("'{text}'") }
+    match pieces(text)[..] {
+        [] | [Piece::Plain(_)] => as_it_is(text),
+        ref pieces => {
+            let code = pieces.iter().map(|piece| match piece {
+                Piece::Plain(text) => escaped(text, &['\\', '"', '`', '$']),
+                Piece::Variable(name) => format!("${name}"),
+            });
+            format!("\"{}\"", code.collect::<String>())
+        }
+    }
+}
+
+/// In single quotes, within which the shell fills in nothing.
+fn as_it_is(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// In single quotes, but for the variables in it.
 fn json_in_shell(value: &Value) -> String {
-    let mut code = String::new();
-    for (at, piece) in format!("{value:#}").split('"').enumerate() {
-        let quote = if at == 0 { "" } else { "\"" };
-        let piece = if piece.starts_with('$') { format!("'\"{piece}\"'") } else { piece.replace('\'', "'\\''") };
-        code.extend([quote, &piece]);
-    }
-    format!("'{code}'")
+    let text = format!("{value:#}");
+    let code = pieces(&text).into_iter().map(|piece| match piece {
+        Piece::Plain(text) => as_it_is(text),
+        Piece::Variable(name) => format!("\"${name}\""),
+    });
+    code.collect()
+}
+
+/// With a backslash before each of `special`.
+fn escaped(text: &str, special: &[char]) -> String {
+    text.chars().fold(String::new(), |mut code, c| {
+        code.extend(special.contains(&c).then_some('\\'));
+        code.push(c);
+        code
+    })
 }
 
 /// A piece of a text.
@@ -189,19 +211,24 @@ enum Piece<'a> {
     Variable(&'a str),
 }
 
-fn pieces(mut text: &str) -> Vec<Piece<'_>> {
-    let mut pieces = Vec::new();
-    while let Some(at) = text.find('$') {
-        let (before, name) = (&text[..at], &text[at + 1..]);
-        let end = name.find(|c: char| !c.is_ascii_uppercase() && c != '_').unwrap_or(name.len());
-        if !before.is_empty() {
-            pieces.push(Piece::Plain(before));
+/// The pieces of a text. Any other `$` than that of a name in capitals is text.
+fn pieces(text: &str) -> Vec<Piece<'_>> {
+    let (mut pieces, mut read) = (Vec::new(), 0);
+    for (at, _) in text.match_indices('$') {
+        let rest = &text[at + 1..];
+        // As far as the shell would read it.
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let name = &rest[..end];
+        if name.starts_with(|c: char| c.is_ascii_uppercase()) && !name.contains(|c: char| c.is_ascii_lowercase()) {
+            if read < at {
+                pieces.push(Piece::Plain(&text[read..at]));
+            }
+            pieces.push(Piece::Variable(name));
+            read = at + 1 + end;
         }
-        pieces.push(Piece::Variable(&name[..end]));
-        text = &name[end..];
     }
-    if !text.is_empty() {
-        pieces.push(Piece::Plain(text));
+    if read < text.len() {
+        pieces.push(Piece::Plain(&text[read..]));
     }
     pieces
 }
@@ -219,7 +246,7 @@ fn javascript(text: &str) -> String {
             let mut code = String::new();
             for piece in pieces {
                 match piece {
-                    Piece::Plain(text) => code.push_str(text),
+                    Piece::Plain(text) => code += &escaped(text, &['\\', '`', '$']),
                     Piece::Variable(name) => _ = write!(code, "${{process.env.{name}}}"),
                 }
             }
@@ -244,7 +271,7 @@ fn rust(text: &str) -> String {
             let (mut pattern, mut values) = (String::new(), String::new());
             for piece in pieces {
                 match piece {
-                    Piece::Plain(text) => pattern.push_str(text),
+                    Piece::Plain(text) => pattern += &text.replace('{', "{{").replace('}', "}}"),
                     Piece::Variable(name) => {
                         pattern += "{}";
                         let _ = write!(values, ", var(\"{name}\")?");
@@ -438,5 +465,26 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 && request("GET", None).rust().contains(".call()?")
         );
         assert!(!request("GET", None).javascript().contains("method:") && !request("GET", None).curl().contains("-X"));
+    }
+
+    #[test]
+    fn what_means_something_in_a_language_is_text_in_its_example() {
+        let text = |text: &str| json!({"a": text});
+        for (of, shell, in_json) in [
+            ("it's $5", r"'it'\''s $5'", r#"'{"a": "it'\''s $5"}'"#),
+            ("$A_2: \" ` $b $$", r#""$A_2: \" \` \$b \$\$""#, r#"'{"a": "'"$A_2"': \" ` $b $$"}'"#),
+            (r"\$A", r#""\\$A""#, r#"'{"a": "\\'"$A"'"}'"#),
+        ] {
+            assert_eq!(in_shell(of), shell);
+            let code = json_in_shell(&text(of)).replace("{\n  ", "{").replace("\n}", "}");
+            assert_eq!(code, in_json);
+        }
+        assert_eq!(javascript(r"$A `${x} \"), r"`${process.env.A} \`\${x} \\`");
+        assert_eq!(javascript("`$5`"), r#""`$5`""#);
+        assert_eq!(python("$A's \"$5\""), r#"os.environ["A"] + "'s \"$5\"""#);
+        assert_eq!(rust("{$A} \"$5\""), r#"format!("{{{}}} \"$5\"", var("A")?)"#);
+        assert_eq!(rust("{$5}"), r#""{$5}""#);
+        let file = request("POST", Some(Body::File("text/csv".into(), "name\nO'Doe $A\n".into())));
+        assert!(file.curl().ends_with("--data-binary 'name\nO'\\''Doe $A\n'"), "{}", file.curl());
     }
 }
