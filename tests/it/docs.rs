@@ -171,8 +171,10 @@ async fn a_page_has_nothing_inline_and_says_so() {
 #[tokio::test]
 async fn every_operation_shows_a_request_in_four_languages_and_leads_from_each_status_to_its_codes() {
     let app = TestApp::new().await;
+    let pages = pages(&app).await;
+    let codes = codes_of_statuses(&pages["/docs/errors"]);
     let mut operations = 0;
-    for (address, html) in pages(&app).await {
+    for (address, html) in pages {
         if !address.starts_with("/docs/reference/") || address.matches('/').count() < 4 {
             continue;
         }
@@ -184,10 +186,42 @@ async fn every_operation_shows_a_request_in_four_languages_and_leads_from_each_s
         assert_eq!(example.matches("<pre ").count(), languages.len(), "{address}");
         let (_, errors) = html.split_once("<h2 id=\"errors\">").unwrap();
         let rows = errors.split("</table>").next().unwrap();
-        let linked = rows.matches("<tr><td><a href=\"/docs/errors#").count();
-        assert!(linked > 3 && linked == rows.matches("<tr><td>").count(), "{address}: {rows}");
+        let rows: Vec<&str> = rows.split("<tr><td>").skip(1).collect();
+        assert!(rows.len() > 3, "{address}: {rows:?}");
+        for row in rows {
+            let status = row.split('>').nth(1).unwrap().split('<').next().unwrap();
+            assert!(row.starts_with(&format!("<a href=\"/docs/errors#status-{status}\">")), "{address}: {row}");
+            assert!(codes.contains_key(status), "{address}: no code is explained for {status}");
+        }
     }
     assert!(operations > 60, "{operations}");
+    for (status, code) in [
+        ("400", "invalid_fields"),
+        ("403", "read_only_key"),
+        ("409", "email_taken"),
+        ("409", "idempotency_in_progress"),
+    ] {
+        assert!(codes[status].contains(code), "{status}: {:?}", codes[status]);
+    }
+}
+
+/// The codes to which each status of the page about errors leads; at each of them the status stands.
+fn codes_of_statuses(html: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let below: BTreeMap<&str, &str> = html
+        .split("<h3 id=\"")
+        .skip(1)
+        .map(|rest| rest.split("<h2 ").next().unwrap().split_once('"').unwrap())
+        .collect();
+    let mut codes: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (anchor, text) in &below {
+        let Some(status) = anchor.strip_prefix("status-") else { continue };
+        let linked = values(text, "href").into_iter().filter_map(|to| to.strip_prefix('#'));
+        for code in linked.filter(|to| to != anchor && below.contains_key(to)) {
+            assert!(below[code].contains(&format!("<code>{status}</code>")), "{code} is not {status}");
+            codes.entry(status.to_owned()).or_default().insert(code.to_owned());
+        }
+    }
+    codes
 }
 
 #[tokio::test]
@@ -208,8 +242,7 @@ async fn the_search_finds_titles_headings_and_words_and_shows_what_was_typed_as_
 
 #[test]
 fn every_error_code_of_the_source_is_explained_and_no_other() {
-    let explained: BTreeSet<String> =
-        read("docs/errors.md").lines().filter_map(|line| line.strip_prefix("### ")).map(str::to_owned).collect();
+    let explained: BTreeSet<String> = explained().into_iter().map(|entry| entry.code).collect();
     let said = error_codes();
     assert!(said.len() > 60, "{}", said.len());
     assert_eq!(said, explained);
@@ -217,13 +250,63 @@ fn every_error_code_of_the_source_is_explained_and_no_other() {
 
 #[test]
 fn every_error_says_its_status_and_what_to_do() {
-    let text = read("docs/errors.md");
-    for entry in text.split("\n### ").skip(1) {
-        let (code, rest) = entry.split_once('\n').unwrap();
-        let status: String = rest.trim_start().trim_start_matches('`').chars().take(3).collect();
-        assert!(status.parse::<u16>().is_ok_and(|status| (400..600).contains(&status)), "{code} names no status");
-        assert!(rest.contains("**Do:** "), "{code} does not say what to do");
+    for entry in explained() {
+        assert!(!entry.statuses().is_empty(), "{} names no status", entry.code);
+        assert!(entry.text.contains("**Do:** "), "{} does not say what to do", entry.code);
     }
+}
+
+#[test]
+fn every_code_is_listed_at_each_of_its_statuses_and_nowhere_else() {
+    let mut lists: BTreeMap<u16, Vec<String>> = BTreeMap::new();
+    let mut part = BTreeMap::new();
+    for entry in explained() {
+        for status in entry.statuses() {
+            let list = lists.entry(status).or_default();
+            let link = format!("[`{0}`](#{0})", entry.code);
+            if part.insert(status, entry.part.clone()).as_ref() == Some(&entry.part) {
+                list.push(format!(", {link}"));
+            } else {
+                let anchor = entry.part.to_lowercase().replace(' ', "-");
+                list.push(format!(" - [{}](#{anchor}): {link}", entry.part));
+            }
+        }
+    }
+    let lists: String = lists.iter().map(|(status, list)| format!(" ### Status {status}{}", list.concat())).collect();
+    let text = read("docs/errors.md");
+    let (_, told) = text.split_once("\n## By status\n").unwrap();
+    let told: Vec<&str> = told.split("\n## ").next().unwrap().split_whitespace().collect();
+    assert_eq!(told.join(" "), lists.trim_start());
+}
+
+/// A code that the page about errors explains.
+struct Explained {
+    /// The heading above it.
+    part: String,
+    code: String,
+    text: String,
+}
+
+impl Explained {
+    /// Those that its first sentence names.
+    fn statuses(&self) -> Vec<u16> {
+        let sentence = self.text.split('.').next().unwrap();
+        let numbers = sentence.split('`').filter_map(|word| word.parse::<u16>().ok());
+        numbers.filter(|status| (400..600).contains(status)).collect()
+    }
+}
+
+fn explained() -> Vec<Explained> {
+    let text = read("docs/errors.md");
+    let (_, parts) = text.split_once("\n## By status\n").unwrap();
+    let entries = parts.split("\n## ").skip(1).flat_map(|part| {
+        let (heading, entries) = part.split_once('\n').unwrap();
+        entries.split("\n### ").skip(1).map(move |entry| {
+            let (code, text) = entry.split_once('\n').unwrap();
+            Explained { part: heading.to_owned(), code: code.to_owned(), text: text.to_owned() }
+        })
+    });
+    entries.collect()
 }
 
 /// The codes that the source makes errors with.

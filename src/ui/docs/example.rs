@@ -129,29 +129,6 @@ impl Operation<'_> {
         self.about["parameters"].as_array().into_iter().flatten().filter(move |parameter| parameter["in"] == place)
     }
 
-    /// The heading of the page about errors below which the answers of that status are explained.
-    pub(super) fn explained(&self, status: &str) -> Option<&'static str> {
-        let is_partner = self.date().is_some();
-        Some(match status {
-            "400" if !is_partner && !self.takes_app_key() => "signing-in",
-            "400" => "the-request",
-            "401" => "credentials",
-            "403" if is_partner => "credentials",
-            "403" => "rights",
-            "404" => "what-is-not-there",
-            "405" => "method_not_allowed",
-            "408" => "body_timeout",
-            "409" => "what-cannot-be-now",
-            "412" => "stale",
-            "413" => "too_large",
-            "422" => "idempotency_key_reused",
-            "429" => "too_many",
-            "500" | "503" => "the-server",
-            "507" => "storage_full",
-            _ => return None,
-        })
-    }
-
     /// The form, if a key opens the operation: codes and refresh tokens come out of a browser's sign-in.
     pub(super) fn try_it(&self) -> Option<TryIt> {
         let app_key = self.takes_app_key();
@@ -181,6 +158,11 @@ impl Operation<'_> {
             content_type: content_type.unwrap_or_default().to_owned(),
         })
     }
+}
+
+/// A status of an error, as a link to its codes.
+pub(super) fn explained(status: &str) -> String {
+    format!("[{status}](/docs/errors#status-{status})")
 }
 
 /// What the field of that name holds in examples.

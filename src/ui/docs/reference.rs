@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::book::Draft;
-use super::example::{ABOUT_CREDENTIALS, ABOUT_ERRORS, ABOUT_EXAMPLES};
+use super::example::{ABOUT_CREDENTIALS, ABOUT_ERRORS, ABOUT_EXAMPLES, explained};
 use crate::api::openapi;
 
 /// A part of the reference: what it is called, and which operations it holds.
@@ -140,11 +140,7 @@ impl Operation<'_> {
         let _ = writeln!(text, "\n## Errors\n\n{ABOUT_ERRORS}\n\n| status | when |\n|---|---|");
         let failures = self.responses().filter(|(status, _)| !status.starts_with('2'));
         for (status, answer) in failures {
-            let status = match self.explained(status) {
-                Some(heading) => format!("[{status}](/docs/errors#{heading})"),
-                None => status.to_owned(),
-            };
-            let _ = writeln!(text, "| {status} | {} |", word(&answer["description"]));
+            let _ = writeln!(text, "| {} | {} |", explained(status), word(&answer["description"]));
         }
         text
     }
