@@ -203,6 +203,8 @@ async fn every_operation_shows_a_request_in_four_languages_and_leads_from_each_s
     ] {
         assert!(codes[status].contains(code), "{status}: {:?}", codes[status]);
     }
+    let of_a_change = app.anyone().get("/docs/reference/directory/updateTenant.md").await.ok().text;
+    assert!(of_a_change.contains("-d '{\n  \"companyName\": \"Clinic North\"\n}'"), "{of_a_change}");
 }
 
 /// The codes to which each status of the page about errors leads; at each of them the status stands.

@@ -183,6 +183,7 @@ fn known(name: &str) -> Option<Value> {
         "language" => json!("en"),
         "metadata" => json!({"clinic": "north"}),
         "nickname" => json!("Janie"),
+        "companyName" => json!("Clinic North"),
         "url" => json!("https://crm.example.com/usher"),
         "events" => json!(["user.created"]),
         "since" => json!("2026-11-21T00:00:00Z"),
