@@ -1,13 +1,16 @@
 //! The example on every page of the API reference, in each of its languages, run as a reader runs it: over a socket, with the
-//! variables that it names, until the status that its page promises. Each has a server of its own, on a fresh database, so that
-//! no example is in the way of another.
+//! variables that it names, until the status that its page promises; and every language sends the same. Each has a server of its
+//! own, on a fresh database, so that no example is in the way of another.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
@@ -20,10 +23,28 @@ use usher::secret::sha256;
 
 use crate::cluster;
 use crate::harness::{Answer, TestApp, jane, skip};
+use crate::program::raw;
+use crate::receiver::{Message, Receiver};
 use crate::signin::{CALLBACK, code_of, text};
 use crate::snippets::{LANGUAGES, compile, lacks, steps};
 
 const VERIFIER: &str = "0123456789abcdef0123456789abcdef0123456789abcdef";
+
+/// How long an example is waited for.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The headers that are a client's own affair, and the one that [`Sent`] has apart.
+const OF_CLIENTS: [&str; 9] = [
+    "host",
+    "connection",
+    "user-agent",
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "sec-fetch-mode",
+    "content-length",
+    "content-type",
+];
 
 /// Reads an example and its variables, a line each time, runs it, and says what it printed.
 const JAVASCRIPT: &str = r#"
@@ -60,6 +81,7 @@ for line in sys.stdin:
 "#;
 
 /// An example of one page in one language.
+#[derive(Clone)]
 struct Example {
     number: usize,
     page: String,
@@ -93,19 +115,7 @@ fn every_example_of_the_reference_is_answered_as_its_page_says_in_every_language
             examples.retain(|example| example.language != language);
         }
     }
-    let speakers = Arc::new(Speakers::new(rust));
-    let (waiting, faults) = (Mutex::new(examples), Mutex::new(Vec::new()));
-    let worker = || {
-        loop {
-            let Some(example) = waiting.lock().unwrap().pop() else { return };
-            let what = format!("{} in {}", example.page, example.language);
-            if let Err(fault) = run(example, &speakers) {
-                faults.lock().unwrap().push(format!("{what}: {fault}"));
-            }
-        }
-    };
-    std::thread::scope(|scope| (0..3).for_each(|_| _ = scope.spawn(worker)));
-    let faults = faults.into_inner().unwrap();
+    let faults = faults(examples, &Arc::new(Speakers::new(rust)), MINUTE);
     assert!(faults.is_empty(), "{} of them:\n{}", faults.len(), faults.join("\n\n"));
 }
 
@@ -116,16 +126,73 @@ fn an_example_that_is_refused_is_found_in_every_language() {
     }
     let mut examples = runtime().block_on(examples());
     examples.retain(|example| example.page.ends_with("/directory/getUser.md"));
+    assert_eq!(examples.len(), LANGUAGES.len());
     let rust = compiled("refused", &examples);
     examples.retain(|example| lacks(&example.language, &rust).is_none());
-    let speakers = Arc::new(Speakers::new(rust));
+    let (speakers, door) = (Arc::new(Speakers::new(rust)), Receiver::start());
     for example in examples {
         let language = example.language.clone();
         // Where somebody is to be made, there is nobody yet who could be shown.
         let lonely = Example { page: "/createUser.md".to_owned(), ..example };
-        let fault = run(lonely, &speakers).expect_err(&language);
+        let fault = run(lonely, &speakers, &door, MINUTE).expect_err(&language);
         assert!(fault.contains("400"), "{language}: {fault}");
     }
+}
+
+#[test]
+fn what_goes_wrong_with_an_example_is_told_with_its_name_and_does_not_hide_the_others() {
+    let none = Err("it is not asked for".to_owned());
+    if cluster::on_postgres() || lacks("sh", &none).is_some() {
+        return;
+    }
+    let examples = runtime().block_on(examples());
+    let of = |operation: &str| {
+        examples.iter().find(|example| example.operation() == operation && example.language == "sh").unwrap().clone()
+    };
+    let speakers = Arc::new(Speakers::new(none));
+    let (mut unprepared, change) = (of("getUser"), of("updateTenant"));
+    unprepared.names.push("NOTHING".to_owned());
+    let another = Example { code: change.code.replace("North", "South"), ..change.clone() };
+    let told = faults(vec![another, change, unprepared], &speakers, MINUTE);
+    let [unprepared, different] = &told[..] else { panic!("{told:?}") };
+    assert!(unprepared.contains("/getUser.md in sh: ") && unprepared.contains("$NOTHING"), "{unprepared}");
+    let both = ["/updateTenant.md", "Clinic North", "Clinic South"];
+    assert!(both.iter().all(|words| different.contains(words)), "{different}");
+    let silent = Example { code: "sleep 5".to_owned(), ..of("getUser") };
+    let told = faults(vec![silent], &speakers, Duration::from_millis(100));
+    assert!(told.len() == 1 && told[0].ends_with("/getUser.md in sh: no answer within 100ms"), "{told:?}");
+}
+
+/// What is wrong with examples: each that was not answered as its page says, and each page whose languages do not send the same.
+fn faults(examples: Vec<Example>, speakers: &Arc<Speakers>, patience: Duration) -> Vec<String> {
+    let (waiting, faults) = (Mutex::new(examples), Mutex::new(Vec::new()));
+    let sent: Mutex<BTreeMap<String, Vec<(String, Sent)>>> = Mutex::default();
+    let worker = || {
+        let door = Receiver::start();
+        loop {
+            let Some(example) = waiting.lock().unwrap().pop() else { return };
+            let (page, language) = (example.page.clone(), example.language.clone());
+            let ran = catch_unwind(AssertUnwindSafe(|| run(example, speakers, &door, patience)));
+            match ran.unwrap_or_else(|panic| Err(words(&*panic))) {
+                Ok(request) => sent.lock().unwrap().entry(page).or_default().push((language, request)),
+                Err(fault) => faults.lock().unwrap().push(format!("{page} in {language}: {fault}")),
+            }
+        }
+    };
+    std::thread::scope(|scope| (0..3).for_each(|_| _ = scope.spawn(worker)));
+    let mut faults = faults.into_inner().unwrap();
+    for (page, requests) in sent.into_inner().unwrap() {
+        let (first, others) = requests.split_first().unwrap();
+        let different = others.iter().filter(|other| other.1 != first.1);
+        faults.extend(different.map(|other| format!("{page}: {first:?} is not {other:?}")));
+    }
+    faults
+}
+
+/// What a panic said.
+fn words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned()
 }
 
 fn runtime() -> Runtime {
@@ -171,30 +238,85 @@ fn names(code: &str) -> Vec<String> {
     names
 }
 
-/// Runs an example against a server of its own.
-fn run(example: Example, speakers: &Arc<Speakers>) -> Result<(), String> {
-    let (runtime, speakers, status) = (runtime(), Arc::clone(speakers), example.status.clone());
-    let (said, folder) = runtime.block_on(async {
+/// What an example sends: its variables by their names, and nothing of its client's.
+#[derive(Debug, PartialEq)]
+struct Sent {
+    line: String,
+    headers: BTreeMap<String, String>,
+    kind: String,
+    body: Value,
+}
+
+impl Sent {
+    fn of(message: &Message, variables: &[(String, String)]) -> Sent {
+        let named = |text: &str| {
+            variables.iter().fold(text.to_owned(), |text, (name, value)| text.replace(value, &format!("${name}")))
+        };
+        let headers = message.headers.iter().filter(|(name, _)| !OF_CLIENTS.contains(&name.as_str()));
+        let kind = message.header("content-type").split(';').next().unwrap();
+        let body = named(&message.body);
+        let body = match kind {
+            "application/json" => serde_json::from_str(&body).unwrap(),
+            "application/x-www-form-urlencoded" => {
+                let fields = url::form_urlencoded::parse(body.as_bytes()).into_owned();
+                json!(fields.collect::<BTreeMap<String, String>>())
+            }
+            _ => body.into(),
+        };
+        Sent {
+            line: named(&message.line),
+            headers: headers.map(|(name, value)| (name.clone(), named(value))).collect(),
+            kind: kind.to_owned(),
+            body,
+        }
+    }
+}
+
+/// Runs an example against a server of its own, by way of `door`, which sees what it sends.
+fn run(example: Example, speakers: &Arc<Speakers>, door: &Receiver, patience: Duration) -> Result<Sent, String> {
+    let (runtime, speakers) = (runtime(), Arc::clone(speakers));
+    let (status, before) = (example.status.clone(), door.got().len());
+    let (said, named, folder) = runtime.block_on(async {
         let app = TestApp::new().await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        door.answers(move |message| pass_on(&address, message));
         let mut variables = variables(&app, &example).await;
-        variables.insert("USHER_URL".to_owned(), format!("http://{}", listener.local_addr().unwrap()));
+        let named: Vec<(String, String)> =
+            example.names.iter().filter_map(|name| Some((name.clone(), variables.get(name)?.clone()))).collect();
+        variables.insert("USHER_URL".to_owned(), format!("http://127.0.0.1:{}", door.port));
         let TestApp { app, folder, .. } = app;
         let place = folder.0.clone();
         let speaking = tokio::task::spawn_blocking(move || speakers.run(&example, &variables, &place));
         let said = tokio::select! {
-            ended = app.serve(listener, std::future::pending()) => panic!("the server has ended: {:?}", ended.err()),
+            ended = app.serve(listener, std::future::pending()) => Err(format!("the server has ended: {:?}", ended.err())),
             said = speaking => said.unwrap(),
+            () = tokio::time::sleep(patience) => Err(format!("no answer within {patience:?}")),
         };
-        (said, folder)
+        (said, named, folder)
     });
     // What a webhook waits for is not waited for.
     runtime.shutdown_background();
     drop(folder);
-    match said? {
-        said if said.split_whitespace().next() == Some(status.as_str()) => Ok(()),
-        said => Err(said),
+    let said = said?;
+    if said.split_whitespace().next() != Some(status.as_str()) {
+        return Err(said);
     }
+    match &door.got()[before..] {
+        [message] => Ok(Sent::of(message, &named)),
+        messages => Err(format!("it sent {} requests", messages.len())),
+    }
+}
+
+/// What the server at that address answers to a message.
+fn pass_on(address: &str, message: &Message) -> String {
+    let mut request = format!("{} HTTP/1.1\r\n", message.line);
+    for (name, value) in message.headers.iter().filter(|(name, _)| *name != "connection") {
+        let _ = write!(request, "{name}: {value}\r\n");
+    }
+    let _ = write!(request, "connection: close\r\n\r\n{}", message.body);
+    let (head, body) = raw(address, request.as_bytes());
+    format!("{head}\r\n\r\n{body}")
 }
 
 /// What an example names, as a reader comes by it.
