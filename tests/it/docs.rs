@@ -274,7 +274,11 @@ fn every_code_is_listed_at_each_of_its_statuses_and_nowhere_else() {
             }
         }
     }
-    let lists: String = lists.iter().map(|(status, list)| format!(" ### Status {status}{}", list.concat())).collect();
+    let lists = lists
+        .iter()
+        .map(|(status, list)| format!(" ### Status {status}{}", list.concat()))
+        .collect::<Vec<_>>()
+        .concat();
     let text = read("docs/errors.md");
     let (_, told) = text.split_once("\n## By status\n").unwrap();
     let told: Vec<&str> = told.split("\n## ").next().unwrap().split_whitespace().collect();

@@ -31,7 +31,7 @@ use crate::snippets::{LANGUAGES, compile, lacks, steps};
 const VERIFIER: &str = "0123456789abcdef0123456789abcdef0123456789abcdef";
 
 /// How long an example is waited for.
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// The headers that are a client's own affair, and the one that [`Sent`] has apart.
 const OF_CLIENTS: [&str; 9] = [
