@@ -96,18 +96,16 @@ impl Leaving {
         Ok(session.is_none_or(|session| session.user == hint.user))
     }
 
-    /// Ends the sessions of these cookies. If none of them works, for browsers keep cookies back from frames and people clear them,
-    /// ends the one that the app's token belongs to.
+    /// Ends the sessions of these cookies, and the one that the app's token belongs to: browsers keep cookies back from frames, people
+    /// clear them, and then sign in anew.
     ///
     /// # Errors
     /// The database refuses.
     pub fn sign_out<'a>(&self, tx: &Tx, cookies: impl Iterator<Item = &'a Secret>, request: Uuid) -> Result<()> {
-        let mut was_signed_in = false;
         for cookie in cookies {
-            was_signed_in |= sessions::of_cookie(tx, cookie)?.is_some();
             sessions::sign_out(tx, cookie, Some(request))?;
         }
-        let Some(hint) = self.hint.filter(|_| !was_signed_in) else { return Ok(()) };
+        let Some(hint) = self.hint else { return Ok(()) };
         // Who signed the token says of which app the user is.
         let session = sessions::by_id(tx, hint.session)?;
         let Some(session) = session.filter(|one| one.user == hint.user && one.works(tx.now())) else { return Ok(()) };

@@ -200,10 +200,10 @@ impl Store {
     /// The engine does not answer.
     pub async fn last_backup(&self) -> Result<LastBackup> {
         self.read(|tx| {
-            let row = tx.query_opt("SELECT value FROM meta WHERE name = 'last_backup'", params![])?;
             if !tx.connection.is_backed_up_here() {
                 return Ok(LastBackup::Elsewhere);
             }
+            let row = tx.query_opt("SELECT value FROM meta WHERE name = 'last_backup'", params![])?;
             let Some(row) = row else { return Ok(LastBackup::Never) };
             let at = String::from_utf8(row.get(0)?).ok().and_then(|text| text.parse().ok()).map(Timestamp);
             Ok(at.map_or(LastBackup::Never, LastBackup::At))

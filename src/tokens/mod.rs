@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use aws_lc_rs::signature::{self, UnparsedPublicKey};
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD as BASE64URL, Engine};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -65,6 +66,8 @@ struct HintClaims {
     sub: Uuid,
     aud: String,
     sid: Uuid,
+    /// Access tokens have it. They are shown to others than the app, so they are no hint.
+    psc: Option<IgnoredAny>,
 }
 
 /// What a token says that opens nothing (`id_token_hint`).
@@ -217,7 +220,7 @@ pub fn verify(tx: &Tx, token: &Secret, links: &Links) -> Result<Bearer> {
 /// The database does not answer.
 pub fn meant(tx: &Tx, token: &Secret) -> Result<Option<Hint>> {
     let Some((environment, claims)) = opened::<HintClaims>(tx, token, store::unrevoked_key)? else { return Ok(None) };
-    let ours = claims.aud == apps::by_id(tx, environment)?.app.to_string();
+    let ours = claims.psc.is_none() && claims.aud == apps::by_id(tx, environment)?.app.to_string();
     Ok(ours.then_some(Hint { environment, user: UserId(claims.sub), session: SessionId(claims.sid) }))
 }
 

@@ -40,7 +40,10 @@ pub fn sigterm(case: &mut Case) {
         let asked = start.elapsed();
         match server.status("/readyz") {
             503 => break start.elapsed(),
-            status => assert!(status == 200 && asked < TOLD, "/readyz said {status} {asked:?} after the signal"),
+            // A connection that was made as the signal came may be closed as an idle one.
+            status => {
+                assert!(matches!(status, 200 | 0) && asked < TOLD, "/readyz said {status} {asked:?} after the signal");
+            }
         }
     };
     // The short form runs beside other tests, which hold up the answer too.

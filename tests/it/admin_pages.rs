@@ -223,7 +223,8 @@ async fn the_audit_trail_is_filtered_shown_with_before_and_after_verified_and_ex
     app.tamper("UPDATE audit SET result = 'tampered' WHERE action = 'user.updated'");
     let verified = press(&owner, &at(&app, "audit/verify"), "").await.ok();
     assert!(verified.text.contains("behind Usher") && verified.text.contains("changed"));
-    assert_eq!(done_by_admins(&app).await, [Action::AuditExported, Action::AuditVerified, Action::AuditVerified]);
+    assert_eq!(done_by_admins(&app).await, [Action::AuditExported]);
+    assert_eq!(app.audited(Action::AuditVerified).await.len(), 2, "of the whole installation");
 }
 
 /// The link at the end of a page, to older entries.

@@ -123,6 +123,10 @@ async fn a_token_ends_its_own_session_and_no_other_where_no_cookie_comes_along()
     let elsewhere = app.enter(&app.sign_in_path()).await;
     let elsewhere = app.exchange(&code_of(&elsewhere)).await.ok();
     assert_eq!(app.signed_in().await, 2);
+    // Others than the app see the access token.
+    let by_another =
+        app.anyone().get(&sign_out_path(&format!("&id_token_hint={}", text(&tokens, "accessToken")))).await;
+    assert_eq!((by_another.status, app.signed_in().await), (400, 2), "{}", by_another.text);
     let path = sign_out_path(&format!("&id_token_hint={}", text(&tokens, "idToken")));
     for _ in 0..2 {
         let left = app.anyone().get(&path).await;
@@ -131,6 +135,20 @@ async fn a_token_ends_its_own_session_and_no_other_where_no_cookie_comes_along()
     }
     assert_eq!(app.refresh(text(&tokens, "refreshToken")).await.status, 400);
     assert_eq!(app.as_token(text(&elsewhere, "accessToken")).await, 200);
+}
+
+#[tokio::test]
+async fn a_token_of_an_earlier_session_ends_that_one_and_the_browsers() {
+    let (app, _) = app_and_jane().await;
+    let entered = app.enter(&app.sign_in_path()).await;
+    let tokens = app.exchange(&code_of(&entered)).await.ok();
+    // The cookies were cleared meanwhile.
+    let later = app.enter(&app.sign_in_path()).await;
+    assert_eq!(app.signed_in().await, 2);
+    let path = sign_out_path(&format!("&id_token_hint={}", text(&tokens, "idToken")));
+    assert_eq!(app.browser(&[&later]).get(&path).await.status, 303);
+    assert_eq!(app.signed_in().await, 0);
+    assert_eq!(app.refresh(text(&tokens, "refreshToken")).await.status, 400);
 }
 
 #[tokio::test]
