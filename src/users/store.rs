@@ -73,8 +73,19 @@ pub(crate) fn holders(
         Unique::ExternalId => "external_id",
     };
     let (places, all) = one_of(vec![environment.into()], values.iter().map(|text| Value::from(*text)).collect());
-    let sql = format!("SELECT {column}, id FROM users WHERE environment_id = $1 AND {column} IN ({places})");
-    tx.query(&sql, &all)?.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+    // Value by value: asked for all at once, a server that has not counted its rows yet looks at everybody of the environment.
+    let sql = format!(
+        "SELECT wanted.column1, (SELECT id FROM users WHERE environment_id = $1 AND {column} = wanted.column1) \
+         FROM (VALUES ({})) AS wanted",
+        places.replace(", ", "), (")
+    );
+    let mut held = Vec::new();
+    for row in tx.query(&sql, &all)? {
+        if let Some(user) = row.get(1)? {
+            held.push((row.get(0)?, user));
+        }
+    }
+    Ok(held)
 }
 
 /// Which of these users are of the tenant, deleted or not.
