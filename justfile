@@ -73,6 +73,7 @@ deny:
 # Everything but the tests
 check: formatted mutable lint deny generated
 
-# What CI does: everything, and no test may be skipped; more of them at once than there are cores, for many only wait
+# What CI does: everything, and no test may be skipped; more of them at once than there are cores, for many only wait.
+# Of what passes there is a dot, so that what fails is not lost among it.
 ci: setup formatted compile check
-    RUST_TEST_THREADS=$(($(nproc) * 3 / 2)) USHER_TEST_ALL=1 cargo test --locked
+    RUST_TEST_THREADS=$(($(nproc) * 3 / 2)) USHER_TEST_ALL=1 cargo test --locked --no-fail-fast -- --quiet

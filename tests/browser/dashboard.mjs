@@ -53,6 +53,7 @@ async function signIn(page, email = owner, role = "owner") {
 
 /** Types what a dangerous button waits for, and presses it. */
 async function confirm(page, field, words, name) {
+  await page.waitForLoadState();
   assert.ok(await button(page, name).isDisabled(), `${name} waits for its words`);
   await page.locator(field).fill(words);
   await button(page, name).click();
@@ -61,6 +62,7 @@ async function confirm(page, field, words, name) {
 /** What the copy button beside a text puts into the clipboard. */
 async function copied(page, near) {
   await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+  await page.waitForLoadState();
   await near.locator("[data-copy]").first().click();
   await said(page, "Copied");
   return page.evaluate(() => navigator.clipboard.readText());
@@ -158,7 +160,8 @@ test("people are found, filtered, and taken out as a file", () =>
       await link(page, column).click();
       await page.locator("th[aria-sort]").filter({ hasText: column }).waitFor();
     }
-    // Typing searches by itself, and the address says what is shown.
+    // Typing searches by itself, once the scripts are there, and the address says what is shown.
+    await page.waitForLoadState();
     await page.locator("#q").pressSequentially("mar", { delay: 30 });
     await page.waitForURL(`${base}/users?*q=mar*`);
     await page.getByText("li@doe.com").waitFor({ state: "detached" });
