@@ -149,8 +149,7 @@ pub(super) fn deleted_to_change(tx: &Tx, scope: Scope, id: UserId) -> Result<Opt
 
 /// A user that the scope can see, unless deleted, to be changed.
 pub(super) fn by_email_to_change(tx: &Tx, scope: Scope, email: &Email) -> Result<Option<User>> {
-    let sql = format!("{USER} WHERE u.environment_id = $1 AND u.email_key = $2{}", tx.for_update());
-    Ok(one(tx, &sql, params![scope.environment, email.key()])?.filter(|user| visible(user, scope)))
+    Ok(by_address_to_change(tx, scope.environment, email)?.filter(|user| visible(user, scope)))
 }
 
 /// A user by address, deleted or not, to be changed: for who has proven that the mailbox is theirs.
