@@ -128,7 +128,7 @@ fn behind(tx: &Tx, date: ApiDate, since: Timestamp) -> Result<(Vec<Key>, Vec<Cal
     let older = webhooks::list(tx, None)?.into_iter().filter(|webhook| webhook.api_version.as_str() < date.as_str());
     let listener = |webhook: Endpoint| {
         let kind = apps::by_id(tx, webhook.environment)?.kind;
-        let tenant = webhook.tenant.map_or(Ok(None), |id| tenants::by_id(tx, id))?;
+        let tenant = webhook.tenant.map_or(Ok(None), |id| tenants::any_by_id(tx, id))?;
         Ok((webhook, kind, tenant.map(|tenant| tenant.handle())))
     };
     let listeners = older.map(listener).collect::<Result<_>>()?;

@@ -183,7 +183,7 @@ pub fn export(tx: &Tx, user: &User, part: Part) -> Result<(String, Option<Part>)
 
 fn held(tx: &Tx, user: &User) -> Result<Value> {
     let environment = apps::by_id(tx, user.environment)?;
-    let tenant = user.tenant.map(|id| tenants::by_id(tx, id)).transpose()?.flatten();
+    let tenant = user.tenant.map(|id| tenants::any_by_id(tx, id)).transpose()?.flatten();
     let role = roles::list(tx, user.environment)?.into_iter().find(|role| Some(role.id) == user.role);
     let mut held = json!({
         "user": {

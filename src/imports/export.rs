@@ -65,7 +65,7 @@ pub fn page(
         if let Some(id) = user.tenant
             && !tenants.contains_key(&id)
         {
-            tenants.insert(id, tenants::by_id(tx, id)?.map(|tenant| tenant.handle()));
+            tenants.insert(id, tenants::any_by_id(tx, id)?.map(|tenant| tenant.handle()));
         }
         let tenant = user.tenant.and_then(|id| tenants.get(&id)?.clone()).map(Value::from);
         let role = user.role.and_then(|id| roles.get(&id)).map(|name| Value::from(name.as_str()));

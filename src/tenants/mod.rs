@@ -1,9 +1,11 @@
 //! Tenants: groups of users inside an environment. A partner is a tenant with keys of its own.
+//!
+//! One that somebody made by signing up is theirs: deleted while everybody of it is, and there again with whoever is restored.
 
 pub mod company;
 mod store;
 
-pub use store::{by_id, made_between, newest_organisations};
+pub use store::{any_by_id, by_id, made_between, newest_organisations};
 
 use serde_json::{Map, Value};
 
@@ -128,10 +130,10 @@ fn note(tx: &Tx, origin: Origin, action: Action, tenant: &Tenant, changes: &Chan
 /// The database refuses.
 pub(crate) fn forget(tx: &Tx, id: TenantId) -> Result<Option<UserId>> {
     // Looked at first: of an organisation's tenant, whose users come and go, nobody is kept waiting.
-    if by_id(tx, id)?.is_none_or(|tenant| tenant.founder.is_none()) {
+    if any_by_id(tx, id)?.is_none_or(|tenant| tenant.founder.is_none()) {
         return Ok(None);
     }
-    let founder = store::locked(tx, id, tx.for_update())?.and_then(|tenant| tenant.founder);
+    let founder = store::lock(tx, id)?.and_then(|tenant| tenant.founder);
     if founder.is_none() || store::has_users(tx, id)? {
         return Ok(None);
     }
@@ -143,20 +145,26 @@ pub(crate) fn forget(tx: &Tx, id: TenantId) -> Result<Option<UserId>> {
 /// organisation is going to have: one that was named from within is found by its id alone.
 ///
 /// # Errors
-/// The name is one that a tenant was given from within.
+/// The name is one that a tenant was given from within, or the tenant is deleted.
 pub fn find(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Option<TenantId>> {
-    let of_id = name.parse().map_or(Ok(None), |id| by_id(tx, id))?;
-    if let Some(tenant) = of_id.filter(|tenant| tenant.environment == environment) {
-        return Ok(Some(tenant.id));
+    let of_id = name.parse().map_or(Ok(None), |id| any_by_id(tx, id))?;
+    let of_id = of_id.filter(|tenant| tenant.environment == environment);
+    let is_by_id = of_id.is_some();
+    let found = of_id.map_or_else(|| store::by_name(tx, environment, name), |tenant| Ok(Some(tenant)))?;
+    let Some(Tenant { id, self_named_at, .. }) = found else { return Ok(None) };
+    if by_id(tx, id)?.is_none() {
+        return Err(Error::operator(format!(
+            "the tenant {id} is deleted, for everybody is who was in it. Restore one of them, or choose another tenant."
+        )));
     }
-    match store::by_name(tx, environment, name)? {
-        Some(Tenant { id, self_named_at: Some(_), .. }) => Err(Error::operator(format!(
+    if self_named_at.is_some() && !is_by_id {
+        return Err(Error::operator(format!(
             "the tenant {id} has given itself this name, so it is found by its id alone. If you mean that tenant, use \
              the id; otherwise choose another name, or give that tenant another one (`PUT /v1/tenants/{id}` with a key \
              of the app)."
-        ))),
-        found => Ok(found.map(|tenant| tenant.id)),
+        )));
     }
+    Ok(Some(id))
 }
 
 /// The tenant that the caller names: one by id, or a person's own (`None`).
@@ -181,16 +189,16 @@ fn named_by(caller: &Caller, id: Option<TenantId>) -> Result<TenantId> {
 /// # Errors
 /// It is not, or there is none: the same to the caller.
 pub fn get(tx: &Tx, caller: &Caller, id: TenantId) -> Result<Tenant> {
-    reach(tx, caller, id, "")
+    reach(tx, caller, id, by_id)
 }
 
-fn reach(tx: &Tx, caller: &Caller, id: TenantId, for_update: &str) -> Result<Tenant> {
+fn reach(tx: &Tx, caller: &Caller, id: TenantId, read: fn(&Tx, TenantId) -> Result<Option<Tenant>>) -> Result<Tenant> {
     let not_seen = || if caller.is_the_app() { Error::NotFound("Tenant not found") } else { not_yours() };
     let reached = match (caller.actor, caller.scope.tenant) {
         (Actor::Person(_), own) => own == Some(id),
         (_, bound) => bound.is_none_or(|bound| bound == id),
     };
-    let found = if reached { store::locked(tx, id, for_update)? } else { None };
+    let found = if reached { read(tx, id)? } else { None };
     found.filter(|tenant| tenant.environment == caller.scope.environment).ok_or_else(not_seen)
 }
 
@@ -201,7 +209,7 @@ fn reach(tx: &Tx, caller: &Caller, id: TenantId, for_update: &str) -> Result<Ten
 /// No such tenant within reach, no right to change it, or the name belongs to another.
 pub fn update(tx: &Tx, caller: &Caller, id: Option<TenantId>, change: Facts) -> Result<Changes> {
     caller.need(Right::ManageTenant)?;
-    let before = reach(tx, caller, named_by(caller, id)?, tx.for_update())?;
+    let before = reach(tx, caller, named_by(caller, id)?, store::by_id_to_change)?;
     // Who was erased a moment ago writes nothing about themselves any more.
     if let Actor::Person(me) = caller.actor {
         users::any_by_id(tx, me)?.ok_or_else(not_yours)?.admit()?;

@@ -319,7 +319,7 @@ pub fn count_attempt(tx: &Tx, caller: &Caller, whose: Option<Target>, wanted: &P
     if !other(&email) && !other(&phone) {
         return Ok(());
     }
-    let tenant = caller.scope.tenant.map_or(Ok(None), |id| tenants::by_id(tx, id))?;
+    let tenant = caller.scope.tenant.map_or(Ok(None), |id| tenants::any_by_id(tx, id))?;
     let enough = match tenant {
         Some(tenant) if tenant.founder.is_some() => ATTEMPTS.take(tx, tenant.id.0.as_bytes())?,
         _ if user.is_some_and(|user| user.id == me) => ATTEMPTS.take(tx, me.0.as_bytes())?,

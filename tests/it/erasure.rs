@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::json;
-use usher::apps::Kind;
+use usher::apps::{self, Kind};
 use usher::audit::{Action, chain};
 use usher::billing;
-use usher::caller::Actor;
+use usher::caller::{Actor, Caller};
 use usher::db::{Row, Tx, Value};
 use usher::erasure::{self, End, Part, ROWS};
-use usher::users::{RESTORABLE, Status, UserId};
+use usher::field::Line;
+use usher::tenants::{self, Facts};
+use usher::users::{self, RESTORABLE, Status, UserId};
 use usher::vault::Vault;
 use uuid::Uuid;
 
@@ -260,8 +262,18 @@ async fn who_signed_up_by_themselves_takes_along_what_their_tenant_says_and_an_o
     let erased = server.send("POST", &format!("/v1/users/{id}/erase"), "").await.ok();
     assert_eq!(erased.body["data"]["counts"]["tenants"], 1);
     assert_eq!(tables_with(&app, &stored(&app).await, HER_TENANTS).await, BTreeSet::new());
-    let left = server.get(&format!("/v1/tenants/{tenant}")).await.ok().body["data"].clone();
-    assert_eq!((&left["name"], &left["billingAddress"], &left["users"]), (&json!(tenant), &json!(null), &json!([])));
+    let left = left_of(&app, &tenant).await;
+    let said = left.facts.show().into_iter().filter(|(_, value)| !value.is_null()).collect::<Vec<_>>();
+    assert_eq!(said, [("name".to_owned(), json!(tenant))]);
+    // It stays as deleted as it was before, and is no organisation's.
+    let path = format!("/v1/tenants/{tenant}");
+    let (read, changed) = (server.get(&path).await, server.put(&path, json!({"tenant": {"name": "x"}})).await);
+    assert_eq!([read.error(), changed.error()], ["Tenant not found"; 2]);
+    let told = server.get("/v1/analytics/tenants").await.ok().body["data"]["items"].clone();
+    assert_eq!(told.as_array().unwrap().iter().map(|one| &one["name"]).collect::<Vec<_>>(), ["acme"]);
+    let environment = left.environment;
+    let offered = app.store().read(move |tx| tenants::newest_organisations(tx, environment, 9)).await.unwrap();
+    assert_eq!(offered.iter().map(tenants::Tenant::handle).collect::<Vec<_>>(), ["acme"]);
     let report = chain::verify(app.store(), None, |_| ()).await.unwrap();
     assert!(report.findings.is_empty(), "{:?}", report.findings);
     assert!(erased.body["data"]["counts"]["audit"].as_i64().unwrap() >= 4, "{}", erased.text);
@@ -270,6 +282,12 @@ async fn who_signed_up_by_themselves_takes_along_what_their_tenant_says_and_an_o
     server.send("POST", &format!("/v1/users/{jane}/erase"), "").await.ok();
     let acme = server.get(&format!("/v1/tenants/{theirs}")).await.ok();
     assert_eq!((&acme.body["data"]["name"], &acme.body["data"]["users"]), (&json!("acme"), &json!([])));
+}
+
+/// What is stored of a tenant, deleted or not.
+async fn left_of(app: &TestApp, tenant: &str) -> tenants::Tenant {
+    let id: tenants::TenantId = tenant.parse().unwrap();
+    app.store().read(move |tx| tenants::any_by_id(tx, id)).await.unwrap().unwrap()
 }
 
 #[tokio::test]
@@ -301,16 +319,56 @@ async fn a_tenant_that_others_share_stays_as_it_is_until_the_last_of_them_is_era
     let found = server.get("/v1/users/bob@doe.com").await.ok().body["data"].clone();
     assert_eq!(found["tenantId"], json!(tenant));
     let bob = found["id"].as_str().unwrap().to_owned();
-    let name = async || server.get(&format!("/v1/tenants/{tenant}")).await.ok().body["data"]["name"].clone();
-    // Who can be restored is there.
-    set_status(&app, &bob, Status::Deleted).await;
+    let name = async || left_of(&app, &tenant).await.facts.show()["name"].clone();
     server.send("POST", &format!("/v1/users/{id}/erase"), "").await.ok();
-    assert_eq!(name().await, "canary two");
     server.put(&format!("/v1/tenants/{tenant}"), json!({"tenant": {"name": "canary three"}})).await.ok();
+    set_status(&app, &bob, Status::Deleted).await;
+    assert_eq!(name().await, "canary three");
     server.send("POST", &format!("/v1/users/{bob}/erase"), "").await.ok();
     assert_eq!(name().await, json!(tenant));
     assert_eq!(tables_with(&app, &stored(&app).await, HER_TENANTS).await, BTreeSet::new());
     assert!(chain::verify(app.store(), None, |_| ()).await.unwrap().findings.is_empty());
+}
+
+#[tokio::test]
+async fn whoever_of_two_is_restored_while_the_other_is_erased_finds_their_tenant_as_it_was() {
+    for restored_first in [false, true] {
+        let app = TestApp::new().await;
+        app.register(Kind::Sandbox, CALLBACK).await;
+        let (id, tenant) = nora(&app).await;
+        let server = app.server().await;
+        server.post(&format!("/v1/users/{id}"), json!({"email": "bob@doe.com", "language": "en"})).await.ok();
+        let bob = server.get("/v1/users/bob@doe.com").await.ok().body["data"]["id"].as_str().unwrap().to_owned();
+        for who in [&id, &bob] {
+            set_status(&app, who, Status::Deleted).await;
+        }
+        let path = format!("/v1/tenants/{tenant}");
+        assert_eq!(server.get(&path).await.error(), "Tenant not found");
+        let (nora, bob): (UserId, UserId) = (id.parse().unwrap(), bob.parse().unwrap());
+        let restore = move |tx: &Tx| users::set_status(tx, bob, Status::Active).map(drop);
+        let erase = move |tx: &Tx| erasure::again(tx, nora).map(drop);
+        let (one, other) = if restored_first { app.meet(restore, erase).await } else { app.meet(erase, restore).await };
+        one.and(other).unwrap();
+        assert_eq!(server.get(&path).await.ok().body["data"]["name"], "canary two");
+    }
+}
+
+#[tokio::test]
+async fn who_changes_a_tenant_while_the_last_of_its_people_is_erased_finds_none() {
+    let app = TestApp::new().await;
+    app.register(Kind::Sandbox, CALLBACK).await;
+    let (id, tenant) = nora(&app).await;
+    let (user, tenant): (UserId, tenants::TenantId) = (id.parse().unwrap(), tenant.parse().unwrap());
+    let client = app.client_id;
+    let change = move |tx: &Tx| {
+        let caller = Caller::operator(&apps::environment(tx, client, Kind::Sandbox)?);
+        let name = Some(Line("canary three".to_owned()));
+        tenants::update(tx, &caller, Some(tenant), Facts { name, ..Facts::default() }).map(drop)
+    };
+    let (erased, changed) = app.meet(move |tx| erasure::again(tx, user).map(drop), change).await;
+    erased.unwrap();
+    assert_eq!(changed.unwrap_err().to_string(), "Tenant not found");
+    assert_eq!(tables_with(&app, &stored(&app).await, HER_TENANTS).await, BTreeSet::new());
 }
 
 #[tokio::test]

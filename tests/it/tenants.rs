@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use usher::admins::Role;
 use usher::api::directory;
 use usher::apps::{self, Kind};
 use usher::audit::{self, Action, Entry, Filter, Order};
@@ -390,4 +391,97 @@ async fn a_tenant_that_somebody_made_by_signing_up_is_found_by_its_id_and_by_no_
     let told = |row: &Value| row["tenant"].clone();
     let told: Vec<Value> = rows.into_iter().map(|row| told(&Value::Object(row))).collect();
     assert!(told.contains(&json!(theirs)) && !told.contains(&json!("Clinic North")), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_tenant_that_somebody_made_by_signing_up_goes_with_the_last_of_its_people_and_comes_back_with_the_first() {
+    let (app, jane) = app_and_jane().await;
+    let (founder, theirs) = app.signed_up("new@doe.com").await;
+    let (server, bound) = (app.server().await, app.server_of(&theirs).await);
+    let path = format!("/v1/tenants/{theirs}");
+    server.put(&path, json!({"tenant": {"name": "Clinic North", "companyVATId": "DE1"}})).await.ok();
+    server.post(&format!("/v1/users/{founder}"), json!({"email": "bob@doe.com", "language": "en"})).await.ok();
+    let bob = data(&server.get("/v1/users/bob@doe.com").await.ok())["id"].as_str().unwrap().to_owned();
+    // Whether it is read, changed and told of: by the app, and by a key that is bound to it.
+    let seen = async || {
+        let mut seen = Vec::new();
+        for client in [&server, &bound] {
+            seen.push(client.get(&path).await.status == 200);
+            let change = json!({"tenant": {"description": "x"}});
+            seen.push(client.put(&format!("{path}?dry_run=true"), change).await.status == 200);
+            let told = data(&client.get("/v1/analytics/tenants").await.ok())["items"].clone();
+            seen.push(told.as_array().unwrap().iter().any(|one| one["id"] == json!(theirs)));
+        }
+        seen
+    };
+    assert_eq!(seen().await, [true; 6]);
+    app.person(&founder).await.send("DELETE", "/v1/users/me", "").await.ok();
+    assert_eq!(seen().await, [true; 6], "somebody is there");
+    server.send("DELETE", &format!("/v1/users/{bob}"), "").await.ok();
+    assert_eq!(seen().await, [false; 6]);
+
+    let gone = server.get(&path).await;
+    assert_eq!((gone.status, gone.error()), (400, "Tenant not found"));
+    for (method, path, status) in [
+        ("GET", format!("/v1/users?tenant={theirs}"), 404),
+        ("POST", format!("/v1/users?tenant={theirs}"), 404),
+        ("PUT", path.clone(), 400),
+    ] {
+        let body = json!({"user": {"email": "x@doe.com"}, "tenant": {"name": "x"}});
+        for client in [&server, &bound] {
+            let refused = client.send(method, &path, body.to_string()).await;
+            assert_eq!((refused.status, refused.error()), (status, "Tenant not found"), "{method} {path}");
+        }
+    }
+    // By its id and by its name it is found as what it is, and no other is made in its place.
+    let (tenants, keys) = (app.count("tenants").await, app.count("keys").await);
+    for name in [theirs.as_str(), "Clinic North"] {
+        let refused = app.key_of(name).await.unwrap_err();
+        let says = refused.to_string();
+        assert!(refused.code() == "operator" && says.contains(&format!("the tenant {theirs} is deleted")), "{says}");
+    }
+    assert_eq!((app.count("tenants").await, app.count("keys").await), (tenants, keys));
+    let file = format!("email,tenant\nann@doe.com,Clinic North\neve@doe.com,{theirs}\n");
+    let begun = server.send("POST", "/v1/imports?format=csv", file).await.ok();
+    take_over(&app).await;
+    let rows = format!("/v1/imports/{}/rows", data(&begun)["id"].as_str().unwrap());
+    for row in data(&server.get(&rows).await.ok())["items"].as_array().unwrap() {
+        let why = format!("tenant: the tenant {theirs} is deleted");
+        assert!(row["status"] == "failed" && row["reason"].as_str().unwrap().starts_with(&why), "{row}");
+    }
+    // The dashboard shows who was in it, and leads to no tenant.
+    let (admin, users) = (app.admin(Role::Owner).await, format!("/admin/{}/sandbox/users", app.client_id));
+    let listed = admin.get(&format!("{users}?status=deleted")).await.ok().text;
+    assert!(listed.contains("bob@doe.com") && !listed.contains(&format!("?tenant={theirs}")), "{listed}");
+    assert_eq!(admin.get(&format!("{users}?tenant={theirs}")).await.status, 404);
+    assert!(admin.get(&format!("{users}/{bob}")).await.ok().text.contains("Clinic North"), "as his record has it");
+
+    // An organisation's stays, whoever goes.
+    let acme = app.user(&jane).await.tenant.unwrap();
+    server.send("DELETE", &format!("/v1/users/{jane}"), "").await.ok();
+    assert_eq!(data(&server.get(&format!("/v1/tenants/{acme}")).await.ok())["users"], json!([]));
+
+    server.send("POST", &format!("/v1/users/{bob}/restore"), "").await.ok();
+    assert_eq!(seen().await, [true; 6]);
+    let back = data(&server.get(&path).await.ok()).clone();
+    assert_eq!((&back["name"], &back["companyVATId"]), (&json!("Clinic North"), &json!("DE1")));
+    assert_eq!((back["users"].as_array().unwrap().len(), &back["users"][0]["id"]), (1, &json!(bob)));
+    assert_eq!(app.key_of("Clinic North").await.unwrap().caller.scope.tenant.unwrap().to_string(), theirs);
+}
+
+#[tokio::test]
+async fn whom_a_key_makes_that_is_bound_to_a_deleted_tenant_brings_it_back() {
+    let (app, _) = app_and_jane().await;
+    let (founder, theirs) = app.signed_up("new@doe.com").await;
+    let (server, bound) = (app.server().await, app.server_of(&theirs).await);
+    let path = format!("/v1/tenants/{theirs}");
+    server.send("DELETE", &format!("/v1/users/{founder}"), "").await.ok();
+    assert_eq!(
+        (bound.get(&path).await.status, bound.get("/v1/users").await.ok().body["data"]["itemsLength"].clone()),
+        (400, json!(0))
+    );
+    let made = bound.post("/v1/users", json!({"user": {"email": "x@doe.com"}})).await.ok();
+    assert_eq!(data(&made)["tenantId"], json!(theirs));
+    bound.get(&path).await.ok();
+    server.get(&path).await.ok();
 }

@@ -305,7 +305,7 @@ pub async fn show(
     let (id, scope) = (id(&text)?, here.caller.scope);
     let look = move |tx: &Tx| {
         let import = imports::get(tx, scope, id)?;
-        let tenant = import.tenant.map(|id| tenants::by_id(tx, id)).transpose()?.flatten();
+        let tenant = import.tenant.map(|id| tenants::any_by_id(tx, id)).transpose()?.flatten();
         let draft = if import.state == At::Draft {
             let survey = import.settings.survey(&imports::file(tx, &import)?)?;
             Some(Draft::new(&import.settings, &survey.columns)?)

@@ -236,7 +236,7 @@ fn view(tx: &Tx, (caller, role): (&Caller, Role), user: &User, tab: Tab) -> Resu
 }
 
 fn profile(tx: &Tx, user: &User) -> Result<Vec<(String, String)>> {
-    let tenant = user.tenant.map(|id| tenants::by_id(tx, id)).transpose()?.flatten();
+    let tenant = user.tenant.map(|id| tenants::any_by_id(tx, id)).transpose()?.flatten();
     let mut shown = json!({"id": user.id});
     for wire in IDENTITY.iter().chain(Profile::FIELDS) {
         shown[wire.name] = (wire.show)(&user.person).unwrap_or_default();
