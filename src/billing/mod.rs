@@ -218,6 +218,10 @@ fn order(tx: &Tx, job: &Job) -> Result<std::result::Result<Order, Outcome>> {
     let Some(user) = users::any_by_id(tx, job.user)? else { return Ok(Err(Outcome::Done)) };
     let identity = Identity::of(&user.person).with_ids(&user, &apps::by_id(tx, user.environment)?);
     let known = store::customer(tx, user.id, task.mode)?;
+    if known.is_none() && user.deleted_at.is_some() {
+        // Nobody is told of who is gone. Once they are restored they become a customer.
+        return Ok(Err(Outcome::Done));
+    }
     let is_first = task.is_new && job.attempts == 1 && job.round == 0;
     Ok(Ok(Order::Keep(account, Subject { user: user.id, identity, known, is_first })))
 }

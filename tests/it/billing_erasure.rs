@@ -144,6 +144,20 @@ async fn a_try_that_begins_while_the_user_is_erased_is_followed_by_a_look_for_wh
 }
 
 #[tokio::test]
+async fn of_who_is_deleted_before_stripe_was_told_of_them_it_is_not_told_until_they_are_restored() {
+    let (app, stripe) = (TestApp::new().await, Stripe::start().await);
+    app.connect_billing(Kind::Sandbox, Mode::Test, &stripe.url()).await;
+    let id = app.partner("acme").await.post(CREATE, jane()).await.ok().id().to_owned();
+    set_status(&app, &id, Status::Deleted).await;
+    app.bill();
+    app.billed(all_done).await;
+    assert_eq!((stripe.asked().await, app.customer(&id, Mode::Test).await), (Vec::new(), None));
+    set_status(&app, &id, Status::Active).await;
+    app.billed(|jobs| jobs.len() == 2 && all_done(jobs)).await;
+    assert_eq!(app.customer(&id, Mode::Test).await.as_deref(), Some("cus_1"));
+}
+
+#[tokio::test]
 async fn who_is_restored_becomes_a_customer_if_the_account_was_connected_while_they_were_deleted() {
     let (app, stripe) = (TestApp::new().await, Stripe::start().await);
     let id = app.partner("acme").await.post(CREATE, jane()).await.ok().id().to_owned();
