@@ -85,7 +85,7 @@ words! {
         CustomerForgotten = "billing.customer_forgotten",
         /// A request came again and was given its first answer.
         RequestReplayed = "request.replayed",
-        /// A request was refused.
+        /// A request or a command was refused.
         RequestRefused = "request.refused",
         /// A person signed in by a mail that they asked for.
         SignedIn = "user.signed_in",

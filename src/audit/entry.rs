@@ -66,13 +66,14 @@ pub struct Entry {
     pub environment: EnvironmentId,
     /// What was done.
     pub action: Action,
-    /// Of a refused request, its method and route.
+    /// Of a refused request, its method and route; of a refused command, its name.
     pub operation: Option<String>,
     /// By whom; `None` if that is not known.
     pub actor: Option<Actor>,
     /// The user it is about, if it is about one.
     pub user: Option<UserId>,
-    /// What else it is about: a key, an app; or the UUID in the path of a refused request, as the caller sent it.
+    /// What else it is about: a key, an app; or the UUID in the path of a refused request, or among the words of a
+    /// refused command, as it was sent.
     pub target: Option<Uuid>,
     /// When.
     pub created_at: Timestamp,

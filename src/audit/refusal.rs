@@ -16,11 +16,12 @@ use crate::users::UserId;
 pub struct Refusal {
     /// What was asked for, [`Action::RequestRefused`] if no word says it better.
     pub action: Action,
-    /// The method and the route of the request: never its path, which may hold an address or a secret.
+    /// The method and the route of the request, or the name of the command: never a path or what else was given, which may hold
+    /// an address or a secret.
     pub operation: Option<String>,
     /// The user it is certainly about.
     pub user: Option<UserId>,
-    /// The UUID in the path.
+    /// The UUID in the path, or the first that the command was given.
     pub target: Option<Uuid>,
     /// The request, if no origin tells.
     pub request: Option<Uuid>,

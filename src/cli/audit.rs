@@ -103,7 +103,7 @@ impl Audit {
             Audit::Verify { anchor } => return verify(common, &store, anchor).await,
             Audit::Anchor => print(&format!("{:#}", json!(chain::anchor(&store).await?))),
             Audit::List { wanted, limit, before } => {
-                let (filter, places) = wanted.read(&store).await?;
+                let (filter, places) = store.read(wanted.find()).await?;
                 let order = before.map_or(Order::NewestFirst, Order::Before);
                 let entries = store.scan(move |tx| audit::find(tx, &filter, order, limit)).await?;
                 let json: Vec<Value> =
@@ -113,7 +113,7 @@ impl Audit {
                 common.show(&json!(json), &head, rows, "There are no such entries.");
             }
             Audit::Export { wanted, out } => {
-                let (filter, places) = wanted.read(&store).await?;
+                let (filter, places) = store.prepare(wanted.find()).await?;
                 note_export(&store, &filter, &places).await?;
                 let count = export(&store, filter, &places, out.as_ref()).await?;
                 if let Some(out) = out {
@@ -129,30 +129,31 @@ impl Audit {
 }
 
 impl Wanted {
-    async fn read(self, store: &Store) -> Result<(Filter, HashMap<EnvironmentId, Environment>)> {
-        let place = self.place.clone();
-        let all =
-            move |tx: &Tx| Ok((environments(tx, &Place { app: None, environment: None })?, environments(tx, &place)?));
-        let (all, wanted) = store.read(all).await?;
-        let narrowed = !self.place.is_anywhere();
-        if narrowed && wanted.is_empty() {
-            return Err(Error::operator("there is no such environment. `usher app list` shows the apps."));
+    /// What that means in this database.
+    fn find(self) -> impl Fn(&Tx) -> Result<(Filter, HashMap<EnvironmentId, Environment>)> + Send + 'static {
+        move |tx| {
+            let all = environments(tx, &Place { app: None, environment: None })?;
+            let narrowed = !self.place.is_anywhere();
+            let wanted = if narrowed { environments(tx, &self.place)? } else { Vec::new() };
+            if narrowed && wanted.is_empty() {
+                return Err(Error::operator("there is no such environment. `usher app list` shows the apps."));
+            }
+            let filter = Filter {
+                environments: wanted.iter().map(|environment| environment.id).collect(),
+                user: self.user,
+                key: self.key,
+                known: self.unknown.then_some(false),
+                action: self.action,
+                outcome: self.result.as_deref().map(|result| match result {
+                    "done" => Outcome::Done,
+                    "refused" => Outcome::Refused,
+                    code => Outcome::Code(code.to_owned()),
+                }),
+                since: self.since,
+                until: self.until,
+            };
+            Ok((filter, all.into_iter().map(|environment| (environment.id, environment)).collect()))
         }
-        let filter = Filter {
-            environments: if narrowed { wanted.iter().map(|environment| environment.id).collect() } else { Vec::new() },
-            user: self.user,
-            key: self.key,
-            known: self.unknown.then_some(false),
-            action: self.action,
-            outcome: self.result.map(|result| match result.as_str() {
-                "done" => Outcome::Done,
-                "refused" => Outcome::Refused,
-                _ => Outcome::Code(result),
-            }),
-            since: self.since,
-            until: self.until,
-        };
-        Ok((filter, all.into_iter().map(|environment| (environment.id, environment)).collect()))
     }
 }
 

@@ -6,13 +6,14 @@ use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
+use super::audited::AuditedStore;
 use super::users::environments;
 use super::{Common, Place, or_dash};
 use crate::apps::{self, AppId};
 use crate::billing::{self, Account, AccountId, Existing, Mode, Settings};
 use crate::caller::{Actor, Origin};
 use crate::config::secret;
-use crate::db::{IfMissing, Store, Tx};
+use crate::db::{IfMissing, Tx};
 use crate::error::{Error, Result};
 use crate::outbox::{self, Job, JobId, Kind, State};
 
@@ -93,13 +94,13 @@ pub enum Billing {
 }
 
 impl Connect {
-    async fn run(self, common: &Common, store: &Store) -> Result<()> {
+    async fn run(self, common: &Common, store: &AuditedStore) -> Result<()> {
         let Connect { app, environment, mode, .. } = self;
         let key = secret("stripe-key", None, Some(&self.stripe_key_file))?
             .ok_or_else(|| Error::operator("the secret key is missing."))?;
         let webhook = secret("webhook-secret", None, self.webhook_secret_file.as_deref())?;
         let settings = Settings::new(mode, &key, webhook.as_ref(), &self.url)?;
-        let environment = store.read(move |tx| apps::environment(tx, app, environment)).await?;
+        let environment = store.prepare(move |tx| apps::environment(tx, app, environment)).await?;
         if self.forget_customers {
             let id = environment.id;
             while store.write(move |tx| billing::forget_customers(tx, id, mode)).await? > 0 {}
@@ -195,7 +196,7 @@ impl Billing {
 }
 
 /// Queues again what was given up, some at a time so that nobody else waits for all of them, and says how much that was.
-async fn retry(store: &Store, id: Option<JobId>, place: Place) -> Result<usize> {
+async fn retry(store: &AuditedStore, id: Option<JobId>, place: Place) -> Result<usize> {
     if id.is_some() && !place.is_anywhere() {
         return Err(Error::operator(
             "a job is one of one environment: leave out --app and --environment, or name no job.",
@@ -204,7 +205,7 @@ async fn retry(store: &Store, id: Option<JobId>, place: Place) -> Result<usize> 
     let wanted = if place.is_anywhere() {
         vec![None]
     } else {
-        let found = store.read(move |tx| environments(tx, &place)).await?;
+        let found = store.prepare(move |tx| environments(tx, &place)).await?;
         found.into_iter().map(|environment| Some(environment.id)).collect()
     };
     let mut count = 0;
@@ -222,7 +223,7 @@ async fn retry(store: &Store, id: Option<JobId>, place: Place) -> Result<usize> 
 }
 
 /// Queues everybody who is there already, some at a time, and says how many they are.
-async fn queue_existing(common: &Common, store: &Store, account: &Account) -> Result<u64> {
+async fn queue_existing(common: &Common, store: &AuditedStore, account: &Account) -> Result<u64> {
     let bar = if common.json { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
     let mut so_far = Existing::default();
     loop {

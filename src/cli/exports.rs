@@ -97,7 +97,7 @@ impl Export {
             export::check(tx, &caller, (text.as_deref(), &Names::default()), &list)?;
             Ok((caller, list))
         };
-        let (caller, mut list) = store.scan(begin).await?;
+        let (caller, mut list) = store.prepare(begin).await?;
         // What cannot be written is no export that somebody has taken.
         let mut writer = self.writer(format)?;
         let at = caller.scope.environment;

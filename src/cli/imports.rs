@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use url::Url;
 
+use super::audited::AuditedStore;
 use super::{Common, for_people, or_dash};
 use crate::apps::{self, AppId, Environment, Kind};
 use crate::caller::{Caller, Scope};
@@ -143,7 +144,7 @@ impl Take {
         settings.ignored.clone_from(&plan.ignored);
         let store = common.open(IfMissing::Refuse).await?;
         let (app, kind) = (self.app, self.environment);
-        let environment = store.read(move |tx| environment(tx, app, kind)).await?;
+        let environment = store.prepare(move |tx| environment(tx, app, kind)).await?;
         let links = self.links()?;
         if !common.json {
             explain(&plan, found.rows);
@@ -157,7 +158,7 @@ impl Take {
             let name = self.tenant.clone();
             let wanted =
                 move |tx: &Tx| name.as_ref().map_or(Ok(None), |name| tenants::wanted(tx, environment.id, name));
-            let tenant = store.read(wanted).await?;
+            let tenant = store.prepare(wanted).await?;
             let caller = Caller { scope: Scope { tenant, ..caller.scope }, ..caller };
             let mut rehearsal = Rehearsal::new(&store, caller, None, work);
             while let Some(outcomes) = rehearsal.next(&store).await? {
@@ -192,7 +193,7 @@ impl Take {
     #[expect(clippy::too_many_arguments, reason = "all of what one run has")]
     async fn take_over(
         &self,
-        store: &Store,
+        store: &AuditedStore,
         environment: Environment,
         settings: Settings,
         total: u64,

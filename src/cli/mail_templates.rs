@@ -3,10 +3,11 @@
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
+use super::audited::AuditedStore;
 use super::{Common, or_dash};
 use crate::apps::{self, AppId, Kind};
 use crate::caller::{Actor, Origin};
-use crate::db::{Store, Tx};
+use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::wording::{self, Template, Wording};
 
@@ -57,18 +58,17 @@ fn pair(text: &str) -> std::result::Result<(String, String), String> {
 }
 
 /// What an app says there.
-async fn read(store: &Store, app: AppId, template: Template) -> Result<Wording> {
+fn of(app: AppId, template: Template) -> impl Fn(&Tx) -> Result<Wording> + Send + 'static {
     // Any of its environments, to tell an app that is not there.
-    let of = move |tx: &Tx| wording::of(tx, apps::environment(tx, app, Kind::Live)?.app, template);
-    store.read(of).await
+    move |tx| wording::of(tx, apps::environment(tx, app, Kind::Live)?.app, template)
 }
 
-async fn write(store: &Store, app: AppId, template: Template, wording: Wording) -> Result<()> {
+async fn write(store: &AuditedStore, app: AppId, template: Template, wording: Wording) -> Result<()> {
     store.write(move |tx| wording::set(tx, Origin::of(Actor::Operator), app, template, &wording)).await
 }
 
 impl Templates {
-    pub async fn run(self, common: &Common, store: &Store) -> Result<()> {
+    pub async fn run(self, common: &Common, store: &AuditedStore) -> Result<()> {
         match self {
             Templates::List(App { app }) => {
                 let list = move |tx: &Tx| wording::list(tx, apps::environment(tx, app, Kind::Live)?.app);
@@ -83,7 +83,7 @@ impl Templates {
             }
             Templates::Show(At { mail, language, app: App { app } }) => {
                 let template = Template::named(&mail, &language)?;
-                let wording = read(store, app, template).await?;
+                let wording = store.read(of(app, template)).await?;
                 let says = |name, shipped| wording.get(name).unwrap_or(shipped).to_owned();
                 let texts: Vec<_> =
                     template.texts().iter().map(|text| (text.name, says(text.name, template.shipped(text)))).collect();
@@ -109,7 +109,7 @@ impl Templates {
                         "this mail has no text {unknown}. `usher mail template show {mail} {language} --app {app}` lists those it has."
                     )));
                 }
-                let before = read(store, app, template).await?;
+                let before = store.prepare(of(app, template)).await?;
                 let given = |name: &str| texts.iter().rfind(|(given, _)| given == name).map(|(_, text)| text.as_str());
                 let wording = template.read(|name| given(name).or_else(|| before.get(name))).sound()?;
                 write(store, app, template, wording).await?;

@@ -6,6 +6,7 @@ mod admin;
 mod api;
 mod apps;
 mod audit;
+mod audited;
 mod backup;
 mod billing;
 mod copy;
@@ -38,6 +39,7 @@ use comfy_table::{Table, presets};
 use serde_json::Value;
 use url::Url;
 
+use self::audited::{Attempt, AuditedStore};
 use crate::apps::{AppId, Kind};
 use crate::clock::Clock;
 use crate::config::{self, secret};
@@ -79,6 +81,8 @@ struct Common {
     /// Answer in JSON
     #[arg(long, global = true)]
     json: bool,
+    #[arg(skip)]
+    attempt: Attempt,
 }
 
 #[derive(Subcommand)]
@@ -164,7 +168,10 @@ const LAST: Duration = Duration::from_secs(1);
 pub fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
     let cli = match config::matches(Cli::command(), &arguments) {
-        Ok(Ok(matches)) => Cli::from_arg_matches(&matches),
+        Ok(Ok(matches)) => Cli::from_arg_matches(&matches).map(|Cli { common, command }| {
+            let attempt = Attempt::of(&matches, &arguments);
+            Cli { common: Common { attempt, ..common }, command }
+        }),
         Ok(Err(e)) => Err(e),
         Err(e) => return failed(&e, arguments.iter().any(|a| a == "--json")),
     };
@@ -259,7 +266,12 @@ impl Common {
         }
     }
 
-    async fn open(&self, missing: IfMissing) -> Result<Store> {
+    /// The store, for a command: it notes what that is refused.
+    async fn open(&self, missing: IfMissing) -> Result<AuditedStore> {
+        Ok(AuditedStore::new(self.store(missing).await?, self.attempt.clone()))
+    }
+
+    async fn store(&self, missing: IfMissing) -> Result<Store> {
         Store::open(&self.location()?, Clock::System, missing).await
     }
 

@@ -91,7 +91,7 @@ impl Serve {
                  (e.g. https://users.example.com).",
             ));
         }
-        let store = common.open(IfMissing::Create).await?;
+        let store = common.store(IfMissing::Create).await?;
         let listener = app::listen(self.listen).await?;
         let address = listener.local_addr().map_err(Error::internal)?;
         let public_url = if let Some(url) = self.public_url {

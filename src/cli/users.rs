@@ -9,6 +9,7 @@ use jiff::civil::Date;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::audited::AuditedStore;
 use super::imports::break_off;
 use super::{Common, Place, for_people, here, or_dash};
 use crate::apps::{self, Environment, Kind};
@@ -223,7 +224,7 @@ fn give_role(tx: &Tx, named: &Named, role: &str) -> Result<UserId> {
 
 async fn erase(
     common: &Common,
-    store: &Store,
+    store: &AuditedStore,
     user: Option<String>,
     place: Place,
     again: Option<PathBuf>,

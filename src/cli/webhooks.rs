@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::audited::AuditedStore;
 use super::{Common, or_dash};
 use crate::api::versions::ApiDate;
 use crate::apps::{self, AppId};
@@ -272,7 +273,7 @@ fn the_one(tx: &Tx, id: EndpointId) -> Result<Endpoint> {
 
 /// Does something to a webhook in one transaction.
 async fn on<T: Send + 'static>(
-    store: &Store,
+    store: &AuditedStore,
     id: EndpointId,
     operation: impl Fn(&Tx, Endpoint) -> Result<T> + Send + 'static,
 ) -> Result<T> {

@@ -38,6 +38,7 @@ mod brand;
 mod buttons;
 mod chain;
 mod cli;
+mod commands_refused;
 mod conflicts;
 mod copy;
 mod crash;
