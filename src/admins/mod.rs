@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use url::Url;
 use uuid::Uuid;
 
-use crate::audit::{self, Action, Changes, Entry, Filter, INSTALLATION};
+use crate::audit::{self, Action, Changes, INSTALLATION};
 use crate::caller::{Actor, Origin};
 use crate::clock::Timestamp;
 use crate::db::{Tx, id_type, words};
@@ -281,28 +281,6 @@ fn hand_over(tx: &Tx, links: &Links, admin: &Admin, way: Way, language: Language
             Ok(None)
         }
     }
-}
-
-/// How many times [`trail`] looks further back: strangers leave entries too, and must not push out what administrators did.
-const LOOKS: usize = 50;
-
-/// What was done to administrators and by them that belongs to no app, the newest first, as far back as looking is quick.
-///
-/// # Errors
-/// The database does not answer.
-pub fn trail(tx: &Tx, limit: i64) -> Result<Vec<Entry>> {
-    let filter = Filter { environments: vec![INSTALLATION], known: Some(true), ..Filter::default() };
-    let (mut found, mut before) = (Vec::new(), None);
-    for _ in 0..LOOKS {
-        let left = limit - i64::try_from(found.len()).unwrap_or(limit);
-        let (entries, next) = audit::newest(tx, &filter, before, left)?;
-        found.extend(entries);
-        before = next;
-        if before.is_none() || i64::try_from(found.len()).is_ok_and(|count| count >= limit) {
-            break;
-        }
-    }
-    Ok(found)
 }
 
 /// The administrators whose newest mail was given up in the last week, and that mail: a newer one lets it rest.

@@ -20,5 +20,5 @@ pub use note::{
     record_changes_of, record_verified,
 };
 pub use refusal::{Refusal, refuse, refuse_stranger};
-pub use store::find::{Filter, Order, Outcome, entry, find, newest, of_request_id, of_target};
+pub use store::find::{Filter, Order, Outcome, entry, find, newest, of_installation, of_request_id, of_target};
 pub use store::of_user::{addresses, after, before, has_acted, of_request};

@@ -142,7 +142,7 @@ impl Wanted {
                 environments: wanted.iter().map(|environment| environment.id).collect(),
                 user: self.user,
                 key: self.key,
-                known: self.unknown.then_some(false),
+                unknown: self.unknown,
                 action: self.action,
                 outcome: self.result.as_deref().map(|result| match result {
                     "done" => Outcome::Done,

@@ -8,6 +8,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_tables", include_str!("../../migrations/0001_tables.sql")),
     ("0002_key_calls", include_str!("../../migrations/0002_key_calls.sql")),
     ("0003_key_calls_so_far", include_str!("../../migrations/0003_key_calls_so_far.sql")),
+    ("0004_audit_of_no_user", include_str!("../../migrations/0004_audit_of_no_user.sql")),
     ("0005_newest_tenants", include_str!("../../migrations/0005_newest_tenants.sql")),
 ];
 

@@ -13,7 +13,8 @@ use usher::secret::Secret;
 use usher::users::Email;
 use usher::words::Language;
 
-use crate::harness::{Answer, TestApp, jane};
+use crate::cluster::on_postgres;
+use crate::harness::{Answer, TestApp, jane, john};
 use crate::people_table::{lines, shell};
 use crate::program::{Program, raw};
 
@@ -109,7 +110,6 @@ async fn the_set_up_address_makes_the_first_administrator_who_signs_in_by_a_link
     let actions: Vec<_> = noted(&app).await.into_iter().map(|(action, _, result)| (action, result)).collect();
     let (done, over) = (|action| (action, "done".to_owned()), (Action::RequestRefused, "link_over".to_owned()));
     assert_eq!(actions, [done(Action::AdminCreated), done(Action::AdminSignedIn), over.clone(), over]);
-    // More than one look goes through.
     for _ in 0..9 {
         let try_again = |tx: &usher::db::Tx| {
             let refusal = Refusal::of(Action::RequestRefused, "link_over");
@@ -118,13 +118,41 @@ async fn the_set_up_address_makes_the_first_administrator_who_signs_in_by_a_link
         app.store().write(try_again).await.unwrap();
     }
     for (limit, expected) in [(10, 2), (2, 2), (1, 1)] {
-        let shown = app.store().scan(move |tx| admins::trail(tx, limit)).await.unwrap();
+        let shown = app.store().scan(move |tx| audit::of_installation(tx, limit)).await.unwrap();
         assert_eq!(shown.len(), expected, "no stranger pushes out of the page what administrators did");
         assert!(shown.iter().all(|entry| entry.actor.is_some() && entry.is_done()));
     }
-    let unknown = Filter { environments: vec![INSTALLATION], known: Some(false), ..Filter::default() };
+    let page = ann.get(&format!("{}/admins", home.header("location"))).await.ok().text;
+    let shows = |words: &str| page.contains(words);
+    assert!(shows("admin.created") && shows("admin.signed_in") && !shows("link_over"), "{page}");
+    let unknown = Filter { environments: vec![INSTALLATION], unknown: true, ..Filter::default() };
     let theirs = app.store().scan(move |tx| audit::find(tx, &unknown, Order::NewestFirst, 10_000)).await.unwrap();
     assert_eq!(theirs.len(), 2 + 9 * 500);
+}
+
+#[tokio::test]
+async fn what_was_done_to_the_installation_is_found_by_an_index_that_nothing_done_to_a_user_is_in() {
+    if on_postgres() {
+        // It reads small tables whole, whatever indexes there are.
+        return;
+    }
+    let app = TestApp::new().await;
+    let plan = "EXPLAIN QUERY PLAN SELECT result FROM audit WHERE environment_id = x'00' AND user_id IS NULL \
+                AND actor <> 'unknown' ORDER BY created_at DESC, id DESC LIMIT 5";
+    let rows = app.store().read(move |tx| tx.query(plan, &[])).await.unwrap();
+    let steps: Vec<String> = rows.iter().map(|row| row.get(3).unwrap()).collect();
+    assert_eq!(steps, ["SEARCH audit USING INDEX audit_of_no_user (environment_id=?)"]);
+
+    let partner = app.partner("acme").await;
+    // The first request pins the key, which is about no user.
+    partner.post("/users/create", jane()).await.ok();
+    let indexed = async || {
+        let sql = "audit INDEXED BY audit_of_no_user WHERE user_id IS NULL AND actor <> 'unknown'";
+        (app.count(sql).await, app.count("audit").await)
+    };
+    let (rows, all) = indexed().await;
+    partner.post("/users/create", john()).await.ok();
+    assert_eq!(indexed().await, (rows, all + 1), "an enrolment costs it nothing");
 }
 
 #[tokio::test]

@@ -15,5 +15,6 @@ pub const AS_THEN: &[&str] = &[
          SELECT id, environment_id, 'operator', hash, '{}', 'running', 1, 0, 0, '[]' FROM keys",
     "INSERT INTO import_files (import_id, sealed) SELECT id, hash FROM keys",
     "DROP TABLE key_calls",
+    "DROP INDEX audit_of_no_user",
     "UPDATE keys SET older_version = '2023-08-22', older_version_at = 1",
 ];

@@ -9,7 +9,7 @@ use super::{Frame, quoted};
 use crate::admins::{self, Admin, AdminId, By, Role};
 use crate::api::Api;
 use crate::api::body::Form;
-use crate::audit::Entry;
+use crate::audit::{self, Entry};
 use crate::clock::Timestamp;
 use crate::codes::Parameters;
 use crate::db::Tx;
@@ -87,7 +87,7 @@ fn role(form: &Form) -> Result<Role> {
 /// `GET /admin/{appId}/{environment}/admins`
 pub async fn list(State(api): State<Api>, here: Within<Owner>, RawQuery(query): RawQuery) -> Result<Response> {
     let read = |tx: &Tx| {
-        let entries = admins::trail(tx, ROWS)?.into_iter();
+        let entries = audit::of_installation(tx, ROWS)?.into_iter();
         let trail = entries.map(|entry| story::who(tx, &entry).map(|who| (entry, who)));
         Ok((admins::list(tx)?, trail.collect::<Result<Vec<_>>>()?, admins::unreached(tx)?))
     };
