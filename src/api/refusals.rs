@@ -8,6 +8,7 @@ use crate::audit::tally::Kind;
 use crate::audit::{self, Action, INSTALLATION, Refusal};
 use crate::caller::{Actor, Origin};
 use crate::error::Error;
+use crate::ui;
 
 /// The UUID that a path names, if it does: whatever else stands there may be personal.
 pub(super) fn target(path: &str) -> Option<Uuid> {
@@ -18,9 +19,10 @@ pub(super) fn target(path: &str) -> Option<Uuid> {
 pub(super) fn code(trail: &Trail, surface: Surface, method: &str, error: Option<&Error>) -> Option<&'static str> {
     // Operators and machines look, and nobody is kept from that; but what Stripe is to have said does something.
     let only_looks = surface == Surface::Service && method == "GET";
+    let status = if surface == Surface::Admin { ui::admin::status } else { Error::status };
     let refuses = |error: &&Error| {
         let nothing_there = matches!(error, Error::NoRoute | Error::MethodNotAllowed);
-        (400..500).contains(&error.status()) && !nothing_there && !only_looks
+        (400..500).contains(&status(error)) && !nothing_there && !only_looks
     };
     error.filter(refuses).map(Error::code).or(trail.0.refused.get().copied())
 }

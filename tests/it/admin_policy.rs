@@ -153,6 +153,13 @@ async fn what_an_administrator_is_refused_stands_in_the_trail_with_their_name() 
     let id = app.store().read(|tx| admins::by_email(tx, &email("support@clinic.example"))).await.unwrap().id;
     let last = noted(&app).await.pop().unwrap();
     assert_eq!(last, (Action::RequestRefused, Some(Actor::Admin(id)), "not_found".to_owned()));
+    // What a command would be refused with words to the operator.
+    let owner = app.admin(Role::Owner).await;
+    let redirects = format!("/admin/{}/sandbox/settings/redirect-uris", app.client_id);
+    assert_eq!(owner.send("POST", &redirects, "uri=nonsense").await.status, 400);
+    let (action, actor, result) = noted(&app).await.pop().unwrap();
+    assert_eq!((action, result.as_str()), (Action::RequestRefused, "operator"));
+    assert!(matches!(actor, Some(Actor::Admin(by)) if by != id), "{actor:?}");
 }
 
 #[tokio::test]
