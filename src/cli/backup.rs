@@ -11,23 +11,26 @@ use super::imports::break_off;
 use super::sessions::end_all;
 use super::users::{all_are_erased, erase_again, erased_before};
 use crate::clock::Clock;
-use crate::db::backup::{self, Copied, Progress};
+use crate::db::backup::{self, Copied, Form, Progress};
 use crate::db::{IfMissing, Store};
 use crate::error::Result;
 
 #[derive(Args)]
-#[command(after_help = "Example:\n  usher backup /backup/usher-2026-11-21.db")]
+#[command(after_help = "Example:\n  usher backup /backup/usher-2026-11-21.backup")]
 pub struct Backup {
     /// The new file
     file: PathBuf,
+    /// Do not encrypt it: to open it with sqlite3, or to encrypt it by other means. Names, addresses and profiles are readable in it
+    #[arg(long)]
+    plain: bool,
 }
 
 #[derive(Args)]
 #[command(
-    after_help = "Example:\n  usher restore /backup/usher-2026-11-21.db --data /var/lib/usher --erasures receipts.json"
+    after_help = "Example:\n  usher restore /backup/usher-2026-11-21.backup --data /var/lib/usher --erasures receipts.json"
 )]
 pub struct Restore {
-    /// A file that `usher backup` made
+    /// A file that `usher backup` made, encrypted or plain; needs the data key of that installation
     file: PathBuf,
     /// Erase again whom these receipts name (`usher user erasures --json`): the backup may be older than their erasure
     #[arg(long, value_name = "FILE")]
@@ -43,8 +46,9 @@ const BACK: &str = "API keys, signing keys, webhooks, administrators, roles and 
 
 impl Backup {
     pub fn run(self, common: &Common) -> Result<()> {
+        let form = if self.plain { Form::Plain } else { Form::Encrypted };
         let mut line = Line::new();
-        let outcome = backup::back_up(&common.location()?, &Clock::System, &self.file, &mut |at| line.show(at));
+        let outcome = backup::back_up(&common.location()?, &Clock::System, &self.file, form, &mut |at| line.show(at));
         drop(line);
         let (copied, recorded) = outcome?;
         if let Err(e) = recorded {
@@ -52,8 +56,18 @@ impl Backup {
             let note = format!("usher: the backup is good, but its time could not be noted for `usher doctor`: {why}");
             let _ = writeln!(stderr(), "{note}");
         }
-        let then = "Without the data key it is worthless: keep a copy of that elsewhere.";
-        say(common, &copied, &to_json(&copied), "Backed up to", then);
+        let then = match form {
+            Form::Encrypted => {
+                "It is encrypted with the data key and worthless without it: keep a copy of that elsewhere."
+            }
+            Form::Plain => {
+                "Names, addresses and profiles are readable in it. Without the data key it is worthless: keep a copy of that \
+                 elsewhere."
+            }
+        };
+        let mut json = to_json(&copied);
+        json["encrypted"] = (form == Form::Encrypted).into();
+        say(common, &copied, &json, "Backed up to", then);
         Ok(())
     }
 }
@@ -119,6 +133,7 @@ impl Line {
     fn show(&mut self, at: Progress) {
         self.print(&match at {
             Progress::Copying(done, total) => format!("copying: {} of {} MiB", done >> 20, total >> 20),
+            Progress::Encrypting(done, total) => format!("encrypting: {} of {} MiB", done >> 20, total >> 20),
             Progress::Verifying => "verifying".into(),
         });
     }

@@ -1,13 +1,14 @@
-//! Copies of the embedded database: made beside a running server, verified, and put back.
+//! Copies of the embedded database: made beside a running server, verified, encrypted, and put back.
 //!
 //! Both ways write a draft beside the place where it is to be, verify that draft, and only then give it its name, so
-//! that a file under the name that was asked for is whole. PostgreSQL has tools of its own for all this.
+//! that a file under the name that was asked for is whole. What is readable is written where it is to be readable, and
+//! else beside the database alone. PostgreSQL has tools of its own for all this.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use super::{Location, Store, copy, make_private_directory, migrate, params, wron
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
 use crate::vault::Vault;
+use crate::vault::stream::{self, Refused};
 
 /// How long recording the time of a backup waits for the server's writes.
 const BUSY: Duration = Duration::from_secs(10);
@@ -26,11 +28,22 @@ const BUSY: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_millis(250);
 const CHUNK: u64 = 16 << 20;
 
+/// What is written to a backup's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The database, sealed under the data key.
+    Encrypted,
+    /// The database as any SQLite opens it.
+    Plain,
+}
+
 /// How far a copy is.
 #[derive(Clone, Copy, Debug)]
 pub enum Progress {
     /// So many bytes are written, of about so many.
     Copying(u64, u64),
+    /// So many bytes are encrypted, of so many.
+    Encrypting(u64, u64),
     /// All is written and is now being verified.
     Verifying,
 }
@@ -57,6 +70,7 @@ pub fn back_up(
     location: &Location,
     clock: &Clock,
     file: &Path,
+    form: Form,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(Copied, Result<()>)> {
     let database = embedded(location)?;
@@ -73,11 +87,65 @@ pub fn back_up(
     source.busy_timeout(BUSY).map_err(|e| unreadable(&database, &e))?;
     identify(&source, &database, location)?;
     let draft = Draft::new(file)?;
-    snapshot(source, &database, &draft, progress)?;
-    progress(Progress::Verifying);
-    let users = verify(&draft.path, &database, location)?;
+    let users = match form {
+        Form::Plain => write(source, &database, &draft, location, progress)?,
+        Form::Encrypted => {
+            let plain = draft.plain_beside(&database)?;
+            let users = write(source, &database, &plain, location, progress)?;
+            encrypt(&plain, &draft, location, progress)?;
+            users
+        }
+    };
     let copied = draft.publish(users)?;
     Ok((copied, record(&database, at)))
+}
+
+/// Writes the database to the draft, verified, and counts its users.
+fn write(
+    source: Connection,
+    database: &Path,
+    draft: &Draft,
+    location: &Location,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<i64> {
+    snapshot(source, database, draft, progress)?;
+    progress(Progress::Verifying);
+    verify(&draft.path, database, location)
+}
+
+/// Writes what one draft holds to another, encrypted, and reads that back.
+fn encrypt(plain: &Draft, draft: &Draft, location: &Location, progress: &mut dyn FnMut(Progress)) -> Result<()> {
+    let vault = Vault::load(&location.key_file())?;
+    let cannot = |e| unwritten(&draft.target, &e);
+    let source = File::open(&plain.path).map_err(cannot)?;
+    let total = source.metadata().map_err(cannot)?.len();
+    let told = &mut |done| progress(Progress::Encrypting(done, total));
+    pour(stream::seal(&vault, source), &draft.file, told).map_err(cannot)?;
+    progress(Progress::Verifying);
+    let written = File::open(&draft.path).map_err(cannot)?;
+    let read = match stream::open(&vault, written) {
+        Ok(Some(mut opened)) => io::copy(&mut opened, &mut io::sink()),
+        Ok(None) | Err(Refused::OtherKey(_)) => Ok(0),
+        Err(Refused::Io(e)) => Err(e),
+    };
+    if read.map_err(cannot)? == total {
+        Ok(())
+    } else {
+        Err(cannot(io::Error::other("it reads back otherwise than it was written")))
+    }
+}
+
+/// Writes what `from` gives, and tells now and then how much that is.
+fn pour(mut from: impl Read, mut to: &File, told: &mut dyn FnMut(u64)) -> io::Result<()> {
+    let mut done = 0;
+    loop {
+        let more = io::copy(&mut from.by_ref().take(CHUNK), &mut to)?;
+        if more == 0 {
+            return Ok(());
+        }
+        done += more;
+        told(done);
+    }
 }
 
 /// What the database knows of the last backup that was verified.
@@ -102,8 +170,8 @@ pub struct Restored {
 /// Copies `file` to where there is no database yet, and verifies the copy.
 ///
 /// # Errors
-/// [`Error::Operator`] when there is a database already, or `file` is not a whole Usher database that the data key
-/// opens and this program knows. Nothing is left behind then.
+/// [`Error::Operator`] when there is a database already, or `file` is not a whole Usher database, encrypted or not, that
+/// the data key opens and this program knows. Nothing is left behind then.
 pub fn restore(location: &Location, file: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Restored> {
     let database = embedded(location)?;
     // A journal that is left of another database would be played into this one. One that is empty holds nothing: a command that
@@ -117,8 +185,7 @@ pub fn restore(location: &Location, file: &Path, progress: &mut dyn FnMut(Progre
             )));
         }
     }
-    is_all_there(file)?;
-    identify(&open_unchanging(file, file)?, file, location)?;
+    let source = Source::open(file, location)?;
     // Now, for nobody can have a database open that is not there; somebody may have made one when this is done.
     for end in ["-wal", "-journal", "-shm"] {
         let _ = fs::remove_file(beside(&database, end));
@@ -135,8 +202,49 @@ pub fn restore(location: &Location, file: &Path, progress: &mut dyn FnMut(Progre
     };
     let there = Location { database: Some(draft.path.clone()), ..location.clone() };
     let restored = Restored { draft, location: there, made };
-    fill(&restored.draft, file, location, progress)?;
+    fill(&restored.draft, file, source, location, progress)?;
     Ok(restored)
+}
+
+/// A file that is to be restored, as it is read.
+struct Source {
+    reader: Box<dyn Read>,
+    bytes: u64,
+    form: Form,
+}
+
+impl Source {
+    /// Looks what `file` is, and refuses what is seen at once to be no backup.
+    fn open(file: &Path, location: &Location) -> Result<Source> {
+        let cannot = |e: io::Error| Error::operator(format!("{}: {e}", file.display()));
+        let bytes = is_a_file(file)?;
+        let (key_file, opened) = (location.key_file(), File::open(file).map_err(cannot)?);
+        let vault = Vault::load(&key_file)?;
+        match stream::open(&vault, opened) {
+            Ok(Some(stream)) => Ok(Source { reader: Box::new(stream), bytes, form: Form::Encrypted }),
+            Ok(None) => {
+                is_all_there(file)?;
+                identify(&open_unchanging(file, file)?, file, location)?;
+                let reader = Box::new(File::open(file).map_err(cannot)?);
+                Ok(Source { reader, bytes, form: Form::Plain })
+            }
+            Err(Refused::OtherKey(its)) => Err(Error::operator(format!(
+                "{} (key {}) is not the data key of {}, which was encrypted with the key {its}. Nothing was written. Put \
+                 the right key in its place, or name it with --key-file: without it nobody can read this backup.",
+                key_file.display(),
+                vault.key_id(),
+                file.display()
+            ))),
+            Err(Refused::Io(e)) => Err(uncopied_file(file, &e)),
+        }
+    }
+}
+
+fn uncopied_file(file: &Path, e: &io::Error) -> Error {
+    match e.kind() {
+        ErrorKind::InvalidData => damaged(file, &e.to_string()),
+        _ => Error::operator(format!("{} cannot be copied: {e}", file.display())),
+    }
 }
 
 impl Restored {
@@ -172,25 +280,23 @@ fn remove_made(directory: Option<&Path>) {
     let _ = directory.map(fs::remove_dir);
 }
 
-/// Copies `file` to the draft, and verifies what was written.
-fn fill(draft: &Draft, file: &Path, location: &Location, progress: &mut dyn FnMut(Progress)) -> Result<()> {
-    let write = |progress: &mut dyn FnMut(Progress)| -> io::Result<()> {
-        let source = File::open(file)?;
-        let (mut done, total) = (0, source.metadata()?.len());
-        loop {
-            let more = io::copy(&mut (&source).take(CHUNK), &mut &draft.file)?;
-            if more == 0 {
-                return Ok(());
-            }
-            done += more;
-            progress(Progress::Copying(done, total));
-        }
-    };
-    write(progress).map_err(|e| Error::operator(format!("{} cannot be copied: {e}", file.display())))?;
+/// Copies `file` to the draft, readable, and verifies what was written.
+fn fill(
+    draft: &Draft,
+    file: &Path,
+    Source { reader, bytes, form }: Source,
+    location: &Location,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<()> {
+    let told = &mut |done| progress(Progress::Copying(done, bytes));
+    pour(reader, &draft.file, told).map_err(|e| uncopied_file(file, &e))?;
     progress(Progress::Verifying);
     verify(&draft.path, file, location)?;
-    // Someone may have begun to write to it meanwhile.
-    is_all_there(file)
+    match form {
+        Form::Encrypted => Ok(()),
+        // Someone may have begun to write to it meanwhile.
+        Form::Plain => is_all_there(file),
+    }
 }
 
 impl Store {
@@ -253,8 +359,9 @@ fn uncopied(name: &Path, draft: &Draft, e: &rusqlite::Error) -> Error {
     match e.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt) => damaged(name, &e.to_string()),
         Some(ErrorCode::DiskFull) => Error::operator(format!(
-            "there is no room for {}. Make room, or name a file on another disk.",
-            draft.target.display()
+            "there is no room for {}. Make room, or {} another disk.",
+            draft.target.display(),
+            if draft.path == draft.target { "write a --plain backup to" } else { "name a file on" }
         )),
         _ => Error::operator(format!("{} cannot be copied to {}: {e}", name.display(), draft.target.display())),
     }
@@ -317,12 +424,18 @@ fn open_unchanging(path: &Path, name: &Path) -> Result<Connection> {
     Connection::open_with_flags(url, flags).map_err(|e| unreadable(name, &e))
 }
 
-/// Refuses what is no file, or only a part of a database.
-fn is_all_there(file: &Path) -> Result<()> {
+/// Refuses what is no file, and gives its size.
+fn is_a_file(file: &Path) -> Result<u64> {
     let metadata = fs::metadata(file).map_err(|e| Error::operator(format!("{}: {e}", file.display())))?;
-    if !metadata.is_file() {
-        return Err(Error::operator(format!("{} is not a file.", file.display())));
+    if metadata.is_file() {
+        Ok(metadata.len())
+    } else {
+        Err(Error::operator(format!("{} is not a file.", file.display())))
     }
+}
+
+/// Refuses what is only a part of a database.
+fn is_all_there(file: &Path) -> Result<()> {
     for journal in ["-wal", "-journal"].map(|end| beside(file, end)) {
         if fs::metadata(&journal).is_ok_and(|m| m.len() > 0) {
             return Err(Error::operator(format!(
@@ -378,22 +491,29 @@ impl Draft {
         let (Some(directory), Some(name)) = (target.parent(), target.file_name()) else {
             return Err(cannot(ErrorKind::InvalidFilename.into()));
         };
-        let lock = File::open(directory).map_err(cannot)?;
-        // The lock ends with its holder, so a draft that is found under it was left by one that was killed. A file
-        // system that has no such locks does without: the last step replaces nothing in any case.
-        if let Err(TryLockError::WouldBlock) = lock.try_lock() {
-            return Err(Error::operator(format!(
-                "another `usher backup` or `usher restore` is writing to {}. Try again when it is done.",
-                directory.display()
-            )));
-        }
+        let lock = lock(directory, &target)?;
         if target.symlink_metadata().is_ok() {
             return Err(cannot(ErrorKind::AlreadyExists.into()));
         }
-        let path = directory.join([".".as_ref(), name, ".draft".as_ref()].into_iter().collect::<OsString>());
-        remove_draft(&path);
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(cannot)?;
+        let path = directory.join(hidden(name, ".draft"));
+        let file = begin(&path).map_err(cannot)?;
         Ok(Draft { path, target, file, directory: lock })
+    }
+
+    /// A draft beside `database` of what this one is to hold encrypted. It is never published, and has one name, so that
+    /// the next backup removes it if this one is killed, wherever that one goes.
+    fn plain_beside(&self, database: &Path) -> Result<Draft> {
+        let directory = database.parent().unwrap_or(Path::new("/"));
+        let path = directory.join(hidden(database.file_name().unwrap_or_default(), ".plain"));
+        let cannot = |e| unwritten(&path, &e);
+        // Who holds a directory's lock is refused it a second time.
+        let directory = if is_same(&self.directory, directory).map_err(cannot)? {
+            self.directory.try_clone().map_err(cannot)?
+        } else {
+            lock(directory, &path)?
+        };
+        let file = begin(&path).map_err(cannot)?;
+        Ok(Draft { target: path.clone(), path, file, directory })
     }
 
     /// Gives the draft its name, durably.
@@ -426,6 +546,35 @@ impl Drop for Draft {
     fn drop(&mut self) {
         remove_draft(&self.path);
     }
+}
+
+/// Keeps every other backup and restore from writing to `directory`, for `target`, until what it gives is dropped.
+fn lock(directory: &Path, target: &Path) -> Result<File> {
+    let lock = File::open(directory).map_err(|e| unwritten(target, &e))?;
+    // The lock ends with its holder, so a draft that is found under it was left by one that was killed. A file
+    // system that has no such locks does without: the last step replaces nothing in any case.
+    if let Err(TryLockError::WouldBlock) = lock.try_lock() {
+        return Err(Error::operator(format!(
+            "another `usher backup` or `usher restore` is writing to {}. Try again when it is done.",
+            directory.display()
+        )));
+    }
+    Ok(lock)
+}
+
+fn is_same(open: &File, directory: &Path) -> io::Result<bool> {
+    let (one, other) = (open.metadata()?, fs::metadata(directory)?);
+    Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
+}
+
+fn hidden(name: &OsStr, end: &str) -> OsString {
+    [".".as_ref(), name, end.as_ref()].into_iter().collect()
+}
+
+/// A new file at `path`, instead of what one who was killed has left.
+fn begin(path: &Path) -> io::Result<File> {
+    remove_draft(path);
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// With what SQLite keeps beside it. None of it may be there.

@@ -1,7 +1,10 @@
 //! Encryption at rest: AES-256-GCM under one data key that lives outside the database.
 //!
 //! A sealed value is `key id (4) | nonce (12) | ciphertext | tag (16)`. Callers name what the value
-//! belongs to (a user's id) as associated data, so a value moved to another row does not open.
+//! belongs to (a user's id) as associated data, so a value moved to another row does not open. What is too large for memory
+//! is a [`stream`].
+
+pub mod stream;
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -26,6 +29,7 @@ pub struct Vault {
     key: LessSafeKey,
     proving: hmac::Key,
     marks: hmac::Key,
+    streams: hmac::Key,
 }
 
 crate::secret::redacted!(Vault);
@@ -102,6 +106,7 @@ impl Vault {
             key: LessSafeKey::new(key),
             proving: derived(b"usher proof"),
             marks: derived(b"usher marks"),
+            streams: derived(b"usher streams"),
         }
     }
 
