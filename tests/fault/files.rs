@@ -1,7 +1,8 @@
 //! Backups under load, restores that must not be, and many first starts at once.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::case::Case;
 use crate::harness::Folder;
 use crate::site::{Server, Site};
-use crate::wire::{Call, Line, Stop, person};
+use crate::wire::{Call, Line, Stop, email, person};
 
 /// A backup beside a busy server, and its restore on an empty machine.
 pub fn backup(case: &mut Case) {
@@ -59,6 +60,49 @@ pub fn backup(case: &mut Case) {
     assert!(!restored.run(&["mail", "show"])["links"].as_array().unwrap().is_empty(), "the data key opens it");
     case.note("acknowledged before", acknowledged_before.len());
     case.note("restored", there.len());
+    // PostgreSQL's backups are its own: whether they are encrypted, and how long they take.
+    if site.database.is_none() {
+        assert!(holds(&restored.folder.0.join("usher.db"), "@doe.com"), "this is where an address would be seen");
+        assert!(!holds(&copy, "doe.com") && !holds(&copy, "SQLite format"), "the backup is readable");
+        many(case);
+    }
+}
+
+/// The backup and the restore of an installation as large as they come.
+fn many(case: &mut Case) {
+    let number = case.pick(2_000, 1_000_000);
+    let (site, shelf) = (Site::new(), Folder::new());
+    let (list, copy) = (shelf.0.join("people.csv"), shelf.0.join("copy"));
+    let mut lines = BufWriter::new(File::create(&list).unwrap());
+    writeln!(lines, "email,phone_number,given_name,family_name,birthdate,sex,allergies").unwrap();
+    for id in 1..=number {
+        let (address, phone, day) = (email(id), 2_010_000_000 + id, id % 28 + 1);
+        writeln!(lines, "{address},+1{phone},Given{id},Family{id},1980-02-{day:02},female,nuts").unwrap();
+    }
+    drop(lines);
+    let imported = site.run(&["import", list.to_str().unwrap(), "--environment", "sandbox"]);
+    assert_eq!(imported["imported"], number, "{imported}");
+    let start = Instant::now();
+    take(&site, &copy);
+    let backed_up = start.elapsed();
+    let restored = restore(&site, &copy);
+    let all = start.elapsed();
+    let ms = |took: Duration| usize::try_from(took.as_millis()).unwrap();
+    case.note("at once then", usize::try_from(number).unwrap());
+    case.note("ms to back them up", ms(backed_up));
+    case.note("ms to restore them", ms(all.saturating_sub(backed_up)));
+    assert!(all <= Duration::from_mins(5), "{number} were backed up and restored in {all:?}");
+    assert_eq!(restored.count("users"), usize::try_from(number).unwrap());
+    assert!(restored.persons().into_iter().eq(1..=number), "everybody is there, and nobody else");
+    assert_eq!(restored.sql("PRAGMA integrity_check"), ["ok"]);
+    restored.run(&["audit", "verify"]);
+}
+
+/// Whether a file has these bytes.
+fn holds(file: &Path, text: &str) -> bool {
+    let status = Command::new("grep").args(["-aqF", text]).arg(file).status().unwrap();
+    assert!(matches!(status.code(), Some(0 | 1)), "grep looked: {status}");
+    status.success()
 }
 
 fn take(site: &Site, copy: &Path) {
@@ -93,24 +137,46 @@ pub fn refused_restores(case: &mut Case) {
     let shelf = Folder::new();
     let place = |name: &str| shelf.0.join(name);
     site.run(&["backup", place("good").to_str().unwrap()]);
-    for name in ["wal", "newer", "cut", "flipped"] {
-        fs::copy(place("good"), place(name)).unwrap();
+    site.run(&["backup", "--plain", place("plain").to_str().unwrap()]);
+    for name in ["wal", "newer"] {
+        fs::copy(place("plain"), place(name)).unwrap();
     }
     fs::write(place("wal-wal"), "changes of another database").unwrap();
     let newer = "INSERT INTO migrations (version, name, applied_at) VALUES (999, 'later', 0)";
     rusqlite::Connection::open(place("newer")).unwrap().execute_batch(newer).unwrap();
     let bytes = fs::read(place("good")).unwrap();
-    fs::write(place("cut"), &bytes[..bytes.len() - 4096]).unwrap();
-    let page = usize::try_from(case.dice(1..bytes.len() as u64 / 4096)).unwrap() * 4096;
-    fs::write(place("flipped"), [&bytes[..page], &[0xff; 4096], &bytes[page + 4096..]].concat()).unwrap();
+    // Where a chunk ends: after the header, each is 64 KiB and its tag.
+    let border = |chunks: usize| 56 + chunks * (65_536 + 16);
+    let chunks = (bytes.len() - border(0) - 1) / (65_536 + 16);
+    assert!(chunks >= 2, "there is something to cut and to swap: {}", bytes.len());
+    let mut dice =
+        |range: std::ops::Range<usize>| usize::try_from(case.dice(range.start as u64..range.end as u64)).unwrap();
+    let (kept, byte, bit) = (1 + dice(0..chunks), dice(border(0)..bytes.len()), dice(0..8));
+    let swapped = dice(0..chunks - 1);
+    let plain = fs::read(place("plain")).unwrap();
+    let page = dice(1..plain.len() / 4096) * 4096;
+    fs::write(place("cut"), &bytes[..border(kept)]).unwrap();
+    fs::write(place("cut-anywhere"), &bytes[..byte]).unwrap();
+    fs::write(place("flipped"), [&bytes[..byte], &[bytes[byte] ^ (1 << bit)], &bytes[byte + 1..]].concat()).unwrap();
+    let [start, middle, end] = [swapped, swapped + 1, swapped + 2].map(border);
+    let parts = [&bytes[..start], &bytes[middle..end], &bytes[start..middle], &bytes[end..]];
+    fs::write(place("swapped"), parts.concat()).unwrap();
+    fs::write(place("plain-cut"), &plain[..plain.len() - 4096]).unwrap();
+    fs::write(place("plain-flipped"), [&plain[..page], &[0xff; 4096], &plain[page + 4096..]].concat()).unwrap();
     let (own, other) = (site.folder.0.join("data.key"), Site::of_its_own());
     let other = other.folder.0.join("data.key");
+    let damaged = "is damaged: a part of it is missing or was changed. Nothing was written";
     for (file, key, reason) in [
         ("wal", &own, "holds changes"),
         ("newer", &own, "a newer Usher made"),
-        ("cut", &own, "is damaged"),
-        ("flipped", &own, "is damaged"),
-        ("good", &other, "is not the data key of this database"),
+        ("plain-cut", &own, "is damaged"),
+        ("plain-flipped", &own, "is damaged"),
+        ("plain", &other, "is not the data key of this database"),
+        ("cut", &own, damaged),
+        ("cut-anywhere", &own, damaged),
+        ("flipped", &own, damaged),
+        ("swapped", &own, damaged),
+        ("good", &other, "which was encrypted with the key"),
     ] {
         let empty = Folder::new();
         fs::copy(key, empty.0.join("data.key")).unwrap();
@@ -120,7 +186,9 @@ pub fn refused_restores(case: &mut Case) {
         assert_eq!(fs::read_dir(&empty.0).unwrap().count(), 1, "{file}: something was left");
         case.note("refused", 1);
     }
-    restore(&site, &place("good")).assert_whole();
+    for good in ["good", "plain"] {
+        restore(&site, &place(good)).assert_whole();
+    }
 }
 
 /// Five servers start at once on nothing; and first starts that are killed on the way.

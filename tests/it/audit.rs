@@ -509,7 +509,7 @@ async fn the_names_of_what_was_changed_before_are_in_no_file_once_it_is_changed(
     let folder = server.stop().2;
     // A copy has none of what the file has overwritten.
     let copy = folder.0.join("copy.db");
-    assert!(crate::program::usher(&folder).arg("backup").arg(&copy).output().unwrap().status.success());
+    assert!(crate::program::usher(&folder).args(["backup", "--plain"]).arg(&copy).output().unwrap().status.success());
     let bytes = std::fs::read(&copy).unwrap();
     let holds = |needle: &str| bytes.windows(needle.len()).any(|window| window == needle.as_bytes());
     assert!(holds("Newname") && !holds("Oldcanary"), "what the name was is in the entry, which is sealed");

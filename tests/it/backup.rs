@@ -1,4 +1,4 @@
-//! Backups: taken beside a busy server, put back, and refused when they are not whole. They are the embedded
+//! Backups: taken beside a busy server, encrypted, put back, and refused when they are not whole. They are the embedded
 //! engine's; PostgreSQL has its own.
 
 use std::collections::HashSet;
@@ -20,8 +20,13 @@ fn run(folder: &Folder, command: &str, file: &Path) -> Output {
 
 #[track_caller]
 fn done(folder: &Folder, command: &str, file: &Path) -> Value {
-    let output = usher(folder).args([command, "--json"]).arg(file).output().unwrap();
-    assert!(output.status.success(), "{command}: {}", errors(&output));
+    done_with(folder, &[command], file)
+}
+
+#[track_caller]
+fn done_with(folder: &Folder, command: &[&str], file: &Path) -> Value {
+    let output = usher(folder).args(command).arg("--json").arg(file).output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", errors(&output));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
@@ -38,6 +43,15 @@ fn with_key_of(folder: &Folder) -> Folder {
 
 /// A server that has stopped, with two users, and its backup in a directory of its own.
 fn backed_up() -> (Folder, Folder, PathBuf) {
+    backed_up_as(&["backup"])
+}
+
+/// The same, for those who change what is in the backup.
+fn plainly_backed_up() -> (Folder, Folder, PathBuf) {
+    backed_up_as(&["backup", "--plain"])
+}
+
+fn backed_up_as(command: &[&str]) -> (Folder, Folder, PathBuf) {
     let server = Program::start(&[]);
     for person in [jane(), john()] {
         assert_eq!(server.enrol(&person).0, 200);
@@ -45,7 +59,7 @@ fn backed_up() -> (Folder, Folder, PathBuf) {
     let folder = server.stop().2;
     let shelf = Folder::new();
     let file = shelf.0.join("copy.db");
-    done(&folder, "backup", &file);
+    done_with(&folder, command, &file);
     (folder, shelf, file)
 }
 
@@ -121,15 +135,15 @@ fn a_backup_under_load_has_every_user_that_was_acknowledged_before_it_and_the_wr
         let mut backup = command.spawn().unwrap();
         let mut seen = Vec::new();
         while backup.try_wait().unwrap().is_none() {
-            if let Ok(draft) = fs::metadata(shelf.0.join(".copy.db.draft")) {
-                seen.push((draft.len(), count()));
+            if let Ok(copy) = fs::metadata(server.folder.0.join(".usher.db.plain")) {
+                seen.push((copy.len(), count()));
             }
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
         stop.store(true, Ordering::SeqCst);
         let output = backup.wait_with_output().unwrap();
         assert!(output.status.success());
-        let whole = fs::metadata(&file).unwrap().len();
+        let whole = seen.iter().map(|(size, _)| *size).max().unwrap();
         let copying: Vec<usize> = seen.into_iter().filter(|(size, _)| (1..whole).contains(size)).map(|s| s.1).collect();
         let during = copying.last().unwrap_or(&0) - copying.first().unwrap_or(&0);
         (before, during, serde_json::from_slice::<Value>(&output.stdout).unwrap())
@@ -214,7 +228,7 @@ fn who_was_signed_in_when_a_backup_was_made_is_not_after_its_restore_unless_that
 #[test]
 fn what_is_no_whole_backup_is_refused_with_the_reason_and_leaves_nothing() {
     crate::cluster::about_the_file!();
-    let (folder, shelf, good) = backed_up();
+    let (folder, shelf, good) = plainly_backed_up();
     let make = |name: &str, content: &[u8]| {
         let path = shelf.0.join(name);
         fs::write(&path, content).unwrap();
@@ -284,7 +298,7 @@ fn what_is_no_whole_backup_is_refused_with_the_reason_and_leaves_nothing() {
 #[test]
 fn a_backup_that_is_damaged_at_any_page_is_refused() {
     crate::cluster::about_the_file!();
-    let (folder, shelf, good) = backed_up();
+    let (folder, shelf, good) = plainly_backed_up();
     let bytes = fs::read(&good).unwrap();
     let bad = shelf.0.join("bad.db");
     let empty = with_key_of(&folder);
@@ -379,8 +393,6 @@ fn a_backup_and_what_is_restored_are_readable_by_their_owner_only_and_need_no_ot
     let (folder, shelf, good) = backed_up();
     assert_eq!(names(&shelf), ["copy.db"]);
     assert_eq!(mode(&good), 0o600);
-    let bytes = fs::read(&good).unwrap();
-    assert_eq!(bytes[18..20], [1, 1], "the file wants no write-ahead log beside it");
     // Backups are carried about: whatever the mode of the file that comes back, the database's is private.
     fs::set_permissions(&good, fs::Permissions::from_mode(0o644)).unwrap();
     let empty = with_key_of(&folder);
@@ -392,6 +404,97 @@ fn a_backup_and_what_is_restored_are_readable_by_their_owner_only_and_need_no_ot
     let output = usher(&folder).arg("restore").arg(&good).arg("--data").arg(&new).arg("--key-file").arg(&key).output();
     assert!(output.as_ref().unwrap().status.success(), "{}", errors(&output.unwrap()));
     assert_eq!((mode(&new), mode(&new.join("usher.db"))), (0o700, 0o600));
+    let plain = shelf.0.join("plain.db");
+    done_with(&folder, &["backup", "--plain"], &plain);
+    assert_eq!(names(&shelf), ["copy.db", "new directory?", "plain.db"]);
+    assert_eq!(mode(&plain), 0o600);
+    assert_eq!(fs::read(&plain).unwrap()[18..20], [1, 1], "the file wants no write-ahead log beside it");
+}
+
+#[test]
+fn who_is_in_a_backup_is_readable_in_a_plain_one_alone() {
+    crate::cluster::about_the_file!();
+    let (folder, shelf, sealed) = backed_up();
+    let plain = shelf.0.join("plain.db");
+    assert_eq!(done_with(&folder, &["backup", "--plain"], &plain)["encrypted"], false);
+    let holds =
+        |file: &Path, text: &str| fs::read(file).unwrap().windows(text.len()).any(|window| window == text.as_bytes());
+    for text in ["jane@doe.com", "john@doe.com", "SQLite format 3", "CREATE TABLE"] {
+        assert!(holds(&plain, text) && !holds(&sealed, text), "{text}");
+    }
+    assert!(holds(&sealed, "usher-backup-1:"), "the file says what it is");
+    let report = done(&folder, "backup", &shelf.0.join("other.db"));
+    assert_eq!((&report["encrypted"], &report["users"]), (&json!(true), &json!(2)));
+    // Either comes back as the same people, from the file alone.
+    for file in [&sealed, &plain] {
+        let empty = with_key_of(&folder);
+        assert_eq!(done(&empty, "restore", file)["users"], 2);
+        let there = "SELECT COUNT(*) FROM users WHERE email IN ('jane@doe.com', 'john@doe.com')";
+        assert_eq!(database(&empty).query_row(there, [], |row| row.get::<_, i64>(0)).unwrap(), 2);
+    }
+}
+
+#[test]
+fn an_encrypted_backup_with_another_key_cut_changed_or_rearranged_is_refused_and_leaves_nothing() {
+    crate::cluster::about_the_file!();
+    let (folder, shelf, good) = backed_up();
+    let make = |name: &str, content: &[u8]| {
+        let path = shelf.0.join(name);
+        fs::write(&path, content).unwrap();
+        path
+    };
+    let bytes = fs::read(&good).unwrap();
+    // Where a chunk ends: after the header, each is 64 KiB and its tag.
+    let border = |chunks: usize| 56 + chunks * (65_536 + 16);
+    let flipped = |place: usize| [&bytes[..place], &[bytes[place] ^ 1], &bytes[place + 1..]].concat();
+    let swapped =
+        [&bytes[..border(0)], &bytes[border(1)..border(2)], &bytes[border(0)..border(1)], &bytes[border(2)..]];
+    let other = Folder::new();
+    assert!(usher(&other).args(["app", "create", "Other"]).status().unwrap().success());
+    let damaged = "is damaged: a part of it is missing or was changed. Nothing was written; take another backup";
+    for (file, key_of, words) in [
+        (&good, &other, "is not the data key of"),
+        (&good, &other, "--key-file"),
+        (&make("header.db", &bytes[..40]), &folder, damaged),
+        (&make("first.db", &bytes[..border(1)]), &folder, damaged),
+        (&make("second.db", &bytes[..border(2)]), &folder, damaged),
+        (&make("short.db", &bytes[..bytes.len() - 1]), &folder, damaged),
+        (&make("long.db", &[&bytes[..], b"x"].concat()), &folder, damaged),
+        (&make("swapped.db", &swapped.concat()), &folder, damaged),
+        (&make("salt.db", &flipped(30)), &folder, damaged),
+        (&make("middle.db", &flipped(border(1) + 500)), &folder, damaged),
+        (&make("last.db", &flipped(bytes.len() - 1)), &folder, damaged),
+        (&make("magic.db", &flipped(0)), &folder, "is not an Usher database"),
+    ] {
+        let empty = with_key_of(key_of);
+        let before = listing(&empty);
+        let output = run(&empty, "restore", file);
+        let text = errors(&output);
+        assert_eq!((output.status.code(), text.contains(words)), (Some(1), true), "{file:?}: {text}");
+        assert_eq!(listing(&empty), before, "{file:?}: something was left");
+    }
+    // A journal is a database's: beside an encrypted file it means nothing.
+    make("copy.db-wal", b"changes");
+    done(&with_key_of(&folder), "restore", &good);
+}
+
+#[test]
+fn what_is_readable_is_written_beside_the_database_alone_and_is_gone_afterwards() {
+    crate::cluster::about_the_file!();
+    let (folder, shelf, _) = backed_up();
+    let there = names(&folder);
+    assert!(!there.iter().any(|name| name.contains("plain")), "{there:?}");
+    // One who was killed has left this; the next backup removes it, whatever its own name.
+    for name in [".usher.db.plain", ".usher.db.plain-journal"] {
+        fs::write(folder.0.join(name), "left by one that was killed").unwrap();
+    }
+    done(&folder, "backup", &shelf.0.join("again.db"));
+    assert_eq!(names(&folder), there);
+    // Into the directory of the database, which is locked once.
+    done(&folder, "backup", &folder.0.join("beside.db"));
+    fs::remove_file(folder.0.join("beside.db")).unwrap();
+    assert_eq!(names(&folder), there);
+    assert_eq!(names(&shelf), ["again.db", "copy.db"]);
 }
 
 #[test]
@@ -437,6 +540,7 @@ fn a_backup_of_a_damaged_database_fails_and_leaves_nothing() {
     assert_eq!(output.status.code(), Some(1));
     assert!(errors(&output).contains("usher.db is damaged"), "{}", errors(&output));
     assert_eq!(listing(&shelf), before);
+    assert!(!names(&folder).iter().any(|name| name.contains("plain")), "the readable copy was left");
     assert_eq!(finding(&folder, "integrity").0, "PROBLEM");
 }
 
@@ -517,7 +621,7 @@ fn receipts_of_all(shelf: &Folder, backup: &Path, first: &str) -> PathBuf {
 #[test]
 fn nothing_has_the_databases_name_until_everyone_is_erased_again() {
     crate::cluster::about_the_file!();
-    let (folder, shelf, backup) = backed_up();
+    let (folder, shelf, backup) = plainly_backed_up();
     let receipts = receipts_of_all(&shelf, &backup, "jane@doe.com");
     // Nobody can be erased from it, as on a disk that is full.
     rusqlite::Connection::open(&backup)
@@ -543,7 +647,7 @@ fn nothing_has_the_databases_name_until_everyone_is_erased_again() {
 #[test]
 fn a_restore_erases_all_but_who_cannot_be_read_and_names_them() {
     crate::cluster::about_the_file!();
-    let (folder, shelf, backup) = backed_up();
+    let (folder, shelf, backup) = plainly_backed_up();
     let receipts = receipts_of_all(&shelf, &backup, "jane@doe.com");
     let spoil = "UPDATE users SET health = x'00' WHERE email_key = 'jane@doe.com'";
     assert_eq!(rusqlite::Connection::open(&backup).unwrap().execute(spoil, []).unwrap(), 1);

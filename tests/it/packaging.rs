@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use usher::apps::Kind;
-use usher::db::backup;
+use usher::db::backup::{self, Form};
 
 use crate::cluster::on_postgres;
 use crate::harness::{Folder, TestApp, jane, skip};
@@ -113,7 +113,7 @@ async fn how_old_the_last_backup_is_is_told_where_it_is_known() {
     let shelf = Folder::new();
     let back_up = |name: &str| {
         let file = shelf.0.join(name);
-        backup::back_up(&app.folder().location(), app.store().clock(), &file, &mut |_| {})
+        backup::back_up(&app.folder().location(), app.store().clock(), &file, Form::Encrypted, &mut |_| {})
     };
     back_up("one.db").unwrap().1.unwrap();
     assert!(age().await.abs() < 0.1, "{}", age().await);
