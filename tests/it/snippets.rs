@@ -31,7 +31,6 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("docs/OPERATIONS.md", "it builds the program"),
     ("docs/OPERATIONS.md", "a second server"),
     ("docs/OPERATIONS.md", "needs an account at Stripe"),
-    ("docs/OPERATIONS.md", "it needs age, and a public key of the reader's"),
     ("docs/PERFORMANCE.md", "it measures for minutes"),
     ("docs/RELIABILITY.md", "it injects faults for minutes"),
     ("docs/postgresql.md", "needs a PostgreSQL server of the reader's"),
