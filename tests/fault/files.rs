@@ -88,7 +88,7 @@ fn many(case: &mut Case) {
     let restored = restore(&site, &copy);
     let all = start.elapsed();
     let ms = |took: Duration| usize::try_from(took.as_millis()).unwrap();
-    case.note("at once then", usize::try_from(number).unwrap());
+    case.note("users after that", usize::try_from(number).unwrap());
     case.note("ms to back them up", ms(backed_up));
     case.note("ms to restore them", ms(all.saturating_sub(backed_up)));
     assert!(all <= Duration::from_mins(5), "{number} were backed up and restored in {all:?}");
