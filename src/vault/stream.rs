@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn whoever_reads_on_after_damage_is_given_nothing() {
         let whole = sealed(&long());
-        let alien = [&whole[..HEADER + SEALED], &[7; SEALED], &whole[HEADER + SEALED..]].concat();
+        let alien = [&whole[..HEADER + SEALED], &vec![7; SEALED], &whole[HEADER + SEALED..]].concat();
         let mut stream = open(&vault(), &alien[..]).unwrap().unwrap();
         let (mut given, mut buffer) = (0, vec![0; CHUNK]);
         for _ in 0..8 {

@@ -17,7 +17,11 @@ const live = `${server}/admin/${clientId}/live`;
 const owner = "ann@clinic.example";
 const button = (page, name) => page.getByRole("button", { name, exact: true });
 const link = (page, name) => page.getByRole("link", { name, exact: true });
-const heading = (page, name) => page.getByRole("heading", { name, exact: true, level: 1 }).waitFor();
+/** Waits for a page of that title, and for its scripts. */
+const heading = async (page, name) => {
+  await page.getByRole("heading", { name, exact: true, level: 1 }).waitFor();
+  await page.waitForLoadState();
+};
 const said = (page, text) => page.getByRole("status").filter({ hasText: text }).waitFor();
 
 /** A mail server that takes nobody's mail, and puts some of it off. */

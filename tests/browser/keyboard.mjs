@@ -159,6 +159,7 @@ test("a user is found, frozen, and erased for good without a mouse", () =>
     await page.keyboard.press("Space");
     await page.getByRole("status").filter({ hasText: "Frozen" }).waitFor();
     assert.equal(usher("user", "show", "kim@doe.com").status, "frozen");
+    await page.waitForLoadState();
     const erase = page.getByRole("button", { name: "Erase for good" });
     assert.ok(await erase.isDisabled(), "it waits for its words");
     await tabTo(page, page.locator("#confirm-erase"));

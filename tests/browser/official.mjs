@@ -60,6 +60,7 @@ async function signIn(tab, refreshType) {
   await tab.goto(last);
   await tab.getByRole("button", { name: "Sign in" }).click();
   await tab.getByRole("heading", { name: "The app" }).waitFor();
+  await tab.waitForLoadState();
   await tab.evaluate((type) => window.ready(type), refreshType);
   await tab.evaluate(() => userdocks.exchangeCodeForToken());
   assert.deepEqual(await tab.evaluate(() => window.me()), [200, jane.email]);
