@@ -20,7 +20,7 @@ use crate::error::Result;
 pub struct Backup {
     /// The new file
     file: PathBuf,
-    /// Do not encrypt it: to open it with sqlite3, or to encrypt it by other means. Names, addresses and profiles are readable in it
+    /// Do not encrypt it: to look into it with other programs, or to encrypt it by other means. Names, addresses and profiles are readable in it
     #[arg(long)]
     plain: bool,
 }
