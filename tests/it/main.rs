@@ -88,6 +88,7 @@ mod sign_out;
 mod sign_up;
 mod signin;
 mod signing_keys;
+mod slow_bodies;
 mod smtp;
 mod snippets;
 mod subscriptions;

@@ -9,7 +9,7 @@ use usher::users::Status;
 
 use crate::harness::{Answer, TestApp, a_key, jane};
 use crate::policy::policy;
-use crate::tables::everything;
+use crate::tables::{assert_only_refused, everything};
 use crate::world::{Ask, CALLERS, NOBODY, Operation, Things, World, operations, variants};
 
 /// Every write with each of those who may do it to a user of acme: themselves, an administrator, the tenant's key and the
@@ -239,16 +239,6 @@ async fn without_a_credential_nothing_is_written_whatever_the_body_says() {
         }
     }
     assert_only_refused(&before, &everything(&world.app).await, "without a credential");
-}
-
-/// Fails unless everything is as it was, but for refused requests, which stand in the trail.
-#[track_caller]
-fn assert_only_refused(before: &BTreeMap<String, Vec<String>>, now: &BTreeMap<String, Vec<String>>, what: &str) {
-    for (table, was) in before {
-        let is_refused = |row: &String| table == "audit" && row.contains("Text(\"request.refused\")");
-        let is = now[table].iter().filter(|row| !is_refused(row) || was.contains(row));
-        assert!(is.eq(was), "{what}: {table}");
-    }
 }
 
 #[tokio::test]
