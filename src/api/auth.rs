@@ -8,7 +8,7 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 
-use super::{Api, Asker, Trail, write};
+use super::{Api, Asker, Trail, again, write};
 use crate::api::versions::{ApiDate, Shapes};
 use crate::apps::AppId;
 use crate::caller::Caller;
@@ -27,7 +27,7 @@ pub struct Read;
 pub struct Write;
 
 /// The access that a route needs.
-pub trait Needs {
+pub trait Needs: 'static {
     /// What the key must be able to do.
     const ACCESS: Access;
 }
@@ -96,7 +96,7 @@ impl<N: Needs> FromRequestParts<Api> for PartnerKey<N> {
         }
         allow(&key, N::ACCESS)?;
         let date = date?;
-        let caller = Caller { date: Some(date.as_str()), ..by_this_request(key.caller, parts) };
+        let caller = Caller { date: Some(date.as_str()), ..by_this_request::<Self>(key.caller, parts, api)? };
         // A dry run changes nothing, not even that.
         if let Some(presented) = presented.filter(|_| key.api_version.is_none())
             && !write::rehearses(parts).unwrap_or_default()
@@ -120,7 +120,7 @@ impl<N: Needs> FromRequestParts<Api> for AppKey<N> {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self> {
         let key = triple(parts, api).await?.ok_or_else(no_credentials)?;
         allow(&key, N::ACCESS)?;
-        Ok(AppKey { caller: by_this_request(key.caller, parts), need: PhantomData })
+        Ok(AppKey { caller: by_this_request::<Self>(key.caller, parts, api)?, need: PhantomData })
     }
 }
 
@@ -141,7 +141,8 @@ impl<N: Needs> FromRequestParts<Api> for AppCaller<N> {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self> {
         if let Some(key) = triple(parts, api).await? {
             allow(&key, N::ACCESS)?;
-            return Ok(AppCaller { caller: by_this_request(key.caller, parts), session: None, need: PhantomData });
+            let caller = by_this_request::<Self>(key.caller, parts, api)?;
+            return Ok(AppCaller { caller, session: None, need: PhantomData });
         }
         // The official client sends tokens in `Authentication` (contract item 43).
         let token = bearer(&parts.headers, &["authorization", "authentication"])?.ok_or_else(no_credentials)?;
@@ -149,7 +150,8 @@ impl<N: Needs> FromRequestParts<Api> for AppCaller<N> {
         if N::ACCESS == Access::Write {
             caller.need_profile()?;
         }
-        Ok(AppCaller { caller: by_this_request(caller, parts), session: Some(session), need: PhantomData })
+        let caller = by_this_request::<Self>(caller, parts, api)?;
+        Ok(AppCaller { caller, session: Some(session), need: PhantomData })
     }
 }
 
@@ -162,7 +164,7 @@ impl FromRequestParts<Api> for Person {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self> {
         let token = bearer(&parts.headers, &["authorization", "authentication"])?.ok_or_else(no_credentials)?;
         let bearer = verified(api, token).await?;
-        Ok(Person(Bearer { caller: by_this_request(bearer.caller, parts), ..bearer }))
+        Ok(Person(Bearer { caller: by_this_request::<Self>(bearer.caller, parts, api)?, ..bearer }))
     }
 }
 
@@ -171,13 +173,17 @@ async fn verified(api: &Api, token: Secret) -> Result<Bearer> {
     api.store.read(move |tx| tokens::verify(tx, &token, &links)).await
 }
 
-fn by_this_request(caller: Caller, parts: &Parts) -> Caller {
+fn by_this_request<E>(caller: Caller, parts: &mut Parts, api: &Api) -> Result<Caller>
+where
+    E: FromRequestParts<Api, Rejection = Error> + 'static,
+{
+    again::note::<E>(parts, api, caller.leave())?;
     let trail = parts.extensions.get::<Trail>();
     let caller = Caller { request: trail.map(Trail::id), ..caller };
     if let Some(trail) = trail {
         trail.note_asker(Asker::Caller(caller));
     }
-    caller
+    Ok(caller)
 }
 
 async fn triple(parts: &Parts, api: &Api) -> Result<Option<Key>> {

@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Api, Trail};
+use super::{Api, Trail, again};
 use crate::codes::Parameters;
 use crate::error::{Error, Result};
 use crate::field::json;
@@ -157,16 +157,17 @@ async fn drop_rest(body: &mut Body) {
     let _ = tokio::time::timeout(TIMEOUT, rest).await;
 }
 
+/// The whole body of a request whose caller is still who they were when it began.
 pub(super) async fn read(request: Request, limit: usize) -> Result<Bytes> {
     let asks_first = asks_first(&request);
-    let mut body = request.into_body();
+    let (mut parts, mut body) = request.into_parts();
     if asks_first && body.size_hint().lower() > limit as u64 {
         return Err(Error::TooLarge(limit));
     }
     let collected = tokio::time::timeout(TIMEOUT, Limited::new(&mut body, limit).collect());
     match collected.await {
         Err(_) => Err(Error::BodyTimeout),
-        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Ok(body)) => again::judge(&mut parts).await.map(|()| body.to_bytes()),
         Ok(Err(e)) if e.downcast_ref::<LengthLimitError>().is_some() => {
             drop_rest(&mut body).await;
             Err(Error::TooLarge(limit))

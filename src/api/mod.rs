@@ -2,6 +2,7 @@
 //!
 //! [`Server::call`] is the way of every request: [`edge`] is what surrounds a handler.
 
+pub(crate) mod again;
 pub mod auth;
 pub mod bodies;
 pub mod body;

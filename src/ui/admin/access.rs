@@ -11,7 +11,7 @@ use axum::http::request::Parts;
 
 use super::Frame;
 use crate::admins::{self, Role, Session};
-use crate::api::{Api, Trail};
+use crate::api::{Api, Trail, again};
 use crate::apps::{self, AppId, Environment, Kind};
 use crate::caller::{Actor, Caller, Origin};
 use crate::db::Tx;
@@ -30,7 +30,7 @@ pub struct Support;
 pub struct Owner;
 
 /// The role that a page needs.
-pub trait Needs {
+pub trait Needs: 'static {
     /// The least of the roles that will do.
     const ROLE: Role;
 }
@@ -89,6 +89,7 @@ impl<N: Needs> FromRequestParts<Api> for Admin<N> {
         let look = move |tx: &Tx| Ok((admins::of_browser(tx, &presented)?, apps::environments(tx)?));
         let (session, places) = api.store.read(look).await?;
         let session = session.ok_or_else(signed_out)?;
+        again::note::<Self>(parts, api, session.admin.role.as_str().to_owned())?;
         let trail = parts.extensions.get::<Trail>();
         if let Some(trail) = trail {
             trail.note_admin(session.admin.id);
