@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::field::Context;
 use crate::keys::KeyId;
 use crate::roles::{Right, Rights};
+use crate::sessions::SessionId;
 use crate::tenants::TenantId;
 use crate::users::{Email, User, UserId};
 
@@ -102,6 +103,8 @@ pub struct Caller {
     pub scope: Scope,
     /// Who it is.
     pub actor: Actor,
+    /// The session of a person's token.
+    pub session: Option<SessionId>,
     /// What it may do to others than itself.
     pub rights: Rights,
     /// What it is shown of anybody, and may set.
@@ -124,6 +127,7 @@ impl Caller {
             kind: environment.kind,
             scope: Scope { environment: environment.id, tenant: user.tenant },
             actor: Actor::Person(user.id),
+            session: None,
             // Without a tenant the scope is the whole environment, which no role reaches.
             rights: if user.tenant.is_some() { rights } else { Rights::NONE },
             facts,
@@ -151,6 +155,7 @@ impl Caller {
             kind: environment.kind,
             scope: Scope { environment: environment.id, tenant: None },
             actor,
+            session: None,
             rights,
             facts: Facts::ALL,
             request: None,

@@ -17,7 +17,6 @@ use crate::error::{Error, Result};
 use crate::field::Context;
 use crate::keys::{self, Access, Key, Use};
 use crate::secret::Secret;
-use crate::sessions::SessionId;
 use crate::tokens::{self, Bearer};
 
 /// The route changes nothing: any key will do.
@@ -130,8 +129,6 @@ impl<N: Needs> FromRequestParts<Api> for AppKey<N> {
 pub struct AppCaller<N> {
     /// Who it is.
     pub caller: Caller,
-    /// The session of a person's token.
-    pub session: Option<SessionId>,
     need: PhantomData<N>,
 }
 
@@ -142,16 +139,16 @@ impl<N: Needs> FromRequestParts<Api> for AppCaller<N> {
         if let Some(key) = triple(parts, api).await? {
             allow(&key, N::ACCESS)?;
             let caller = by_this_request::<Self>(key.caller, parts, api)?;
-            return Ok(AppCaller { caller, session: None, need: PhantomData });
+            return Ok(AppCaller { caller, need: PhantomData });
         }
         // The official client sends tokens in `Authentication` (contract item 43).
         let token = bearer(&parts.headers, &["authorization", "authentication"])?.ok_or_else(no_credentials)?;
-        let Bearer { caller, session, .. } = verified(api, token).await?;
+        let Bearer { caller, .. } = verified(api, token).await?;
         if N::ACCESS == Access::Write {
             caller.need_profile()?;
         }
         let caller = by_this_request::<Self>(caller, parts, api)?;
-        Ok(AppCaller { caller, session: Some(session), need: PhantomData })
+        Ok(AppCaller { caller, need: PhantomData })
     }
 }
 

@@ -112,6 +112,7 @@ fn read(row: &Row) -> Result<Key> {
             date: None,
             test: None,
             actor: Actor::Key(id),
+            session: None,
             rights: access.rights(),
             facts: Facts::ALL,
             region: row.get(9)?,

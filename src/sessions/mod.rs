@@ -84,6 +84,15 @@ pub fn by_id(tx: &Tx, id: SessionId) -> Result<Option<Session>> {
     store::by_id(tx, id, "")
 }
 
+/// The session of an id that is in force, and this user's.
+///
+/// # Errors
+/// [`Error::Unauthenticated`] if there is none.
+pub fn in_force(tx: &Tx, id: SessionId, user: UserId) -> Result<Session> {
+    let session = by_id(tx, id)?.filter(|session| session.user == user && session.works(tx.now()));
+    session.ok_or(Error::Unauthenticated { code: "session_ended", message: "The session has ended" })
+}
+
 /// The user whose browser has this cookie, who may still act, and their session; `None` if it does not work on our pages.
 ///
 /// # Errors

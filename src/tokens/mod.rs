@@ -187,8 +187,6 @@ fn sign(key: &SigningKey, claims: &impl Serialize) -> Result<Secret> {
 pub struct Bearer {
     /// The person.
     pub caller: Caller,
-    /// The session it belongs to.
-    pub session: SessionId,
     /// What it opens.
     pub scope: Vec<String>,
 }
@@ -206,11 +204,10 @@ pub fn verify(tx: &Tx, token: &Secret, links: &Links) -> Result<Bearer> {
     let id: UserId = claims.sub.parse().map_err(|_| invalid())?;
     let user = users::any_by_id(tx, id)?.filter(|user| user.environment == environment.id).ok_or_else(invalid)?;
     user.admit()?;
-    let session = sessions::by_id(tx, SessionId(claims.sid))?
-        .filter(|session| session.user == user.id && session.works(tx.now()));
-    let session = session.ok_or(Error::Unauthenticated { code: "session_ended", message: "The session has ended" })?;
+    let session = sessions::in_force(tx, SessionId(claims.sid), user.id)?.id;
     let caller = Caller::person(&environment, &user, roles::rights_of(tx, &user)?, Facts::of(&claims.scope));
-    Ok(Bearer { caller, session: session.id, scope: claims.scope })
+    let caller = Caller { session: Some(session), ..caller };
+    Ok(Bearer { caller, scope: claims.scope })
 }
 
 /// Reads whom an app means by the token (`id_token_hint`); one that has expired does too, also by a key that signs no more, for it

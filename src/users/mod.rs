@@ -252,7 +252,8 @@ pub fn reveal(tx: &Tx, caller: &Caller, id: UserId, reason: &str) -> Result<User
 /// that no other person moves somebody who has come in to another one.
 ///
 /// # Errors
-/// Those of [`to_change`]; 403 for such a move; [`Error::EmailTaken`], [`Error::PhoneTaken`], [`Error::ExternalIdTaken`].
+/// Those of [`to_change`]; 403 for such a move; 401 for one by a session that has ended; [`Error::EmailTaken`],
+/// [`Error::PhoneTaken`], [`Error::ExternalIdTaken`].
 pub fn update(
     tx: &Tx,
     caller: &Caller,
@@ -269,6 +270,10 @@ pub fn update(
             code: "address_in_use",
             message: "This person signs in by that address: only they and the app may change it",
         });
+    }
+    // Whose mailbox it is may have proven it since the token was judged, and ended the session with that.
+    if let Some(session) = caller.session.filter(|_| moves && caller.is(id)) {
+        sessions::in_force(tx, session, id)?;
     }
     let user = apply(tx, caller, before.clone(), change, Action::UserUpdated)?;
     if !user.email.same_mailbox(&before.email) {

@@ -14,9 +14,12 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use usher::admins::{self, Role};
 use usher::apps::Kind;
+use usher::caller::Target;
 use usher::keys;
 use usher::roles::RoleId;
-use usher::users::Email;
+use usher::secret::Secret;
+use usher::tokens;
+use usher::users::{self, Email, IfMatch, Person};
 
 use crate::harness::{Answer, But, Client, OPERATOR, TestApp, a_key, jane};
 use crate::imports_page::form_with;
@@ -208,6 +211,22 @@ async fn a_slow_body_of_whose_credential_still_works_is_taken_at_every_door() {
         let user = directory.get(&format!("/v1/users/{id}")).await.ok();
         assert_eq!(user.body["data"]["nickname"], nickname, "{}", user.text);
     }
+}
+
+#[tokio::test]
+async fn case_d8_a_move_that_was_judged_before_the_mailbox_was_proven_is_refused_where_it_is_written() {
+    let (app, id) = app_and_jane().await;
+    let links = app.app.api().links.clone();
+    let (token, made_with) = (Secret::new(app.token(&id).await), links.clone());
+    let attacker = app.store().read(move |tx| tokens::verify(tx, &token, &made_with)).await.unwrap().caller;
+    let moves = move |tx: &usher::db::Tx| {
+        let change = Person { email: Email::new("mine@doe.com"), ..Person::default() };
+        users::update(tx, &attacker, Target::Me, change.into(), &IfMatch::Anything, &links)
+    };
+    assert_eq!(app.store().rehearse(moves.clone()).await.unwrap().email.address(), "mine@doe.com");
+    assert_eq!(app.anyone().send("POST", &app.newest_link().await, "").await.status, 303);
+    assert_eq!(app.store().write(moves).await.unwrap_err().code(), "session_ended");
+    assert_eq!(app.user(&id).await.email.address(), "jane@doe.com");
 }
 
 /// A connection on which the head of a request was judged, and half of its body was sent.

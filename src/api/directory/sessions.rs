@@ -18,7 +18,7 @@ use crate::users::{self, IfMatch};
 
 /// The sessions that work, newest first.
 pub async fn list(State(api): State<Api>, app: AppCaller<Read>, Path(target): Path<String>) -> Result<Response> {
-    let (target, caller, own): (Target, Caller, _) = (target.parse()?, app.caller, app.session);
+    let (target, caller, own): (Target, Caller, _) = (target.parse()?, app.caller, app.caller.session);
     let found = move |tx: &Tx| sessions::of_user(tx, users::get(tx, &caller, &Name::Target(target))?.id);
     let found = api.store.read(found).await?;
     let items: Vec<Value> = found.iter().map(|session| show(session, own == Some(session.id))).collect();
