@@ -15,7 +15,8 @@ use crate::caller::Caller;
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::idempotency::{self, Effect, Request};
-use crate::users::{IfMatch, User, UserId};
+use crate::roles::Right;
+use crate::users::{self, IfMatch, User, UserId};
 
 /// The message of every dry run.
 pub const REHEARSED: &str = "Dry run: nothing was changed";
@@ -103,7 +104,8 @@ impl Done {
             What::Other(changes) => return Ok(vec![changes.0.clone()]),
         };
         let show = |entry: &audit::Entry| json!({"action": entry.action, "fields": entry.changes.0["fields"], "health": entry.changes.0["health"]});
-        Ok(audit::of_request(tx, user, caller.request)?.iter().map(show).collect())
+        let entries = audit::of_request(tx, user, caller.request)?;
+        Ok(entries.iter().filter(|entry| entry.action != audit::Action::HealthRead).map(show).collect())
     }
 }
 
@@ -119,7 +121,8 @@ impl Guard {
     /// Runs `operation` in one transaction with the record of its idempotency key, and replies: with its answer and the
     /// user's `ETag`, or with those of the first time. `date` is the API date that shapes the request, if any.
     ///
-    /// A dry run answers what would have changed, and leaves nothing, not even the record.
+    /// A dry run answers what would have changed, and leaves nothing, not even the record; but who is told of somebody's health
+    /// by it has read it, and that stands in the trail.
     ///
     /// # Errors
     /// Those of the operation; a malformed key, and one that was used for another request.
@@ -136,7 +139,8 @@ impl Guard {
         D: Into<Done>,
     {
         if self.dry_run {
-            return self.rehearse(api, caller, operation).await;
+            let tells_of_health = self.tells_of_health(&caller, &body);
+            return self.rehearse(api, caller, tells_of_health, operation).await;
         }
         let body = Value::Object(body);
         let request = self.key.map(|key| Request::new(&key, self.route, &[date, &self.query], &body)).transpose()?;
@@ -161,18 +165,37 @@ impl Guard {
         Ok(response)
     }
 
-    async fn rehearse<F, D>(self, api: &Api, caller: Caller, operation: F) -> Result<Response>
+    /// Whether the answer of a rehearsal tells of somebody's health: what is known, or whether it is as the body has it.
+    fn tells_of_health(&self, caller: &Caller, body: &Map<String, Value>) -> bool {
+        let compares_metadata = body.get("user").is_some_and(|user| user.get("metadata").is_some());
+        !self.is_of_the_directory() || (compares_metadata && caller.rights.has(Right::Metadata))
+    }
+
+    fn is_of_the_directory(&self) -> bool {
+        self.route.starts_with("/v1/")
+    }
+
+    async fn rehearse<F, D>(self, api: &Api, caller: Caller, tells_of_health: bool, operation: F) -> Result<Response>
     where
         F: Fn(&Tx) -> Result<D> + Send + 'static,
         D: Into<Done>,
     {
         let rehearsal = move |tx: &Tx| {
             let done: Done = operation(tx)?.into();
-            Ok((done.changes(tx, &caller)?, done.answer))
+            let changes = done.changes(tx, &caller)?;
+            Ok((changes, done.answer, done.what))
         };
-        let (changes, mut answer) = api.store.rehearse(rehearsal).await?;
+        let (changes, mut answer, what) = api.store.rehearse(rehearsal).await?;
+        if let (What::User(user, _), true) = (what, tells_of_health) {
+            let note = move |tx: &Tx| match users::any_by_id(tx, user)? {
+                Some(user) => audit::note_read(tx, caller.origin(), &user),
+                // Whom the rehearsal made was never there.
+                None => Ok(()),
+            };
+            api.store.write(note).await?;
+        }
         // The directory's envelope has its place for it; the partner API's answers have not.
-        let place = if self.route.starts_with("/v1/") { "data" } else { "dryRun" };
+        let place = if self.is_of_the_directory() { "data" } else { "dryRun" };
         answer[place] = json!({"kind": "dryRun", "itemsLength": changes.len(), "items": changes});
         answer["message"] = REHEARSED.into();
         Ok(reply(&answer))

@@ -5,13 +5,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use usher::admins::Role;
 use usher::apps::Kind;
+use usher::audit::Action;
 use usher::keys::Access;
 use usher::roles::RoleId;
 use usher::users::{RESTORABLE, Status};
 
 use crate::harness::{Answer, But, TestApp, jane, john};
 use crate::idempotency::set_status;
-use crate::tables::everything;
+use crate::tables::{assert_only_read, everything};
 
 /// Jane and John of acme.
 pub async fn two() -> (TestApp, String, String) {
@@ -231,8 +232,8 @@ async fn a_rehearsal_answers_what_would_change_and_changes_nothing() {
     let user = app.user(&id).await;
     let tenant = user.tenant.unwrap();
     let partner = app.partner("acme").await;
-    let tables =
-        ["users", "audit WHERE result = 'done' AND action LIKE 'user.%'", "outbox", "links", "idempotency", "erasures"];
+    let changes = "audit WHERE result = 'done' AND action LIKE 'user.%' AND action <> 'user.health_read'";
+    let tables = ["users", changes, "outbox", "links", "idempotency", "erasures"];
     let mut before = Vec::new();
     for table in tables {
         before.push(app.count(table).await);
@@ -290,7 +291,8 @@ async fn a_rehearsal_answers_what_would_change_and_changes_nothing() {
             .send(method, &format!("{path}?dry_run=true"), body.to_string())
             .await
             .ok();
-        assert!(everything(&app).await == stored, "{method} {path}");
+        let looks = usize::from(body["user"]["metadata"].is_object());
+        assert_only_read(&stored, &everything(&app).await, looks, &format!("{method} {path}"));
         let expected = json!({"kind": "dryRun", "itemsLength": items.as_array().unwrap().len(), "items": items});
         assert_eq!(data(&answer), &expected, "{method} {path}");
         assert_eq!((answer.message(), answer.header("etag")), ("Dry run: nothing was changed", ""));
@@ -410,7 +412,53 @@ async fn a_rehearsal_tells_all_that_a_webhook_an_import_or_a_subscription_would_
         let answer = with_key.send(method, &format!("{path}?dry_run=true"), body).await.ok();
         let place = if path.starts_with("/v1/") { "data" } else { "dryRun" };
         assert_eq!(answer.body[place], json!({"kind": "dryRun", "itemsLength": 1, "items": items}), "{method} {path}");
-        assert!(everything(&app).await == stored, "{method} {path}");
+        let looks = usize::from(place == "dryRun");
+        assert_only_read(&stored, &everything(&app).await, looks, &format!("{method} {path}"));
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_told_of_health_by_a_rehearsal_has_read_it_and_that_stands_in_the_trail() {
+    let (app, id, _) = two().await;
+    let (server, partner, me) = (app.server().await, app.partner("acme").await, app.person(&id).await);
+    let path = format!("/v1/users/{id}");
+    let known = jane();
+    let hers = |name: &str| json!({"email": known["email"], name: known[name]});
+    let nickname = json!({"user": {"nickname": "J"}});
+    // Also a guess that is right, and changes nothing, tells that it is.
+    let guess = json!({"user": {"nickname": "J", "metadata": known["metadata"]}});
+    let made = json!({"user": {"email": "new@doe.com", "metadata": {"key": "value"}}});
+    for (client, method, path, body, looks) in [
+        (&partner, "POST", "/users/update", hers("email"), 1),
+        (&partner, "POST", "/users/update", hers("diabetes"), 1),
+        (&partner, "POST", "/users/update", hers("email").but("glp1drugs", json!(true)), 1),
+        (&partner, "POST", "/subscription/update", hers("paymentPlan"), 1),
+        (
+            &partner,
+            "POST",
+            "/users/create",
+            jane().but("email", json!("n@doe.com")).but("phonenumber", json!("2025550177")),
+            0,
+        ),
+        (&server, "PATCH", path.as_str(), guess.clone(), 1),
+        (&server, "PATCH", path.as_str(), nickname.clone(), 0),
+        (&server, "PUT", path.as_str(), nickname, 0),
+        (&server, "POST", "/v1/users", made, 0),
+        (&me, "PATCH", "/v1/users/me", guess, 0),
+    ] {
+        let before = app.audited(Action::HealthRead).await.len();
+        let answer = client.send(method, &format!("{path}?dry_run=true"), body.to_string()).await.ok();
+        let entries = app.audited(Action::HealthRead).await;
+        assert_eq!(entries.len() - before, looks, "{method} {path} {body}");
+        if looks == 1 {
+            let read = &entries[0];
+            let request = read.request.map(|id| id.to_string());
+            assert_eq!(
+                (read.user.unwrap().to_string(), request.as_deref()),
+                (id.clone(), Some(answer.header("request-id")))
+            );
+            assert_eq!(read.by().0.as_str(), "key");
+        }
     }
 }
 

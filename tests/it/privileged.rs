@@ -9,7 +9,7 @@ use usher::users::Status;
 
 use crate::harness::{Answer, TestApp, a_key, jane};
 use crate::policy::policy;
-use crate::tables::{assert_only_refused, everything};
+use crate::tables::{assert_only_read, assert_only_refused, everything};
 use crate::world::{Ask, CALLERS, NOBODY, Operation, Things, World, operations, variants};
 
 /// Every write with each of those who may do it to a user of acme: themselves, an administrator, the tenant's key and the
@@ -216,9 +216,9 @@ async fn every_write_can_be_rehearsed_and_leaves_everything_as_it_was() {
         let is_described =
             |item: &Value| item.as_object().unwrap().keys().all(|key| known[operation.surface].contains(key));
         assert!(told["items"].as_array().unwrap().iter().all(is_described), "{what}: the document has no {told}");
-        for (table, rows) in everything(&world.app).await {
-            assert!(rows == before[&table], "{what} changed {table}");
-        }
+        // Every answer of the partner API tells of the person's health, but for whom it would make.
+        let looks = usize::from(operation.surface == "partner" && operation.name != "createUser");
+        assert_only_read(&before, &everything(&world.app).await, looks, &what);
     }
 }
 

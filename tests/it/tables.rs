@@ -50,3 +50,19 @@ pub fn assert_only_refused(before: &BTreeMap<String, Vec<String>>, now: &BTreeMa
         assert!(is.eq(was), "{what}: {table}");
     }
 }
+
+/// Fails unless everything is as it was, but for so many looks at health data, which stand in the trail.
+#[track_caller]
+pub fn assert_only_read(
+    before: &BTreeMap<String, Vec<String>>,
+    now: &BTreeMap<String, Vec<String>>,
+    times: usize,
+    what: &str,
+) {
+    for (table, was) in before {
+        let is_a_look = |row: &&String| table == "audit" && row.contains("Text(\"user.health_read\")");
+        let (new, is): (Vec<_>, Vec<_>) = now[table].iter().partition(|row| is_a_look(row) && !was.contains(row));
+        assert!(is.into_iter().eq(was), "{what} changed {table}");
+        assert_eq!(new.len(), if table == "audit" { times } else { 0 }, "looks at health data by {what}");
+    }
+}
