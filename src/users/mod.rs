@@ -263,9 +263,33 @@ pub fn update(
     links: &Links,
 ) -> Result<User> {
     let before = to_change(tx, caller, target, Right::WriteUsers, if_match)?;
+    update_from(tx, caller, &before, change, links)
+}
+
+/// The same, for a caller who is answered what they may see of the user then. Who may see metadata and changes nothing has read it.
+///
+/// # Errors
+/// As [`update`].
+pub fn patch(
+    tx: &Tx,
+    caller: &Caller,
+    target: Target,
+    change: Change,
+    if_match: &IfMatch,
+    links: &Links,
+) -> Result<User> {
+    let before = to_change(tx, caller, target, Right::WriteUsers, if_match)?;
+    let user = update_from(tx, caller, &before, change, links)?;
+    if user.version == before.version && caller.rights.has(Right::Metadata) {
+        audit::note_read(tx, caller.origin(), &user)?;
+    }
+    Ok(user)
+}
+
+fn update_from(tx: &Tx, caller: &Caller, before: &User, change: Change, links: &Links) -> Result<User> {
     let id = before.id;
     let moves = change.set.email.as_ref().is_some_and(|email| !email.same_mailbox(&before.email));
-    if moves && !caller.is(id) && !caller.is_the_app() && is_activated(tx, &before)? {
+    if moves && !caller.is(id) && !caller.is_the_app() && is_activated(tx, before)? {
         return Err(Error::Forbidden {
             code: "address_in_use",
             message: "This person signs in by that address: only they and the app may change it",
@@ -278,13 +302,13 @@ pub fn update(
     let user = apply(tx, caller, before.clone(), change, Action::UserUpdated)?;
     if !user.email.same_mailbox(&before.email) {
         links::supersede(tx, id)?;
-        signin::void(tx, &before)?;
+        signin::void(tx, before)?;
         if !caller.is(id) {
             sessions::end_all(tx, id)?;
         }
         match before.email_verified_at {
             None if links::may_send(tx, id)? => links::send(tx, links, &user)?,
-            Some(_) if before.admit().is_ok() => mail::post_address_changed(tx, &before)?,
+            Some(_) if before.admit().is_ok() => mail::post_address_changed(tx, before)?,
             _ => {}
         }
     }

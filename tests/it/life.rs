@@ -150,6 +150,28 @@ async fn metadata_and_the_apps_own_id_are_not_the_persons_to_change_or_see() {
 }
 
 #[tokio::test]
+async fn who_is_answered_metadata_by_a_patch_of_nothing_has_read_it_and_that_stands_in_the_trail() {
+    let (app, id, other) = two().await;
+    let path = format!("/v1/users/{id}");
+    administrator(&app, &other).await;
+    let (server, admin, me) = (app.server().await, app.person(&other).await, app.person(&id).await);
+    let nothing = json!({"user": {}});
+    for (who, client, shown, method, body, looks) in [
+        ("a key", &server, true, "PATCH", nothing.clone(), 1),
+        ("an administrator", &admin, true, "PATCH", nothing.clone(), 1),
+        ("who knows it already", &server, true, "PATCH", json!({"user": {"metadata": {"key": "value"}}}), 1),
+        ("who changes something", &server, true, "PATCH", json!({"user": {"nickname": "J"}}), 0),
+        ("the person", &me, false, "PATCH", nothing.clone(), 0),
+        ("who is answered nothing", &server, false, "PUT", nothing, 0),
+    ] {
+        let before = app.audited(Action::HealthRead).await.len();
+        let answer = client.send(method, &path, body.to_string()).await.ok();
+        assert_eq!(data(&answer).get("metadata").is_some(), shown, "{who}");
+        assert_eq!(app.audited(Action::HealthRead).await.len() - before, looks, "{who}");
+    }
+}
+
+#[tokio::test]
 async fn an_invitation_makes_a_user_of_the_same_tenant_and_mails_them_their_link() {
     let (app, id, _) = two().await;
     let (server, mails) = (app.server().await, app.mails().await.len());

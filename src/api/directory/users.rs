@@ -212,7 +212,7 @@ pub async fn patch(
     attempt(&api, &guard, caller, Some(target), &change.set).await?;
     let links = api.links.clone();
     let patch = move |tx: &Tx, caller: &Caller, if_match: &IfMatch| {
-        users::update(tx, caller, target, change.clone(), if_match, &links)
+        users::patch(tx, caller, target, change.clone(), if_match, &links)
     };
     on_user(&api, guard, caller, body, ("User updated", show_whole), patch).await
 }
