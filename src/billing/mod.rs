@@ -26,6 +26,9 @@ use crate::outbox::{self, Job, JobId, Outcome};
 use crate::place::Place;
 use crate::users::{self, Person, Phone, User, UserId};
 
+/// Stripe takes no longer phone number.
+const LONGEST_PHONE: usize = 20;
+
 /// What Stripe knows of a user.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity(Vec<(String, String)>);
@@ -44,10 +47,7 @@ impl Identity {
         let mut parameters = vec![
             ("name".to_owned(), name),
             ("email".to_owned(), person.email.as_ref().map(|email| email.address().to_owned()).unwrap_or_default()),
-            (
-                "phone".to_owned(),
-                person.phone.as_ref().map(|phone| Phone::number(phone).to_owned()).unwrap_or_default(),
-            ),
+            ("phone".to_owned(), person.phone.as_ref().map(phone_of).unwrap_or_default()),
             ("metadata[usher_language]".to_owned(), language.clone()),
         ];
         if is_locale(&language) {
@@ -67,6 +67,12 @@ impl Identity {
         self.0.extend(ids.map(|(name, value)| (format!("metadata[usher_{name}]"), value)));
         self
     }
+}
+
+/// A number as it was sent, unless Stripe would refuse that for its length: with it, it refuses all that is told of the person.
+fn phone_of(phone: &Phone) -> String {
+    let number = phone.number();
+    (if number.len() <= LONGEST_PHONE { number } else { phone.key() }).to_owned()
 }
 
 /// Whether a language is written as locales are (RFC 5646, as far as Stripe takes them).

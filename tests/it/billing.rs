@@ -201,6 +201,21 @@ async fn a_name_is_cut_to_what_stripe_takes() {
 }
 
 #[tokio::test]
+async fn a_number_that_is_written_longer_than_stripe_takes_is_told_in_its_shortest_form() {
+    let (app, stripe) = (TestApp::new().await, Stripe::start().await);
+    app.connect_billing(Kind::Sandbox, Mode::Test, &stripe.url()).await;
+    app.bill();
+    let (fits, long) = ("+1 (202) - 555 -0199", "+1 (202) - 555 - 0198");
+    assert_eq!((fits.len(), long.len()), (20, 21));
+    for (n, number) in [fits, long].into_iter().enumerate() {
+        let body = jane().but("email", json!(format!("{n}@doe.com"))).but("phonenumber", json!(number));
+        app.partner("acme").await.post(CREATE, body).await.ok();
+        app.billed(|jobs| jobs.len() == n + 1 && all_done(jobs)).await;
+    }
+    assert_eq!(stripe.told("phone").await, [fits, "+12025550198"]);
+}
+
+#[tokio::test]
 async fn one_users_changes_reach_stripe_one_by_one_and_tell_how_it_is_now() {
     let (app, stripe) = (TestApp::new().await, Stripe::start().await);
     app.connect_billing(Kind::Sandbox, Mode::Test, &stripe.url()).await;
