@@ -221,6 +221,16 @@ pub fn remove_redirect_uri(tx: &Tx, origin: Origin, environment: &Environment, u
     }
 }
 
+/// Whether people may be sent there with a code of this environment: the address is registered, or the one that links of mails
+/// lead on to.
+///
+/// # Errors
+/// The database does not answer.
+pub fn leads_back(tx: &Tx, environment: &Environment, uri: &str) -> Result<bool> {
+    let registered = environment_of_redirect(tx, environment.app, uri)?;
+    Ok(registered.is_some_and(|place| place.id == environment.id) || environment.redirect_url.as_deref() == Some(uri))
+}
+
 fn note(tx: &Tx, origin: Origin, action: Action, environment: &Environment, changes: &Changes) -> Result<()> {
     audit::record_changes(tx, environment.id, origin, action, environment.app.0, changes)
 }

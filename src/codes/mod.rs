@@ -326,7 +326,8 @@ pub fn exchange(
     let request = code.request;
     let Some(mut session) = sessions::by_id(tx, code.session)? else { return Ok(None) };
     let user = users::any_by_id(tx, session.user)?.ok_or(Error::UserNotFound)?;
-    if apps::by_id(tx, user.environment)?.app != ask.client || !ask.fits(&request) || user.admit().is_err() {
+    let environment = apps::by_id(tx, user.environment)?;
+    if environment.app != ask.client || !ask.fits(&request) || user.admit().is_err() {
         return Ok(None);
     }
     if let Some(used_at) = code.used_at {
@@ -335,7 +336,9 @@ pub fn exchange(
         }
         return Ok(None);
     }
-    if tx.now() >= code.expires_at || !store::use_up(tx, &ticket)? {
+    // The app may have taken the address back since.
+    let works = tx.now() < code.expires_at && apps::leads_back(tx, &environment, &request.redirect_uri)?;
+    if !works || !store::use_up(tx, &ticket)? {
         return Ok(None);
     }
     let granted = if request.silent {

@@ -93,6 +93,21 @@ async fn who_signs_up_becomes_a_user_with_a_tenant_of_their_own_where_that_is_op
 }
 
 #[tokio::test]
+async fn who_is_on_the_way_to_register_does_not_once_that_is_closed() {
+    let (app, _) = app_and_jane().await;
+    app.open_to_all().await;
+    let (browser, _) = app.begin_at(&app.sign_in_path().replace("signIn", "signUp"), "new@doe.com").await;
+    let (link, _) = app.newest_mail().await;
+    let (client, settings) = (app.client_id, Settings { sign_up: Some(SignUp::Closed), ..Settings::default() });
+    let close = move |tx: &usher::db::Tx| apps::update(tx, OPERATOR, client, Some(Kind::Sandbox), &settings);
+    app.store().write(close).await.unwrap();
+    let before = (app.count("users").await, app.count("tenants").await, app.count("sessions").await);
+    let pressed = browser.send("POST", &link, "").await;
+    assert_eq!((pressed.status, pressed.header("location")), (410, ""), "{}", pressed.text);
+    assert_eq!((app.count("users").await, app.count("tenants").await, app.count("sessions").await), before);
+}
+
+#[tokio::test]
 async fn who_signs_up_does_not_come_in_as_somebody_whose_address_only_folds_to_the_same_key() {
     let (app, _) = app_and_jane().await;
     app.open_to_all().await;

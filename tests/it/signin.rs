@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use usher::apps::{self, Kind};
 use usher::users::{self, Status, UserId};
 
-use crate::harness::{Answer, But, Client, TestApp, jane, john};
+use crate::harness::{Answer, But, Client, OPERATOR, TestApp, jane, john};
 
 pub const CALLBACK: &str = "https://app.example.com/callback";
 
@@ -128,6 +128,34 @@ async fn a_link_in_the_mail_leads_the_browser_that_asked_to_the_app_and_no_other
     assert_eq!(names, ["code", "service", "client_id", "state"]);
     assert_eq!((query[3].1.as_str(), target.path()), ("s1", "/callback"));
     assert_eq!(browser.send("POST", &link, "").await.status, 410, "once");
+}
+
+#[tokio::test]
+async fn an_address_that_the_app_has_taken_back_gets_nobody_who_is_on_the_way_there_and_no_tokens() {
+    for by in ["link", "digits"] {
+        let (app, _) = app_and_jane().await;
+        let code = app.code().await;
+        app.advance(Duration::from_secs(1));
+        let (browser, _) = app.begin("jane@doe.com").await;
+        let (link, digits) = app.newest_mail().await;
+        let client = app.client_id;
+        let take_back = move |tx: &usher::db::Tx| {
+            apps::remove_redirect_uri(tx, OPERATOR, &apps::environment(tx, client, Kind::Sandbox)?, CALLBACK)
+        };
+        app.store().write(take_back).await.unwrap();
+        let sessions = app.count("sessions").await;
+        let entered = match by {
+            "link" => browser.send("POST", &link, "").await,
+            _ => browser.send("POST", "/sign-in/code", format!("code={digits}")).await,
+        };
+        assert_eq!((entered.status, entered.header("location")), (410, ""), "{by}: {}", entered.text);
+        assert_eq!(app.exchange(&code).await.status, 400);
+        assert_eq!(app.count("sessions").await, sessions, "{by}");
+
+        // What had not been used up works again with the address.
+        app.register(Kind::Sandbox, CALLBACK).await;
+        app.exchange(&code).await.ok();
+    }
 }
 
 #[tokio::test]
