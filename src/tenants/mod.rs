@@ -7,6 +7,8 @@ mod store;
 
 pub use store::{any_by_id, by_id, made_between, newest_organisations};
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
 use crate::apps::EnvironmentId;
@@ -16,6 +18,7 @@ use crate::clock::Timestamp;
 use crate::db::{Tx, id_type};
 use crate::error::{Error, Result};
 use crate::field::{FilledLine, Line, Wire, wire};
+use crate::limits::Limit;
 use crate::roles::Right;
 use crate::users::{self, UserId};
 pub use company::Company;
@@ -200,6 +203,29 @@ fn reach(tx: &Tx, caller: &Caller, id: TenantId, read: fn(&Tx, TenantId) -> Resu
     };
     let found = if reached { read(tx, id)? } else { None };
     found.filter(|tenant| tenant.environment == caller.scope.environment).ok_or_else(not_seen)
+}
+
+/// How often those of a tenant may try to give it another name: each time they learn whether another tenant has it.
+pub const ATTEMPTS: Limit = Limit { what: "tenant name", most: 20, span: Duration::from_hours(24) };
+
+/// Counts that a person wants a name that their tenant has not got.
+///
+/// # Errors
+/// [`Error::TooMany`].
+pub fn count_attempt(tx: &Tx, caller: &Caller, id: Option<TenantId>, wanted: Option<&Line<256>>) -> Result<()> {
+    let (Actor::Person(_), Some(own), Some(wanted)) = (caller.actor, caller.scope.tenant, wanted) else {
+        return Ok(());
+    };
+    // Who may not do it at all learns nothing by it, and is told so by the operation.
+    if !caller.rights.has(Right::ManageTenant) || id.is_some_and(|id| id != own) {
+        return Ok(());
+    }
+    let has_it = any_by_id(tx, own)?.is_some_and(|tenant| tenant.facts.name.as_ref() == Some(wanted));
+    if has_it || ATTEMPTS.take(tx, own.0.as_bytes())? {
+        Ok(())
+    } else {
+        Err(Error::TooMany("Too many names were tried for your tenant. Try again tomorrow."))
+    }
 }
 
 /// Changes a tenant, and says what is different. A name is from within if whoever gives it is bound to the tenant; the same name

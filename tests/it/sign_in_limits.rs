@@ -266,6 +266,35 @@ async fn who_is_in_charge_by_signing_up_has_twenty_tries_for_a_whole_tenant_and_
 }
 
 #[tokio::test]
+async fn the_people_of_a_tenant_may_try_twenty_other_names_a_day_also_in_rehearsals() {
+    let (app, _) = app_and_jane().await;
+    let (id, tenant) = app.signed_up("new@doe.com").await;
+    let (me, server) = (app.person(&id).await, app.server().await);
+    let named = |name: &str| json!({"tenant": {"name": name}});
+    let (mine, dry) = ("/v1/tenants/me", "/v1/tenants/me?dry_run=true");
+    let mut seen = Vec::new();
+    for n in 0..22 {
+        seen.push(me.put(dry, named(["acme", "nobody"][n % 2])).await.status);
+    }
+    assert_eq!((&seen[..2], &seen[19..]), (&[400, 200][..], &[200, 429, 429][..]), "{seen:?}");
+    let refused = me.put(mine, named("acme")).await;
+    assert_eq!(
+        (refused.status, refused.error()),
+        (429, "Too many names were tried for your tenant. Try again tomorrow.")
+    );
+    // What they have may be said again, and the rest be changed; and the app is not limited.
+    me.put(mine, json!({"tenant": {"name": id, "description": "x"}})).await.ok();
+    assert_eq!(server.put(&format!("/v1/tenants/{tenant}?dry_run=true"), named("acme")).await.status, 400);
+    app.advance(Duration::from_hours(24));
+    let me = app.person(&id).await;
+    me.with(KEY, "k").put(mine, named("Clinic North")).await.ok();
+    for _ in 0..20 {
+        me.with(KEY, "k").put(mine, named("Clinic North")).await.ok();
+    }
+    assert_eq!(me.put(dry, named("acme")).await.status, 400, "what is sent again under its key is no further try");
+}
+
+#[tokio::test]
 async fn what_no_longer_limits_is_found_by_an_index() {
     if on_postgres() {
         // It reads small tables whole, whatever indexes there are.

@@ -55,6 +55,9 @@ pub async fn update(
 ) -> Result<Response> {
     let (id, caller) = (named(&id)?, app.caller);
     let change = read(&body, &caller, &api)?;
+    let name = change.name.clone();
+    let attempt = move |tx: &Tx, caller: &Caller| tenants::count_attempt(tx, caller, id, name.as_ref());
+    users::count(&api, &guard, caller, attempt).await?;
     let operation = move |tx: &Tx| {
         let changes = tenants::update(tx, &caller, id, change.clone())?;
         Ok((done("Tenant updated", &Value::Null), changes))

@@ -184,16 +184,25 @@ pub async fn post(
     on_user(&api, guard, caller, body, ("User invited", nothing), invite).await
 }
 
-/// Counts that a person wants another address or number, whatever comes of it: in a transaction of its own, for that of the
-/// change may be rolled back. Who sends a request again that has its answer tries nothing.
+/// Counts that a person wants another address or number, whatever comes of it.
 async fn attempt(api: &Api, guard: &Guard, caller: Caller, whose: Option<Target>, wanted: &Person) -> Result<()> {
+    let wanted = wanted.clone();
+    count(api, guard, caller, move |tx, caller| users::count_attempt(tx, caller, whose, &wanted)).await
+}
+
+/// Counts what a person tries, in a transaction of its own, for that of the change may be rolled back. Who sends a request again
+/// that has its answer tries nothing.
+pub(super) async fn count(
+    api: &Api,
+    guard: &Guard,
+    caller: Caller,
+    attempt: impl Fn(&Tx, &Caller) -> Result<()> + Send + 'static,
+) -> Result<()> {
     if caller.is_the_app() {
         return Ok(());
     }
-    let (wanted, is_answered) = (wanted.clone(), guard.is_answered());
-    let count = move |tx: &Tx| {
-        if is_answered(tx, &caller)? { Ok(()) } else { users::count_attempt(tx, &caller, whose, &wanted) }
-    };
+    let is_answered = guard.is_answered();
+    let count = move |tx: &Tx| if is_answered(tx, &caller)? { Ok(()) } else { attempt(tx, &caller) };
     api.store.write(count).await
 }
 

@@ -243,7 +243,7 @@ fn describe(route: &Route, operations: &[Operation]) -> Value {
     for (status, text) in if operation.body == IMPORT_FILE { &FILE_FAILURES[..] } else { &[] } {
         responses.insert(status.to_string(), failure("Failure", *status, text));
     }
-    if ["ChangeUser", "ChangeOrInvite", "PatchUser", "CreateUser"].contains(&operation.body) {
+    if ["ChangeUser", "ChangeOrInvite", "PatchUser", "CreateUser", "ChangeTenant"].contains(&operation.body) {
         responses.insert("429".into(), failure("Failure", ATTEMPTS.0, ATTEMPTS.1));
     }
     for (status, text) in if route.surface == Surface::Extended { &EXTENDED_FAILURES[..] } else { &[] } {
@@ -292,8 +292,10 @@ const WRITE_FAILURES: [(u16, &str); 3] = [
     (507, "The server's disk is full; nothing was changed."),
 ];
 
-const ATTEMPTS: (u16, &str) =
-    (429, "The person has tried too many addresses and numbers in a day, of their own or of others.");
+const ATTEMPTS: (u16, &str) = (
+    429,
+    "The person has tried too many addresses and numbers in a day, of their own or of others, or names of their tenant.",
+);
 
 const BODY_FAILURES: [(u16, &str); 2] =
     [(408, "The body did not arrive within 30 seconds."), (413, "The body is larger than 64 KiB.")];

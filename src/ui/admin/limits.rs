@@ -17,6 +17,7 @@ use crate::links::{self, Links};
 use crate::outbox;
 use crate::sessions;
 use crate::signin;
+use crate::tenants;
 use crate::tokens;
 use crate::users;
 use crate::webhooks;
@@ -42,6 +43,7 @@ pub(super) fn all(links: &Links, sign_ins_per_network: Option<Limit>) -> [Group;
         ("Wrong codes of one sign-in", signin::TRIES.to_string()),
         ("Other addresses and numbers that a person tries to take", of(&users::ATTEMPTS)),
         ("The same by who may change others", of(&users::ATTEMPTS_FOR_OTHERS)),
+        ("Other names that people try to give their tenant", of(&tenants::ATTEMPTS)),
         ("Links that whoever asks has mailed to one administrator", of(&admins::ASKED)),
         ("Links that other administrators have mailed to one", of(&admins::SENT)),
         ("Files of an environment that wait to be imported", imports::MOST_FILES.to_string()),
