@@ -11,7 +11,7 @@ mod tries;
 
 pub use endpoint::{Address, Change, Endpoint, New};
 pub use store::{attempts, deliveries, due, given_up, list, of_moment, waiting};
-pub use tries::{Job, Outcome, lease, settle};
+pub use tries::{Job, MAILS, Outcome, lease, settle};
 
 use std::time::Duration;
 

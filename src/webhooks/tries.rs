@@ -11,6 +11,7 @@ use crate::caller::{Actor, Origin};
 use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::error::{Error, Result};
+use crate::limits::Limit;
 use crate::outbox::{self, LEASE};
 use crate::random;
 use crate::users::{self, UserId};
@@ -30,6 +31,10 @@ const PAUSES: [Duration; 9] = [
 /// How long an event, or its replay, may wait before a failed try is its last: what waited behind an outage does not wait as
 /// long again.
 pub(super) const TOO_OLD: Duration = Duration::from_hours(76);
+
+/// How many mails of an environment an address is sent as a contact: a key says whose it is, and can have a webhook be gone again
+/// and again.
+pub const MAILS: Limit = Limit { what: "mails to a contact", most: 5, span: Duration::from_hours(24) };
 
 /// A delivery that is leased, with where it goes to.
 #[derive(Clone, Debug)]
@@ -156,9 +161,13 @@ pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome, took: Duration) -> Result<(
     }
 }
 
-/// Writes the mail that an endpoint is gone. It names what Usher knows and nothing that somebody chose but the app's name.
+/// Writes the mail that an endpoint is gone, unless its contact was sent enough. It names what Usher knows and nothing that
+/// somebody chose but the app's name.
 fn tell_contact(tx: &Tx, endpoint: &Endpoint) -> Result<()> {
     let Some(contact) = &endpoint.contact else { return Ok(()) };
+    if !MAILS.take(tx, format!("{}\n{}", endpoint.environment, contact.key()).as_bytes())? {
+        return Ok(());
+    }
     let environment = apps::by_id(tx, endpoint.environment)?;
     let mail = json!({
         "to": contact.address(), "app": environment.app_name, "environment": environment.kind, "webhook": endpoint.id,

@@ -232,6 +232,29 @@ async fn an_endpoint_that_is_gone_is_disabled_says_so_and_misses_nothing_that_ca
 }
 
 #[tokio::test]
+async fn a_contact_is_mailed_five_times_a_day_and_what_is_gone_is_disabled_all_the_same() {
+    let (app, receiver) = (TestApp::new().await, Receiver::start());
+    app.send_webhooks();
+    let new = New { contact: usher::users::Email::new("owner@roe.com"), ..a_webhook(&receiver) };
+    let id = app.webhook_as(Kind::Sandbox, None, new).await.id;
+    receiver.says(410);
+    for round in 1..=8 {
+        if round == 8 {
+            app.later(Duration::from_hours(24));
+        }
+        app.change_webhook(id, Change { enabled: Some(true), ..Change::default() }).await;
+        let test = move |tx: &usher::db::Tx| webhooks::test(tx, OPERATOR, &webhooks::by_id(tx, id)?.unwrap()).map(drop);
+        app.store().write(test).await.unwrap();
+        app.app.api().outbox.wake();
+        app.once(id, |all| all.len() == round && all.iter().all(|one| one.state == State::Failed)).await;
+        assert!(app.endpoint(id).await.disabled_at.is_some(), "round {round}");
+        let mails = app.mails().await;
+        let told = mails.iter().filter(|(job, _)| job.kind == usher::outbox::Kind::WebhookGoneMail).count();
+        assert_eq!(told, [0, 1, 2, 3, 4, 5, 5, 5, 6][round], "after round {round}");
+    }
+}
+
+#[tokio::test]
 async fn an_endpoint_that_is_gone_and_has_no_contact_is_seen_on_the_dashboards_home_and_by_doctor() {
     let (app, receiver) = (TestApp::new().await, Receiver::start());
     app.send_webhooks();

@@ -46,6 +46,7 @@ pub(super) fn all(links: &Links, sign_ins_per_network: Option<Limit>) -> [Group;
         ("Other names that people try to give their tenant", of(&tenants::ATTEMPTS)),
         ("Links that whoever asks has mailed to one administrator", of(&admins::ASKED)),
         ("Links that other administrators have mailed to one", of(&admins::SENT)),
+        ("Mails of an environment to one contact of webhooks that are gone", of(&webhooks::MAILS)),
         ("Files of an environment that wait to be imported", imports::MOST_FILES.to_string()),
         ("Files for imports that a server takes in at once", body::LARGE_AT_ONCE.to_string()),
         ("Webhooks of an environment, and of each tenant of it", webhooks::MOST_ENDPOINTS.to_string()),
