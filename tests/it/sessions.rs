@@ -294,9 +294,21 @@ async fn a_token_opens_the_facts_that_its_scopes_name_and_changes_nothing_withou
     assert!(app.server().await.get(&format!("/v1/users/{id}/events")).await.ok().text.contains("Janie called"));
     let events = bare.get("/v1/users/me/events").await.ok();
     assert!(!events.text.contains("Janie") && !events.text.contains("jane@doe.com"), "{}", events.text);
+    assert!(events.text.contains("\"health\":[") && !events.text.contains("\"health\":[\""), "{}", events.text);
+    let tenant = json!({"tenant": {"billingAddress": {"line1": "Am Hof 1"}, "companyName": "Jane Doe"}});
+    app.server().await.put(&format!("/v1/tenants/{}", app.user(&id).await.tenant.unwrap()), tenant).await.ok();
+    let of_tenant = async |me: &Client<'_>| {
+        let shown = me.get("/v1/tenants/me").await.ok().body["data"].clone();
+        assert!(shown["id"].is_string() && shown["users"][0]["id"] == json!(id), "{shown}");
+        ["name", "companyName", "billingAddress"].map(|name| !shown[name].is_null())
+    };
+    assert_eq!(of_tenant(&bare).await, [false; 3]);
 
     let named = app.with_scopes("openid+profile").await;
     assert_eq!(facts(&named).await, [true, false, false, false]);
+    assert_eq!(of_tenant(&named).await, [true; 3]);
+    let events = named.get("/v1/users/me/events").await.ok();
+    assert!(events.text.contains("\"health\":[\""), "{}", events.text);
     let body = json!({"user": {"nickname": "J", "email": "new@doe.com", "phone_number": "2025550199"}});
     named.put("/v1/users/me", body).await.ok();
     let user = app.user(&id).await;
@@ -411,10 +423,7 @@ async fn nobody_finds_or_sorts_people_by_what_their_token_does_not_open() {
             assert_eq!(is_refused, scope != opened_by, "{path} with {scope}: {}", answer.text);
         }
         let events = me.get(&format!("/v1/users/{john}/events")).await.ok();
-        assert!(
-            events.text.contains("\"health\":[\"health\"]") && !events.text.contains("diabetes"),
-            "{}",
-            events.text
-        );
+        let tells = events.text.contains("\"health\":[\"health\"]");
+        assert_eq!((tells, events.text.contains("diabetes")), (scope == "profile", false), "{}", events.text);
     }
 }

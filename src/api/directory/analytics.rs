@@ -96,6 +96,6 @@ pub async fn tenants(State(api): State<Api>, key: AppKey<Read>, RawQuery(query):
         asked.page(tx, find, |tenant| Place { at: tenant.created_at, id: tenant.id.0 })
     };
     let (found, next) = api.store.scan(find).await?;
-    let tenants: Vec<Value> = found.iter().map(shown::show).collect();
+    let tenants: Vec<Value> = found.iter().map(|tenant| shown::show(&caller, tenant)).collect();
     Ok(reply(&done("Tenants", &items("analyticsTenant", tenants, next))))
 }

@@ -27,7 +27,7 @@ pub async fn get(State(api): State<Api>, app: AppCaller<Read>, Path(id): Path<St
         Ok((tenant, users))
     };
     let (tenant, users) = api.store.read(found).await?;
-    let mut shown = show(&tenant);
+    let mut shown = show(&caller, &tenant);
     shown["users"] = users.iter().map(|user| users::show(&caller, user)).collect();
     Ok(reply(&done("Tenant found", &shown)))
 }
@@ -92,11 +92,12 @@ fn malformed() -> Error {
     Error::bad_request("malformed_id", "The id in the path must be a UUID, or `me` with an access token")
 }
 
-/// The tenant object (contract A9), as far as Usher knows tenants: nothing of payments.
-pub(super) fn show(tenant: &Tenant) -> Value {
+/// The tenant object (contract A9), as far as Usher knows tenants: nothing of payments. What the caller's token does not open is
+/// null: it may be somebody's home.
+pub(super) fn show(caller: &Caller, tenant: &Tenant) -> Value {
     let mut shown = json!({"kind": "tenant", "id": tenant.id});
     for (name, value) in tenant.facts.show() {
-        shown[name] = value;
+        shown[name.as_str()] = if caller.facts.open(&name) { value } else { Value::Null };
     }
     shown["createdAt"] = json!(tenant.created_at);
     shown

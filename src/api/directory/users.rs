@@ -318,6 +318,9 @@ pub async fn events(
         if let Some(fields) = shown["changes"]["fields"].as_object_mut() {
             fields.retain(|name, _| caller.facts.open(name));
         }
+        if let Some(health) = shown["changes"].get_mut("health").and_then(Value::as_array_mut) {
+            health.retain(|_| caller.facts.open("health"));
+        }
         shown
     };
     Ok(reply(&done("Events", &items("event", entries.into_iter().map(show).collect(), next))))
