@@ -35,8 +35,11 @@ use crate::users::{self, IDENTITY, Profile, User, UserId};
 
 /// How long a token works.
 pub const ACCESS_LIFETIME: Duration = Duration::from_hours(1);
-/// No token of ours is longer.
+/// No access token of ours is longer.
 const LONGEST: usize = 8192;
+/// As much of a hint is read as fits into the header of a request: in an ID token is what a person says of themselves, and a letter
+/// beyond ASCII is eight bytes there.
+const LONGEST_HINT: usize = 32 * 1024;
 /// No nonce is longer, as it stands in a token.
 const LONGEST_NONCE: usize = 512;
 /// What is said of one that is.
@@ -216,25 +219,30 @@ pub fn verify(tx: &Tx, token: &Secret, links: &Links) -> Result<Bearer> {
 /// # Errors
 /// The database does not answer.
 pub fn meant(tx: &Tx, token: &Secret) -> Result<Option<Hint>> {
-    let Some((environment, claims)) = opened::<HintClaims>(tx, token, store::unrevoked_key)? else { return Ok(None) };
+    let Some((environment, claims)) = opened::<HintClaims>(tx, token, LONGEST_HINT, store::unrevoked_key)? else {
+        return Ok(None);
+    };
     let ours = claims.psc.is_none() && claims.aud == apps::by_id(tx, environment)?.app.to_string();
     Ok(ours.then_some(Hint { environment, user: UserId(claims.sub), session: SessionId(claims.sid) }))
 }
 
 /// Signature, algorithm, issuer and audience; `None` if anything is off.
 fn check(tx: &Tx, token: &Secret, links: &Links) -> Result<Option<(Environment, AccessClaims)>> {
-    let Some((environment, claims)) = opened::<AccessClaims>(tx, token, store::verifying_key)? else { return Ok(None) };
+    let Some((environment, claims)) = opened::<AccessClaims>(tx, token, LONGEST, store::verifying_key)? else {
+        return Ok(None);
+    };
     let environment = apps::by_id(tx, environment)?;
     let issuers = [&environment.issuer, &links.issuer(environment.kind)];
     let ours = issuers.contains(&&claims.iss) && claims.aud == environment.app.to_string();
     Ok(ours.then_some((environment, claims)))
 }
 
-/// What a key of ours has signed, and of which environment that is; `None` if signature or algorithm is off. The key is found by
-/// its name.
+/// What a key of ours has signed, and of which environment that is; `None` if signature or algorithm is off, or it is longer than
+/// `longest`. The key is found by its name.
 fn opened<C: serde::de::DeserializeOwned>(
     tx: &Tx,
     token: &Secret,
+    longest: usize,
     key: fn(&Tx, &str) -> Result<Option<store::Verifier>>,
 ) -> Result<Option<(EnvironmentId, C)>> {
     let token = token.expose();
@@ -244,7 +252,7 @@ fn opened<C: serde::de::DeserializeOwned>(
     else {
         return Ok(None);
     };
-    let Some(header) = read::<Header>(header64).filter(|_| token.len() <= LONGEST) else { return Ok(None) };
+    let Some(header) = read::<Header>(header64).filter(|_| token.len() <= longest) else { return Ok(None) };
     if header.alg != "RS256" || header.typ != "JWT" || header.crit.is_some() || !signing::is_name(&header.kid) {
         return Ok(None);
     }

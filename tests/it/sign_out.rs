@@ -65,6 +65,21 @@ async fn with_a_token_of_whoever_is_signed_in_their_session_ends_at_once_and_the
 }
 
 #[tokio::test]
+async fn the_token_of_somebody_with_long_names_in_another_script_says_whom_the_app_means_too() {
+    let (app, id) = app_and_jane().await;
+    let names = ["name", "given_name", "family_name", "middle_name", "nickname", "preferred_username"];
+    let long: serde_json::Map<_, _> = names.into_iter().map(|name| (name.to_owned(), json!("я".repeat(256)))).collect();
+    app.server().await.put(&format!("/v1/users/{id}"), json!({ "user": long })).await.ok();
+    let entered = app.enter(&app.sign_in_path()).await;
+    let tokens = app.exchange(&code_of(&entered)).await.ok();
+    let token = text(&tokens, "idToken");
+    assert!(token.len() > 8192, "{}", token.len());
+    let left = app.browser(&[&entered]).get(&sign_out_path(&format!("&id_token_hint={token}"))).await;
+    assert_eq!((left.status, left.header("location")), (303, format!("{CALLBACK}?state=bye").as_str()));
+    assert_eq!((app.signed_in().await, app.as_token(text(&tokens, "accessToken")).await), (0, 401));
+}
+
+#[tokio::test]
 async fn without_a_token_of_whoever_is_signed_in_they_are_asked_and_only_our_own_page_can_answer() {
     let (app, _) = app_and_jane().await;
     let john = app.partner("acme").await.post("/users/create", john()).await.ok().id().to_owned();
