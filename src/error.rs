@@ -154,6 +154,11 @@ impl Error {
         }
     }
 
+    /// Whether the store may do a moment later what it refuses now.
+    pub fn passes(&self) -> bool {
+        matches!(self, Error::Busy | Error::Locked | Error::Conflict | Error::Unavailable(_) | Error::StorageFull)
+    }
+
     /// A stable word for programs.
     pub fn code(&self) -> &'static str {
         match self {

@@ -1,6 +1,5 @@
 //! Tells Stripe what the outbox holds for it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
@@ -282,10 +281,10 @@ impl<N: Fn(&'static str) + Send + Sync> Work for Sender<N> {
     }
 
     async fn attempt(&self, store: &Store, job: Leased<Job>) -> Result<()> {
-        let job = Arc::new(job);
-        let ordered = {
-            let job = Arc::clone(&job);
-            store.read(move |tx| order(tx, &job)).await?
+        let read = Job::clone(&job);
+        let ordered = match store.read(move |tx| order(tx, &read)).await {
+            Err(e) if e.passes() => Err(Unanswered::NotAsked.into()),
+            ordered => ordered?,
         };
         let told = match ordered {
             Err(outcome) => outcome.into(),
@@ -300,6 +299,6 @@ impl<N: Fn(&'static str) + Send + Sync> Work for Sender<N> {
         let word = told.outcome.word(&job);
         tracing::info!(job = %job.id, attempt = job.attempts, outcome = word, "billing");
         (self.noted)(word);
-        store.write(move |tx| settle(tx, &job, &told)).await
+        job.note(store, move |tx, job| settle(tx, job, &told)).await
     }
 }

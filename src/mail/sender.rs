@@ -8,7 +8,7 @@ use crate::admins;
 use crate::db::{Store, Tx};
 use crate::error::{Error, Result};
 use crate::links::{self, State};
-use crate::outbox::worker::{self, Leased, Work};
+use crate::outbox::worker::{self, Leased, Unanswered, Work};
 use crate::outbox::{Job, Kind, Outcome};
 use crate::secret::Secret;
 use crate::signin;
@@ -47,6 +47,7 @@ impl<N: Fn(&'static str) + Send + Sync> Work for Sender<N> {
                 sent.unwrap_or_else(Outcome::from)
             }
             Ok(Err(why)) => Outcome::Withdraw(why),
+            Err(e) if e.passes() => Unanswered::NotAsked.into(),
             Err(e) if !matches!(e, Error::Integrity) => return Err(e),
             _ => {
                 tracing::error!(mail = %job.id, "a mail cannot be made of its data");

@@ -22,8 +22,9 @@ use crate::error::{Error, Result};
 
 /// How often a queue is looked at when nothing rings.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How long it may take to note how a try went.
+/// How long it may take to note how a try went, and how often that is tried while the database cannot.
 const NOTED: Duration = Duration::from_secs(5);
+const NOTE_AGAIN: Duration = Duration::from_millis(500);
 
 /// One kind of work.
 pub trait Work {
@@ -72,6 +73,28 @@ impl<J> Leased<J> {
             return Err(Unanswered::NotAsked);
         }
         tokio::time::timeout(left, asking).await.map_err(|_| Unanswered::TooLate)
+    }
+}
+
+impl<J: Send + Sync + 'static> Leased<J> {
+    /// Notes how the try went, by an operation that may run twice. While the lease lasts, a database that is busy or away is asked
+    /// again: what the other side took and nobody noted would be sent again.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn note<F>(self, store: &Store, note: F) -> Result<()>
+    where
+        F: Fn(&Tx, &J) -> Result<()> + Send + Sync + 'static,
+    {
+        let (job, since) = (self.job, self.since);
+        let note = Arc::new(move |tx: &Tx| note(tx, &job));
+        loop {
+            let again = Arc::clone(&note);
+            match store.write(move |tx| again(tx)).await {
+                Err(e) if e.passes() && since.elapsed() + NOTE_AGAIN < LEASE => tokio::time::sleep(NOTE_AGAIN).await,
+                noted => return noted,
+            }
+        }
     }
 }
 
@@ -219,7 +242,7 @@ pub async fn take(
 /// # Errors
 /// The database refuses.
 pub async fn settle(store: &Store, job: Leased<Job>, outcome: Outcome) -> Result<()> {
-    store.write(move |tx| super::settle(tx, &job, &outcome)).await
+    job.note(store, move |tx, job| super::settle(tx, job, &outcome)).await
 }
 
 fn complain_of(settled: Result<()>) {

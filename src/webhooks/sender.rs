@@ -173,6 +173,6 @@ impl<N: Fn(&'static str) + Send + Sync> Work for Sender<N> {
         let word = outcome.word(delivery, store.clock().now());
         tracing::info!(delivery = %delivery.id, attempt = delivery.attempts, outcome = word, "webhook");
         (self.noted)(word);
-        store.write(move |tx| settle(tx, &job, &outcome, took)).await
+        job.note(store, move |tx, job| settle(tx, job, &outcome, took)).await
     }
 }

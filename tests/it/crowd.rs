@@ -8,8 +8,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use usher::apps::Kind;
 use usher::db::Tx;
 use usher::error::Error;
+use usher::outbox::worker::{Leased, Work};
+use usher::outbox::{State, newest_mails};
 
 use crate::cluster::{on_postgres, shared};
 use crate::harness::{Answer, But, TestApp, jane};
@@ -163,16 +168,16 @@ fn wait(until: impl Fn() -> bool) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn writes_beyond_what_can_be_done_soon_are_refused_and_reads_go_on() {
-    let app = TestApp::new().await;
-    let acme = app.partner("acme").await;
-    acme.post(CREATE, jane()).await.ok();
-    let (begun, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+/// Writes under way.
+type Writes = Vec<JoinHandle<Result<(), Error>>>;
+
+/// Has every writer wait until it is told to go, and more wait for one than may.
+fn fill(app: &TestApp, go: &Arc<AtomicBool>) -> (Writes, Writes) {
+    let begun = Arc::new(AtomicUsize::new(0));
     let writers = if on_postgres() { 4 } else { 1 };
     let mut busy = Vec::new();
     for writer in 1..=writers {
-        let (store, starts, goes) = (app.store().clone(), Arc::clone(&begun), Arc::clone(&go));
+        let (store, starts, goes) = (app.store().clone(), Arc::clone(&begun), Arc::clone(go));
         busy.push(tokio::spawn(async move {
             let hold = move |_: &Tx| {
                 starts.fetch_add(1, Ordering::SeqCst);
@@ -188,7 +193,17 @@ async fn writes_beyond_what_can_be_done_soon_are_refused_and_reads_go_on() {
         tokio::spawn(async move { store.write(|_| Ok(())).await })
     });
     let waiting: Vec<_> = waiting.collect();
-    wait(|| waiting.iter().any(tokio::task::JoinHandle::is_finished));
+    wait(|| waiting.iter().any(JoinHandle::is_finished));
+    (busy, waiting)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_beyond_what_can_be_done_soon_are_refused_and_reads_go_on() {
+    let app = TestApp::new().await;
+    let acme = app.partner("acme").await;
+    acme.post(CREATE, jane()).await.ok();
+    let go = Arc::new(AtomicBool::new(false));
+    let (busy, waiting) = fill(&app, &go);
     let refused = acme.post(CREATE, person("late", 9)).await;
     assert_eq!((refused.status, refused.header("retry-after")), (503, "1"), "{}", refused.text);
     assert_eq!(app.anyone().get("/readyz").await.status, 200, "what only reads is done");
@@ -199,6 +214,54 @@ async fn writes_beyond_what_can_be_done_soon_are_refused_and_reads_go_on() {
     assert!((1000..2000).contains(&done), "{done} were let in");
     assert!(join_all(busy).await.into_iter().all(|outcome| outcome.unwrap().is_ok()));
     acme.post(CREATE, person("late", 9)).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_a_try_of_a_mail_went_is_noted_as_soon_as_the_queue_has_room() {
+    let app = TestApp::new().await;
+    app.partner_in(Kind::Live, None).await.post(CREATE, jane()).await.ok();
+    let sender = app.mail_to_nobody(Duration::from_secs(5));
+    let job = Leased::take(&sender, app.store(), 1).await.unwrap().remove(0);
+    let go = Arc::new(AtomicBool::new(false));
+    let (busy, waiting) = fill(&app, &go);
+    let later = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        go.store(true, Ordering::SeqCst);
+    };
+    let (noted, ()) = tokio::join!(sender.attempt(app.store(), job), later);
+    noted.unwrap();
+    join_all(busy.into_iter().chain(waiting)).await;
+    let job = app.store().read(|tx| newest_mails(tx, 1)).await.unwrap().remove(0);
+    assert_eq!((job.state, job.attempts, job.failure.is_some()), (State::Queued, 1, true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_that_cannot_be_read_in_time_is_put_off_and_its_try_does_not_count() {
+    let app = TestApp::new().await;
+    app.partner_in(Kind::Live, None).await.post(CREATE, jane()).await.ok();
+    let sender = app.mail_to_nobody(Duration::from_secs(5));
+    let job = Leased::take(&sender, app.store(), 1).await.unwrap().remove(0);
+    // Every place to read at is taken, for longer than anybody waits for one.
+    let begun = Arc::new(AtomicUsize::new(0));
+    let readers: Vec<_> = (0..4)
+        .map(|_| {
+            let (store, starts, runtime) = (app.store().clone(), Arc::clone(&begun), Handle::current());
+            let hold = move |_: &Tx| {
+                starts.fetch_add(1, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(5500));
+                Ok(())
+            };
+            tokio::task::spawn_blocking(move || runtime.block_on(store.read(hold)))
+        })
+        .collect();
+    wait(|| begun.load(Ordering::SeqCst) == 4);
+    sender.attempt(app.store(), job).await.unwrap();
+    assert!(join_all(readers).await.into_iter().all(|held| held.unwrap().is_ok()));
+    let job = app.store().read(|tx| newest_mails(tx, 1)).await.unwrap().remove(0);
+    assert_eq!(
+        (job.state, job.attempts, job.failure.as_deref()),
+        (State::Queued, 0, Some("the database took too long"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
