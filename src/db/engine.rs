@@ -25,8 +25,8 @@ const READERS: usize = 4;
 const SCANS: usize = 4;
 /// How often a read that met another transaction in the database is run: it holds nothing that the other could wait for again.
 const TRIES: usize = 4;
-/// How long an operation waits for a connection to read by.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an operation waits for its turn, be it to read or to write. Whoever has waited longer is told [`Error::Busy`].
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A connection to a database.
 pub(super) trait Connection: Send {

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
-use super::engine::Connection;
+use super::engine::{Connection, PATIENCE};
 use super::pipeline::Pipeline;
+use crate::clock::Stopwatch;
 use crate::error::{Error, Result};
 use crate::random;
 
@@ -30,12 +31,15 @@ pub(super) trait Job: Send {
     fn run(&mut self, connection: &dyn Connection) -> bool;
     /// Why the operation failed, if it did.
     fn failure(&self) -> Option<&Error>;
+    /// Whether its caller has waited for too long.
+    fn is_late(&self) -> bool;
     /// Answers the caller: with the operation's outcome, or with why the commit failed.
     fn answer(self: Box<Self>, commit: Result<()>);
 }
 
 pub(super) struct Operation<T, F> {
     body: F,
+    since: Stopwatch,
     outcome: Option<Result<T>>,
     reply: oneshot::Sender<Result<T>>,
 }
@@ -43,7 +47,7 @@ pub(super) struct Operation<T, F> {
 impl<T, F> Operation<T, F> {
     /// An operation whose caller waits at the other end of `reply`.
     pub(super) fn new(body: F, reply: oneshot::Sender<Result<T>>) -> Self {
-        Operation { body, outcome: None, reply }
+        Operation { body, since: Stopwatch::start(), outcome: None, reply }
     }
 }
 
@@ -56,6 +60,10 @@ impl<T: Send, F: Fn(&dyn Connection) -> Result<T> + Send> Job for Operation<T, F
 
     fn failure(&self) -> Option<&Error> {
         self.outcome.as_ref().and_then(|outcome| outcome.as_ref().err())
+    }
+
+    fn is_late(&self) -> bool {
+        self.since.elapsed() > PATIENCE
     }
 
     fn answer(self: Box<Self>, commit: Result<()>) {
@@ -94,7 +102,10 @@ pub(super) fn write_forever(mut connection: Box<dyn Connection>, shared: &Shared
             let Ok(first) = jobs.recv() else { return };
             std::iter::once(first).chain(jobs.try_iter().take(GROUP - 1)).collect::<Vec<_>>()
         };
-        if let Some(commit) = together(&mut *connection, &mut group) {
+        refuse_late(&mut group);
+        if !group.is_empty()
+            && let Some(commit) = together(&mut *connection, &mut group)
+        {
             answer(&mut *connection, group, &commit, shared);
             continue;
         }
@@ -103,6 +114,7 @@ pub(super) fn write_forever(mut connection: Box<dyn Connection>, shared: &Shared
             let commit = step_by_step(&mut *connection, &mut group[..most], shared);
             let ran = group.drain(..*commit.as_ref().unwrap_or(&most)).collect();
             answer(&mut *connection, ran, &commit.map(drop), shared);
+            refuse_late(&mut group);
         }
         connection.give_up_if_lost();
         let Err(error) = connection.keep_up() else { continue };
@@ -112,6 +124,13 @@ pub(super) fn write_forever(mut connection: Box<dyn Connection>, shared: &Shared
             // It is tried again after the next group; while it fails, the log grows.
             tracing::warn!(code = error.code(), what = error.for_log(), "the log could not be written back");
         }
+    }
+}
+
+/// Answers those who have waited for too long. Their operations are not run.
+fn refuse_late(group: &mut Vec<Box<dyn Job>>) {
+    for job in group.extract_if(.., |job| job.is_late()) {
+        job.answer(Err(Error::Busy));
     }
 }
 
@@ -133,6 +152,11 @@ fn answer(connection: &mut dyn Connection, group: Vec<Box<dyn Job>>, commit: &Re
         job.answer(commit.clone().and_then(|()| shared.refuse_failed()));
     }
     for mut job in again {
+        if job.is_late() {
+            // Nothing of it is there: it met another, or its commit did. Why, is its own answer, if it has one.
+            job.answer(commit.clone().map_err(|_| Error::Busy));
+            continue;
+        }
         let commit = alone(connection, &mut job);
         connection.give_up_if_lost();
         job.answer(commit.and_then(|()| shared.refuse_failed()));

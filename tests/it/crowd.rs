@@ -171,23 +171,30 @@ fn wait(until: impl Fn() -> bool) {
 /// Writes under way.
 type Writes = Vec<JoinHandle<Result<(), Error>>>;
 
-/// Has every writer wait until it is told to go, and more wait for one than may.
-fn fill(app: &TestApp, go: &Arc<AtomicBool>) -> (Writes, Writes) {
+/// Has every writer at something.
+fn hold(app: &TestApp, held: impl Fn() + Clone + Send + 'static) -> Writes {
     let begun = Arc::new(AtomicUsize::new(0));
     let writers = if on_postgres() { 4 } else { 1 };
     let mut busy = Vec::new();
     for writer in 1..=writers {
-        let (store, starts, goes) = (app.store().clone(), Arc::clone(&begun), Arc::clone(go));
+        let (store, starts, held) = (app.store().clone(), Arc::clone(&begun), held.clone());
         busy.push(tokio::spawn(async move {
             let hold = move |_: &Tx| {
                 starts.fetch_add(1, Ordering::SeqCst);
-                wait(|| goes.load(Ordering::SeqCst));
+                held();
                 Ok(())
             };
             store.write(hold).await
         }));
         wait(|| begun.load(Ordering::SeqCst) == writer);
     }
+    busy
+}
+
+/// Has every writer wait until it is told to go, and more wait for one than may.
+fn fill(app: &TestApp, go: &Arc<AtomicBool>) -> (Writes, Writes) {
+    let goes = Arc::clone(go);
+    let busy = hold(app, move || wait(|| goes.load(Ordering::SeqCst)));
     let waiting = (0..3000).map(|_| {
         let store = app.store().clone();
         tokio::spawn(async move { store.write(|_| Ok(())).await })
@@ -214,6 +221,29 @@ async fn writes_beyond_what_can_be_done_soon_are_refused_and_reads_go_on() {
     assert!((1000..2000).contains(&done), "{done} were let in");
     assert!(join_all(busy).await.into_iter().all(|outcome| outcome.unwrap().is_ok()));
     acme.post(CREATE, person("late", 9)).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_has_waited_for_more_than_five_seconds_is_told_so_and_never_done() {
+    let app = TestApp::new().await;
+    let runs = Arc::new(AtomicUsize::new(0));
+    let write = || {
+        let runs = Arc::clone(&runs);
+        app.store().write(move |_: &Tx| {
+            runs.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        })
+    };
+    let busy = hold(&app, || std::thread::sleep(Duration::from_secs(6)));
+    let later = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        write().await
+    };
+    let (early, later) = tokio::join!(write(), later);
+    assert!(matches!(early, Err(Error::Busy)), "{early:?}");
+    assert!(later.is_ok(), "{later:?}");
+    assert!(join_all(busy).await.into_iter().all(|held| held.unwrap().is_ok()));
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
