@@ -116,7 +116,6 @@ pub(super) fn write_forever(mut connection: Box<dyn Connection>, shared: &Shared
             answer(&mut *connection, ran, &commit.map(drop), shared);
             refuse_late(&mut group);
         }
-        connection.give_up_if_lost();
         let Err(error) = connection.keep_up() else { continue };
         if matches!(error, Error::DiskFailed(_)) {
             shared.fail.send_replace(Some(error));
@@ -161,6 +160,8 @@ fn answer(connection: &mut dyn Connection, group: Vec<Box<dyn Job>>, commit: &Re
         connection.give_up_if_lost();
         job.answer(commit.and_then(|()| shared.refuse_failed()));
     }
+    // Whoever of the group comes next has another connection, and waits for nothing that this one holds.
+    connection.give_up_if_lost();
 }
 
 /// Runs the group in a pipeline, where that gains something. `None` if it does not, or met an obstacle and left nothing.
@@ -290,9 +291,106 @@ fn alone(connection: &dyn Connection, job: &mut Box<dyn Job>) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::sync::Arc;
+    use std::sync::mpsc::sync_channel;
+
+    use super::*;
     use crate::clock::Clock;
-    use crate::db::{IfMissing, Location, Store, Tx};
-    use crate::error::Error;
+    use crate::db::engine::Rare;
+    use crate::db::{IfMissing, Location, Row, Store, Tx, Value};
+
+    /// A database that writes down what it is told.
+    #[derive(Default)]
+    struct Fake {
+        lost: Cell<bool>,
+        rare: Rare,
+        told: Arc<Mutex<Vec<&'static str>>>,
+    }
+
+    impl Fake {
+        fn note(&self, what: &'static str) {
+            self.told.lock().unwrap().push(what);
+        }
+    }
+
+    impl Connection for Fake {
+        fn begin_write(&self) -> Result<()> {
+            Ok(())
+        }
+        fn begin_read(&self) -> Result<()> {
+            Ok(())
+        }
+        fn end_read(&self) -> Result<()> {
+            Ok(())
+        }
+        fn rare(&self) -> &Rare {
+            &self.rare
+        }
+        fn for_update(&self) -> &'static str {
+            ""
+        }
+        fn ready(&mut self) -> Result<()> {
+            self.note("ready");
+            Ok(())
+        }
+        fn give_up_if_lost(&mut self) {
+            if self.lost.replace(false) {
+                self.note("given up");
+            }
+        }
+        fn ended(&self) -> bool {
+            self.lost.get()
+        }
+        /// No answer comes to this.
+        fn execute(&self, _: &str, _: &[Value]) -> Result<usize> {
+            self.lost.set(true);
+            Err(Error::Unavailable("no answer".to_owned()))
+        }
+        fn query(&self, _: &str, _: &[Value]) -> Result<Vec<Row>> {
+            Ok(Vec::new())
+        }
+        fn batch(&self, sql: &str) -> Result<()> {
+            if self.lost.get() {
+                return Err(Error::Busy);
+            }
+            if sql == "COMMIT" {
+                self.note("COMMIT");
+            }
+            Ok(())
+        }
+        fn durability(&self) -> Result<Vec<(&'static str, String, bool)>> {
+            Ok(Vec::new())
+        }
+        fn health(&self) -> Result<Vec<(&'static str, String, bool)>> {
+            Ok(Vec::new())
+        }
+    }
+
+    /// What a database is told when so many operations have queued, the first of which does something else than the others; and
+    /// how many of them succeed.
+    fn told(fake: Fake, operations: usize, first: fn(&dyn Connection) -> Result<usize>) -> (Vec<&'static str>, usize) {
+        let (queue, jobs) = sync_channel::<Box<dyn Job>>(GROUP);
+        let shared = Shared { jobs: Mutex::new(jobs), fail: watch::Sender::new(None) };
+        let mut answers = Vec::new();
+        for number in 0..operations {
+            let (reply, answer) = oneshot::channel();
+            let body = move |connection: &dyn Connection| if number == 0 { first(connection) } else { Ok(0) };
+            assert!(queue.send(Box::new(Operation::new(body, reply))).is_ok());
+            answers.push(answer);
+        }
+        drop(queue);
+        let told = Arc::clone(&fake.told);
+        write_forever(Box::new(fake), &shared);
+        let done = answers.into_iter().filter_map(|mut answer| answer.try_recv().unwrap().ok()).count();
+        (told.lock().unwrap().clone(), done)
+    }
+
+    #[test]
+    fn a_connection_without_an_answer_is_given_up_before_the_next_of_the_group_run() {
+        let (told, done) = told(Fake::default(), STEPS + 6, |connection| connection.execute("", &[]));
+        assert_eq!((told, done), (vec!["ready", "given up", "ready", "COMMIT"], 6));
+    }
 
     #[tokio::test]
     async fn a_table_that_a_failed_operation_has_made_is_not_there() {
