@@ -19,7 +19,7 @@ use crate::random;
 
 /// How many operations share a commit at the most.
 const GROUP: usize = 256;
-/// How many do when they run step by step: where several servers want the same rows, each waits for the others'.
+/// How many do when they run step by step and others may write meanwhile: who wants the same rows waits for all of them.
 const STEPS: usize = 64;
 /// How often an operation that met another in the database is run again, and how often one that waited for another for seconds.
 const TRIES: usize = 8;
@@ -110,7 +110,7 @@ pub(super) fn write_forever(mut connection: Box<dyn Connection>, shared: &Shared
             continue;
         }
         while !group.is_empty() {
-            let most = group.len().min(STEPS);
+            let most = if connection.writes_alone() { group.len() } else { group.len().min(STEPS) };
             let commit = step_by_step(&mut *connection, &mut group[..most], shared);
             let ran = group.drain(..*commit.as_ref().unwrap_or(&most)).collect();
             answer(&mut *connection, ran, &commit.map(drop), shared);
@@ -305,6 +305,7 @@ mod tests {
     struct Fake {
         lost: Cell<bool>,
         rare: Rare,
+        alone: bool,
         told: Arc<Mutex<Vec<&'static str>>>,
     }
 
@@ -338,6 +339,9 @@ mod tests {
             if self.lost.replace(false) {
                 self.note("given up");
             }
+        }
+        fn writes_alone(&self) -> bool {
+            self.alone
         }
         fn ended(&self) -> bool {
             self.lost.get()
@@ -374,7 +378,7 @@ mod tests {
         let shared = Shared { jobs: Mutex::new(jobs), fail: watch::Sender::new(None) };
         let mut answers = Vec::new();
         for number in 0..operations {
-            let (reply, answer) = oneshot::channel();
+            let (reply, answer) = oneshot::channel::<Result<usize>>();
             let body = move |connection: &dyn Connection| if number == 0 { first(connection) } else { Ok(0) };
             assert!(queue.send(Box::new(Operation::new(body, reply))).is_ok());
             answers.push(answer);
@@ -390,6 +394,15 @@ mod tests {
     fn a_connection_without_an_answer_is_given_up_before_the_next_of_the_group_run() {
         let (told, done) = told(Fake::default(), STEPS + 6, |connection| connection.execute("", &[]));
         assert_eq!((told, done), (vec!["ready", "given up", "ready", "COMMIT"], 6));
+    }
+
+    #[test]
+    fn a_whole_group_shares_a_commit_where_nobody_else_can_write() {
+        for (alone, commits) in [(true, 1), (false, GROUP.div_ceil(STEPS))] {
+            let (told, done) = told(Fake { alone, ..Fake::default() }, GROUP, |_| Ok(0));
+            assert_eq!(done, GROUP);
+            assert_eq!(told.into_iter().filter(|what| *what == "COMMIT").count(), commits);
+        }
     }
 
     #[tokio::test]
