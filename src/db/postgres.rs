@@ -192,7 +192,11 @@ impl Connection {
         let machines = u32::try_from(self.config.get_hosts().len().max(1)).unwrap_or(u32::MAX);
         let limit = each.saturating_mul(machines).saturating_add(CONNECT);
         match self.runtime()?.block_on(async { tokio::time::timeout(limit, connecting).await }) {
-            Ok(client) => client.map_err(failure),
+            Ok(client) => client.map_err(|e| match failure(e) {
+                // Whoever is not let in, by a password that was changed say, may be later: it is as good as away.
+                Error::Internal(why) => Error::Unavailable(why),
+                known => known,
+            }),
             Err(_) => Err(Error::Unavailable("it does not answer".to_owned())),
         }
     }

@@ -17,7 +17,7 @@ use usher::outbox;
 use usher::secret::Secret;
 use usher::users::UserId;
 
-use crate::cluster::on_postgres;
+use crate::cluster::{on_postgres, shared};
 use crate::harness::{But, Folder, TestApp, jane, john};
 use crate::program::{Program, call, usher};
 
@@ -191,6 +191,29 @@ async fn connections_that_died_while_nobody_used_them_are_replaced_before_anybod
     for (write, read) in all_at_once().await {
         assert_eq!((write.unwrap(), read.unwrap()), (0, 0));
     }
+}
+
+#[tokio::test]
+async fn a_database_that_lets_nobody_in_is_away_and_no_failure_of_ours() {
+    if !on_postgres() {
+        return;
+    }
+    let app = TestApp::new().await;
+    let acme = app.partner("acme").await;
+    let url = app.folder().database().unwrap();
+    let name = url.rsplit('/').next().unwrap();
+    shared().sql("postgres", &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false"));
+    shared()
+        .sql("postgres", &format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"));
+    // Who tries to get in, and who comes after.
+    for phone in ["2025550001", "2025550002"] {
+        let refused = acme.post("/users/create", jane().but("phonenumber", json!(phone))).await;
+        assert_eq!((refused.status, refused.header("retry-after")), (503, "1"), "{}", refused.text);
+    }
+    assert_eq!(app.anyone().get("/readyz").await.status, 503);
+    shared().sql("postgres", &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true"));
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    acme.post("/users/create", jane()).await.ok();
 }
 
 #[tokio::test]
