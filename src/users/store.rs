@@ -74,10 +74,11 @@ pub(crate) fn holders(
     };
     let (places, all) = one_of(vec![environment.into()], values.iter().map(|text| Value::from(*text)).collect());
     // Value by value: asked for all at once, a server that has not counted its rows yet looks at everybody of the environment.
+    let wanted: Vec<String> = places.split(", ").map(|place| format!("(CAST({place} AS TEXT))")).collect();
+    let wanted = wanted.join(", ");
     let sql = format!(
         "SELECT wanted.column1, (SELECT id FROM users WHERE environment_id = $1 AND {column} = wanted.column1) \
-         FROM (VALUES ({})) AS wanted",
-        places.replace(", ", "), (")
+         FROM (VALUES {wanted}) AS wanted"
     );
     let mut held = Vec::new();
     for row in tx.query(&sql, &all)? {
