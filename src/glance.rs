@@ -87,7 +87,8 @@ pub fn of(tx: &Tx, environment: &Environment, newest_date: &str) -> Result<Glanc
     let every_day = |counted: Vec<(i64, i64)>| -> Vec<(Timestamp, i64)> {
         let counted: HashMap<i64, i64> = counted.into_iter().collect();
         (today - DAYS + 1..=today)
-            .map(|day| (Timestamp(day * DAY), counted.get(&day).copied().unwrap_or_default()))
+            .map(|day| day * DAY)
+            .map(|begin| (Timestamp(begin), counted.get(&begin).copied().unwrap_or_default()))
             .collect()
     };
     let keys = keys::list(tx)?;

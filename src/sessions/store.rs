@@ -118,10 +118,10 @@ fn has_begun(tx: &Tx, user: UserId, from: Uuid, to: Uuid) -> Result<bool> {
     Ok(tx.query_opt(sql, params![user, from, to])?.is_some())
 }
 
-/// How many sessions of an environment's users have begun since then, by the day since 1970.
+/// How many sessions of an environment's users have begun since then, by the millisecond in which the day began.
 pub fn begun_by_day(tx: &Tx, environment: EnvironmentId, since: Timestamp) -> Result<Vec<(i64, i64)>> {
-    let sql = "SELECT s.created_at / 86400000, COUNT(*) FROM sessions s JOIN users u ON u.id = s.user_id \
-         WHERE s.id >= $1 AND u.environment_id = $2 GROUP BY s.created_at / 86400000";
+    let sql = "SELECT s.created_at - s.created_at % 86400000, COUNT(*) FROM sessions s JOIN users u ON u.id = s.user_id \
+         WHERE s.id >= $1 AND u.environment_id = $2 GROUP BY s.created_at - s.created_at % 86400000";
     let rows = tx.query(sql, params![random::first_uuid(since), environment])?;
     rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
 }

@@ -187,10 +187,10 @@ pub fn newest(tx: &Tx, environment: EnvironmentId, limit: i64) -> Result<Vec<Use
     rows.iter().map(|row| read(tx, row)).collect()
 }
 
-/// How many users of an environment were made since then, by the day since 1970.
+/// How many users of an environment were made since then, by the millisecond in which the day began.
 pub fn made_by_day(tx: &Tx, environment: EnvironmentId, since: Timestamp) -> Result<Vec<(i64, i64)>> {
-    let sql = "SELECT created_at / 86400000, COUNT(*) FROM users \
-         WHERE environment_id = $1 AND created_at >= $2 GROUP BY created_at / 86400000";
+    let sql = "SELECT created_at - created_at % 86400000, COUNT(*) FROM users \
+         WHERE environment_id = $1 AND created_at >= $2 GROUP BY created_at - created_at % 86400000";
     tx.query(sql, params![environment, since])?.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
 }
 

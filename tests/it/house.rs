@@ -171,7 +171,9 @@ fn of_one_engine(sql: &str) -> Vec<&str> {
     let words = sql.split(|c: char| !c.is_alphanumeric() && c != '_');
     let own = |word: &&str| OF_ONE_ENGINE.contains(word) || ["pg_", "sqlite_"].iter().any(|own| word.starts_with(own));
     // CockroachDB does not guess the types of a table of parameters.
-    words.filter(own).chain(sql.matches("::")).chain(sql.matches("(VALUES (")).collect()
+    // The last two: CockroachDB does not guess the types of a table of parameters, and divides integers into a decimal number.
+    let signs = ["::", "(VALUES (", " / "].into_iter().flat_map(|sign| sql.matches(sign));
+    words.filter(own).chain(signs).collect()
 }
 
 /// The texts between quotation marks.
@@ -206,6 +208,7 @@ fn every_statement_is_in_words_that_every_engine_knows() {
         ("SELECT pg_advisory_lock($1)", "pg_advisory_lock"),
         ("INSERT OR REPLACE INTO meta (name) VALUES ($1)", "REPLACE"),
         ("SELECT column1 FROM (VALUES ($1), ($2)) AS wanted", "(VALUES ("),
+        ("SELECT created_at / 1000 FROM users", " / "),
     ] {
         assert_eq!(of_one_engine(sql), [word]);
     }
