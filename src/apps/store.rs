@@ -49,6 +49,10 @@ pub(super) fn update(tx: &Tx, id: AppId, settings: &Settings) -> Result<()> {
 
 /// The logo of that file name.
 pub fn logo(tx: &Tx, name: &str) -> Result<Option<Vec<u8>>> {
+    if name.contains('\0') {
+        // No text in the database has it, and to ask for one is an error there.
+        return Ok(None);
+    }
     let row = tx.query_opt("SELECT logo_bytes FROM apps WHERE logo = $1", params![name])?;
     row.map(|row| row.get(0)).transpose()
 }
@@ -100,7 +104,6 @@ pub(super) fn environment_of(tx: &Tx, app: AppId, kind: Kind) -> Result<Option<E
 /// The environment of the app to which people may be sent back at this address, to the letter.
 pub fn environment_of_redirect(tx: &Tx, app: AppId, uri: &str) -> Result<Option<Environment>> {
     if uri.contains('\0') {
-        // No text in the database has it, and to ask for one is an error there.
         return Ok(None);
     }
     let sql = "SELECT environment_id FROM redirect_uris WHERE app_id = $1 AND uri = $2";

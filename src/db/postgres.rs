@@ -462,6 +462,7 @@ fn failure(e: tokio_postgres::Error) -> Error {
         "40001" | "40P01" => Error::Conflict,
         "55P03" => Error::Locked,
         "53100" => Error::StorageFull,
+        "22021" => Error::bad_request("malformed_request", "A text of the request holds a NUL"),
         // Told to end, by a limit of the server's; a standby; too long without a word; an outcome that is not known; a disk of
         // the server's.
         code if ["57014", "25006", "25P03", "40003", "58030"].contains(&code)

@@ -93,8 +93,15 @@ async fn an_app_shows_its_name_its_colour_and_its_logo_on_every_page_of_its_own(
     app.set(Settings { color: Some(None), logo: Some(None), ..Settings::default() }).await;
     let plain = anyone.get(&app.sign_in_path()).await.ok().text;
     assert!(!plain.contains("/brand/") && plain.contains("Clinic"), "{plain}");
-    for path in [file.as_str(), "/brand/x.png", "/brand/red.css", "/brand/12345.css", "/brand/0b5cad", "/brand/%2e%2e"]
-    {
+    for path in [
+        file.as_str(),
+        "/brand/x.png",
+        "/brand/red.css",
+        "/brand/12345.css",
+        "/brand/0b5cad",
+        "/brand/%2e%2e",
+        "/brand/%00",
+    ] {
         assert_eq!(anyone.get(path).await.status, 404, "{path}");
     }
 }

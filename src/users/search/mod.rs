@@ -91,7 +91,8 @@ fn find(tx: &Tx, caller: &Caller, names: &Names, text: &str, list: Option<&List>
     }
     let text = text.trim();
     let mut found = Found { users: Vec::new(), back_to: None, next: None, is_early: false, more_alike: false };
-    if text.is_empty() {
+    // No text in the database has a NUL, and to ask for one is an error there.
+    if text.is_empty() || text.contains('\0') {
         return Ok(found);
     }
     let wanted = Wanted { caller, list };
