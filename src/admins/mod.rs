@@ -434,7 +434,7 @@ pub struct Asks {
 }
 
 /// A wish for a link, of whoever says that they are this.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ask {
     /// For whom.
     pub email: Email,

@@ -142,11 +142,18 @@ pub async fn decide(api: &Api) -> Result<()> {
 pub async fn answer_admins(api: &Api, tell: impl Fn(&str)) -> Result<()> {
     let tell = |link: url::Url| tell(&format!("Sign in to the dashboard, within ten minutes:\n\n  {link}\n"));
     api.admin_asks.take_made().into_iter().for_each(tell);
-    for ask in api.admin_asks.take() {
-        let (links, way) = (api.links.clone(), api.admin_way());
-        let answer = move |tx: &Tx| admins::answer(tx, &links, &ask, &way);
-        if let Some(link) = api.store.write(answer).await? {
-            tell(link);
+    let mut asks = api.admin_asks.take().into_iter();
+    while let Some(ask) = asks.next() {
+        let (links, way, wish) = (api.links.clone(), api.admin_way(), ask.clone());
+        let answer = move |tx: &Tx| admins::answer(tx, &links, &wish, &way);
+        match api.store.write(answer).await {
+            Ok(link) => link.into_iter().for_each(tell),
+            Err(e) => {
+                // What passes is tried again, and what does not is not to keep the others.
+                let again = e.passes().then_some(ask);
+                again.into_iter().chain(asks).for_each(|ask| api.admin_asks.add(ask));
+                return Err(e);
+            }
         }
         api.outbox.wake();
     }

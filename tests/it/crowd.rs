@@ -10,11 +10,15 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+use usher::admins::{Ask, Role};
+use usher::app::answer_admins;
 use usher::apps::Kind;
 use usher::db::Tx;
 use usher::error::Error;
 use usher::outbox::worker::{Leased, Work};
 use usher::outbox::{State, newest_mails};
+use usher::users::Email;
+use usher::words::Language;
 
 use crate::cluster::{on_postgres, shared};
 use crate::harness::{Answer, But, TestApp, jane};
@@ -263,6 +267,26 @@ async fn how_a_try_of_a_mail_went_is_noted_as_soon_as_the_queue_has_room() {
     join_all(busy.into_iter().chain(waiting)).await;
     let job = app.store().read(|tx| newest_mails(tx, 1)).await.unwrap().remove(0);
     assert_eq!((job.state, job.attempts, job.failure.is_some()), (State::Queued, 1, true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn administrators_who_ask_for_a_link_beside_a_full_queue_are_given_it_when_there_is_room() {
+    let app = TestApp::new().await;
+    app.admin_at("ann@clinic.example", Role::Owner).await;
+    let (api, told) = (app.app.api(), AtomicUsize::new(0));
+    for _ in 0..2 {
+        let email = Email::new("ann@clinic.example").unwrap();
+        api.admin_asks.add(Ask { email, language: Language::default() });
+    }
+    let tell = |_: &str| _ = told.fetch_add(1, Ordering::SeqCst);
+    let go = Arc::new(AtomicBool::new(false));
+    let (busy, waiting) = fill(&app, &go);
+    assert!(matches!(answer_admins(api, tell).await, Err(Error::Busy)));
+    go.store(true, Ordering::SeqCst);
+    join_all(busy.into_iter().chain(waiting)).await;
+    assert_eq!(told.load(Ordering::SeqCst), 0);
+    answer_admins(api, tell).await.unwrap();
+    assert_eq!(told.load(Ordering::SeqCst), 2, "neither the one that was refused nor the one behind it is lost");
 }
 
 #[tokio::test(flavor = "multi_thread")]
