@@ -26,12 +26,15 @@ pub async fn live() -> Response {
     say(200, "alive")
 }
 
-/// The database answers and the server is not closing.
+/// The database answers and takes writes, and the server is not closing.
 pub async fn ready(State(api): State<Api>) -> Response {
     if api.closing.load(Ordering::SeqCst) {
         return say(503, "closing");
     }
-    let look = api.store.read(|tx: &Tx| crate::apps::list(tx).map(|_| ()));
+    let look = api.store.read(|tx: &Tx| {
+        tx.may_write()?;
+        crate::apps::list(tx).map(drop)
+    });
     match tokio::time::timeout(READY, look).await {
         Ok(Ok(())) => say(200, "ready"),
         _ => say(503, "the database does not answer"),

@@ -66,6 +66,10 @@ pub(super) trait Connection: Send {
     fn keep_up(&self) -> Result<()> {
         Ok(())
     }
+    /// Refuses where nothing but reads is taken.
+    fn may_write(&self) -> Result<()> {
+        Ok(())
+    }
     /// Whether nobody else can write while a transaction of this connection does.
     fn writes_alone(&self) -> bool {
         false

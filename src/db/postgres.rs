@@ -375,6 +375,18 @@ impl Common for Connection {
         self.lost.get() || self.client.as_ref().is_none_or(Client::is_closed)
     }
 
+    /// By settings, of which a server need not have all: a standby, and one that its operator has closed.
+    fn may_write(&self) -> Result<()> {
+        let sql = "SELECT COUNT(*) FROM pg_settings \
+             WHERE name IN ('in_hot_standby', 'default_transaction_read_only') AND setting = 'on'";
+        if self.query(sql, &[])?.first().map_or(Ok(0), |row| row.get::<i64>(0))? == 0 {
+            return Ok(());
+        }
+        // Left for one that may be written to, as after a write.
+        self.lost.set(true);
+        Err(Error::Unavailable("it may only be read from".to_owned()))
+    }
+
     fn execute(&self, sql: &str, params: &[Value]) -> Result<usize> {
         let statement = self.prepare(sql)?;
         let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|value| value as _).collect();

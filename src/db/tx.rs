@@ -163,6 +163,14 @@ impl Tx<'_> {
         }
     }
 
+    /// Asks whether the database takes writes.
+    ///
+    /// # Errors
+    /// It takes none, or does not answer.
+    pub fn may_write(&self) -> Result<()> {
+        self.connection.may_write()
+    }
+
     /// Whether what this transaction has seen stays so until it ends, for nobody else can write meanwhile.
     pub fn writes_alone(&self) -> bool {
         self.connection.writes_alone()

@@ -193,6 +193,29 @@ async fn connections_that_died_while_nobody_used_them_are_replaced_before_anybod
     }
 }
 
+/// Ends everybody's connections to a database.
+fn hang_up(name: &str) {
+    let sql = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname =";
+    shared().sql("postgres", &format!("{sql} '{name}'"));
+}
+
+#[tokio::test]
+async fn a_database_that_takes_no_writes_is_not_ready_until_it_does() {
+    if !on_postgres() {
+        return;
+    }
+    let app = TestApp::new().await;
+    let url = app.folder().database().unwrap();
+    let name = url.rsplit('/').next().unwrap();
+    for (setting, status) in
+        [("SET default_transaction_read_only = on", 503), ("RESET default_transaction_read_only", 200)]
+    {
+        shared().sql("postgres", &format!("ALTER DATABASE {name} {setting}"));
+        hang_up(name);
+        assert_eq!(app.anyone().get("/readyz").await.status, status, "{setting}");
+    }
+}
+
 #[tokio::test]
 async fn a_database_that_lets_nobody_in_is_away_and_no_failure_of_ours() {
     if !on_postgres() {
@@ -203,8 +226,7 @@ async fn a_database_that_lets_nobody_in_is_away_and_no_failure_of_ours() {
     let url = app.folder().database().unwrap();
     let name = url.rsplit('/').next().unwrap();
     shared().sql("postgres", &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false"));
-    shared()
-        .sql("postgres", &format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"));
+    hang_up(name);
     // Who tries to get in, and who comes after.
     for phone in ["2025550001", "2025550002"] {
         let refused = acme.post("/users/create", jane().but("phonenumber", json!(phone))).await;
