@@ -183,12 +183,12 @@ fn hold(app: &TestApp, held: impl Fn() + Clone + Send + 'static) -> Writes {
     for writer in 1..=writers {
         let (store, starts, held) = (app.store().clone(), Arc::clone(&begun), held.clone());
         busy.push(tokio::spawn(async move {
-            let hold = move |_: &Tx| {
+            let operation = move |_: &Tx| {
                 starts.fetch_add(1, Ordering::SeqCst);
                 held();
                 Ok(())
             };
-            store.write(hold).await
+            store.write(operation).await
         }));
         wait(|| begun.load(Ordering::SeqCst) == writer);
     }
