@@ -103,7 +103,7 @@ pub struct Caller {
     pub scope: Scope,
     /// Who it is.
     pub actor: Actor,
-    /// The session of a person's token.
+    /// The session of a person, by their token or on their own page.
     pub session: Option<SessionId>,
     /// What it may do to others than itself.
     pub rights: Rights,

@@ -118,7 +118,8 @@ impl Me {
 
     /// A person on their own page reaches themselves and nobody else, whatever their role.
     fn caller(&self, trail: &Trail) -> Caller {
-        Caller { request: Some(trail.id()), ..Caller::person(&self.environment, &self.user, Rights::NONE, Facts::ALL) }
+        let person = Caller::person(&self.environment, &self.user, Rights::NONE, Facts::ALL);
+        Caller { session: Some(self.session.id), request: Some(trail.id()), ..person }
     }
 
     fn words(&self, reader: &Reader) -> &'static Words {
@@ -263,7 +264,8 @@ pub async fn save(
             api.outbox.wake();
             Ok(Redirect::to(&format!("{home}&saved")).into_response())
         }
-        Ok(None) => signed_out(&api, &reader, &which).await,
+        // The session may have ended since it was found.
+        Ok(None) | Err(Error::Unauthenticated { .. }) => signed_out(&api, &reader, &which).await,
         Err(error @ (Error::Invalid(_) | Error::EmailTaken | Error::PhoneTaken | Error::Stale)) => {
             answer(&api, reader, &which, &headers, false, Some((&form, error))).await
         }

@@ -300,6 +300,15 @@ impl TestApp {
         first: impl Fn(&usher::db::Tx) -> Outcome<A> + Send + 'static,
         second: impl Fn(&usher::db::Tx) -> Outcome<B> + Send + 'static,
     ) -> (Outcome<A>, Outcome<B>) {
+        self.meanwhile(first, self.store().write(second)).await
+    }
+
+    /// The same for a `second` that is more than an operation, such as a request.
+    pub async fn meanwhile<A: Send + 'static, B>(
+        &self,
+        first: impl Fn(&usher::db::Tx) -> Outcome<A> + Send + 'static,
+        second: impl Future<Output = B>,
+    ) -> (Outcome<A>, B) {
         let (tell, told) = std::sync::mpsc::channel();
         let first = move |tx: &usher::db::Tx| {
             let done = first(tx)?;
@@ -312,7 +321,7 @@ impl TestApp {
         let second = async {
             let begun = tokio::task::spawn_blocking(move || told.recv_timeout(Duration::from_secs(10)));
             begun.await.unwrap().expect("the first has begun");
-            self.store().write(second).await
+            second.await
         };
         tokio::join!(self.store().write(first), second)
     }

@@ -7,6 +7,8 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::json;
 use usher::apps::{self, Kind, Settings};
 use usher::audit::Action;
+use usher::links;
+use usher::secret::Secret;
 use usher::users::{self, Status, UserId};
 
 use crate::harness::{Answer, But, OPERATOR, TestApp, jane, john};
@@ -183,6 +185,23 @@ async fn a_new_address_of_someone_who_has_a_session_ends_it_unless_they_chose_it
     assert_eq!(links, 2, "who has been here knows how to ask for a link");
     let acme = app.partner("acme").await;
     assert_eq!(acme.post("/users/update", json!({"email": "jane@doe.com"})).await.status, 404);
+}
+
+#[tokio::test]
+async fn case_d8_who_saves_their_profile_while_the_mailbox_is_proven_by_another_does_not_take_it_from_them() {
+    let (app, id, link) = app_with_link().await;
+    let attacker = app.anyone().with("Cookie", cookie(&app.press(&link).await));
+    let moves = async |to: &str| attacker.send("POST", "/profile", format!("version=*&email={to}")).await;
+    assert_eq!(moves("jane%40roe.com").await.status, 303);
+    app.renew(&link).await.ok();
+    let newest = Secret::new(app.newest_link().await.strip_prefix("/links/").unwrap().to_owned());
+    let made_with = app.app.api().links.clone();
+    let enter = move |tx: &usher::db::Tx| Ok(links::follow(tx, &made_with, &newest, None)?.is_ok());
+    let (entered, saved) = app.meanwhile(enter, moves("mine%40doe.com")).await;
+    assert!(entered.unwrap());
+    assert!(saved.status == 200 && saved.text.contains("signed out"), "{} {}", saved.status, saved.text);
+    let user = app.user(&id).await;
+    assert_eq!((user.email.address(), user.email_verified_at.is_some()), ("jane@roe.com", true));
 }
 
 #[tokio::test]
