@@ -136,12 +136,15 @@ pub(crate) fn forget(tx: &Tx, id: TenantId) -> Result<Option<UserId>> {
     if any_by_id(tx, id)?.is_none_or(|tenant| tenant.founder.is_none()) {
         return Ok(None);
     }
-    let founder = store::lock(tx, id)?.and_then(|tenant| tenant.founder);
-    if founder.is_none() || store::has_users(tx, id)? {
+    let held = store::lock(tx, id)?.filter(|tenant| tenant.founder.is_some());
+    let Some(tenant) = held else { return Ok(None) };
+    if store::has_users(tx, id)? {
         return Ok(None);
     }
-    store::empty(tx, id)?;
-    Ok(founder)
+    // Nobody keeps what is about others by having called theirs by this id.
+    let is_free = store::by_name(tx, tenant.environment, &id.to_string())?.is_none_or(|other| other.id == id);
+    store::empty(tx, id, if is_free { id } else { TenantId::random() })?;
+    Ok(tenant.founder)
 }
 
 /// The tenant of that id or name, if there is one. Who belongs to a tenant may call it what they like, also by a name that an
@@ -150,16 +153,27 @@ pub(crate) fn forget(tx: &Tx, id: TenantId) -> Result<Option<UserId>> {
 /// # Errors
 /// The name is one that a tenant was given from within, or the tenant is deleted.
 pub fn find(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Option<TenantId>> {
-    let of_id = name.parse().map_or(Ok(None), |id| any_by_id(tx, id))?;
-    let of_id = of_id.filter(|tenant| tenant.environment == environment);
-    let is_by_id = of_id.is_some();
-    let found = of_id.map_or_else(|| store::by_name(tx, environment, name), |tenant| Ok(Some(tenant)))?;
-    let Some(Tenant { id, self_named_at, .. }) = found else { return Ok(None) };
-    if by_id(tx, id)?.is_none() {
-        return Err(Error::operator(format!(
-            "the tenant {id} is deleted, for everybody is who was in it. Restore one of them, or choose another tenant."
-        )));
+    let Some((Tenant { id, .. }, _)) = look_up(tx, environment, name)? else { return Ok(None) };
+    if by_id(tx, id)?.is_some() {
+        return find_any(tx, environment, name);
     }
+    Err(Error::operator(if store::has_users(tx, id)? {
+        format!(
+            "the tenant {id} is deleted, for everybody is who was in it. `GET /v1/users?tenant={id}&status=deleted` and \
+             `usher export --tenant={id} --status=deleted` list them: restore one of them, or erase them all, which \
+             makes the name free; or choose another tenant."
+        )
+    } else {
+        format!("the tenant {id} is deleted, and everybody who was in it is erased. Choose another tenant.")
+    }))
+}
+
+/// The same, deleted or not.
+///
+/// # Errors
+/// The name is one that a tenant was given from within.
+pub fn find_any(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Option<TenantId>> {
+    let Some((Tenant { id, self_named_at, .. }, is_by_id)) = look_up(tx, environment, name)? else { return Ok(None) };
     if self_named_at.is_some() && !is_by_id {
         return Err(Error::operator(format!(
             "the tenant {id} has given itself this name, so it is found by its id alone. If you mean that tenant, use \
@@ -168,6 +182,15 @@ pub fn find(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Option<Te
         )));
     }
     Ok(Some(id))
+}
+
+/// The tenant of that id or else of that name, deleted or not, and whether it is by its id.
+fn look_up(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Option<(Tenant, bool)>> {
+    let of_id = name.parse().map_or(Ok(None), |id| any_by_id(tx, id))?;
+    if let Some(tenant) = of_id.filter(|tenant| tenant.environment == environment) {
+        return Ok(Some((tenant, true)));
+    }
+    Ok(store::by_name(tx, environment, name)?.map(|tenant| (tenant, false)))
 }
 
 /// The tenant that the caller names: one by id, or a person's own (`None`).
@@ -193,6 +216,14 @@ fn named_by(caller: &Caller, id: Option<TenantId>) -> Result<TenantId> {
 /// It is not, or there is none: the same to the caller.
 pub fn get(tx: &Tx, caller: &Caller, id: TenantId) -> Result<Tenant> {
     reach(tx, caller, id, by_id)
+}
+
+/// The same, deleted or not: for who asks for those who were in it.
+///
+/// # Errors
+/// As [`get`].
+pub fn get_any(tx: &Tx, caller: &Caller, id: TenantId) -> Result<Tenant> {
+    reach(tx, caller, id, any_by_id)
 }
 
 fn reach(tx: &Tx, caller: &Caller, id: TenantId, read: fn(&Tx, TenantId) -> Result<Option<Tenant>>) -> Result<Tenant> {
@@ -232,7 +263,7 @@ pub fn count_attempt(tx: &Tx, caller: &Caller, id: Option<TenantId>, wanted: Opt
 /// said again, as by who sends back what they have read, changes nothing about that.
 ///
 /// # Errors
-/// No such tenant within reach, no right to change it, or the name belongs to another.
+/// No such tenant within reach, no right to change it, or the name, or a tenant's id that it is, belongs to another.
 pub fn update(tx: &Tx, caller: &Caller, id: Option<TenantId>, change: Facts) -> Result<Changes> {
     caller.need(Right::ManageTenant)?;
     let before = reach(tx, caller, named_by(caller, id)?, store::by_id_to_change)?;
@@ -247,7 +278,7 @@ pub fn update(tx: &Tx, caller: &Caller, id: Option<TenantId>, change: Facts) -> 
         return Ok(Changes::between(&Value::Null, &Value::Null));
     }
     if let Some(name) = after.facts.name.as_ref().filter(|name| before.facts.name.as_ref() != Some(*name)) {
-        if store::by_name(tx, before.environment, &name.0)?.is_some() {
+        if finds_another(tx, &before, &name.0)? {
             return Err(name_taken());
         }
         after.self_named_at = caller.scope.tenant.map(|_| tx.now());
@@ -257,6 +288,12 @@ pub fn update(tx: &Tx, caller: &Caller, id: Option<TenantId>, change: Facts) -> 
     let noted = changes.hiding(Company::FIELDS.iter().map(|wire| wire.name));
     note(tx, caller.origin(), Action::TenantUpdated, &after, &noted)?;
     Ok(changes)
+}
+
+/// Whether another tenant of the environment is found by that: it has that name, or that id.
+fn finds_another(tx: &Tx, tenant: &Tenant, name: &str) -> Result<bool> {
+    let found = look_up(tx, tenant.environment, name)?;
+    Ok(found.is_some_and(|(other, _)| other.id != tenant.id))
 }
 
 fn name_taken() -> Error {

@@ -97,10 +97,11 @@ pub(super) fn has_users(tx: &Tx, id: TenantId) -> Result<bool> {
     Ok(tx.query_opt("SELECT 1 FROM users WHERE tenant_id = $1 LIMIT 1", params![id])?.is_some())
 }
 
-/// Leaves of a tenant its id, which keys and webhooks may name, and that it was somebody's: it stays deleted.
-pub(super) fn empty(tx: &Tx, id: TenantId) -> Result<()> {
+/// Leaves of a tenant its id, which keys and webhooks may name, and that it was somebody's: it stays deleted. It has a name that
+/// says nothing.
+pub(super) fn empty(tx: &Tx, id: TenantId, name: TenantId) -> Result<()> {
     let sql = "UPDATE tenants SET name = $1, profile = '{}', self_named_at = NULL WHERE id = $2";
-    tx.run(sql, params![id.to_string(), id])
+    tx.run(sql, params![name.to_string(), id])
 }
 
 fn read(row: &Row) -> Result<Tenant> {

@@ -331,6 +331,18 @@ async fn a_tenant_that_others_share_stays_as_it_is_until_the_last_of_them_is_era
 }
 
 #[tokio::test]
+async fn who_called_their_tenant_by_the_id_of_another_does_not_keep_what_that_says() {
+    let (app, _) = app_and_jane().await;
+    let (id, tenant) = nora(&app).await;
+    // As could be done before that was refused.
+    app.tamper(&format!("UPDATE tenants SET name = '{tenant}' WHERE name = 'acme'"));
+    app.server().await.send("POST", &format!("/v1/users/{id}/erase"), "").await.ok();
+    assert_eq!(tables_with(&app, &stored(&app).await, HER_TENANTS).await, BTreeSet::new());
+    let left = left_of(&app, &tenant).await.facts.show()["name"].as_str().unwrap().to_owned();
+    assert!(left != tenant && left.parse::<tenants::TenantId>().is_ok(), "{left}");
+}
+
+#[tokio::test]
 async fn whoever_of_two_is_restored_while_the_other_is_erased_finds_their_tenant_as_it_was() {
     for restored_first in [false, true] {
         let app = TestApp::new().await;
