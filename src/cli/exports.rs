@@ -88,10 +88,11 @@ impl Export {
         let (wanted, text) = (self.list(), self.search.clone());
         let begin = move |tx: &Tx| {
             let environment = environment(tx, app, kind)?;
+            let find = if wanted.status == Some(Status::Deleted) { tenants::find_any } else { tenants::find };
             let no_tenant = || Error::operator("there is no tenant of that name or id in the environment.");
             let tenant = match &name {
                 None => None,
-                Some(name) => Some(tenants::find(tx, environment.id, name)?.ok_or_else(no_tenant)?),
+                Some(name) => Some(find(tx, environment.id, name)?.ok_or_else(no_tenant)?),
             };
             let (caller, list) = (Caller::operator(&environment), List { tenant, ..wanted.clone() });
             export::check(tx, &caller, (text.as_deref(), &Names::default()), &list)?;

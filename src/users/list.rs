@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::place::{self, Place};
 use crate::roles::Right;
 use crate::secret::sha256;
-use crate::tenants::{self, TenantId};
+use crate::tenants::{self, Tenant, TenantId};
 
 /// A span of time: from its start on, and before its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,7 +107,7 @@ pub fn list(tx: &Tx, caller: &Caller, list: &List) -> Result<(Vec<User>, Option<
     if list.status == Some(Status::Deleted) {
         caller.need(Right::DeleteUsers)?;
     }
-    let tenant = list.tenant.map(|id| tenants::get(tx, caller, id)).transpose()?.map(|tenant| tenant.id);
+    let tenant = list.whose(tx, caller)?.map(|tenant| tenant.id);
     let scope = Scope { tenant: tenant.or(caller.scope.tenant), ..caller.scope };
     let name = list.name(scope);
     let place = list.cursor.as_ref().map(|cursor| Place::open(tx, &name, cursor)).transpose()?;
@@ -132,6 +132,15 @@ pub(crate) fn oldest(
 }
 
 impl List {
+    /// The tenant whose users are wanted, if it is one tenant's. Who looks for the deleted also names one that is deleted with them.
+    ///
+    /// # Errors
+    /// There is no such tenant within the caller's reach.
+    pub fn whose(&self, tx: &Tx, caller: &Caller) -> Result<Option<Tenant>> {
+        let get = if self.status == Some(Status::Deleted) { tenants::get_any } else { tenants::get };
+        self.tenant.map(|id| get(tx, caller, id)).transpose()
+    }
+
     /// The facts that the filters and the order tell.
     fn facts(&self) -> impl Iterator<Item = &'static str> {
         let tells = [

@@ -433,6 +433,17 @@ async fn a_tenant_that_somebody_made_by_signing_up_goes_with_the_last_of_its_peo
             assert_eq!((refused.status, refused.error()), (status, "Tenant not found"), "{method} {path}");
         }
     }
+    // Who asks for the deleted is told who was in it.
+    for client in [&server, &bound] {
+        let listed = async |status: &str| client.get(&format!("/v1/users?tenant={theirs}&status={status}")).await;
+        assert_eq!(data(&listed("deleted").await.ok())["items"].as_array().unwrap().len(), 2);
+        assert_eq!(listed("active").await.status, 404);
+    }
+    let sandbox = sandbox(&app).await;
+    let found = |name: String| app.store().read(move |tx| tenants::find_any(tx, sandbox, &name));
+    for name in [theirs.as_str(), "Clinic North"] {
+        assert_eq!(found(name.to_owned()).await.unwrap().unwrap().to_string(), theirs, "as for an export");
+    }
     // By its id and by its name it is found as what it is, and no other is made in its place.
     let (tenants, keys) = (app.count("tenants").await, app.count("keys").await);
     for name in [theirs.as_str(), "Clinic North"] {
@@ -454,6 +465,8 @@ async fn a_tenant_that_somebody_made_by_signing_up_goes_with_the_last_of_its_peo
     let listed = admin.get(&format!("{users}?status=deleted")).await.ok().text;
     assert!(listed.contains("bob@doe.com") && !listed.contains(&format!("?tenant={theirs}")), "{listed}");
     assert_eq!(admin.get(&format!("{users}?tenant={theirs}")).await.status, 404);
+    let theirs_alone = admin.get(&format!("{users}?tenant={theirs}&status=deleted")).await.ok().text;
+    assert!(theirs_alone.contains("bob@doe.com"), "{theirs_alone}");
     assert!(admin.get(&format!("{users}/{bob}")).await.ok().text.contains("Clinic North"), "as his record has it");
 
     // An organisation's stays, whoever goes.
@@ -467,6 +480,47 @@ async fn a_tenant_that_somebody_made_by_signing_up_goes_with_the_last_of_its_peo
     assert_eq!((&back["name"], &back["companyVATId"]), (&json!("Clinic North"), &json!("DE1")));
     assert_eq!((back["users"].as_array().unwrap().len(), &back["users"][0]["id"]), (1, &json!(bob)));
     assert_eq!(app.key_of("Clinic North").await.unwrap().caller.scope.tenant.unwrap().to_string(), theirs);
+}
+
+#[tokio::test]
+async fn the_name_of_a_deleted_tenant_is_free_once_those_are_erased_whom_its_refusal_says_how_to_list() {
+    let (app, _) = app_and_jane().await;
+    let (founder, theirs) = app.signed_up("new@doe.com").await;
+    let server = app.server().await;
+    server.put(&format!("/v1/tenants/{theirs}"), json!({"tenant": {"name": "Clinic North"}})).await.ok();
+    server.send("DELETE", &format!("/v1/users/{founder}"), "").await.ok();
+    let says = app.key_of("Clinic North").await.unwrap_err().to_string();
+    let list = format!("/v1/users?tenant={theirs}&status=deleted");
+    assert!(says.contains(&list) && says.contains("erase them all"), "{says}");
+    let listed = data(&server.get(&list).await.ok())["items"].clone();
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["id"]), (1, &json!(founder)));
+    server.send("POST", &format!("/v1/users/{founder}/erase"), "").await.ok();
+    let north = app.key_of("Clinic North").await.unwrap().caller.scope.tenant.unwrap();
+    assert_ne!(north.to_string(), theirs);
+    // Whom nobody can restore, nobody is told to.
+    let says = app.key_of(&theirs).await.unwrap_err().to_string();
+    assert!(says.contains(&format!("the tenant {theirs} is deleted")) && !says.contains("estore"), "{says}");
+    assert_eq!(data(&server.get(&list).await.ok())["items"], json!([]));
+}
+
+#[tokio::test]
+async fn nobody_calls_their_tenant_by_the_id_of_another() {
+    let (app, id, _) = two().await;
+    administrator(&app, &id).await;
+    let (me, of_acme) = (app.person(&id).await, app.server_of("acme").await);
+    let own = app.user(&id).await.tenant.unwrap();
+    app.partner("north").await;
+    let sandbox = sandbox(&app).await;
+    let others = app.store().read(move |tx| tenants::newest_organisations(tx, sandbox, 9)).await.unwrap();
+    let other = others.into_iter().find(|tenant| tenant.id != own).unwrap().id.to_string();
+    for name in [other.clone(), other.to_uppercase(), other.replace('-', "")] {
+        for client in [&me, &of_acme] {
+            let refused = client.put(&format!("/v1/tenants/{own}"), json!({"tenant": {"name": name}})).await;
+            assert_eq!((refused.status, refused.error()), (400, "A tenant of that name exists"), "{name}");
+        }
+    }
+    let unused = "22222222-2222-4222-8222-222222222222";
+    of_acme.put(&format!("/v1/tenants/{own}"), json!({"tenant": {"name": unused}})).await.ok();
 }
 
 #[tokio::test]

@@ -141,9 +141,8 @@ pub async fn list(State(api): State<Api>, here: Within<ReadOnly>, RawQuery(query
     let names = searching(&api, &here);
     let read = move |tx: &Tx| {
         let mut tenants = tenants::newest_organisations(tx, caller.scope.environment, TENANTS)?;
-        if let Some(id) = list.tenant.filter(|id| tenants.iter().all(|tenant| tenant.id != *id)) {
-            tenants.push(tenants::get(tx, &caller, id)?);
-        }
+        let whose = list.whose(tx, &caller)?;
+        tenants.extend(whose.filter(|whose| tenants.iter().all(|tenant| tenant.id != whose.id)));
         let found = if q.is_empty() {
             let (users, next) = users::list(tx, &caller, &list)?;
             Found { users, next, back_to: None, is_early: false, more_alike: false }
