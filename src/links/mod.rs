@@ -57,6 +57,8 @@ pub enum State {
     Expired,
     /// A newer link took its place, or the address it went to is no longer the user's.
     Superseded,
+    /// The app has taken back where it leads, or that whom it is for may register.
+    Withdrawn,
     /// It works in another browser only.
     Elsewhere,
     /// There never was such a link.
@@ -71,6 +73,7 @@ impl State {
             State::Open | State::Used => "link_used",
             State::Expired => "link_expired",
             State::Superseded => "link_superseded",
+            State::Withdrawn => "link_withdrawn",
             State::Elsewhere => "link_elsewhere",
             State::Unknown => "link_unknown",
         }

@@ -82,6 +82,6 @@ fn why_not(tx: &Tx, job: &Job) -> Result<Option<&'static str>> {
         State::Superseded => Some(
             "not sent: its link had ended by then; there is a newer one or another address, or the person may not sign in",
         ),
-        State::Elsewhere | State::Unknown => Some("not sent: its link was gone by then"),
+        State::Withdrawn | State::Elsewhere | State::Unknown => Some("not sent: its link was gone by then"),
     })
 }

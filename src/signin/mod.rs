@@ -322,7 +322,7 @@ fn enter(tx: &Tx, links: &Links, sign_in: &SignIn, request: Option<Uuid>) -> Res
     let environment = apps::by_id(tx, sign_in.environment)?;
     // What the app asked for is judged again, for it may have changed its mind since.
     if !apps::leads_back(tx, &environment, &sign_in.asked.request.redirect_uri)? {
-        return Ok(Err(State::Expired));
+        return Ok(Err(State::Withdrawn));
     }
     let Some(email) = Email::new(&sign_in.asked.email) else { return Ok(Err(State::Superseded)) };
     let user = match users::any_by_id(tx, user)? {
@@ -331,7 +331,7 @@ fn enter(tx: &Tx, links: &Links, sign_in: &SignIn, request: Option<Uuid>) -> Res
         None => match users::by_address_to_change(tx, environment.id, &email)? {
             Some(user) if user.email.same_mailbox(&email) => user,
             Some(_) => return Ok(Err(State::Superseded)),
-            None if environment.sign_up != SignUp::Open => return Ok(Err(State::Expired)),
+            None if environment.sign_up != SignUp::Open => return Ok(Err(State::Withdrawn)),
             None => users::register(tx, &environment, user, email.clone(), request)?,
         },
     };

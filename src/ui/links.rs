@@ -101,6 +101,7 @@ fn explain(state: links::State, words: &Words) -> String {
         links::State::Used => words.link_used(),
         links::State::Expired => words.link_expired(),
         links::State::Superseded => words.link_superseded(),
-        links::State::Open | links::State::Elsewhere | links::State::Unknown => String::new(),
+        // What only a sign-in is, and what has a page of its own.
+        links::State::Open | links::State::Withdrawn | links::State::Elsewhere | links::State::Unknown => String::new(),
     }
 }

@@ -321,6 +321,7 @@ pub async fn type_code(
         Err(Worth::Superseded) => "code_burnt",
         Err(Worth::Used) => "code_used",
         Err(Worth::Expired) => "code_expired",
+        Err(Worth::Withdrawn) => "code_withdrawn",
         Err(Worth::Elsewhere | Worth::Unknown) => "code_unknown",
     };
     trail.note_refused(code);

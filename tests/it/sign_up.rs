@@ -104,6 +104,7 @@ async fn who_is_on_the_way_to_register_does_not_once_that_is_closed() {
     let before = (app.count("users").await, app.count("tenants").await, app.count("sessions").await);
     let pressed = browser.send("POST", &link, "").await;
     assert_eq!((pressed.status, pressed.header("location")), (410, ""), "{}", pressed.text);
+    assert_eq!(app.audited(Action::SignedIn).await[0].result, "link_withdrawn");
     assert_eq!((app.count("users").await, app.count("tenants").await, app.count("sessions").await), before);
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use usher::apps::{self, Kind};
+use usher::audit::Action;
 use usher::users::{self, Status, UserId};
 
 use crate::harness::{Answer, But, Client, OPERATOR, TestApp, jane, john};
@@ -151,6 +152,11 @@ async fn an_address_that_the_app_has_taken_back_gets_nobody_who_is_on_the_way_th
         assert_eq!((entered.status, entered.header("location")), (410, ""), "{by}: {}", entered.text);
         assert_eq!(app.exchange(&code).await.status, 400);
         assert_eq!(app.count("sessions").await, sessions, "{by}");
+        // It was not late, and the trail tells the two apart.
+        match by {
+            "link" => assert_eq!(app.audited(Action::SignedIn).await[0].result, "link_withdrawn"),
+            _ => assert_eq!(app.refused(&[&entered]).await[0].1, "code_withdrawn"),
+        }
 
         // What had not been used up works again with the address.
         app.register(Kind::Sandbox, CALLBACK).await;

@@ -24,7 +24,7 @@ impl TestApp {
     }
 
     /// At what these were refused, and why, by the one entry that each has.
-    async fn refused(&self, answers: &[&Answer]) -> Vec<(String, String)> {
+    pub async fn refused(&self, answers: &[&Answer]) -> Vec<(String, String)> {
         let entries = self.audited(Action::RequestRefused).await;
         let of = |answer: &&Answer| {
             let id = answer.header("request-id");
