@@ -463,6 +463,9 @@ async fn whoever_is_told_of_health_by_a_rehearsal_has_read_it_and_that_stands_in
             0,
         ),
         (&server, "PATCH", path.as_str(), guess.clone(), 1),
+        // They ignore it.
+        (&server, "PUT", path.as_str(), guess.clone(), 0),
+        (&server, "POST", path.as_str(), guess.clone(), 0),
         (&server, "PATCH", path.as_str(), nickname.clone(), 0),
         (&server, "PUT", path.as_str(), nickname, 0),
         (&server, "POST", "/v1/users", made, 0),
