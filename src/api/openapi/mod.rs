@@ -162,7 +162,8 @@ fn dry_run(place: &str) -> Value {
     json!({
         "name": "dry_run", "in": "query", "schema": {"type": "boolean"},
         "description": format!(
-            "Change nothing, and answer in `{place}` what would have changed: `kind` is `dryRun`, `items` are the changes."
+            "Change nothing, and answer in `{place}` what would have changed: `kind` is `dryRun`, `items` are the changes. \
+             If that tells of an existing person's health, the audit trail notes it as a look."
         )
     })
 }
