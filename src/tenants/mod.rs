@@ -153,9 +153,10 @@ pub(crate) fn forget(tx: &Tx, id: TenantId) -> Result<Option<UserId>> {
 /// # Errors
 /// The name is one that a tenant was given from within, or the tenant is deleted.
 pub fn find(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Option<TenantId>> {
-    let Some((Tenant { id, .. }, _)) = look_up(tx, environment, name)? else { return Ok(None) };
+    let Some((tenant, is_by_id)) = look_up(tx, environment, name)? else { return Ok(None) };
+    let id = tenant.id;
     if by_id(tx, id)?.is_some() {
-        return find_any(tx, environment, name);
+        return meant(&tenant, is_by_id).map(Some);
     }
     Err(Error::operator(if store::has_users(tx, id)? {
         format!(
@@ -173,15 +174,19 @@ pub fn find(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Option<Te
 /// # Errors
 /// The name is one that a tenant was given from within.
 pub fn find_any(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Option<TenantId>> {
-    let Some((Tenant { id, self_named_at, .. }, is_by_id)) = look_up(tx, environment, name)? else { return Ok(None) };
-    if self_named_at.is_some() && !is_by_id {
+    look_up(tx, environment, name)?.map(|(tenant, is_by_id)| meant(&tenant, is_by_id)).transpose()
+}
+
+fn meant(tenant: &Tenant, is_by_id: bool) -> Result<TenantId> {
+    let id = tenant.id;
+    if tenant.self_named_at.is_some() && !is_by_id {
         return Err(Error::operator(format!(
             "the tenant {id} has given itself this name, so it is found by its id alone. If you mean that tenant, use \
              the id; otherwise choose another name, or give that tenant another one (`PUT /v1/tenants/{id}` with a key \
              of the app)."
         )));
     }
-    Ok(Some(id))
+    Ok(id)
 }
 
 /// The tenant of that id or else of that name, deleted or not, and whether it is by its id.
