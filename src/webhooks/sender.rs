@@ -15,6 +15,7 @@ use crate::db::Store;
 use crate::error::{Error, Result};
 use crate::outbound::Client;
 use crate::outbox::worker::{Leased, Quiet, Unanswered, Work};
+use crate::random;
 
 /// How long an endpoint may take to answer unless said otherwise.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -137,7 +138,7 @@ impl<N: Fn(&'static str) + Send + Sync> Work for Sender<N> {
         let (mut endpoints, any) = store.read(due).await?;
         self.quiet.set(!any);
         if !endpoints.is_empty() {
-            let turn = usize::from(crate::random::bytes::<1>()[0]) % endpoints.len();
+            let turn = usize::from(random::bytes::<1>()[0]) % endpoints.len();
             endpoints.rotate_left(turn);
         }
         let places = self.share(&endpoints, free);
@@ -173,6 +174,7 @@ impl<N: Fn(&'static str) + Send + Sync> Work for Sender<N> {
         let word = outcome.word(delivery, store.clock().now());
         tracing::info!(delivery = %delivery.id, attempt = delivery.attempts, outcome = word, "webhook");
         (self.noted)(word);
-        job.note(store, move |tx, job| settle(tx, job, &outcome, took)).await
+        let id = random::sequential_uuid(store.clock().now());
+        job.note(store, move |tx, job| settle(tx, job, &outcome, took, id)).await
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::endpoint::Listener;
 use super::sign::Keys;
@@ -82,7 +83,7 @@ pub(super) fn remove_deliveries(tx: &Tx, endpoint: EndpointId, limit: i64) -> Re
 pub(super) fn with_deliveries(tx: &Tx) -> Result<Vec<(EndpointId, Is)>> {
     let sql = "SELECT endpoint_id FROM deliveries WHERE endpoint_id > $1 ORDER BY endpoint_id LIMIT 1";
     let mut found = Vec::new();
-    let mut last = EndpointId(uuid::Uuid::nil());
+    let mut last = EndpointId(Uuid::nil());
     while let Some(row) = tx.query_opt(sql, params![last])? {
         last = row.get(0)?;
         let row = tx.query_opt("SELECT disabled_at FROM endpoints WHERE id = $1", params![last])?;
@@ -268,24 +269,27 @@ pub(super) fn finished_after(
     Ok(next.filter(|next| *next > from))
 }
 
+/// Adds a try to the log, once: `id` is the try's.
 pub(super) fn note_attempt(
     tx: &Tx,
+    id: Uuid,
     delivery: DeliveryId,
     status: Option<u16>,
     took: Duration,
     words: &str,
 ) -> Result<()> {
-    tx.add(
+    let noted = tx.insert(
         "delivery_attempts (id, delivery_id, created_at, status, millis, words)",
         params![
-            random::sequential_uuid(tx.now()),
+            id,
             delivery,
             tx.now(),
             status.map(i64::from),
             i64::try_from(took.as_millis()).unwrap_or(i64::MAX),
             words,
         ],
-    )
+    );
+    noted.map(drop)
 }
 
 /// What an endpoint was to be told of what happened at one time.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use uuid::Uuid;
 
 use super::{AT_ONCE, Delivery, Endpoint, EndpointId, State, disable, note, store};
 use crate::apps;
@@ -115,11 +116,12 @@ impl Outcome {
     }
 }
 
-/// Notes how a try went, unless another worker has taken the delivery over since.
+/// Notes how a try went, unless another worker has taken the delivery over since. `id` is the try's, by which it is logged once
+/// however often it is noted.
 ///
 /// # Errors
 /// The database refuses.
-pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome, took: Duration) -> Result<()> {
+pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome, took: Duration, id: Uuid) -> Result<()> {
     let delivery = &job.delivery;
     // Before the endpoint, for who changes a user has them before they tell endpoints.
     let told_of_nobody = match delivery.user {
@@ -136,7 +138,7 @@ pub fn settle(tx: &Tx, job: &Job, outcome: &Outcome, took: Duration) -> Result<(
     };
     // A receiver may have said anything, also of somebody who was erased since, or is by what it was told.
     let kept = if told_of_nobody { "" } else { words };
-    store::note_attempt(tx, delivery.id, status, took, kept)?;
+    store::note_attempt(tx, id, delivery.id, status, took, kept)?;
     let failure = status.map_or_else(|| words.to_owned(), |status| format!("HTTP {status}"));
     match outcome {
         Outcome::Answered(200..=299, _) => store::finish(tx, delivery, State::Sent, None),

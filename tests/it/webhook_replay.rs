@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use usher::random;
 use usher::webhooks::{self, Address, Change, EventId, Outcome, State, Which};
 
 use crate::harness::{OPERATOR, TestApp, jane, john};
@@ -110,7 +111,7 @@ async fn a_410_from_an_address_that_was_replaced_meanwhile_disables_nothing_and_
     let change = Change { address: Some(Address::new(&new.url()).unwrap()), ..Change::default() };
     app.change_webhook(endpoint.id, change).await;
     let gone = Outcome::Answered(410, "gone".to_owned());
-    app.store().write(move |tx| webhooks::settle(tx, &job, &gone, SECOND)).await.unwrap();
+    app.store().write(move |tx| webhooks::settle(tx, &job, &gone, SECOND, random::uuid())).await.unwrap();
     assert_eq!(app.endpoint(endpoint.id).await.disabled_because, None);
     assert_eq!(states(&app.deliveries(endpoint.id).await), ["queued", "queued"]);
     app.send_webhooks();

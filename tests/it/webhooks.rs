@@ -9,9 +9,12 @@ use usher::audit::Action;
 use usher::caller::{Actor, Scope};
 use usher::outbound::{Client, Reach};
 use usher::outbox::worker;
+use usher::random;
 use usher::users::UserId;
 use usher::webhooks::sender::Sender;
-use usher::webhooks::{self, Address, Attempt, Change, Delivery, Endpoint, EndpointId, EventId, New, State, Which};
+use usher::webhooks::{
+    self, Address, Attempt, Change, Delivery, Endpoint, EndpointId, EventId, New, Outcome, State, Which,
+};
 
 use crate::backup::finding;
 use crate::harness::{OPERATOR, TestApp, jane, john};
@@ -408,6 +411,27 @@ async fn a_try_whose_lease_may_end_before_it_does_is_put_off() {
         let is_late = delivery.failure.as_deref() == Some("the database took too long");
         assert_eq!((delivery.attempts, is_late, receiver.got().len()), (tried, tried == 1, usize::from(tried == 2)));
         app.advance(Duration::from_mins(1));
+    }
+}
+
+#[tokio::test]
+async fn a_try_that_is_noted_twice_since_the_first_answer_was_lost_is_logged_once() {
+    let (app, receiver) = (TestApp::new().await, Receiver::start());
+    let endpoint = app.webhook(&receiver).await.id;
+    app.partner("acme").await.post(CREATE, jane()).await.ok();
+    for tried in 1..=2 {
+        let places = vec![(endpoint, 1)];
+        let (mut jobs, _) = app.store().write(move |tx| webhooks::lease(tx, &places)).await.unwrap();
+        let (job, id) = (jobs.remove(0), random::sequential_uuid(app.store().clock().now()));
+        for _ in 0..2 {
+            let (job, refused) = (job.clone(), Outcome::Answered(500, "no".to_owned()));
+            app.store().write(move |tx| webhooks::settle(tx, &job, &refused, SECOND, id)).await.unwrap();
+        }
+        let delivery = app.deliveries(endpoint).await.remove(0);
+        assert_eq!((delivery.state, delivery.attempts), (State::Queued, tried));
+        let logged = app.attempts(&delivery).await.len();
+        assert_eq!(i64::try_from(logged).unwrap(), tried);
+        app.advance(Duration::from_hours(1));
     }
 }
 
