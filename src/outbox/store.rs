@@ -90,12 +90,14 @@ pub(super) fn retry(tx: &Tx, job: &Job, due_at: Timestamp, failure: &str, round:
     tx.run(&sql, params![due_at, failure, round, job.id, job.attempts])
 }
 
-/// As if the try had not begun.
+/// As if the try had not begun. Once, however often it is noted: the job is due later then, and its count may by now be that of a
+/// try that another worker has begun.
 pub(super) fn put_off(tx: &Tx, job: &Job, due_at: Timestamp, why: &str) -> Result<()> {
     let sql = format!(
-        "UPDATE outbox SET due_at = $1, failure = $2, attempts = attempts - 1, leased_until = NULL WHERE id = $3 AND {MINE} $4"
+        "UPDATE outbox SET due_at = $1, failure = $2, attempts = attempts - 1, leased_until = NULL WHERE id = $3 AND {MINE} $4 \
+         AND due_at = $5"
     );
-    tx.run(&sql, params![due_at, why, job.id, job.attempts])
+    tx.run(&sql, params![due_at, why, job.id, job.attempts, job.due_at])
 }
 
 /// What was given up of a kind in an environment, oldest first.

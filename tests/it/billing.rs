@@ -332,6 +332,31 @@ async fn a_wrong_key_is_tried_again_for_three_days_and_seen_meanwhile() {
 }
 
 #[tokio::test]
+async fn a_try_that_is_put_off_twice_since_the_first_answer_was_lost_takes_none_from_who_tries_next() {
+    let app = TestApp::new().await;
+    app.connect_billing(Kind::Sandbox, Mode::Test, "http://127.0.0.1:9").await;
+    app.partner("acme").await.post(CREATE, jane()).await.ok();
+    let lease = async || {
+        let lease = |tx: &Tx| outbox::lease(tx, &[outbox::Kind::BillingSync], 8);
+        app.store().write(lease).await.unwrap().0
+    };
+    let settle = async |job: &Job, outcome: Outcome| {
+        let job = job.clone();
+        app.store().write(move |tx| outbox::settle(tx, &job, &outcome)).await.unwrap();
+    };
+    let first = lease().await.remove(0);
+    settle(&first, Outcome::PutOff("busy")).await;
+    app.advance(Duration::from_hours(1));
+    let next = lease().await.remove(0);
+    assert_eq!((first.attempts, next.attempts), (1, 1));
+    settle(&first, Outcome::PutOff("busy")).await;
+    assert!(lease().await.is_empty(), "another has it");
+    settle(&next, Outcome::GiveUp("no".to_owned())).await;
+    let job = app.billed(|_| true).await.remove(0);
+    assert_eq!((job.state, job.attempts, job.failure.as_deref()), (State::Failed, 1, Some("no")));
+}
+
+#[tokio::test]
 async fn users_who_were_there_before_the_account_become_customers_at_a_pace() {
     let (app, stripe) = (TestApp::new().await, Stripe::start().await);
     let acme = app.partner("acme").await;
