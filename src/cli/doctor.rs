@@ -11,7 +11,7 @@ use super::Common;
 use crate::apps;
 use crate::billing;
 use crate::clock::{Clock, Timestamp};
-use crate::db::backup::LastBackup;
+use crate::db::backup::{self, LITTLE_SPACE, LastBackup};
 use crate::db::{SCHEMA, Store, Tx};
 use crate::error::Result;
 use crate::outbox::{self, Kind, State};
@@ -20,8 +20,7 @@ use crate::users;
 use crate::webhooks;
 
 const MIB: u64 = 1 << 20;
-/// Free space below this is a problem, and below that worth knowing.
-const LITTLE_SPACE: u64 = 64 * MIB;
+/// Free space below this is worth knowing; below [`LITTLE_SPACE`] it is a problem.
 const SOME_SPACE: u64 = 1024 * MIB;
 /// A backup that is older than this is worth knowing.
 const OLD_DAYS: i64 = 7;
@@ -71,6 +70,7 @@ pub async fn run(common: &Common) -> Result<ExitCode> {
         .map(|file| file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")));
     findings.push(directory.map_or_else(|| not_seen("free disk space", "it is a server's"), free_space));
     findings.push(last_backup(store.last_backup().await?, now));
+    findings.extend(backup::left_behind(&location).as_deref().map(readable_copy));
     // In tables of another version there is nothing more that can be read.
     if is_ours {
         findings.push(clock(store.read(users::newest_created_at).await?, now));
@@ -104,11 +104,8 @@ fn not_seen(what: &str, why: &str) -> Finding {
 fn free_space(directory: &Path) -> Finding {
     let what = "free disk space".into();
     let name = directory.display();
-    match rustix::fs::statvfs(directory) {
-        Ok(disk) => {
-            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-            Finding { what, value: format!("{} MiB for {name}", free / MIB), grade: grade_space(free) }
-        }
+    match backup::free_space(directory) {
+        Ok(free) => Finding { what, value: format!("{} MiB for {name}", free / MIB), grade: grade_space(free) },
         Err(e) => Finding { what, value: format!("{name}: {e}"), grade: Grade::Bad },
     }
 }
@@ -169,6 +166,15 @@ fn last_backup(last: LastBackup, now: Timestamp) -> Finding {
         }
     };
     Finding { what: what.into(), value, grade }
+}
+
+fn readable_copy(file: &Path) -> Finding {
+    let value = format!(
+        "{} was left by a backup that was killed, and names, addresses and profiles are readable in it; `usher backup` \
+         again, or remove it",
+        file.display()
+    );
+    Finding { what: "readable copy".into(), value, grade: Grade::Bad }
 }
 
 fn clock(newest: Option<Timestamp>, now: Timestamp) -> Finding {

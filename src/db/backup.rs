@@ -27,6 +27,8 @@ const BUSY: Duration = Duration::from_secs(10);
 /// How often progress is told, and how much is copied between two tellings.
 const TICK: Duration = Duration::from_millis(250);
 const CHUNK: u64 = 16 << 20;
+/// Less free space than this is too little for a server that runs.
+pub const LITTLE_SPACE: u64 = 64 << 20;
 
 /// What is written to a backup's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,9 +90,15 @@ pub fn back_up(
     identify(&source, &database, location)?;
     let draft = Draft::new(file)?;
     let users = match form {
-        Form::Plain => write(source, &database, &draft, location, progress)?,
+        Form::Plain => {
+            if let Ok((path, _locked)) = draft.place_beside(&database) {
+                remove_draft(&path);
+            }
+            write(source, &database, &draft, location, progress)?
+        }
         Form::Encrypted => {
             let plain = draft.plain_beside(&database)?;
+            has_room(&source, &database, &plain, &draft)?;
             let users = write(source, &database, &plain, location, progress)?;
             encrypt(&plain, &draft, location, progress)?;
             users
@@ -98,6 +106,54 @@ pub fn back_up(
     };
     let copied = draft.publish(users)?;
     Ok((copied, record(&database, at)))
+}
+
+/// Refuses where the copies would leave the server on whose disk they are written too little space.
+fn has_room(source: &Connection, database: &Path, plain: &Draft, draft: &Draft) -> Result<()> {
+    let cannot = |e| unwritten(&plain.target, &e);
+    let (one, other) = (plain.file.metadata().map_err(cannot)?, draft.file.metadata().map_err(cannot)?);
+    let copies = if one.dev() == other.dev() { 2 } else { 1 };
+    let needed = size(source, database)?.saturating_mul(copies).saturating_add(LITTLE_SPACE);
+    let free = free_space(database.parent().unwrap_or(Path::new("/"))).map_err(cannot)?;
+    if free >= needed {
+        return Ok(());
+    }
+    Err(Error::operator(format!(
+        "there is no room beside {}: an encrypted backup begins with a readable copy there. That needs {} MiB, and {} MiB \
+         are free. Make room, or write a --plain backup to another disk.",
+        database.display(),
+        needed.div_ceil(1 << 20),
+        free >> 20
+    )))
+}
+
+/// About how much a copy of a database takes.
+fn size(source: &Connection, name: &Path) -> Result<u64> {
+    const SIZE: &str = "SELECT (page_count - freelist_count) * page_size \
+         FROM pragma_page_count, pragma_freelist_count, pragma_page_size";
+    let size: i64 = source.query_row(SIZE, [], |row| row.get(0)).map_err(|e| unreadable(name, &e))?;
+    Ok(size.unsigned_abs())
+}
+
+/// How much may be written to the disk of a directory.
+///
+/// # Errors
+/// There is no such directory.
+pub fn free_space(directory: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(directory)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+/// The readable copy that a backup which was killed has left beside the database, if one has. None while one is at work.
+pub fn left_behind(location: &Location) -> Option<PathBuf> {
+    let database = embedded(location).ok()?;
+    let path = plain_of(&database);
+    let is_there = || path.symlink_metadata().is_ok();
+    if !is_there() {
+        return None;
+    }
+    let _locked = lock(database.parent()?, &path).ok()?;
+    is_there().then(|| path.clone())
 }
 
 /// Writes the database to the draft, verified, and counts its users.
@@ -336,9 +392,7 @@ fn embedded(location: &Location) -> Result<PathBuf> {
 /// leaves out what was deleted, and makes one file that needs no other.
 fn snapshot(source: Connection, name: &Path, draft: &Draft, progress: &mut dyn FnMut(Progress)) -> Result<()> {
     let path = draft.path.to_str().ok_or_else(|| Error::operator("the name of a backup must be UTF-8"))?;
-    let pages = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
-    let total: i64 = source.query_row(pages, [], |row| row.get(0)).map_err(|e| unreadable(name, &e))?;
-    let total = total.unsigned_abs();
+    let total = size(&source, name)?;
     let (done, outcome) = channel();
     std::thread::scope(|scope| {
         scope.spawn(move || done.send(source.execute("VACUUM INTO ?1", [path])));
@@ -503,17 +557,28 @@ impl Draft {
     /// A draft beside `database` of what this one is to hold encrypted. It is never published, and has one name, so that
     /// the next backup removes it if this one is killed, wherever that one goes.
     fn plain_beside(&self, database: &Path) -> Result<Draft> {
-        let directory = database.parent().unwrap_or(Path::new("/"));
-        let path = directory.join(hidden(database.file_name().unwrap_or_default(), ".plain"));
+        let (path, directory) = self.place_beside(database)?;
+        let file = begin(&path).map_err(|e| {
+            Error::operator(format!(
+                "{} cannot be written: {e}. An encrypted backup begins with a readable copy there; a --plain one does not.",
+                path.display()
+            ))
+        })?;
+        Ok(Draft { target: path.clone(), path, file, directory })
+    }
+
+    /// Where that draft is, and the lock of its directory.
+    fn place_beside(&self, database: &Path) -> Result<(PathBuf, File)> {
+        let path = plain_of(database);
         let cannot = |e| unwritten(&path, &e);
+        let directory = database.parent().unwrap_or(Path::new("/"));
         // Who holds a directory's lock is refused it a second time.
         let directory = if is_same(&self.directory, directory).map_err(cannot)? {
             self.directory.try_clone().map_err(cannot)?
         } else {
             lock(directory, &path)?
         };
-        let file = begin(&path).map_err(cannot)?;
-        Ok(Draft { target: path.clone(), path, file, directory })
+        Ok((path, directory))
     }
 
     /// Gives the draft its name, durably.
@@ -546,6 +611,11 @@ impl Drop for Draft {
     fn drop(&mut self) {
         remove_draft(&self.path);
     }
+}
+
+/// Where a readable copy of a database is until it is encrypted.
+fn plain_of(database: &Path) -> PathBuf {
+    database.with_file_name(hidden(database.file_name().unwrap_or_default(), ".plain"))
 }
 
 /// Keeps every other backup and restore from writing to `directory`, for `target`, until what it gives is dropped.

@@ -490,11 +490,64 @@ fn what_is_readable_is_written_beside_the_database_alone_and_is_gone_afterwards(
     }
     done(&folder, "backup", &shelf.0.join("again.db"));
     assert_eq!(names(&folder), there);
+    // So does one that makes none itself.
+    fs::write(folder.0.join(".usher.db.plain"), "left by one that was killed").unwrap();
+    done_with(&folder, &["backup", "--plain"], &shelf.0.join("plain.db"));
+    fs::remove_file(shelf.0.join("plain.db")).unwrap();
+    assert_eq!(names(&folder), there);
     // Into the directory of the database, which is locked once.
     done(&folder, "backup", &folder.0.join("beside.db"));
     fs::remove_file(folder.0.join("beside.db")).unwrap();
     assert_eq!(names(&folder), there);
     assert_eq!(names(&shelf), ["again.db", "copy.db"]);
+}
+
+#[test]
+fn a_readable_copy_that_a_killed_backup_has_left_is_a_problem_and_one_of_a_backup_at_work_is_none() {
+    crate::cluster::about_the_file!();
+    let (folder, ..) = backed_up();
+    let copy = folder.0.join(".usher.db.plain");
+    let says = || String::from_utf8(usher(&folder).arg("doctor").output().unwrap().stdout).unwrap();
+    assert!(!says().contains(".usher.db.plain"));
+    fs::write(&copy, "left by one that was killed").unwrap();
+    let (state, value) = finding(&folder, "readable copy");
+    assert_eq!((state.as_str(), value.contains(copy.to_str().unwrap())), ("PROBLEM", true), "{value}");
+    let at_work = fs::File::open(&folder.0).unwrap();
+    at_work.lock().unwrap();
+    assert!(!says().contains(".usher.db.plain"));
+    // And a backup that makes no such copy leaves that one alone.
+    let shelf = Folder::new();
+    done_with(&folder, &["backup", "--plain"], &shelf.0.join("plain.db"));
+    assert!(copy.exists());
+}
+
+#[test]
+fn where_no_readable_copy_can_be_written_beside_the_database_the_plain_form_is_named_and_nothing_is_left() {
+    crate::cluster::about_the_file!();
+    let (folder, shelf, _) = backed_up();
+    let there = names(&shelf);
+    let refused = |file: &str| {
+        let output = run(&folder, "backup", &shelf.0.join(file));
+        assert_eq!((output.status.code(), names(&shelf)), (Some(1), there.clone()), "{}", errors(&output));
+        errors(&output)
+    };
+    // Nobody writes a file over a directory.
+    let copy = folder.0.join(".usher.db.plain");
+    fs::create_dir(&copy).unwrap();
+    let text = refused("again.db");
+    assert!(text.contains(".usher.db.plain cannot be written") && text.contains("--plain"), "{text}");
+    fs::remove_dir(&copy).unwrap();
+    // A database with more pages than the disk has room for: they are a hole, and its header does not say how many there are.
+    let path = folder.0.join("usher.db");
+    let disk = rustix::fs::statvfs(&folder.0).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[92] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len((disk.f_bavail * disk.f_frsize).next_multiple_of(1 << 16) + (1 << 30)).unwrap();
+    let text = refused("again.db");
+    assert!(text.contains("there is no room") && text.contains("MiB are free") && text.contains("--plain"), "{text}");
+    assert!(!copy.exists());
 }
 
 #[test]
