@@ -27,11 +27,18 @@ impl Attempt {
             operation = format!("{operation} {name}");
             rest = below;
         }
-        // `--user ID`, `--user=ID` and `ID`.
-        let words = arguments.iter().flat_map(|argument| argument.split('='));
-        let target = words.filter(|word| word.len() == 36).find_map(|word| word.parse().ok());
-        Attempt { operation, target }
+        Attempt { operation, target: target(arguments) }
     }
+}
+
+/// The first id: `--user ID`, `--user=ID` or `ID`. One inside of anything else may be a secret.
+fn target(arguments: &[String]) -> Option<Uuid> {
+    let value = |argument: &String| {
+        let option = argument.strip_prefix("--").and_then(|option| option.split_once('='));
+        let word = option.map_or(argument.as_str(), |(_, value)| value);
+        (word.len() == 36).then(|| word.parse::<Uuid>().ok()).flatten()
+    };
+    arguments.iter().find_map(value)
 }
 
 /// The store of a command.
@@ -95,4 +102,26 @@ impl AuditedStore {
 /// Whether it is a refusal, and no failure of ours.
 fn refuses(error: &Error) -> bool {
     matches!(error, Error::Operator(_)) || (400..500).contains(&error.status())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_command_is_about_is_an_id_that_it_was_given_and_none_inside_of_what_may_be_secret() {
+        let id = "11111111-1111-4111-8111-111111111111";
+        for (words, found) in [
+            (vec!["usher", "user", "freeze", id], true),
+            (vec!["usher", "key", "list", "--app", id], true),
+            (vec!["usher", "key", "list", &format!("--app={id}")], true),
+            (vec!["usher", "user", "freeze", "--database", &format!("postgres://db/usher?password={id}")], false),
+            (vec!["usher", "user", "freeze", &format!("--database=postgres://db/usher?password={id}")], false),
+            (vec!["usher", "mail", "template", "set", &format!("subject={id}")], false),
+            (vec!["usher", "user", "freeze", &id.replace('-', "")], false),
+        ] {
+            let arguments: Vec<String> = words.into_iter().map(str::to_owned).collect();
+            assert_eq!(target(&arguments), id.parse::<Uuid>().ok().filter(|_| found), "{arguments:?}");
+        }
+    }
 }
