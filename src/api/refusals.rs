@@ -1,5 +1,6 @@
 //! Refused attempts, on their way into the audit trail: one entry each, written before the answer is sent. Of callers without
-//! a working credential only the first of a minute have one; the others are counted, for a chore to write down.
+//! a working credential only the first of a minute have one; the others are counted, for a chore to write down, and so
+//! is every one that the database did not take.
 
 use uuid::Uuid;
 
@@ -54,7 +55,11 @@ pub(super) async fn note(api: &Api, trail: &Trail, operation: String, target: Op
     };
     match api.store.write(move |tx| audit::refuse(tx, environment, by, &refusal)).await {
         Ok(()) => {}
-        Err(_) if !known => count(operation),
-        Err(e) => tracing::warn!(request_id = %trail.id(), code = e.code(), "a refused attempt could not be noted"),
+        Err(e) => {
+            if known {
+                tracing::warn!(request_id = %trail.id(), code = e.code(), "a refused attempt could not be noted by itself");
+            }
+            count(operation);
+        }
     }
 }

@@ -21,7 +21,7 @@ pub const MOST: usize = 100;
 /// Attempts that are counted together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Kind {
-    /// The key that has ended, and its environment, if it was one.
+    /// Whose they were, and in which environment, if that is known: a key's that has ended, mostly.
     pub key: Option<(EnvironmentId, Actor)>,
     /// The method and the route.
     pub operation: Option<String>,

@@ -352,8 +352,13 @@ async fn a_key_that_has_ended_has_no_entry_where_one_that_never_was_would_have_n
 }
 
 #[tokio::test]
-async fn where_the_database_takes_no_more_an_attempt_of_somebody_unknown_is_answered_as_ever_and_counted() {
+async fn where_the_database_takes_no_more_an_attempt_is_answered_as_ever_and_counted_whoever_made_it() {
     let app = TestApp::new().await;
+    let (key, secret) = app.new_key(Kind::Sandbox, NewKey { access: Access::Read, ..a_key() }).await;
+    let reader = app.anyone().with("X-API-KEY", &secret).with("X-API-KEY-TYPE", "read");
+    let reader = reader.with("X-CLIENT-ID", &app.client_id.to_string());
+    let new_user = json!({"user": {"email": "jane@doe.com"}});
+    assert_eq!(reader.post("/v1/users", new_user.clone()).await.status, 403);
     let usual = app.anyone().post(CREATE, jane()).await;
     let before = app.count("audit").await;
     let (begun, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
@@ -378,11 +383,21 @@ async fn where_the_database_takes_no_more_an_attempt_of_somebody_unknown_is_answ
     }
     while app.store().write(|_| Ok(())).now_or_never().is_none() {}
     let unusual = app.anyone().post(CREATE, jane()).await;
+    assert_eq!(reader.post("/v1/users", new_user).await.status, 403);
     over.store(true, SeqCst);
     assert_eq!((unusual.status, unusual.message()), (usual.status, usual.message()));
-    let operation = Some("POST /users/create".to_owned());
-    let kind = audit::tally::Kind { key: None, operation, code: "invalid_request_error" };
-    assert_eq!(app.app.api().refusals.take(), [(kind, 1)]);
+    let counted =
+        |key, operation: &str, code| (audit::tally::Kind { key, operation: Some(operation.to_owned()), code }, 1);
+    let known = Some((key.caller.scope.environment, Actor::Key(key.id)));
+    let mut all = app.app.api().refusals.take();
+    all.sort_by_key(|(kind, _)| kind.key.is_some());
+    assert_eq!(
+        all,
+        [
+            counted(None, "POST /users/create", "invalid_request_error"),
+            counted(known, "POST /v1/users", "read_only_key")
+        ]
+    );
     while app.store().write(|_| Ok(())).await.is_err() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
