@@ -95,6 +95,7 @@ impl App {
             large_bodies: crate::api::body::Places::default(),
             requests: crate::api::requests::Requests::default(),
             metrics: crate::api::metrics::Metrics::default(),
+            was_ready: true.into(),
             closing: false.into(),
         });
         App { server: Server::new(Arc::clone(&api)), api, webhook_networks: Vec::new(), tell: |_| () }

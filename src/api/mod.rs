@@ -68,7 +68,7 @@ pub struct Services {
     pub known_keys: KeyCache,
     /// Which keys were used, until it is written down.
     pub key_use: KeyUse,
-    /// Refused attempts of unknown callers: which may be noted, and the others until they are written down.
+    /// Refused attempts: which of unknown callers may be noted, and those that were not until they are written down.
     pub refusals: Tally,
     /// Who has asked for a link to the dashboard, until it is decided.
     pub admin_asks: Asks,
@@ -90,6 +90,8 @@ pub struct Services {
     pub requests: requests::Requests,
     /// The counters.
     pub metrics: metrics::Metrics,
+    /// Whether the server was ready when that was last asked, so that a turn is logged once.
+    pub was_ready: std::sync::atomic::AtomicBool,
     /// Whether the server is on its way out.
     pub closing: std::sync::atomic::AtomicBool,
 }

@@ -53,13 +53,10 @@ pub(super) async fn note(api: &Api, trail: &Trail, operation: String, target: Op
         date,
         ..Refusal::of(Action::RequestRefused, code)
     };
-    match api.store.write(move |tx| audit::refuse(tx, environment, by, &refusal)).await {
-        Ok(()) => {}
-        Err(e) => {
-            if known {
-                tracing::warn!(request_id = %trail.id(), code = e.code(), "a refused attempt could not be noted by itself");
-            }
-            count(operation);
+    if let Err(e) = api.store.write(move |tx| audit::refuse(tx, environment, by, &refusal)).await {
+        if known {
+            tracing::warn!(request_id = %trail.id(), code = e.code(), "a refused attempt could not be noted by itself");
         }
+        count(operation);
     }
 }

@@ -35,9 +35,22 @@ pub async fn ready(State(api): State<Api>) -> Response {
         tx.may_write()?;
         crate::apps::list(tx).map(drop)
     });
-    match tokio::time::timeout(READY, look).await {
-        Ok(Ok(())) => say(200, "ready"),
-        _ => say(503, "the database does not answer"),
+    let looked =
+        tokio::time::timeout(READY, look).await.unwrap_or_else(|_| Err(Error::Unavailable("it took too long".into())));
+    let was_ready = api.was_ready.swap(looked.is_ok(), Ordering::SeqCst);
+    match looked {
+        Ok(()) => {
+            if !was_ready {
+                tracing::info!("requests can be answered again");
+            }
+            say(200, "ready")
+        }
+        Err(e) => {
+            if was_ready {
+                tracing::warn!(code = e.code(), what = e.for_log(), "requests cannot be answered");
+            }
+            say(503, "the database does not answer or takes no writes")
+        }
     }
 }
 

@@ -153,7 +153,7 @@ pub fn left_behind(location: &Location) -> Option<PathBuf> {
         return None;
     }
     let _locked = lock(database.parent()?, &path).ok()?;
-    is_there().then(|| path.clone())
+    is_there().then_some(path)
 }
 
 /// Writes the database to the draft, verified, and counts its users.

@@ -332,7 +332,10 @@ impl Engine {
             .map_err(|_| Error::internal("the operation panicked"))?;
         let ended = connection.end_read();
         connection.give_up_if_lost();
-        ended?;
+        // Why the operation failed says more than that its transaction could not be ended after that.
+        if let Err(e) = ended {
+            return answer.and(Err(e));
+        }
         self.idle_readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         answer
     }

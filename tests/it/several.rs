@@ -213,6 +213,9 @@ async fn a_database_that_takes_no_writes_is_not_ready_until_it_does() {
         shared().sql("postgres", &format!("ALTER DATABASE {name} {setting}"));
         hang_up(name);
         assert_eq!(app.anyone().get("/readyz").await.status, status, "{setting}");
+        let why = app.store().read(|tx| tx.may_write().map(|()| tx.now())).await.err();
+        let why = why.as_ref().and_then(usher::error::Error::for_log);
+        assert_eq!(why, (status == 503).then_some("it may only be read from"));
     }
 }
 
