@@ -3,7 +3,8 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -167,10 +168,11 @@ impl Drop for Program {
 }
 
 /// A port that nobody listens at, of those that the system does not give to connections: another test's could be on one of
-/// these before the program listens there.
+/// these before the program listens there. No port is given twice, for the program that it was given to may not listen yet.
 pub fn free_port() -> u16 {
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(u16::from_le_bytes(usher::random::bytes())));
     loop {
-        let port = 10_000 + u16::from_le_bytes(usher::random::bytes()) % 22_000;
+        let port = 10_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 22_000;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
