@@ -12,6 +12,10 @@ build:
 test *arguments:
     cargo test --locked {{ arguments }}
 
+# Run the PostgreSQL tests on PostgreSQL 18, which it installs below /tmp; Debian has 15
+test-postgres-18 *arguments:
+    USHER_TEST_POSTGRES_TOOLS=$(tests/postgres-18) cargo test --locked --test it_postgres {{ arguments }}
+
 # Measure, on a machine that does nothing else; `just bench --help` says what there is
 bench *arguments:
     bench/run {{ arguments }}

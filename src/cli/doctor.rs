@@ -70,7 +70,7 @@ pub async fn run(common: &Common) -> Result<ExitCode> {
         .map(|file| file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")));
     findings.push(directory.map_or_else(|| not_seen("free disk space", "it is a server's"), free_space));
     findings.push(last_backup(store.last_backup().await?, now));
-    findings.extend(backup::left_behind(&location).as_deref().map(readable_copy));
+    findings.extend(backup::left_behind(&location).iter().map(|file| readable_copy(file)));
     // In tables of another version there is nothing more that can be read.
     if is_ours {
         findings.push(clock(store.read(users::newest_created_at).await?, now));
@@ -170,8 +170,7 @@ fn last_backup(last: LastBackup, now: Timestamp) -> Finding {
 
 fn readable_copy(file: &Path) -> Finding {
     let value = format!(
-        "{} was left by a backup that was killed, and names, addresses and profiles are readable in it; `usher backup` \
-         again, or remove it",
+        "{} was left by a backup or a restore that was killed, and names, addresses and profiles are readable in it; remove it",
         file.display()
     );
     Finding { what: "readable copy".into(), value, grade: Grade::Bad }

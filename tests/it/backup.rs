@@ -503,22 +503,25 @@ fn what_is_readable_is_written_beside_the_database_alone_and_is_gone_afterwards(
 }
 
 #[test]
-fn a_readable_copy_that_a_killed_backup_has_left_is_a_problem_and_one_of_a_backup_at_work_is_none() {
+fn a_readable_copy_that_a_killed_backup_or_restore_has_left_is_a_problem_and_one_of_a_backup_at_work_is_none() {
     crate::cluster::about_the_file!();
     let (folder, ..) = backed_up();
-    let copy = folder.0.join(".usher.db.plain");
     let says = || String::from_utf8(usher(&folder).arg("doctor").output().unwrap().stdout).unwrap();
-    assert!(!says().contains(".usher.db.plain"));
-    fs::write(&copy, "left by one that was killed").unwrap();
-    let (state, value) = finding(&folder, "readable copy");
-    assert_eq!((state.as_str(), value.contains(copy.to_str().unwrap())), ("PROBLEM", true), "{value}");
-    let at_work = fs::File::open(&folder.0).unwrap();
-    at_work.lock().unwrap();
-    assert!(!says().contains(".usher.db.plain"));
-    // And a backup that makes no such copy leaves that one alone.
-    let shelf = Folder::new();
-    done_with(&folder, &["backup", "--plain"], &shelf.0.join("plain.db"));
-    assert!(copy.exists());
+    for name in [".usher.db.plain", ".usher.db.draft"] {
+        let copy = folder.0.join(name);
+        assert!(!says().contains(name));
+        fs::write(&copy, "left by one that was killed").unwrap();
+        let (state, value) = finding(&folder, "readable copy");
+        assert_eq!((state.as_str(), value.contains(copy.to_str().unwrap())), ("PROBLEM", true), "{value}");
+        let at_work = fs::File::open(&folder.0).unwrap();
+        at_work.lock().unwrap();
+        assert!(!says().contains(name));
+        // And a backup that makes no such copy leaves that of another at work alone.
+        let shelf = Folder::new();
+        done_with(&folder, &["backup", "--plain"], &shelf.0.join("plain.db"));
+        assert!(copy.exists());
+        fs::remove_file(copy).unwrap();
+    }
 }
 
 #[test]
