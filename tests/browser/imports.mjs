@@ -78,16 +78,18 @@ test("a file that is too large is told so, and what to do with it", () =>
 test("without a script the same forms and links do it", () =>
   browse(
     async (page) => {
+      // What is not there yet is no reason to look again: the page may be on its way.
+      const follow = (there) => Promise.all([page.waitForEvent("load"), there.click()]);
       const until = async (there) => {
-        while (!(await there.count())) await page.getByRole("link", { name: "Look again" }).click();
+        while (!(await there.count())) await follow(page.getByRole("link", { name: "Look again" }));
       };
       await send(page, 5010);
-      await button(page, "Rehearse it").click();
+      await follow(button(page, "Rehearse it"));
       await until(begin(page));
-      await begin(page).click();
+      await follow(begin(page));
       await until(page.getByText("done", { exact: true }));
       await page.getByLabel("Type undo to confirm").fill("undo");
-      await button(page, "Take the import back").click();
+      await follow(button(page, "Take the import back"));
       await until(page.getByText("taken back", { exact: true }));
     },
     { javaScriptEnabled: false },

@@ -69,7 +69,7 @@ test("whoever is on the page of an import stays where they are, hears each tenth
     await page.getByLabel("File").setInputFiles({ name: "people.csv", mimeType: "text/csv", buffer: Buffer.from(["email,given_name", ...rows].join("\n")) });
     await button(page, "Look at it").click();
     await button(page, "Rehearse it").click();
-    await button(page, "Import 40\u202f000 people").click();
+    await button(page, "Import 40\u202f000 people").click({ timeout: 60_000 });
     await page.getByRole("progressbar").waitFor();
     await listen(page, "#import > [role=status]");
     await page.locator("#words").pressSequentially("und");
