@@ -66,7 +66,7 @@ pub fn find(tx: &Tx, filter: &Filter, order: Order, limit: i64) -> Result<Vec<En
 }
 
 /// How many entries [`newest`] looks through, for no index has those of an environment, an action or a key.
-const LOOKED_THROUGH: i64 = 2000;
+const LOOKED_THROUGH: i64 = 1000;
 
 /// At most `limit` of the newest entries that are wanted, from before one on, among so many that looking is quick. Where to go
 /// on, if there may be more.
