@@ -14,7 +14,7 @@ test *arguments:
 
 # Run the PostgreSQL tests on PostgreSQL 18, which it installs below /tmp; Debian has 15
 test-postgres-18 *arguments:
-    USHER_TEST_POSTGRES_TOOLS=$(tests/postgres-18) cargo test --locked --test it_postgres {{ arguments }}
+    tools=$(tests/postgres-18) && USHER_TEST_POSTGRES_TOOLS=$tools cargo test --locked --test it_postgres {{ arguments }}
 
 # Measure, on a machine that does nothing else; `just bench --help` says what there is
 bench *arguments:

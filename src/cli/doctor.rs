@@ -53,7 +53,16 @@ impl Grade {
 
 /// Prints the findings; fails if one is a problem. Changes nothing: what it looks at may be an older program's, at work.
 pub async fn run(common: &Common) -> Result<ExitCode> {
-    let store = Store::open_as_it_is(&common.location()?, Clock::System).await?;
+    let location = common.location()?;
+    let left: Vec<_> = backup::left_behind(&location).iter().map(|file| readable_copy(file)).collect();
+    let store = match Store::open_as_it_is(&location, Clock::System).await {
+        // A restore that was killed has left no database.
+        Err(e) if !left.is_empty() => {
+            show(common, &left);
+            return Err(e);
+        }
+        opened => opened?,
+    };
     let inspected = store.inspect().await?;
     let is_ours = inspected.iter().all(|(what, _, good)| *what != SCHEMA || *good);
     let grade = |good| if good { Grade::Good } else { Grade::Bad };
@@ -62,7 +71,6 @@ pub async fn run(common: &Common) -> Result<ExitCode> {
         .map(|(what, value, good)| Finding { what: what.into(), value, grade: grade(good) })
         .collect();
     findings.push(key_file_mode(common)?);
-    let location = common.location()?;
     let now = store.clock().now();
     let file = location.file();
     let directory = file
@@ -70,7 +78,7 @@ pub async fn run(common: &Common) -> Result<ExitCode> {
         .map(|file| file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")));
     findings.push(directory.map_or_else(|| not_seen("free disk space", "it is a server's"), free_space));
     findings.push(last_backup(store.last_backup().await?, now));
-    findings.extend(backup::left_behind(&location).iter().map(|file| readable_copy(file)));
+    findings.extend(left);
     // In tables of another version there is nothing more that can be read.
     if is_ours {
         findings.push(clock(store.read(users::newest_created_at).await?, now));
@@ -79,12 +87,16 @@ pub async fn run(common: &Common) -> Result<ExitCode> {
         findings.push(networks(store.read(move |tx| signin::begun(tx, now - DAY)).await?));
         findings.push(held_back(store.read(held_back_of_all).await?));
     }
+    show(common, &findings);
+    let bad = findings.iter().any(|f| f.grade == Grade::Bad);
+    Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn show(common: &Common, findings: &[Finding]) {
     let json: Vec<_> =
         findings.iter().map(|f| json!({"what": f.what, "value": f.value, "state": f.grade.word()})).collect();
     let rows = findings.iter().map(|f| vec![f.grade.word().to_owned(), f.what.clone(), f.value.clone()]).collect();
     common.show(&json!(json), &["", "WHAT", "FOUND"], rows, "");
-    let bad = findings.iter().any(|f| f.grade == Grade::Bad);
-    Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn key_file_mode(common: &Common) -> Result<Finding> {

@@ -507,7 +507,7 @@ fn a_readable_copy_that_a_killed_backup_or_restore_has_left_is_a_problem_and_one
     crate::cluster::about_the_file!();
     let (folder, ..) = backed_up();
     let says = || String::from_utf8(usher(&folder).arg("doctor").output().unwrap().stdout).unwrap();
-    for name in [".usher.db.plain", ".usher.db.draft"] {
+    for name in [".usher.db.plain", ".usher.db.draft", ".usher.db.draft-wal"] {
         let copy = folder.0.join(name);
         assert!(!says().contains(name));
         fs::write(&copy, "left by one that was killed").unwrap();
@@ -522,6 +522,16 @@ fn a_readable_copy_that_a_killed_backup_or_restore_has_left_is_a_problem_and_one
         assert!(copy.exists());
         fs::remove_file(copy).unwrap();
     }
+}
+
+#[test]
+fn doctor_names_what_a_killed_restore_has_left_where_there_is_no_database_yet() {
+    crate::cluster::about_the_file!();
+    let folder = Folder::new();
+    fs::write(folder.0.join(".usher.db.draft"), "left by one that was killed").unwrap();
+    let output = usher(&folder).arg("doctor").output().unwrap();
+    assert!(String::from_utf8(output.stdout.clone()).unwrap().contains(".usher.db.draft"));
+    assert!(!output.status.success() && errors(&output).contains("there is no Usher data"), "{}", errors(&output));
 }
 
 #[test]

@@ -133,11 +133,16 @@ fn begin(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// With what SQLite keeps beside it. None of it may be there.
+/// None of it may be there.
 pub(super) fn remove_draft(path: &Path) {
-    for end in ["", "-journal", "-wal", "-shm"] {
-        let _ = fs::remove_file(beside(path, end));
+    for file in files_of(path) {
+        let _ = fs::remove_file(file);
     }
+}
+
+/// A draft, and what SQLite keeps beside it.
+pub(super) fn files_of(draft: &Path) -> [PathBuf; 4] {
+    ["", "-journal", "-wal", "-shm"].map(|end| beside(draft, end))
 }
 
 pub(super) fn beside(file: &Path, end: &str) -> PathBuf {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use self::check::{damaged, identify, unreadable, verify};
-use self::draft::{Draft, absolute, draft_of, lock, plain_of, remove_draft, unwritten};
+use self::draft::{Draft, absolute, draft_of, files_of, lock, plain_of, remove_draft, unwritten};
 pub use self::restore::{Restored, restore};
 use super::{Location, Store, params};
 use crate::clock::{Clock, Timestamp};
@@ -148,12 +148,12 @@ pub fn free_space(directory: &Path) -> io::Result<u64> {
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
-/// The readable copies that a backup or a restore which was killed has left beside the database. None while one is at work.
+/// The readable files that a backup or a restore which was killed has left beside the database. None while one is at work.
 pub fn left_behind(location: &Location) -> Vec<PathBuf> {
     let look = || {
         let database = embedded(location).ok()?;
-        let found =
-            || [plain_of(&database), draft_of(&database)].into_iter().filter(|path| path.symlink_metadata().is_ok());
+        let drafts = [plain_of(&database), draft_of(&database)];
+        let found = || drafts.iter().flat_map(|draft| files_of(draft)).filter(|file| file.symlink_metadata().is_ok());
         found().next()?;
         let _locked = lock(database.parent()?, &database).ok()?;
         Some(found().collect())
