@@ -99,9 +99,13 @@ fn fill(case: &mut Case, kind: &str) {
             }
             sleep(Duration::from_millis(50));
         }
-        disk.order("");
+        // There may be no other file for a moment more: a quota that is raised between a write that it refused and the look for it
+        // ends the server, as any failed write does.
+        disk.order(&format!("{kind} {}", i64::MAX - 1));
         *mended.lock().unwrap() = Some(Instant::now());
-        sleep(Duration::from_secs(2));
+        sleep(Duration::from_secs(1));
+        disk.order("");
+        sleep(Duration::from_secs(1));
         drop(told);
         writers.join().unwrap()
     });
