@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::backup::finding;
 use crate::cluster::on_postgres;
-use crate::harness::{Folder, jane, reveals};
+use crate::doctor::finding;
+use crate::harness::{Folder, jane, reveals, skip};
 use crate::program::{Program, usher};
 
 fn run(folder: &Folder, arguments: &[&str]) -> Output {
@@ -353,18 +353,51 @@ fn every_command_has_help_with_an_example() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("usher import undo 4d5f"));
 }
 
+/// Asks zsh as a person does, at a terminal of its own: what stands in the line after a tab.
+const ASK_ZSH: &str = r#"
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell "fpath=($1 \$fpath); autoload -U compinit && compinit -u -D; echo rea''dy"
+zpty -r shell line '*ready*'
+zpty -w -n shell $'usher expl\t\x01echo so: \n'
+zpty -r shell line $'*\nso: usher*\n'
+print -r -- "${line##*so: }"
+"#;
+
 #[test]
-fn shells_complete_the_commands_and_man_has_a_page_for_each() {
+fn shells_complete_the_commands() {
     let folder = Folder::new();
-    for (shell, words) in [("bash", "complete -F _usher"), ("zsh", "#compdef usher"), ("fish", "complete -c usher")] {
-        let script = String::from_utf8(run(&folder, &["completions", shell]).stdout).unwrap();
-        assert!(script.contains(words) && script.contains("signing-key"), "{shell}");
+    let asked = [
+        (
+            "bash",
+            "usher",
+            r#". "$0/usher"; COMP_WORDS=(usher expl); COMP_CWORD=1; _usher usher expl usher; echo usher $COMPREPLY"#,
+        ),
+        ("zsh", "_usher", ASK_ZSH),
+        ("fish", "usher", r#"source $argv[1]/usher; echo usher (complete -C "usher expl" | string split \t)[1]"#),
+    ];
+    for (shell, file, ask) in asked {
+        let scripts = folder.0.join(shell);
+        std::fs::create_dir(&scripts).unwrap();
+        std::fs::write(scripts.join(file), run(&folder, &["completions", shell]).stdout).unwrap();
+        let mut command = std::process::Command::new(shell);
+        match shell {
+            "zsh" => command.args(["-f", "-c", ask, "-"]),
+            "fish" => command.args(["--no-config", "-c", ask]),
+            _ => command.args(["-c", ask]),
+        };
+        match command.arg(&scripts).env("TERM", "dumb").output() {
+            Ok(reply) => {
+                assert_eq!(String::from_utf8_lossy(&reply.stdout).trim(), "usher explain", "{shell}: {reply:?}")
+            }
+            Err(why) => skip(shell, &why.to_string()),
+        }
     }
-    let bash = folder.0.join("usher.bash");
-    std::fs::write(&bash, run(&folder, &["completions", "bash"]).stdout).unwrap();
-    let asked = ". \"$0\"; COMP_WORDS=(usher imp); COMP_CWORD=1; _usher usher imp usher; echo ${COMPREPLY[0]}";
-    let reply = std::process::Command::new("bash").args(["-c", asked]).arg(&bash).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&reply.stdout).trim(), "import");
+}
+
+#[test]
+fn man_has_a_page_for_each_command() {
+    let folder = Folder::new();
     let pages = folder.0.join("man1");
     assert!(run(&folder, &["man", "--out", pages.to_str().unwrap()]).status.success());
     let page = std::fs::read_to_string(pages.join("usher-import.1")).unwrap();
@@ -375,7 +408,7 @@ fn shells_complete_the_commands_and_man_has_a_page_for_each() {
 #[test]
 fn a_table_that_is_wider_than_the_terminal_has_a_line_for_each_cell_and_colours_can_be_forbidden() {
     if std::process::Command::new("script").arg("--version").output().is_err() {
-        return crate::harness::skip("tables at a terminal", "there is no `script`");
+        return skip("tables at a terminal", "there is no `script`");
     }
     let server = Program::start(&[]);
     server.enrol(&jane());

@@ -9,8 +9,8 @@ use usher::limits::{self, Limit};
 use usher::roles::RoleId;
 use usher::signin::{self, PER_ENVIRONMENT, TO_STRANGERS};
 
-use crate::backup::finding;
 use crate::cluster::on_postgres;
+use crate::doctor::finding;
 use crate::harness::{TestApp, john};
 use crate::idempotency::KEY;
 use crate::life::{administrator, data};

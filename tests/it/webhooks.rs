@@ -16,7 +16,7 @@ use usher::webhooks::{
     self, Address, Attempt, Change, Delivery, Endpoint, EndpointId, EventId, New, Outcome, State, Which,
 };
 
-use crate::backup::finding;
+use crate::doctor::finding;
 use crate::harness::{OPERATOR, TestApp, jane, john};
 use crate::idempotency::CREATE;
 use crate::receiver::{Message, Receiver, answer};
