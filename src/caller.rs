@@ -204,12 +204,13 @@ impl Caller {
         if self.facts.profile { Ok(()) } else { Err(Error::Forbidden { code: "insufficient_scope", message }) }
     }
 
-    /// Insists that the caller is shown the fact of this name: who finds or sorts people by it learns it.
+    /// Insists that the caller is shown the fact of this name: who finds or sorts people by it learns it, and who makes
+    /// somebody says it.
     ///
     /// # Errors
     /// The token's scopes do not open it.
     pub fn need_fact(&self, name: &str) -> Result<()> {
-        let message = "The scopes of this access token do not open the fact by which people are to be found or sorted";
+        let message = "The scopes of this access token do not open a fact that this request needs";
         if self.facts.open(name) { Ok(()) } else { Err(Error::Forbidden { code: "insufficient_scope", message }) }
     }
 

@@ -133,13 +133,14 @@ pub fn due(tx: &Tx) -> Result<Vec<UserId>> {
     users::deleted_before(tx, tx.now() - RESTORABLE, MOST)
 }
 
-/// Erases one of them, who is still there.
+/// Erases one of them, unless somebody has restored them since, or another server has erased them.
 ///
 /// # Errors
 /// The database refuses, or the record cannot be read.
 pub fn erase_by_time(tx: &Tx, id: UserId) -> Result<()> {
-    let user = users::any_by_id(tx, id)?.ok_or(Error::Conflict)?;
-    erase(tx, Origin::of(Actor::Usher), &user).map(|_| ())
+    let is_due = |user: &User| user.deleted_at.is_some_and(|at| at + RESTORABLE <= tx.now());
+    let user = users::any_by_id(tx, id)?.filter(is_due);
+    user.map_or(Ok(()), |user| erase(tx, Origin::of(Actor::Usher), &user).map(drop))
 }
 
 /// A part of everything that is held about a person. Who asks for one after the other keeps nobody waiting, however much it is.

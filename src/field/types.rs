@@ -26,10 +26,14 @@ pub struct FilledLine<const MAX: usize>(Line<MAX>);
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prose<const MAX: usize>(pub String);
 
+fn too_long<T>(what: String) -> std::result::Result<T, Fault> {
+    Err(Fault::rule("too_long", what))
+}
+
 fn text(value: &Value, max: usize, allowed_controls: &[char]) -> std::result::Result<String, Fault> {
     let text = value.as_str().ok_or_else(|| Fault::kind("a string"))?;
     if text.chars().count() > max {
-        return Err(Fault::rule("too_long", format!("must have at most {max} characters")));
+        return too_long(format!("must have at most {max} characters"));
     }
     // Control characters have no place in a name, can break mail headers, and not every database keeps a NUL.
     if text.chars().any(|c| breaks(c) && !allowed_controls.contains(&c)) {
@@ -163,7 +167,7 @@ impl From<BirthDay> for BirthMoment {
 }
 
 /// A JSON object of the caller's own, kept as sent: at most 50 keys of 40 characters on each level, texts of
-/// 500 characters, 5 levels.
+/// 500 characters, 5 levels, 64 KiB in all.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Metadata(pub Map<String, Value>);
@@ -177,6 +181,8 @@ impl Metadata {
     pub const TEXT_LENGTH: usize = 500;
     /// How many levels of objects and lists there are below the top.
     pub const LEVELS: usize = 5;
+    /// How many bytes all of it has as JSON: as much as a body may have, so that who adds to it, body by body, comes to an end.
+    pub const SIZE: usize = 64 * 1024;
 
     /// Takes over what `patch` has, key by key; null removes a key (RFC 7396).
     ///
@@ -199,25 +205,36 @@ impl Metadata {
             }
         }
         merge(&mut self.0, patch);
-        Metadata::check(&Value::Object(self.0.clone()), 0)
+        self.check()
     }
 
-    fn check(value: &Value, level: usize) -> std::result::Result<(), Fault> {
-        let too = |what: String| Err(Fault::rule("too_long", what));
+    fn check(&self) -> std::result::Result<(), Fault> {
+        Self::check_keys(&self.0, 0)?;
+        let size = serde_json::to_string(&self.0).map_or(usize::MAX, |json| json.len());
+        if size > Self::SIZE { too_long(format!("must have at most {} KiB", Self::SIZE / 1024)) } else { Ok(()) }
+    }
+
+    fn check_keys(map: &Map<String, Value>, level: usize) -> std::result::Result<(), Fault> {
+        if map.len() > Self::KEYS {
+            return too_long(format!("must have at most {} keys", Self::KEYS));
+        }
+        map.iter().try_for_each(|(key, inner)| {
+            if key.chars().count() > Self::KEY_LENGTH {
+                return too_long(format!("must have keys of at most {} characters", Self::KEY_LENGTH));
+            }
+            Self::check_value(inner, level + 1)
+        })
+    }
+
+    fn check_value(value: &Value, level: usize) -> std::result::Result<(), Fault> {
         if level > Self::LEVELS {
-            return too(format!("must have at most {} levels", Self::LEVELS));
+            return too_long(format!("must have at most {} levels", Self::LEVELS));
         }
         match value {
-            Value::Object(map) if map.len() > Self::KEYS => too(format!("must have at most {} keys", Self::KEYS)),
-            Value::Object(map) => map.iter().try_for_each(|(key, inner)| {
-                if key.chars().count() > Self::KEY_LENGTH {
-                    return too(format!("must have keys of at most {} characters", Self::KEY_LENGTH));
-                }
-                Self::check(inner, level + 1)
-            }),
-            Value::Array(list) => list.iter().try_for_each(|inner| Self::check(inner, level + 1)),
+            Value::Object(map) => Self::check_keys(map, level),
+            Value::Array(list) => list.iter().try_for_each(|inner| Self::check_value(inner, level + 1)),
             Value::String(text) if text.chars().count() > Self::TEXT_LENGTH => {
-                too(format!("must have texts of at most {} characters", Self::TEXT_LENGTH))
+                too_long(format!("must have texts of at most {} characters", Self::TEXT_LENGTH))
             }
             _ => Ok(()),
         }
@@ -227,8 +244,8 @@ impl Metadata {
 impl Field for Metadata {
     fn parse(value: &Value, _: &Context) -> std::result::Result<Self, Fault> {
         let map = value.as_object().ok_or_else(|| Fault::kind("an object of keys and values"))?;
-        Self::check(value, 0)?;
-        Ok(Metadata(map.clone()))
+        let metadata = Metadata(map.clone());
+        metadata.check().map(|()| metadata)
     }
     fn schema() -> Value {
         json!({

@@ -240,7 +240,8 @@ pub fn follow(
 /// [`Error::TooMany`] when the person was sent several in the last hour.
 pub fn renew(tx: &Tx, links: &Links, secret: &Secret, request: Option<Uuid>) -> Result<()> {
     let (_, link) = find(tx, secret)?.ok_or(Error::UserNotFound)?;
-    let user = users::any_by_id(tx, link.user)?.ok_or(Error::UserNotFound)?;
+    // Held, so that of several who ask at once each counts the one before.
+    let user = users::lock(tx, link.user)?.ok_or(Error::UserNotFound)?;
     user.admit()?;
     if !may_send(tx, user.id)? {
         return Err(Error::TooMany(

@@ -14,6 +14,7 @@ use url::Url;
 
 use super::Mail;
 use crate::error::{Error, Result};
+use crate::outbox::worker::printable;
 use crate::outbox::{JobId, Outcome};
 use crate::secret::Secret;
 
@@ -175,7 +176,7 @@ fn words(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text.truncate(text.floor_char_boundary(500));
-    text
+    printable(&text)
 }
 
 fn percent_decode(text: &str) -> Option<String> {

@@ -98,6 +98,11 @@ impl<J: Send + Sync + 'static> Leased<J> {
     }
 }
 
+/// Another program's words without what could disturb a terminal or the database.
+pub fn printable(words: &str) -> String {
+    words.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_owned()
+}
+
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unanswered {

@@ -1,6 +1,8 @@
 //! What a subscription does by itself when its day has come: it resumes after a pause, or ends. Nothing is changed then, for
 //! its state follows from its days; but others are told.
 
+use std::time::Duration;
+
 use jiff::civil::Date;
 
 use super::{Course, State, Subscription, store};
@@ -8,11 +10,13 @@ use crate::audit::{self, Action};
 use crate::caller::{Actor, Origin};
 use crate::clock::Timestamp;
 use crate::db::Tx;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::users::{self, Person, RESTORABLE, User};
 
 /// How many turns one transaction tells of at the most, so that it holds nobody up.
 const AT_ONCE: i64 = 100;
+/// How long somebody whose record cannot be read is left alone.
+const DAMAGED: Duration = Duration::from_hours(24);
 
 impl Course {
     /// What happens next by itself, and on which day. What has ended before today has yet to be told.
@@ -62,7 +66,14 @@ pub fn tell_turns(tx: &Tx) -> Result<bool> {
     let due = store::due_turns(tx, AT_ONCE)?;
     for (id, action, due_at) in &due {
         // Before the turn, as a change does, so that the two do not wait for each other.
-        let user = users::lock(tx, *id)?;
+        let user = match users::lock(tx, *id) {
+            Err(Error::Integrity) => {
+                tracing::error!(user = %id, "a user's record is damaged: nobody is told of their subscription");
+                store::put_off(tx, *id, tx.now() + DAMAGED)?;
+                continue;
+            }
+            found => found?,
+        };
         if user.as_ref().is_some_and(|user| user.deleted_at.is_some()) {
             // Until they are restored, or erased, which they are by then.
             store::put_off(tx, *id, tx.now() + RESTORABLE)?;

@@ -47,7 +47,7 @@ record! {
         /// The full name of the doctor.
         "doctorFullname" doctor_fullname: Prose<256>,
         /// Additional information from the partner's system, replaced as a whole. At most 50 keys of 40 characters an
-        /// object, texts of 500 characters, 5 levels of objects and lists below this one.
+        /// object, texts of 500 characters, 5 levels of objects and lists below this one, 64 KiB in all.
         "metadata" metadata: Metadata,
     }
 }

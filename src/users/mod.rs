@@ -238,7 +238,9 @@ pub fn retrieve(tx: &Tx, caller: &Caller, email: &Email) -> Result<User> {
 /// # Errors
 /// There is no such user in the caller's environment.
 pub fn reveal(tx: &Tx, caller: &Caller, id: UserId, reason: &str) -> Result<User> {
-    let user = look_up(tx, caller.scope.environment, &id.to_string())?.ok_or(Error::UserNotFound)?;
+    let found = look_up(tx, caller.scope.environment, &id.to_string())?.ok_or(Error::UserNotFound)?;
+    // An erasure comes before this and finds nobody, or after it and takes the reason along.
+    let user = store::lock(tx, found.id)?.ok_or(Error::UserNotFound)?;
     let why = Changes::of_field("reason", Value::Null, reason);
     audit::note_changes(tx, caller.origin(), Action::HealthRead, &user, &why)?;
     Ok(user)

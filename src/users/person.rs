@@ -38,7 +38,7 @@ wire! {
     /// What the app keeps about the person: health data as far as Usher knows, for it may be.
     pub const METADATA: Person {
         /// What the app keeps about the user: merged key by key, null removes a key. For those who may change it; ignored
-        /// from others. At most 50 keys of 40 characters an object, texts of 500 characters, 5 levels below this one.
+        /// from others. At most 50 keys of 40 characters an object, texts of 500 characters, 5 levels below this one, 64 KiB in all.
         "metadata" health.metadata: Metadata,
     }
 }
@@ -75,6 +75,7 @@ impl From<Person> for Change {
 
 impl Change {
     pub(super) fn apply(self, person: &mut Person) -> Result<()> {
+        let had_metadata = person.health.metadata.is_some();
         person.merge(self.set);
         for wire in self.unset {
             (wire.clear)(person);
@@ -82,6 +83,10 @@ impl Change {
         if let Some(patch) = self.metadata.filter(|patch| !patch.is_empty()) {
             let metadata = person.health.metadata.get_or_insert_default();
             metadata.merge(&patch).map_err(|fault| Error::Invalid(vec![fault.at("metadata")]))?;
+        }
+        if !had_metadata {
+            // Nothing instead of nothing is no change.
+            person.health.metadata.take_if(|metadata| metadata.0.is_empty());
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::clock::{Stopwatch, Timestamp};
 use crate::db::Store;
 use crate::error::{Error, Result};
 use crate::outbound::Client;
-use crate::outbox::worker::{Leased, Quiet, Unanswered, Work};
+use crate::outbox::worker::{Leased, Quiet, Unanswered, Work, printable};
 use crate::random;
 
 /// How long an endpoint may take to answer unless said otherwise.
@@ -113,18 +113,12 @@ impl<N> Sender<N> {
             .body(Full::new(Bytes::from(body)))
             .map_err(Error::internal)?;
         Ok(match job.ask(self.patience, self.client.send(request, WORDS, self.patience)).await {
-            Ok(Ok(reply)) => Outcome::Answered(reply.status, printable(&reply.body)),
+            Ok(Ok(reply)) => Outcome::Answered(reply.status, printable(&String::from_utf8_lossy(&reply.body))),
             Ok(Err(why)) => Outcome::Failed(why),
             Err(why @ Unanswered::NotAsked) => Outcome::NotAsked(why.words()),
             Err(why) => Outcome::Failed(why.words().to_owned()),
         })
     }
-}
-
-/// Text without what could disturb a terminal or the database.
-fn printable(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_owned()
 }
 
 impl<N: Fn(&'static str) + Send + Sync> Work for Sender<N> {

@@ -225,6 +225,25 @@ async fn who_was_deleted_for_thirty_days_is_erased_and_nobody_before() {
     assert_eq!(app.audited(Action::UserErased).await[0].actor, Some(Actor::Usher), "nobody asked for it");
 }
 
+#[tokio::test]
+async fn who_is_restored_after_they_were_counted_among_the_due_is_not_erased() {
+    let (app, jane) = app_and_jane().await;
+    set_status(&app, &jane, Status::Deleted).await;
+    app.advance(RESTORABLE);
+    let due = app.store().read(erasure::due).await.unwrap();
+    assert_eq!(due.iter().map(ToString::to_string).collect::<Vec<_>>(), [jane.clone()]);
+    set_status(&app, &jane, Status::Active).await;
+    let id = due[0];
+    app.store().write(move |tx| erasure::erase_by_time(tx, id)).await.unwrap();
+    assert_eq!(app.user(&jane).await.status(), Status::Active);
+    set_status(&app, &jane, Status::Deleted).await;
+    app.advance(RESTORABLE);
+    for _ in 0..2 {
+        app.store().write(move |tx| erasure::erase_by_time(tx, id)).await.unwrap();
+    }
+    assert_eq!(app.audited(Action::UserErased).await.len(), 1, "who is gone is no failure");
+}
+
 /// What Nora says of herself, and nobody else of anything.
 const HER_TENANTS: &[&str] = &["canary", "nora@roe.com"];
 

@@ -118,9 +118,28 @@ async fn a_patch_sets_what_it_has_takes_away_what_is_null_and_merges_metadata_by
         let answer = change(user.clone()).await;
         assert_eq!((answer.status, answer.error()), (400, error), "{user}");
     }
+    // As large as a body may be, and then one key more.
+    let large = |key: &str| json!({"metadata": {key: vec!["x".repeat(499); 80]}});
+    change(large("first")).await.ok();
+    let answer = change(large("second")).await;
+    assert_eq!((answer.status, answer.error()), (400, "metadata must have at most 64 KiB"));
+    change(json!({"metadata": {"first": null}})).await.ok();
     assert_eq!(app.user(&id).await.person, before);
     let stale = server.with("If-Match", "\"x\"").send("PATCH", &path, r#"{"user":{"nickname":"x"}}"#).await;
     assert_eq!(stale.status, 412);
+}
+
+#[tokio::test]
+async fn nothing_taken_from_no_metadata_changes_nothing() {
+    let app = TestApp::new().await;
+    let server = app.server().await;
+    let made = server.post("/v1/users", json!({"user": {"email": "bare@doe.com"}})).await.ok();
+    let id = data(&made)["id"].as_str().unwrap().to_owned();
+    let (path, version) = (format!("/v1/users/{id}"), app.user(&id).await.version);
+    for metadata in [json!({"gone": null}), json!({}), json!({"a": {"b": null}})] {
+        server.send("PATCH", &path, json!({"user": {"metadata": metadata}}).to_string()).await.ok();
+    }
+    assert_eq!(app.user(&id).await.version, version + 1, "an empty object is something");
 }
 
 #[tokio::test]

@@ -426,4 +426,14 @@ async fn nobody_finds_or_sorts_people_by_what_their_token_does_not_open() {
         let tells = events.text.contains("\"health\":[\"health\"]");
         assert_eq!((tells, events.text.contains("diabetes")), (scope == "profile", false), "{}", events.text);
     }
+    for (scopes, opens) in [("openid+profile", false), ("openid+profile+email", true)] {
+        let me = app.with_scopes(scopes).await;
+        let person = |name: &str| json!({"email": format!("{name}@doe.com"), "language": "en"});
+        let made = me.post("/v1/users", json!({"user": person("made")})).await;
+        let invited = me.post("/v1/users/me", person("invited")).await;
+        for answer in [made, invited] {
+            let is_refused = answer.status == 403 && answer.text.contains("do not open");
+            assert_eq!((is_refused, answer.status < 300), (!opens, opens), "{scopes}: {}", answer.text);
+        }
+    }
 }

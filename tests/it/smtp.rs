@@ -126,7 +126,7 @@ fn a_refusal_ends_it_and_a_delay_does_not() {
 
     let busy = usher.tried("busy@doe.com");
     assert_eq!((&busy["state"], &busy["attempts"]), (&json!("queued"), &json!(1)));
-    assert!(failure(&busy).contains("Come back in a while"), "{busy}");
+    assert!(failure(&busy).contains("Come back  in a while"), "{busy}");
 
     // One that must wait keeps nobody else waiting.
     assert_eq!(usher.settled("kept@doe.com")["state"], "sent");

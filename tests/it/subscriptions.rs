@@ -10,7 +10,7 @@ use usher::keys::{Access, NewKey};
 use usher::subscriptions;
 use usher::users::Status;
 
-use crate::harness::{Answer, But, Client, TestApp, a_key, jane};
+use crate::harness::{Answer, But, Client, TestApp, a_key, jane, john};
 use crate::idempotency::{CREATE, KEY, set_status};
 use crate::receiver::Receiver;
 use crate::webhooks::all_sent;
@@ -427,6 +427,20 @@ async fn a_pause_until_a_day_that_has_come_is_told_as_what_it_does() {
     assert_eq!(kinds, expected);
     days(&app, 40);
     assert_eq!(told(&app).await, [], "it runs already");
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_keeps_nobody_else_from_being_told_of() {
+    let app = TestApp::new().await;
+    let (acme, _) = enrolled(&app).await;
+    acme.post("/users/create", john()).await.ok();
+    acme.post(PAUSE, hers(json!({"pauseUntil": "2026-11-24"}))).await.ok();
+    acme.post(PAUSE, json!({"email": "john@doe.com", "pauseUntil": "2026-11-25"})).await.ok();
+    let swap = "UPDATE users SET health = (SELECT health FROM users WHERE email = 'john@doe.com') WHERE email = 'jane@doe.com'";
+    assert_eq!(app.store().write(move |tx| tx.execute(swap, &[])).await.unwrap(), 1);
+    days(&app, 5);
+    assert_eq!(told(&app).await, [("subscription.resumed", Some(Actor::Usher))]);
+    assert_eq!(app.count("subscription_turns").await, 1, "hers is looked at again");
 }
 
 #[tokio::test]

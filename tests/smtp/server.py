@@ -1,6 +1,6 @@
 """An SMTP server by aiosmtpd. Prints its port, then one JSON line for everything that a client does.
 
-What it answers is in the recipient's name: refused@ 550, mended@ 554 once, busy@ 451, later@ 451 once, slow@ 250 after
+What it answers is in the recipient's name: refused@ 550, mended@ 554 once, busy@ 451 with a NUL in its words, later@ the same once, slow@ 250 after
 three seconds, hang@ nothing at all; everybody else's mail is taken.
 """
 
@@ -73,7 +73,7 @@ class Handler:
         if to.startswith("mended@") and first:
             return "554 5.7.1 Not like this"
         if to.startswith("busy@") or (to.startswith("later@") and first):
-            return "451 4.3.2 Come back in a while"
+            return "451 4.3.2 Come back\0 in a while"
         return "250 OK"
 
 

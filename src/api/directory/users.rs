@@ -109,6 +109,7 @@ pub async fn create(
     let mut faults = Vec::new();
     let caller = Caller { test: test_of(&besides, &body, &mut faults)?, ..app.caller };
     caller.need(Right::InviteUsers)?;
+    caller.need_fact("email")?;
     let context = caller.context(api.store.clock().now());
     let user = user_of(&body)?;
     let mut person = Person::default();
@@ -168,6 +169,7 @@ pub async fn post(
     }
     let (inviter, mut person, mut faults) = (target.parse::<Target>()?, Person::default(), Vec::new());
     let caller = Caller { test: test_of(&query, &body, &mut faults)?, ..app.caller };
+    caller.need_fact("email")?;
     let context = caller.context(api.store.clock().now());
     for wire in fields().filter(|wire| ["email", "language"].contains(&wire.name)) {
         if !body.contains_key(wire.name) {

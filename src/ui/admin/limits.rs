@@ -31,6 +31,7 @@ pub(super) fn all(links: &Links, sign_ins_per_network: Option<Limit>) -> [Group;
     let not_here = || "not limited here; a proxy can".to_owned();
     let per_address = signin::PER_ADDRESS.map(|(span, most)| rate(most, span)).join(" and ");
     let [keys, key, text, levels] = [Metadata::KEYS, Metadata::KEY_LENGTH, Metadata::TEXT_LENGTH, Metadata::LEVELS];
+    let all = size(Metadata::SIZE);
     let often = vec![
         ("Links that are mailed to one person", rate(links::LINKS_PER_HOUR, HOUR)),
         ("Mails to sign in by, to one address", per_address),
@@ -58,7 +59,7 @@ pub(super) fn all(links: &Links, sign_ins_per_network: Option<Limit>) -> [Group;
         ("Idempotency-Key", format!("{} characters", idempotency::LONGEST)),
         (
             "Metadata of a user",
-            format!("{keys} keys an object of {key} characters, texts of {text} characters, {levels} levels"),
+            format!("{keys} keys an object of {key} characters, texts of {text} characters, {levels} levels, {all}"),
         ),
     ];
     let long = vec![
