@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::links::from_our_page;
-use super::{Brand, Reader, cookie, enter, framed, gone, message, page_in, secure, session_cookie};
+use super::{Brand, Reader, cookie, enter, framed, gone, message, page_in, page_to_app, secure, session_cookie};
 use crate::api::body::Form;
 use crate::api::{Api, Peer, Trail, ascii};
 use crate::apps::Environment;
@@ -189,7 +189,7 @@ fn first_page(
     notice: String,
     fault: String,
 ) -> Response {
-    page_in(words, &SignInPage { words, brand: Brand::from(environment), action, email, notice, fault }, None)
+    page_in(words, &SignInPage { words, brand: Brand::from(environment), action, email, notice, fault })
 }
 
 fn dead_end() -> Response {
@@ -293,8 +293,7 @@ async fn code_page(
     let (words, brand) = (Words::of(found.language), Brand::from(&found.environment));
     let (time, fault) = (words.span(LIFETIME), fault(words));
     let wrong = !fault.is_empty();
-    // Chromium applies `form-action` to where the answer of a form redirects to.
-    let mut response = page_in(words, &CodePage { words, brand, time, fault }, found.request.origin().as_deref());
+    let mut response = page_to_app(words, &CodePage { words, brand, time, fault });
     if wrong {
         *response.status_mut() = StatusCode::BAD_REQUEST;
     }
@@ -341,7 +340,7 @@ pub async fn show_link(
     match found {
         Some(found) if found.state == Worth::Open => {
             let (words, brand) = (Words::of(found.language), Brand::from(&found.environment));
-            Ok(page_in(words, &LinkPage { words, brand, link: &link }, found.request.origin().as_deref()))
+            Ok(page_to_app(words, &LinkPage { words, brand, link: &link }))
         }
         found => {
             let state = found.as_ref().map_or(Worth::Elsewhere, |found| found.state);
