@@ -395,9 +395,10 @@ impl axum::extract::FromRequestParts<Api> for Client {
 
     async fn from_request_parts(parts: &mut axum::http::request::Parts, api: &Api) -> Result<Self> {
         let peer: Option<IpAddr> = parts.extensions.get::<Peer>().map(|peer| peer.0);
-        // Several headers are one list (RFC 9110 5.3).
-        let values = parts.headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-        let forwarded_for = values.collect::<Vec<_>>().join(",");
+        // Several headers are one list (RFC 9110 5.3). What a proxy adds stands behind what the client made up, whatever bytes
+        // that is of.
+        let values = parts.headers.get_all("x-forwarded-for").iter();
+        let forwarded_for = values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect::<Vec<_>>().join(",");
         Ok(Client(peer.and_then(|peer| network::of_client(peer, Some(&forwarded_for), &api.proxies))))
     }
 }
