@@ -132,7 +132,8 @@ impl App {
         let chores = [
             keep_at(&api, chores::run),
             keep_at(&api, chores::seal),
-            keep_at(&api, move |api| chores::decide_sign_ins(api, tell)),
+            keep_at(&api, chores::decide_sign_ins),
+            keep_at(&api, move |api| chores::answer_asks(api, tell)),
             keep_at(&api, chores::gather_names),
             keep_at(&api, chores::take_over),
         ];

@@ -84,7 +84,7 @@ pub fn routes() -> Vec<Route> {
 
         route(OAuth,     "POST", "/v1/tokens",                   "exchange",         "Tokens for a code or a refresh token, as the official clients ask", post(oauth::tokens::official)),
         route(OAuth,     "POST", "/oauth/token",                 "token",            "Tokens for a code or a refresh token (RFC 6749)",        post(oauth::tokens::standard)),
-        route(OAuth,     "POST", "/oauth/revoke",                "revoke",           "End the session of a refresh token (RFC 7009)",          post(oauth::tokens::revoke)),
+        route(OAuth,     "POST", "/oauth/revoke",                "revoke",           "End the session of a token (RFC 7009)",                  post(oauth::tokens::revoke)),
         route(OAuth,     "GET",  "/userinfo",                    "userinfo",         "What is known of the person (OpenID Connect)",           get(oauth::userinfo)),
         route(OAuth,     "POST", "/userinfo",                    "userinfoByPost",   "The same",                                               post(oauth::userinfo)),
 

@@ -26,7 +26,7 @@ use crate::signin;
 use crate::subscriptions;
 use crate::webhooks;
 
-/// How often sign-ins are decided.
+/// How often sign-ins are decided, and administrators who ask for a link answered.
 const DECISIONS: Duration = Duration::from_millis(250);
 /// How often the chores run.
 pub(super) const EVERY: Duration = Duration::from_secs(1);
@@ -80,12 +80,19 @@ pub async fn erase_expired(api: &Api) {
 }
 
 /// Decides who is sent a mail to sign in by. In steps of its own, so that no request's time tells what was decided.
-pub(super) async fn decide_sign_ins(api: Api, tell: fn(&str)) {
+pub(super) async fn decide_sign_ins(api: Api) {
     loop {
         tokio::time::sleep(DECISIONS).await;
         if let Err(e) = decide(&api).await {
             tracing::warn!(code = e.code(), "sign-ins could not be decided");
         }
+    }
+}
+
+/// Answers administrators who ask for a link, likewise. Not behind the sign-ins of people, of which there may always be one more.
+pub(super) async fn answer_asks(api: Api, tell: fn(&str)) {
+    loop {
+        tokio::time::sleep(DECISIONS).await;
         if let Err(e) = answer_admins(&api, tell).await {
             tracing::warn!(code = e.code(), "administrators who asked for a link could not be sent one");
         }

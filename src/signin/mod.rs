@@ -210,8 +210,6 @@ fn digits_of(tx: &Tx, id: Uuid) -> String {
 pub struct Page {
     /// Where it leads.
     pub environment: Environment,
-    /// What the app asked for.
-    pub request: Request,
     /// The language of the page on which it was asked.
     pub language: Language,
     /// Whether it can still lead there.
@@ -228,8 +226,7 @@ pub fn of_browser(tx: &Tx, cookie: &Secret) -> Result<Option<Page>> {
 
 fn page(tx: &Tx, sign_in: SignIn) -> Result<Page> {
     let state = sign_in.state(tx.now());
-    let Asked { request, language, .. } = sign_in.asked;
-    Ok(Page { environment: apps::by_id(tx, sign_in.environment)?, request, language, state })
+    Ok(Page { environment: apps::by_id(tx, sign_in.environment)?, language: sign_in.asked.language, state })
 }
 
 /// The sign-in of a link, and what that is worth in this browser. Changes nothing.

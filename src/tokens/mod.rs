@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::apps::{self, Environment, EnvironmentId};
+use crate::apps::{self, AppId, Environment, EnvironmentId};
 use crate::audit::{self, Action};
 use crate::caller::{Actor, Caller, Facts, Origin};
 use crate::codes;
@@ -211,6 +211,32 @@ pub fn verify(tx: &Tx, token: &Secret, links: &Links) -> Result<Bearer> {
     let caller = Caller::person(&environment, &user, roles::rights_of(tx, &user)?, Facts::of(&claims.scope));
     let caller = Caller { session: Some(session), ..caller };
     Ok(Bearer { caller, scope: claims.scope })
+}
+
+/// The session that a token of the app belongs to: a refresh token, whether it still works or not, or an access token that does.
+///
+/// # Errors
+/// [`Error::BadRequest`] for a token of another app.
+pub fn session_of(tx: &Tx, client: AppId, presented: &Secret, links: &Links) -> Result<Option<Session>> {
+    let found = match sessions::of_refresh_token(tx, presented)? {
+        None => of_access_token(tx, presented, links)?,
+        found => found,
+    };
+    let Some(session) = found else { return Ok(None) };
+    let user = users::any_by_id(tx, session.user)?.ok_or(Error::UserNotFound)?;
+    if apps::by_id(tx, user.environment)?.app != client {
+        return Err(Error::bad_request("invalid_grant", "The token was not given to this app"));
+    }
+    Ok(Some(session))
+}
+
+fn of_access_token(tx: &Tx, presented: &Secret, links: &Links) -> Result<Option<Session>> {
+    match verify(tx, presented, links) {
+        Ok(bearer) => bearer.caller.session.map_or(Ok(None), |id| sessions::by_id(tx, id)),
+        // What opens nothing has nothing to end.
+        Err(Error::Unauthenticated { .. } | Error::Forbidden { .. }) => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
 /// Reads whom an app means by the token (`id_token_hint`); one that has expired does too, also by a key that signs no more, for it

@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
-use super::{Brand, Reader, enter, message, page_in};
+use super::{Brand, Reader, enter, message, page_in, page_to_app};
 use crate::api::{Api, Trail};
 use crate::db::Tx;
 use crate::error::{Error, Result};
@@ -31,11 +31,9 @@ pub async fn show(State(api): State<Api>, reader: Reader, Path(secret): Path<Sec
     let Some(found) = api.store.read(move |tx| links::look(tx, &wanted)).await? else { return Ok(unknown(reader.0)) };
     let words = reader.words(found.language, found.environment.language);
     let links::Page { state, environment, .. } = found;
-    // Chromium applies `form-action` to where the answer of a form redirects to.
-    let origin = environment.redirect_url.as_deref().and_then(|url| url::Url::parse(url).ok());
-    let origin = origin.map(|url| url.origin().ascii_serialization());
     let template = LinkPage { words, brand: Brand::from(&environment), fault: explain(state, words), secret };
-    let mut response = page_in(words, &template, origin.as_deref());
+    let mut response =
+        if environment.redirect_url.is_some() { page_to_app(words, &template) } else { page_in(words, &template) };
     if state != links::State::Open {
         *response.status_mut() = StatusCode::GONE;
     }

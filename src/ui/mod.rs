@@ -32,9 +32,11 @@ use crate::sessions;
 use crate::ticket::Ticket;
 use crate::words::{Language, Words};
 
-/// What a page may load and where its forms may lead.
+/// What a page may load.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; \
-     frame-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
+     frame-src 'self'; base-uri 'none'; frame-ancestors 'none'";
+/// Where its forms may lead.
+const FORMS: &str = "; form-action 'self'";
 
 /// A page with nothing but words.
 #[derive(Template)]
@@ -52,19 +54,20 @@ struct Message<'a> {
 /// A page with a title and a text.
 fn message(status: StatusCode, words: &'static Words, brand: Brand, title: String, text: String) -> Response {
     let template = Message { words, brand, title, text, detail: None, request_id: None };
-    let mut response = page_in(words, &template, None);
+    let mut response = page_in(words, &template);
     *response.status_mut() = status;
     response
 }
 
-/// Answers with a page. `form_target` is an origin beyond ours to which a form's answer may redirect.
-fn page(template: &impl Template, form_target: Option<&str>) -> Response {
-    under(&form_target.map_or_else(|| POLICY.to_owned(), |origin| format!("{POLICY} {origin}")), template)
+/// Answers with a page.
+fn page(template: &impl Template) -> Response {
+    under(&[POLICY, FORMS].concat(), template)
 }
 
 /// Answers with a page that an app's page has in a frame.
 fn framed(template: &impl Template, around: &str) -> Response {
-    under(&POLICY.replace("frame-ancestors 'none'", &format!("frame-ancestors {around}")), template)
+    let policy = POLICY.replace("frame-ancestors 'none'", &format!("frame-ancestors {around}"));
+    under(&(policy + FORMS), template)
 }
 
 fn under(policy: &str, template: &impl Template) -> Response {
@@ -82,8 +85,17 @@ fn under(policy: &str, template: &impl Template) -> Response {
 }
 
 /// Answers with a page in a language.
-fn page_in(words: &Words, template: &impl Template, form_target: Option<&str>) -> Response {
-    let mut response = page(template, form_target);
+fn page_in(words: &Words, template: &impl Template) -> Response {
+    spoken(words, page(template))
+}
+
+/// The same for a page whose form is answered by the way to an app. Chromium applies `form-action` to every hop that follows,
+/// and where an app's page redirects to is not for us to know, so the directive is left out.
+fn page_to_app(words: &Words, template: &impl Template) -> Response {
+    spoken(words, under(POLICY, template))
+}
+
+fn spoken(words: &Words, mut response: Response) -> Response {
     let tag = header::HeaderValue::from_static(words.language().tag());
     response.headers_mut().insert(header::CONTENT_LANGUAGE, tag);
     response
@@ -185,7 +197,7 @@ pub fn error_page(error: &Error, language: Language, place: Option<&Environment>
         (place.map(Brand::from).unwrap_or_default(), explain(error, words), Some(request_id));
     // What is wrong with its request is for the developer of the app.
     let detail = matches!(error, Error::BadRequest { .. }).then(|| format!("{}: {error}", error.code()));
-    page_in(words, &Message { words, brand, title, text, detail, request_id }, None)
+    page_in(words, &Message { words, brand, title, text, detail, request_id })
 }
 
 /// What an error means to the person in front of the page.

@@ -189,7 +189,7 @@ async fn answer(
         fault: general,
         sessions: open.iter().map(|one| (words.time(one.created_at), one.id == me.session.id)).collect(),
     };
-    let mut response = page_in(words, &template, None);
+    let mut response = page_in(words, &template);
     if let Some(error) = error {
         *response.status_mut() = StatusCode::from_u16(error.status()).unwrap_or_default();
     }

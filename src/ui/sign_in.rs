@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::links::from_our_page;
-use super::{Brand, Reader, cookie, enter, framed, gone, message, page_in, secure, session_cookie};
+use super::{Brand, Reader, cookie, enter, framed, gone, message, page_in, page_to_app, secure, session_cookie};
 use crate::api::body::Form;
 use crate::api::{Api, Peer, Trail, ascii};
 use crate::apps::Environment;
@@ -189,7 +189,7 @@ fn first_page(
     notice: String,
     fault: String,
 ) -> Response {
-    page_in(words, &SignInPage { words, brand: Brand::from(environment), action, email, notice, fault }, None)
+    page_in(words, &SignInPage { words, brand: Brand::from(environment), action, email, notice, fault })
 }
 
 fn dead_end() -> Response {
@@ -293,8 +293,7 @@ async fn code_page(
     let (words, brand) = (Words::of(found.language), Brand::from(&found.environment));
     let (time, fault) = (words.span(LIFETIME), fault(words));
     let wrong = !fault.is_empty();
-    // Chromium applies `form-action` to where the answer of a form redirects to.
-    let mut response = page_in(words, &CodePage { words, brand, time, fault }, found.request.origin().as_deref());
+    let mut response = page_to_app(words, &CodePage { words, brand, time, fault });
     if wrong {
         *response.status_mut() = StatusCode::BAD_REQUEST;
     }
@@ -341,7 +340,7 @@ pub async fn show_link(
     match found {
         Some(found) if found.state == Worth::Open => {
             let (words, brand) = (Words::of(found.language), Brand::from(&found.environment));
-            Ok(page_in(words, &LinkPage { words, brand, link: &link }, found.request.origin().as_deref()))
+            Ok(page_to_app(words, &LinkPage { words, brand, link: &link }))
         }
         found => {
             let state = found.as_ref().map_or(Worth::Elsewhere, |found| found.state);
@@ -396,9 +395,10 @@ impl axum::extract::FromRequestParts<Api> for Client {
 
     async fn from_request_parts(parts: &mut axum::http::request::Parts, api: &Api) -> Result<Self> {
         let peer: Option<IpAddr> = parts.extensions.get::<Peer>().map(|peer| peer.0);
-        // Several headers are one list (RFC 9110 5.3).
-        let values = parts.headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-        let forwarded_for = values.collect::<Vec<_>>().join(",");
+        // Several headers are one list (RFC 9110 5.3). What a proxy adds stands behind what the client made up, whatever bytes
+        // that is of.
+        let values = parts.headers.get_all("x-forwarded-for").iter();
+        let forwarded_for = values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect::<Vec<_>>().join(",");
         Ok(Client(peer.and_then(|peer| network::of_client(peer, Some(&forwarded_for), &api.proxies))))
     }
 }

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use url::form_urlencoded::Serializer;
 
 use super::links::from_our_page;
-use super::{Brand, Reader, gone, page_in, profile, session_cookies};
+use super::{Brand, Reader, gone, page_in, page_to_app, profile, session_cookies};
 use crate::api::body::{Form, Raw};
 use crate::api::{Api, Trail, ascii};
 use crate::codes::{self, Leaving};
@@ -46,7 +46,7 @@ pub async fn ask(
     };
     match api.store.read(look).await? {
         (leaving, cookies, true) => sign_out(&api, &trail, leaving, cookies).await,
-        (leaving, ..) => question(&reader, &leaving),
+        (leaving, ..) => Ok(question(&reader, &leaving)),
     }
 }
 
@@ -68,7 +68,7 @@ pub async fn leave(
         let cookies = cookies_of(&leaving, &headers);
         return sign_out(&api, &trail, leaving, cookies).await;
     }
-    question(&reader, &leaving)
+    Ok(question(&reader, &leaving))
 }
 
 /// The cookies of the sessions that are to end.
@@ -92,7 +92,7 @@ async fn sign_out(api: &Api, trail: &Trail, leaving: Leaving, cookies: Vec<(Stri
     Ok(response)
 }
 
-fn question(reader: &Reader, leaving: &Leaving) -> Result<Response> {
+fn question(reader: &Reader, leaving: &Leaving) -> Response {
     let place = leaving.place();
     let words = reader.words(None, place.and_then(|place| place.language));
     let mut query = Serializer::new(String::new());
@@ -111,7 +111,5 @@ fn question(reader: &Reader, leaving: &Leaving) -> Result<Response> {
         title: place.map_or_else(|| words.sign_out_of_all_title(), |place| words.sign_out_title(&place.app_name)),
         action: format!("/sign-out?{}", query.finish()),
     };
-    // Chromium applies `form-action` to where the answer of a form redirects to.
-    let target = leaving.back()?.map(|page| page.origin().ascii_serialization());
-    Ok(page_in(words, &page, target.as_deref()))
+    if leaving.redirect_uri.is_some() { page_to_app(words, &page) } else { page_in(words, &page) }
 }

@@ -251,7 +251,7 @@ pub fn reveal(tx: &Tx, caller: &Caller, id: UserId, reason: &str) -> Result<User
 /// A change of mailbox ends the links to the old one and, unless it is the person's own doing, their sessions. Who had
 /// not followed their link yet is sent one to the new mailbox: they have no other way in. Who had proven the old one is told
 /// there; one that nobody has proven may be a stranger's, whom changes could flood. Who has the mailbox is the person, so
-/// that no other person moves somebody who has come in to another one.
+/// that no other person moves somebody who has come in, or of whom there is health data, to another one.
 ///
 /// # Errors
 /// Those of [`to_change`]; 403 for such a move; 401 for one by a session that has ended; [`Error::EmailTaken`],
@@ -291,7 +291,7 @@ pub fn patch(
 fn update_from(tx: &Tx, caller: &Caller, before: &User, change: Change, links: &Links) -> Result<User> {
     let id = before.id;
     let moves = change.set.email.as_ref().is_some_and(|email| !email.same_mailbox(&before.email));
-    if moves && !caller.is(id) && !caller.is_the_app() && is_activated(tx, before)? {
+    if moves && !caller.is(id) && !caller.is_the_app() && is_somebodys(tx, before)? {
         return Err(Error::Forbidden {
             code: "address_in_use",
             message: "This person signs in by that address: only they and the app may change it",
@@ -317,9 +317,10 @@ fn update_from(tx: &Tx, caller: &Caller, before: &User, change: Change, links: &
     Ok(user)
 }
 
-/// Whether the record is somebody's: their address is proven, or they have signed in before it was changed.
-fn is_activated(tx: &Tx, user: &User) -> Result<bool> {
-    Ok(user.email_verified_at.is_some() || audit::has_acted(tx, user.id)?)
+/// Whether the record is somebody's: their address is proven, they have signed in before it was changed, or it has health data,
+/// which whoever comes in by the address reads in the file of all that is held about them.
+fn is_somebodys(tx: &Tx, user: &User) -> Result<bool> {
+    Ok(user.email_verified_at.is_some() || user.person.health != Health::default() || audit::has_acted(tx, user.id)?)
 }
 
 /// How often a person may try to take an address or a number that they have not got: each time they learn whether somebody

@@ -1,4 +1,4 @@
-//! Whose address is changed is told so at the one that they had proven.
+//! Whose address is changed is told so at the one that they had proven, and whose is not for another person to change.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use usher::keys::Access;
 use usher::links as enrolment;
 use usher::mail::Mail;
 use usher::outbox::{self, Job, Kind, Outcome, State};
+use usher::roles::{self, Rights, RoleId};
 
 use crate::harness::{OPERATOR, TestApp, jane, john};
 use crate::idempotency::set_status;
@@ -121,4 +122,48 @@ async fn live_it_is_sent_and_nothing_of_it_is_kept_but_to_whom() {
         let again = app.store().write(move |tx| enrolment::send_again(tx, OPERATOR, &job)).await.unwrap_err();
         assert!(is_done || again.to_string().contains("there is no link in it"), "{again}");
     }
+}
+
+#[tokio::test]
+async fn whose_record_has_health_data_is_moved_by_no_other_person_before_they_have_come_in_either() {
+    let (app, id) = app_and_jane().await;
+    let enrolled = app.partner("acme").await.post("/users/create", john()).await.ok().id().to_owned();
+    let environment = app.user(&id).await.environment;
+    let rights = Rights::named("users:read users:write").unwrap();
+    let desk = app.store().write(move |tx| roles::create(tx, environment, "desk", rights)).await.unwrap().id;
+    let server = app.server().await;
+    let (path, mine) = (format!("/v1/users/{enrolled}"), json!({"user": {"email": "mine@doe.com"}}));
+    let mails = app.mails().await.len();
+    for role in [desk, RoleId::ADMINISTRATOR] {
+        server.put(&format!("/v1/users/{id}/user-roles"), json!({"userRoleId": role})).await.ok();
+        let attacker = app.person(&id).await;
+        for (method, path) in [
+            ("PUT", path.clone()),
+            ("POST", path.clone()),
+            ("PATCH", path.clone()),
+            ("PUT", format!("{path}?dry_run=true")),
+        ] {
+            let refused = attacker.send(method, &path, mine.to_string()).await;
+            let text = "This person signs in by that address: only they and the app may change it";
+            assert_eq!((refused.status, refused.error()), (403, text), "{method} {path}");
+        }
+        attacker.put(&path, json!({"user": {"email": "JOHN@doe.com", "nickname": "J"}})).await.ok();
+    }
+    assert_eq!((app.user(&enrolled).await.email.address(), app.mails().await.len()), ("JOHN@doe.com", mails));
+
+    // What the desk may mend is whom nothing of that kind is known of.
+    let attacker = app.person(&id).await;
+    attacker.post("/v1/users/me", json!({"email": "mray@doe.com", "language": "en"})).await.ok();
+    let found = attacker.get("/v1/users?email=mray%40doe.com").await.ok();
+    let mary = found.body["data"]["items"][0]["id"].as_str().unwrap().to_owned();
+    attacker.put(&format!("/v1/users/{mary}"), json!({"user": {"email": "mary@doe.com"}})).await.ok();
+    assert_eq!(app.user(&mary).await.email.address(), "mary@doe.com");
+
+    app.advance(Duration::from_secs(1));
+    server.put(&path, json!({"user": {"email": "john.two@doe.com"}})).await.ok();
+    assert_eq!(app.mails().await[0].1.to, "john.two@doe.com", "the app sends them their link to where they are");
+    let entered = app.anyone().send("POST", &app.newest_link().await, "").await;
+    let cookie = entered.header("set-cookie").split(';').next().unwrap();
+    let file = app.anyone().with("Cookie", cookie).send("POST", "/profile/data", "").await.ok();
+    assert!(file.text.contains("no allergies"), "who comes in by the address is shown their health data");
 }

@@ -271,9 +271,10 @@ async fn with_a_redirect_url_the_person_goes_to_the_app_with_a_one_time_code() {
     let id = app.client_id;
     let settings =
         Settings { redirect_url: Some("https://app.example.com/callback?from=mail".into()), ..Settings::default() };
+    let policy = async || app.open(&link).await.ok().header("content-security-policy").to_owned();
+    assert!(policy().await.ends_with("; form-action 'self'"), "the profile is here");
     app.store().write(move |tx| apps::update(tx, OPERATOR, id, Some(Kind::Sandbox), &settings)).await.unwrap();
-    let page = app.open(&link).await.ok();
-    assert!(page.header("content-security-policy").ends_with("form-action 'self' https://app.example.com"));
+    assert!(policy().await.ends_with("; frame-ancestors 'none'"), "where the app goes on to is its own affair");
     let pressed = app.press(&link).await;
     let target: url::Url = pressed.header("location").parse().unwrap();
     assert_eq!((pressed.status, target.origin().ascii_serialization()), (303, "https://app.example.com".to_owned()));

@@ -137,6 +137,7 @@ async fn the_standard_doors_of_sandbox_and_live_are_two_issuers_with_keys_of_the
     assert_eq!(live["issuer"], "https://users.example.com");
     assert_eq!(sandbox["issuer"], "https://users.example.com/sandbox");
     assert_eq!(live["token_endpoint"], sandbox["token_endpoint"]);
+    assert_eq!(live["request_uri_parameter_supported"], false, "what is not said of it is true");
     let kids = async |document: &serde_json::Value| {
         let uri = document["jwks_uri"].as_str().unwrap().strip_prefix("https://users.example.com").unwrap().to_owned();
         let keys = app.anyone().get(&uri).await.ok().body["keys"].as_array().unwrap().clone();
@@ -336,20 +337,48 @@ async fn every_session_there_is_ends_page_by_page() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_is_revoked_for_the_app_that_has_it_and_no_other() {
+async fn a_token_of_either_kind_is_revoked_for_the_app_that_has_it_and_no_other() {
+    for kind in ["refreshToken", "accessToken"] {
+        let (app, id) = app_and_jane().await;
+        let other = app.another_app().await;
+        let tokens = app.exchange(&app.code().await).await.ok();
+        let elsewhere = app.exchange(&app.code().await).await.ok();
+        let token = text(&tokens, kind);
+        let revoke =
+            async |client: &str| app.anyone().send("POST", "/oauth/revoke", format!("token={token}{client}")).await;
+        let missing = revoke("").await;
+        assert_eq!((missing.status, &missing.body["error"]), (400, &json!("invalid_client")), "{kind}");
+        let foreign = revoke(&format!("&client_id={other}")).await;
+        assert_eq!((foreign.status, &foreign.body["error"]), (400, &json!("invalid_grant")), "{kind}");
+        assert_eq!(app.as_token(text(&tokens, "accessToken")).await, 200, "{kind}");
+        for _ in 0..2 {
+            revoke(&format!("&client_id={}", app.client_id)).await.ok();
+            assert_eq!(app.as_token(text(&tokens, "accessToken")).await, 401, "{kind}");
+            assert_eq!(app.refresh(text(&tokens, "refreshToken")).await.status, 400, "{kind}");
+            let ended = app.audited(Action::SessionEnded).await;
+            assert_eq!((ended.len(), ended[0].user.map(|user| user.to_string())), (1, Some(id.clone())), "{kind}");
+        }
+        assert_eq!(app.as_token(text(&elsewhere, "accessToken")).await, 200, "{kind}: another session goes on");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_token_that_opens_anything_ends_no_session() {
     let (app, _) = app_and_jane().await;
-    let other = app.another_app().await;
     let tokens = app.exchange(&app.code().await).await.ok();
-    let token = text(&tokens, "refreshToken");
-    let revoke =
-        async |client: &str| app.anyone().send("POST", "/oauth/revoke", format!("token={token}{client}")).await;
-    let missing = revoke("").await;
-    assert_eq!((missing.status, &missing.body["error"]), (400, &json!("invalid_client")));
-    let foreign = revoke(&format!("&client_id={other}")).await;
-    assert_eq!((foreign.status, &foreign.body["error"]), (400, &json!("invalid_grant")));
-    assert_eq!(app.as_token(text(&tokens, "accessToken")).await, 200);
-    revoke(&format!("&client_id={}", app.client_id)).await.ok();
-    assert_eq!(app.as_token(text(&tokens, "accessToken")).await, 401);
+    let access = text(&tokens, "accessToken");
+    let revoke = async |token: &str| {
+        let form = format!("token={token}&client_id={}", app.client_id);
+        app.anyone().send("POST", "/oauth/revoke", form).await.ok();
+    };
+    // An ID token is for `/sign-out`.
+    for token in [text(&tokens, "idToken"), &format!("{access}x"), "made-up"] {
+        revoke(token).await;
+        assert_eq!(app.as_token(access).await, 200, "{token}");
+    }
+    app.advance(Duration::from_hours(1));
+    revoke(access).await;
+    app.refresh(text(&tokens, "refreshToken")).await.ok();
 }
 
 #[tokio::test]

@@ -58,20 +58,26 @@ async fn a_network_begins_a_hundred_an_hour_whatever_it_says_of_itself() {
 #[test]
 fn a_network_begins_as_many_as_the_operator_has_set_and_any_number_with_zero() {
     let proxied = ["--trusted-proxy", "127.0.0.1"];
-    let begin = |program: &Program, n: usize| {
+    let begin_saying = |program: &Program, made_up: &[u8], n: usize| {
         let path = format!("/sign-in?client_id={}&redirect_uri={CALLBACK}", program.client_id);
         let form = format!("email=n{n}%40doe.com");
-        let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: usher\r\nConnection: close\r\nX-Forwarded-For: 203.0.113.{n}\r\nContent-Length: {}\r\n\r\n{form}",
-            form.len()
-        );
-        raw(&program.url, request.as_bytes()).0.split(' ').nth(1).unwrap().to_owned()
+        let head = format!("POST {path} HTTP/1.1\r\nHost: usher\r\nConnection: close\r\nX-Forwarded-For: ");
+        let rest = format!("203.0.113.{n}\r\nContent-Length: {}\r\n\r\n{form}", form.len());
+        let request = [head.as_bytes(), made_up, rest.as_bytes()].concat();
+        raw(&program.url, &request).0.split(' ').nth(1).unwrap().to_owned()
     };
+    let begin = |program: &Program, n: usize| begin_saying(program, b"", n);
     let program = Program::start_set(&[("USHER_SIGN_INS_PER_NETWORK", "2")], &proxied);
     let client_id = program.client_id.clone();
     let added = program.run(&["app", "redirect", "add", &client_id, CALLBACK, "--environment", "sandbox"]);
     assert!(added.status.success());
     assert_eq!([1, 2, 3].map(|n| begin(&program, n)), ["303", "303", "429"]);
+    let beyond_ascii: [&[u8]; 3] = [b"\xff, ", "é, ".as_bytes(), b"\xff\r\nX-Forwarded-For: "];
+    assert_eq!(
+        beyond_ascii.map(|made_up| begin_saying(&program, made_up, 3)),
+        ["429"; 3],
+        "its own words are no way round"
+    );
     let mut program = Program::start_in(program.stop().2, &[&proxied[..], &["--sign-ins-per-network", "0"]].concat());
     program.client_id = client_id;
     assert_eq!([4, 5, 6].map(|n| begin(&program, n)), ["303"; 3]);

@@ -106,11 +106,19 @@ async fn a_link_in_the_mail_leads_the_browser_that_asked_to_the_app_and_no_other
     let (app, _) = app_and_jane().await;
     let page = app.anyone().get(&app.sign_in_path()).await.ok();
     assert!(page.text.contains("Sign in to Acme Coaching"));
+    assert!(page.header("content-security-policy").ends_with("; form-action 'self'"));
     let (browser, asked) = app.begin("JANE@doe.com").await;
     assert_eq!((asked.status, asked.header("location")), (303, "/sign-in/code"));
     assert!(asked.header("set-cookie").contains("; HttpOnly; SameSite=Lax; Max-Age=600; Secure"));
     assert!(browser.get("/sign-in/code").await.ok().text.contains("Check your mail"));
     let (link, _) = app.newest_mail().await;
+    for last in ["/sign-in/code", &link] {
+        let page = browser.get(last).await.ok();
+        assert!(
+            page.header("content-security-policy").ends_with("; frame-ancestors 'none'"),
+            "{last} leads to the app"
+        );
+    }
 
     let other = app.anyone();
     for _ in 0..10 {

@@ -286,6 +286,22 @@ async fn the_public_key_is_where_the_official_node_client_looks() {
 }
 
 #[tokio::test]
+async fn at_the_official_clients_door_the_nonce_is_that_of_the_exchange_or_else_of_the_page() {
+    let (app, _) = app_and_jane().await;
+    let page = format!("{}&nonce=of-the-page", app.sign_in_path());
+    for (of_the_exchange, expected) in [(None, "of-the-page"), (Some("n-1"), "n-1")] {
+        let mut body = app.exchange_body(&code_of(&app.enter(&page).await)).without("nonce");
+        if let Some(nonce) = of_the_exchange {
+            body = body.but("nonce", json!(nonce));
+        }
+        let tokens = app.anyone().post("/v1/tokens", body).await.ok();
+        for token in ["idToken", "accessToken"] {
+            assert_eq!(claims(text(&tokens, token))["nonce"], expected);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_nonce_of_which_no_token_could_be_made_is_refused_at_every_door_before_the_code_is_used() {
     let (app, _) = app_and_jane().await;
     // As it stands in a token, `é` has six bytes and a quotation mark two.

@@ -65,7 +65,7 @@ pub fn document() -> Value {
                     ("refresh_token", "The newest refresh token."),
                 ]),
                 "Granted": granted,
-                "Revoke": object(&["token", "client_id"], &[("token", "The refresh token."), client]),
+                "Revoke": object(&["token", "client_id"], &[("token", "The refresh token, or an access token."), client]),
                 "Nothing": {"type": "object"},
                 "Claims": {
                     "type": "object", "required": ["sub"],

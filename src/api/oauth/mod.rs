@@ -82,6 +82,8 @@ fn describe(api: &Api, kind: Kind) -> Response {
         "revocation_endpoint_auth_methods_supported": ["none"],
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": true,
+        // What is not said of it is true (OpenID Connect Discovery 1.0, 3).
+        "request_uri_parameter_supported": false,
         "claims_supported": ["sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "sid", "name", "given_name", "family_name",
             "middle_name", "nickname", "preferred_username", "profile", "picture", "website", "email", "email_verified",
             "gender", "birthdate", "zoneinfo", "locale", "phone_number", "phone_number_verified", "updated_at"],

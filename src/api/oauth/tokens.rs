@@ -35,8 +35,8 @@ pub async fn official(
     if nonce.as_deref().is_some_and(|nonce| !tokens::fits_nonce(nonce)) {
         return Err(Error::bad_request("invalid_request", tokens::NONCE_TOO_LONG));
     }
-    let (session, refresh, _) = grant(&api, ask, &trail).await?;
-    let tokens = issue(&api, session, nonce, Door::Hosted).await?;
+    let (session, refresh, asked) = grant(&api, ask, &trail).await?;
+    let tokens = issue(&api, session, nonce.or(asked), Door::Hosted).await?;
     Ok(reply(&json!({
         "accessToken": tokens.access.expose(),
         "idToken": tokens.id.expose(),
@@ -66,12 +66,12 @@ pub async fn standard(State(api): State<Api>, Extension(trail): Extension<Trail>
     Ok(reply(&granted))
 }
 
-/// `POST /oauth/revoke` (RFC 7009): ends the session of a refresh token, for the app that it was given to. What is no token
-/// of ours is not there any more.
+/// `POST /oauth/revoke` (RFC 7009): ends the session of a refresh or access token, for the app that it was given to. What is no
+/// token of ours is not there any more.
 pub async fn revoke(State(api): State<Api>, Extension(trail): Extension<Trail>, form: Form) -> Result<Response> {
     let token = form.get("token").ok_or_else(|| Error::bad_request("invalid_request", "token is required"))?;
-    let (token, client, request) = (Secret::new(token), client(&form)?, trail.id());
-    let end = move |tx: &Tx| match sessions::of_refresh_token(tx, client, &token)? {
+    let (token, client, links, request) = (Secret::new(token), client(&form)?, api.links.clone(), trail.id());
+    let end = move |tx: &Tx| match tokens::session_of(tx, client, &token, &links)? {
         Some(session) => {
             sessions::end(tx, &session, Origin { request: Some(request), ..Origin::of(Actor::Person(session.user)) })
         }

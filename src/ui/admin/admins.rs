@@ -94,7 +94,7 @@ pub async fn list(State(api): State<Api>, here: Within<Owner>, RawQuery(query): 
     let (admins, trail, unreached) = api.store.scan(read).await?;
     let said = said(query.as_deref(), api.sends_mail);
     let (by, now) = (by(api.sends_mail), api.store.clock().now());
-    Ok(page(&AdminsPage { frame: &here.frame, admins, trail, unreached, by, said, now }, None))
+    Ok(page(&AdminsPage { frame: &here.frame, admins, trail, unreached, by, said, now }))
 }
 
 /// `POST /admin/{appId}/{environment}/admins`: they are sent a link at once.
@@ -120,7 +120,7 @@ pub async fn show(
     let admin = api.store.read(move |tx| admins::get(tx, id)).await?;
     let said = said(query.as_deref(), api.sends_mail);
     let (by, now) = (by(api.sends_mail), api.store.clock().now());
-    Ok(page(&AdminPage { frame: &here.frame, admin, by, said, now }, None))
+    Ok(page(&AdminPage { frame: &here.frame, admin, by, said, now }))
 }
 
 /// `POST /admin/{appId}/{environment}/admins/{adminId}/role`

@@ -196,7 +196,7 @@ pub async fn list(State(api): State<Api>, here: Within<ReadOnly>, RawQuery(query
     let asked = Asked::read(query, here.environment.id, now)?;
     let (filter, after) = (asked.filter.clone(), asked.after);
     let (entries, next) = api.store.scan(move |tx| audit::newest(tx, &filter, after, ROWS)).await?;
-    Ok(page(&AuditPage { frame: &here.frame, asked, entries, next, now }, None))
+    Ok(page(&AuditPage { frame: &here.frame, asked, entries, next, now }))
 }
 
 /// `GET /admin/{appId}/{environment}/audit/{entryId}`
@@ -235,7 +235,7 @@ pub async fn show(
     });
     let fields = fields.collect();
     let health = entry.changes.0["health"].as_array().into_iter().flatten().map(said).collect();
-    Ok(page(&EntryPage { frame: &here.frame, entry, admin, fields, health, now: api.store.clock().now() }, None))
+    Ok(page(&EntryPage { frame: &here.frame, entry, admin, fields, health, now: api.store.clock().now() }))
 }
 
 /// `POST /admin/{appId}/{environment}/audit/verify`: seals what is left, walks along every chain, and notes what
@@ -245,7 +245,7 @@ pub async fn verify(State(api): State<Api>, here: Within<Owner>) -> Result<Respo
     let report = tokio::time::timeout(PATIENCE, walk).await.ok().transpose()?;
     let (origin, findings) = (here.caller.origin(), report.as_ref().map(|report| report.findings.len()));
     api.store.write(move |tx| audit::record_verified(tx, origin, findings)).await?;
-    Ok(page(&VerifiedPage { frame: &here.frame, report }, None))
+    Ok(page(&VerifiedPage { frame: &here.frame, report }))
 }
 
 /// `POST /admin/{appId}/{environment}/audit/export`: what the filters of the address leave, as JSON lines, oldest first.

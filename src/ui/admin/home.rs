@@ -68,7 +68,7 @@ pub async fn show(State(api): State<Api>, here: Within<ReadOnly>) -> Result<Resp
     let stuck = environment.kind == Kind::Live && !api.sends_mail;
     let attention = attention(&glance, stuck, here.frame.may(Role::Owner), now);
     let (answers, to_strangers) = (api.requests.answers(Some(place), now), api.requests.answers(None, now));
-    Ok(page(&HomePage { frame: &here.frame, glance, newest, answers, to_strangers, attention, now }, None))
+    Ok(page(&HomePage { frame: &here.frame, glance, newest, answers, to_strangers, attention, now }))
 }
 
 fn attention(glance: &Glance, stuck: bool, sees_keys: bool, now: Timestamp) -> Vec<(&'static str, String)> {

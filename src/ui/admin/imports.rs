@@ -271,7 +271,7 @@ fn id(text: &str) -> Result<ImportId> {
 pub async fn list(State(api): State<Api>, here: Within<Owner>) -> Result<Response> {
     let scope = here.caller.scope;
     let imports = api.store.read(move |tx| imports::list(tx, scope, ROWS)).await?;
-    Ok(page(&ImportsPage { frame: &here.frame, imports, now: api.store.clock().now() }, None))
+    Ok(page(&ImportsPage { frame: &here.frame, imports, now: api.store.clock().now() }))
 }
 
 /// `POST /admin/{appId}/{environment}/imports`: keeps the file, sealed, until the page after says what becomes of it.
@@ -322,7 +322,7 @@ pub async fn show(
         Some("said=again") => "Nobody was imported: this is not what was rehearsed, so it is rehearsed again first.",
         _ => "",
     };
-    Ok(page(&ImportPage { frame, import: &import, tenant, draft, reason, said, now }, None))
+    Ok(page(&ImportPage { frame, import: &import, tenant, draft, reason, said, now }))
 }
 
 /// `POST /admin/{appId}/{environment}/imports/{importId}`: rehearses, or takes over.

@@ -65,7 +65,7 @@ fn id(text: &str) -> Result<KeyId> {
 pub async fn list(State(api): State<Api>, here: Within<Owner>) -> Result<Response> {
     let environment = here.environment.id;
     let keys = api.store.read(move |tx| keys::of_environment(tx, environment)).await?;
-    Ok(page(&KeysPage { frame: &here.frame, keys, now: api.store.clock().now() }, None))
+    Ok(page(&KeysPage { frame: &here.frame, keys, now: api.store.clock().now() }))
 }
 
 /// `POST /admin/{appId}/{environment}/keys`: the answer holds the key, and nothing else ever does.
@@ -81,7 +81,7 @@ pub async fn create(State(api): State<Api>, here: Within<Owner>, form: Form) -> 
     };
     let (origin, environment) = (here.caller.origin(), here.environment.clone());
     let (key, secret) = api.store.write(move |tx| keys::create(tx, origin, &environment, &new)).await?;
-    Ok(page(&MadePage { frame: &here.frame, key: &key, secret: &secret, replaces: None }, None))
+    Ok(page(&MadePage { frame: &here.frame, key: &key, secret: &secret, replaces: None }))
 }
 
 /// `GET /admin/{appId}/{environment}/keys/{keyId}`
@@ -98,7 +98,7 @@ pub async fn show(
         Some("said=revoked") => "Revoked. It stops working within a second.",
         _ => "",
     };
-    Ok(page(&KeyPage { frame: &here.frame, key, said, now: api.store.clock().now() }, None))
+    Ok(page(&KeyPage { frame: &here.frame, key, said, now: api.store.clock().now() }))
 }
 
 /// `POST /admin/{appId}/{environment}/keys/{keyId}/rotate`: the answer holds the new key, and nothing else ever does.
@@ -116,7 +116,7 @@ pub async fn rotate(
         Ok((key, secret, keys::get(tx, environment, id)?))
     };
     let (key, secret, before) = api.store.write(rotate).await?;
-    Ok(page(&MadePage { frame: &here.frame, key: &key, secret: &secret, replaces: Some(&before) }, None))
+    Ok(page(&MadePage { frame: &here.frame, key: &key, secret: &secret, replaces: Some(&before) }))
 }
 
 /// `POST /admin/{appId}/{environment}/keys/{keyId}/move`

@@ -157,7 +157,7 @@ pub async fn list(State(api): State<Api>, here: Within<ReadOnly>, RawQuery(query
         Ok((veiled(tx, &caller, mails)?, next))
     };
     let (mails, next) = api.store.scan(find).await?;
-    Ok(page(&MailsPage { frame: &here.frame, mails, stage, next, before, now }, None))
+    Ok(page(&MailsPage { frame: &here.frame, mails, stage, next, before, now }))
 }
 
 /// `GET /admin/{appId}/{environment}/mails/{mailId}`
@@ -178,7 +178,7 @@ pub async fn show(
     let (job, mail) = api.store.read(find).await?;
     let view = asked.get("view").and_then(View::named).unwrap_or(View::Html);
     let (said, now) = (asked.get("said").is_some(), api.store.clock().now());
-    Ok(page(&MailPage { frame: &here.frame, job, mail, view, said, now }, None))
+    Ok(page(&MailPage { frame: &here.frame, job, mail, view, said, now }))
 }
 
 /// The mails without what tells of people who are deleted, for whom those are no longer shown to.

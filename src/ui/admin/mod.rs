@@ -206,7 +206,7 @@ pub(super) struct Card<'a> {
 }
 
 fn card(template: &impl Template, status: StatusCode) -> Response {
-    let mut response = page(template, None);
+    let mut response = page(template);
     *response.status_mut() = status;
     response
 }
@@ -227,7 +227,7 @@ pub fn error_page(error: &Error, request_id: &str) -> Response {
         }
         other => ("That did not work", other.to_string()),
     };
-    page(&Card { title, text: &text, request_id: Some(request_id), back: true }, None)
+    page(&Card { title, text: &text, request_id: Some(request_id), back: true })
 }
 
 #[cfg(test)]

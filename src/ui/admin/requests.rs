@@ -102,5 +102,5 @@ pub async fn list(State(api): State<Api>, here: Within<ReadOnly>, RawQuery(query
             && until.is_none_or(|until| request.at < until)
     };
     let (requests, held) = (api.requests.newest(ROWS, wanted), api.requests.held());
-    Ok(page(&RequestsPage { frame: &here.frame, form, requests, held, now: api.store.clock().now() }, None))
+    Ok(page(&RequestsPage { frame: &here.frame, form, requests, held, now: api.store.clock().now() }))
 }

@@ -58,7 +58,7 @@ pub async fn find(State(api): State<Api>, here: Within<ReadOnly>, RawQuery(query
         if request.is_some() || !entries.is_empty() {
             let bodies = request.as_ref().and_then(|request| api.requests.bodies_of(request.id));
             let now = api.store.clock().now();
-            return Ok(page(&RequestPage { frame: &here.frame, id, request, bodies, entries, now }, None));
+            return Ok(page(&RequestPage { frame: &here.frame, id, request, bodies, entries, now }));
         }
     }
     let base = here.frame.base();

@@ -158,7 +158,7 @@ async fn settings(
         said,
         now: api.store.clock().now(),
     };
-    Ok(page(&settings, None))
+    Ok(page(&settings))
 }
 
 /// `POST /admin/{appId}/{environment}/settings/app`

@@ -211,7 +211,7 @@ async fn show_tab(api: &Api, here: &Within<ReadOnly>, id: &str, tab: Tab, said: 
     };
     let (user, view) = api.store.scan(look).await?;
     let now = api.store.clock().now();
-    Ok(page(&UserPage { frame: &here.frame, user, tab, view, said, fault: "", now }, None))
+    Ok(page(&UserPage { frame: &here.frame, user, tab, view, said, fault: "", now }))
 }
 
 fn view(tx: &Tx, (caller, role): (&Caller, Role), user: &User, tab: Tab) -> Result<View> {
@@ -283,7 +283,7 @@ pub async fn reveal(
         (user, View::Health(facts(&shown)), "")
     };
     let now = api.store.clock().now();
-    Ok(page(&UserPage { frame: &here.frame, user, tab: Tab::Health, view, said: "", fault, now }, None))
+    Ok(page(&UserPage { frame: &here.frame, user, tab: Tab::Health, view, said: "", fault, now }))
 }
 
 /// Does something to a user and shows them again.

@@ -164,21 +164,18 @@ pub async fn list(State(api): State<Api>, here: Within<ReadOnly>, RawQuery(query
     let request = asked.in_the_api().map(|query| here.frame.curl("GET", &format!("/v1/users{query}")));
     let next = found.next.as_ref().map(|cursor| asked.with("cursor", cursor));
     let now = api.store.clock().now();
-    Ok(page(
-        &UsersPage {
-            frame: &here.frame,
-            asked,
-            found,
-            tenants,
-            theirs,
-            next,
-            command,
-            request: request.unwrap_or_default(),
-            erased,
-            now,
-        },
-        None,
-    ))
+    Ok(page(&UsersPage {
+        frame: &here.frame,
+        asked,
+        found,
+        tenants,
+        theirs,
+        next,
+        command,
+        request: request.unwrap_or_default(),
+        erased,
+        now,
+    }))
 }
 
 /// Has names gathered, for somebody looks at the users of an environment.

@@ -148,7 +148,7 @@ async fn on<T: Send + 'static>(
 fn secret_page(frame: &Frame, webhook: &Endpoint) -> Result<Response> {
     let keys = webhook.keys.first().ok_or(Error::Integrity)?;
     let (secret, public_key) = (keys.secret().expose().to_owned(), keys.public_key()?);
-    Ok(page(&SecretPage { frame, webhook, secret, public_key }, None))
+    Ok(page(&SecretPage { frame, webhook, secret, public_key }))
 }
 
 /// `GET /admin/{appId}/{environment}/webhooks`
@@ -159,7 +159,7 @@ pub async fn list(State(api): State<Api>, here: Within<Owner>) -> Result<Respons
         all.map(|webhook| Ok((webhook.clone(), webhooks::waiting(tx, webhook.id)?))).collect::<Result<Vec<_>>>()
     };
     let webhooks = api.store.read(read).await?;
-    Ok(page(&WebhooksPage { frame: &here.frame, webhooks, now: api.store.clock().now() }, None))
+    Ok(page(&WebhooksPage { frame: &here.frame, webhooks, now: api.store.clock().now() }))
 }
 
 /// `POST /admin/{appId}/{environment}/webhooks`: the answer holds the secret, and nothing else ever does.
@@ -196,7 +196,7 @@ pub async fn show(
     };
     let public_key = webhook.keys.first().ok_or(Error::Integrity)?.public_key()?;
     let now = api.store.clock().now();
-    Ok(page(&WebhookPage { frame: &here.frame, webhook, public_key, deliveries, said, now }, None))
+    Ok(page(&WebhookPage { frame: &here.frame, webhook, public_key, deliveries, said, now }))
 }
 
 /// `GET /admin/{appId}/{environment}/webhooks/{webhookId}/deliveries/{deliveryId}`
@@ -213,7 +213,7 @@ pub async fn delivery(
         Ok((webhook, attempts))
     };
     let (webhook, attempts) = api.store.read(read).await?;
-    Ok(page(&DeliveryPage { frame: &here.frame, webhook, delivery, attempts, now: api.store.clock().now() }, None))
+    Ok(page(&DeliveryPage { frame: &here.frame, webhook, delivery, attempts, now: api.store.clock().now() }))
 }
 
 /// `POST /admin/{appId}/{environment}/webhooks/{webhookId}/test`

@@ -121,7 +121,7 @@ pub async fn list(State(api): State<Api>, here: Within<ReadOnly>) -> Result<Resp
     };
     let languages = Language::ALL.iter().map(row).collect();
     let kinds = Template::KINDS.iter().map(|kind| kind_of(*kind)).collect();
-    Ok(page(&WordingsPage { frame: &here.frame, kinds, languages, now: api.store.clock().now() }, None))
+    Ok(page(&WordingsPage { frame: &here.frame, kinds, languages, now: api.store.clock().now() }))
 }
 
 /// `GET /admin/{appId}/{environment}/mails/templates/{kind}/{language}`; with texts, as a draft of these.
@@ -219,7 +219,7 @@ async fn form(
             _ => "",
         },
     };
-    Ok(page(&template, None))
+    Ok(page(&template))
 }
 
 /// The mail as a person who does not exist would get it.

@@ -66,7 +66,7 @@ pub async fn show(Path(path): Path<String>, headers: HeaderMap) -> Result<Respon
     let at = book.find(&path).ok_or(Error::NoRoute)?;
     let (this, previous, next) = (&book.pages[at], at.checked_sub(1).map(|at| &book.pages[at]), book.pages.get(at + 1));
     let theme = Theme::of(&headers);
-    let mut response = page(&PageView { book, here: &this.path, theme, page: this, previous, next }, None);
+    let mut response = page(&PageView { book, here: &this.path, theme, page: this, previous, next });
     response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-cache"));
     Ok(response)
 }
@@ -83,7 +83,7 @@ pub async fn find(Query(wanted): Query<Wanted>, headers: HeaderMap) -> Response 
     let book = &*BOOK;
     let query: String = wanted.q.chars().take(100).collect();
     let (theme, hits) = (Theme::of(&headers), search::search(book, &query));
-    page(&SearchView { book, here: "search", theme, query: &query, hits }, None)
+    page(&SearchView { book, here: "search", theme, query: &query, hits })
 }
 
 /// `GET /llms.txt`: the pages with a line about each, for programs that read (llmstxt.org)
