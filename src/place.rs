@@ -10,10 +10,10 @@ use crate::error::{Error, Result};
 /// How many entries a page has at the most.
 pub const MOST: i64 = 100;
 
-/// After which entry of a list that is sorted by time the next page begins.
+/// After which entry of a list the next page begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// The time of that entry.
+    /// The time of that entry, or what stands for it in a list of another order.
     pub at: Timestamp,
     /// Its id, for there are several at one time.
     pub id: Uuid,

@@ -223,7 +223,7 @@ async fn run(Cli { common, command }: Cli) -> Result<ExitCode> {
         Command::Copy(copy) => copy.run(&common).await?,
         Command::Doctor => return doctor::run(&common).await,
         Command::Migrate => {
-            common.open(IfMissing::Create).await?;
+            common.open(IfMissing::Create).await?.mend_order().await?;
             common.say(&serde_json::json!({"migrated": true}), "The tables are up to date.");
         }
         Command::Api(api) => api.run(&common).await?,

@@ -68,11 +68,21 @@ pub(super) fn step(tx: &Tx) -> Result<bool> {
     if applied.len() < MIGRATIONS.len() {
         return Ok(false);
     }
-    let tables = sqlite::tables_of(all())?;
-    let mut names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
-    names.extend(["meta", "migrations"]);
-    tx.connection.compare_bytes(&names)?;
+    compare_bytes(tx)?;
     Ok(true)
+}
+
+/// Has all texts compared by their bytes, as every operation expects.
+pub(super) fn compare_bytes(tx: &Tx) -> Result<()> {
+    tx.take_time();
+    let tables = tables()?;
+    tx.connection.compare_bytes(&tables.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// The names of all tables.
+pub(super) fn tables() -> Result<Vec<String>> {
+    let made = sqlite::tables_of(all())?.into_iter().map(|table| table.name);
+    Ok(made.chain(["meta", "migrations"].map(str::to_owned)).collect())
 }
 
 /// Notes that the migration at this place was applied, and returns its name.

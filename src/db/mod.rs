@@ -251,6 +251,15 @@ impl Store {
         }
     }
 
+    /// Has texts compared as every operation expects, where a backup was restored into a database that compares them otherwise. A
+    /// start leaves that as it is: it works on whole tables, and other servers may be at work.
+    ///
+    /// # Errors
+    /// The database refuses, as where its tables are somebody else's.
+    pub async fn mend_order(&self) -> Result<()> {
+        self.write(migrate::compare_bytes).await
+    }
+
     /// Runs `operation` in one transaction and answers when it is durable; rolls back when it fails.
     ///
     /// The operation may run again after a conflict inside the engine, so it must do nothing but work on `tx`.

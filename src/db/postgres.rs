@@ -14,6 +14,7 @@ use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Config, NoTls, Statement};
 
 use super::engine::{Connection as Common, Engine, Found, Parts, Rare};
+use super::migrate;
 use super::pipeline::{Batch, Pipeline, Step};
 use super::value::{Row, Value};
 use crate::clock::{Clock, Stopwatch, Timestamp};
@@ -41,6 +42,10 @@ const PATIENCE: &str = "SET LOCAL lock_timeout = '2s'";
 /// How far a server's clock may be from the database's, in milliseconds: leases and lifetimes are kept by the servers' own, and
 /// two of them are apart by twice as much at the most, which is what a lease has to spare.
 const CLOCKS: i64 = 2500;
+/// The columns of a table of ours whose texts compare as a language has it.
+const BY_LANGUAGE: &str = "FROM information_schema.columns \
+     WHERE table_schema = current_schema() AND data_type = 'text' AND collation_name IS NULL AND 'a' < 'B' \
+        AND CAST(table_name AS TEXT) = $1";
 /// The oldest version that the tests run on.
 const OLDEST: i64 = 150_000;
 
@@ -213,6 +218,12 @@ impl Connection {
         };
         let asked = self.runtime()?.block_on(async { tokio::time::timeout(PAUSE, asking).await });
         asked.map_err(|_| Error::Busy)?.map_err(failure)
+    }
+
+    /// How many columns of ours compare their texts as a language has it.
+    fn by_language(&self) -> Result<i64> {
+        let count = format!("SELECT COUNT(*) {BY_LANGUAGE}");
+        migrate::tables()?.iter().map(|table| self.query(&count, &[table.as_str().into()])?[0].get::<i64>(0)).sum()
     }
 
     /// What speaks PostgreSQL's language need not have all of its settings.
@@ -414,13 +425,12 @@ impl Common for Connection {
     /// A database may have been made with a language's order, in which `anna@` stands before `ann@` and `j.doe` beside `jdoe`, and
     /// which changes with the system's library. Where it has the order of bytes, as in all of CockroachDB's, nothing is asked for.
     fn compare_bytes(&self, tables: &[&str]) -> Result<()> {
-        let orders = "SELECT 'ALTER TABLE ' || table_name || string_agg(' ALTER ' || column_name || ' TYPE TEXT COLLATE \"C\"', ',') \
-             FROM information_schema.columns \
-             WHERE table_schema = current_schema() AND data_type = 'text' AND collation_name IS NULL AND 'a' < 'B' \
-                AND CAST(table_name AS TEXT) = $1 \
-             GROUP BY table_name";
+        let orders = format!(
+            "SELECT 'ALTER TABLE ' || table_name || string_agg(' ALTER ' || column_name || ' TYPE TEXT COLLATE \"C\"', ',') \
+             {BY_LANGUAGE} GROUP BY table_name"
+        );
         for table in tables {
-            if let Some(order) = self.query(orders, &[(*table).into()])?.first() {
+            if let Some(order) = self.query(&orders, &[(*table).into()])?.first() {
                 self.batch(&order.get::<String>(0)?)?;
             }
         }
@@ -447,7 +457,18 @@ impl Common for Connection {
         let time = self.query("SELECT CAST(EXTRACT(EPOCH FROM now()) * 1000 AS BIGINT)", &[])?;
         let time = Timestamp(time.first().ok_or_else(|| Error::internal("no answer"))?.get(0)?);
         let apart = (time.0 - Clock::System.now().0).abs();
-        Ok(vec![("clock of the database", format!("{time}, {apart} ms from this machine's"), apart < CLOCKS)])
+        let by_language = self.by_language()?;
+        let order = match by_language {
+            0 => "by their bytes".to_owned(),
+            _ => format!(
+                "by a language's order in {by_language} columns, as where a backup was restored into a database that was made so: \
+                 lists leave people out. With no server running, `usher migrate` as the owner of the tables mends it"
+            ),
+        };
+        Ok(vec![
+            ("clock of the database", format!("{time}, {apart} ms from this machine's"), apart < CLOCKS),
+            ("comparison of texts", order, by_language == 0),
+        ])
     }
 }
 

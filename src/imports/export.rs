@@ -87,7 +87,12 @@ fn row(user: &User, tenant: Option<Value>, role: Option<Value>, health: bool) ->
         role,
         Some(user.email_verified_at.is_some().into()),
     ];
-    let facts = facts(health).map(|wire| (wire.name, (wire.show)(&user.person)));
+    let fact = |wire: &Wire<Person>| match (wire.name, &user.person.phone) {
+        // Whoever imports it may be in another region.
+        ("phone_number", Some(phone)) => Some(phone.anywhere().into()),
+        _ => (wire.show)(&user.person),
+    };
+    let facts = facts(health).map(|wire| (wire.name, fact(wire)));
     let all = BESIDES.into_iter().zip(besides).chain(facts);
     all.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }

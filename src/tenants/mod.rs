@@ -9,6 +9,7 @@ pub use store::{any_by_id, by_id, made_between, newest_organisations};
 
 use std::time::Duration;
 
+use rlibphonenumber::Region;
 use serde_json::{Map, Value};
 
 use crate::apps::EnvironmentId;
@@ -17,7 +18,7 @@ use crate::caller::{Actor, Caller, Origin, me_needs_token, not_yours};
 use crate::clock::Timestamp;
 use crate::db::{Tx, id_type};
 use crate::error::{Error, Result};
-use crate::field::{FilledLine, Line, Wire, wire};
+use crate::field::{Context, Field, FilledLine, Line, Wire, wire};
 use crate::limits::Limit;
 use crate::roles::Right;
 use crate::users::{self, UserId};
@@ -87,7 +88,7 @@ impl Tenant {
 /// The tenant that somebody names who may make tenants: as [`find`] has it, made if it is new.
 ///
 /// # Errors
-/// The name is empty or more than one line, and those of [`find`].
+/// The name is empty, more than one line or, if it is new, not one that the API would take; and those of [`find`].
 pub fn named(tx: &Tx, environment: EnvironmentId, origin: Origin, name: &str) -> Result<TenantId> {
     wanted(tx, environment, name)?.map_or_else(|| make(tx, environment, origin, name, None), Ok)
 }
@@ -100,7 +101,15 @@ pub fn wanted(tx: &Tx, environment: EnvironmentId, name: &str) -> Result<Option<
     if name.trim().is_empty() || name.chars().any(char::is_control) {
         return Err(Error::operator("a tenant's name must be one line with something in it."));
     }
-    find(tx, environment, name)
+    let found = find(tx, environment, name)?;
+    // Only of a new one: what a tenant is called, it is found by.
+    if found.is_none() {
+        // A line is read the same in every region.
+        let context = Context { region: Region::US, today: tx.now().day() };
+        let line = FilledLine::<256>::parse(&name.into(), &context);
+        line.map_err(|fault| Error::operator(format!("{}.", fault.at("a tenant's name").message)))?;
+    }
+    Ok(found)
 }
 
 /// Makes the tenant of somebody who signs up.

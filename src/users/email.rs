@@ -11,6 +11,7 @@ use crate::field::{Context, Fault, Field};
 
 /// The longest address, in characters (contract A7).
 const MAX: usize = 512;
+const NFKC: ComposingNormalizerBorrowed<'static> = ComposingNormalizerBorrowed::new_nfkc();
 
 /// An address and the form under which it is unique.
 #[derive(Clone, PartialEq, Eq)]
@@ -30,16 +31,14 @@ impl Email {
     pub fn new(text: &str) -> Option<Email> {
         static OPTIONS: LazyLock<Options> =
             LazyLock::new(|| Options::default().with_required_tld().without_display_text().without_domain_literal());
-        let nfkc = ComposingNormalizerBorrowed::new_nfkc();
         let text = text.trim();
         if text.chars().count() > MAX || text.chars().any(|c| c.is_control() || is_invisible(c)) {
             return None;
         }
-        let address = nfkc.normalize(text).trim().to_owned();
+        let address = NFKC.normalize(text).trim().to_owned();
         let (local, domain) = address.rsplit_once('@')?;
         let ascii_domain = idna::domain_to_ascii_strict(domain).ok()?;
-        let local_key = nfkc.normalize(&CaseMapper::new().fold_string(local)).into_owned();
-        let key = format!("{local_key}@{ascii_domain}");
+        let key = format!("{}@{ascii_domain}", fold(local));
         EmailAddress::parse_with_options(&key, *OPTIONS).ok()?;
         // An IP address is not a domain, and no top-level domain is a number.
         if ascii_domain.rsplit('.').next().is_none_or(|last| last.bytes().all(|b| b.is_ascii_digit())) {
@@ -55,6 +54,18 @@ impl Email {
     /// An address as the database holds it.
     pub(super) fn stored(address: String, key: String) -> Email {
         Email { address, key }
+    }
+
+    /// What the keys of addresses begin with that begin so. A label of the domain beyond ASCII is taken for a whole one: what its
+    /// A-label begins with cannot be known from a part of it.
+    pub(super) fn beginning(text: &str) -> String {
+        let text = NFKC.normalize(text.trim());
+        let Some((local, domain)) = text.split_once('@') else { return fold(&text) };
+        let label = |label: &str| match idna::domain_to_ascii_strict(label) {
+            Ok(known) if !label.is_ascii() => known,
+            _ => label.to_lowercase(),
+        };
+        format!("{}@{}", fold(local), domain.split('.').map(label).collect::<Vec<_>>().join("."))
     }
 
     /// As sent; mail goes here.
@@ -73,6 +84,11 @@ impl Email {
         let local = |email: &Email| email.address.rsplit_once('@').map(|(local, _)| local.to_ascii_lowercase());
         self.key == other.key && local(self) == local(other)
     }
+}
+
+/// A local part as keys have it.
+fn fold(local: &str) -> String {
+    NFKC.normalize(&CaseMapper::new().fold_string(local)).into_owned()
 }
 
 /// Characters that change how an address looks, or hide, without being seen.
@@ -123,6 +139,23 @@ mod tests {
             assert_eq!(Email::new(once.address()).as_ref(), Some(&once), "{text}");
             assert_eq!(Email::new(once.key()).unwrap().key(), once.key(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_key_of_an_address_begins_as_its_beginning_does() {
+        for (address, beginnings) in [
+            ("Straße@doe.com", &["STRAß", "strasse@", "ＳＴＲ", "straße＠Doe.c"] as &[_]),
+            ("jürgen@bücher.example.com", &["Ju\u{308}r", "jürgen@bücher", "JÜRGEN@BÜCHER.EX", "jürgen@xn--bch"]),
+            ("Σίσυφος@doe.com", &["ΣΊΣΥΦΟΣ", "σίσυφοσ@"]),
+            ("jane@doe.com", &["Jane@", "jane@doe.", "jane@doe.com"]),
+        ] {
+            let key = Email::new(address).unwrap().key;
+            for text in beginnings {
+                assert!(key.starts_with(&Email::beginning(text)), "{text:?}: {}", Email::beginning(text));
+            }
+        }
+        assert_eq!(Email::beginning("jürgen@büch"), "jürgen@xn--bch-hoa", "a part of a label is another label");
+        assert_eq!(Email::beginning("k@-.x_"), "k@-.x_");
     }
 
     #[test]

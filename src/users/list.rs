@@ -112,10 +112,7 @@ pub fn list(tx: &Tx, caller: &Caller, list: &List) -> Result<(Vec<User>, Option<
     let name = list.name(scope);
     let place = list.cursor.as_ref().map(|cursor| Place::open(tx, &name, cursor)).transpose()?;
     let found = store::page(tx, scope, list, place, list.limit + 1)?;
-    let (users, next) = place::page(found, list.limit, |user| Place {
-        at: if list.is_by_change() { user.updated_at } else { user.created_at },
-        id: user.id.0,
-    });
+    let (users, next) = place::page(found, list.limit, |user| Place { at: list.at(user), id: user.id.0 });
     Ok((users, next.map(|next| next.seal(tx, &name))))
 }
 
@@ -129,6 +126,11 @@ pub(crate) fn oldest(
     let list = List { sort: Sort::Oldest, ..List::default() };
     let found = store::page(tx, Scope { environment, tenant: None }, &list, place, limit + 1)?;
     Ok(place::page(found, limit, |user| Place { at: user.created_at, id: user.id.0 }))
+}
+
+/// What the place of a list by address has instead of a time: by it is seen whether the address is still the one that it was.
+pub(super) fn mark(address_key: &str) -> Timestamp {
+    Timestamp(sha256(address_key.as_bytes()).first_chunk().map_or(0, |first| i64::from_be_bytes(*first)))
 }
 
 impl List {
@@ -149,6 +151,15 @@ impl List {
             ("externalId", self.external_id.is_some()),
         ];
         tells.into_iter().filter(|(_, tells)| *tells).map(|(name, _)| name)
+    }
+
+    /// What its places have of a user besides their id.
+    fn at(&self, user: &User) -> Timestamp {
+        match self.sort {
+            Sort::Newest | Sort::Oldest => user.created_at,
+            Sort::LastChanged | Sort::FirstChanged => user.updated_at,
+            Sort::Address | Sort::LastAddress => mark(user.email.key()),
+        }
     }
 
     fn is_by_change(&self) -> bool {

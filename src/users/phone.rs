@@ -7,6 +7,8 @@ use crate::field::{Context, Fault, Field};
 
 /// The longest spelling, in characters.
 const MAX: usize = 64;
+/// The fewest and the most digits.
+const DIGITS: std::ops::RangeInclusive<usize> = 7..=15;
 
 /// A number and the form under which it is unique.
 #[derive(Clone, PartialEq, Eq)]
@@ -29,7 +31,7 @@ impl Phone {
         }
         let digits = text.bytes().filter(u8::is_ascii_digit).count();
         let body = text.strip_prefix('+').unwrap_or(text);
-        if !(7..=15).contains(&digits) || !body.chars().all(|c| c.is_ascii_digit() || " -.()".contains(c)) {
+        if !DIGITS.contains(&digits) || !body.chars().all(|c| c.is_ascii_digit() || " -.()".contains(c)) {
             return None;
         }
         let number = PHONE_NUMBER_UTIL.parse(text, Some(region)).ok()?;
@@ -48,6 +50,13 @@ impl Phone {
     /// As sent.
     pub fn number(&self) -> &str {
         &self.number
+    }
+
+    /// As it is read to the same number in every region: as sent if that has the country's code, else in E.164.
+    pub fn anywhere(&self) -> &str {
+        // With a country's code before it, a number can have more digits than are read.
+        let is_read = DIGITS.contains(&self.key.trim_start_matches('+').len());
+        if self.number.starts_with('+') || !is_read { &self.number } else { &self.key }
     }
 
     /// E.164, the form under which it is unique.
@@ -87,6 +96,22 @@ mod tests {
         }
         assert_eq!(Phone::new("030 123456", Region::DE).unwrap().key, "+4930123456");
         assert_ne!(key("2025550123"), key("2025550124"));
+    }
+
+    #[test]
+    fn a_number_is_written_so_that_it_is_the_same_in_every_region() {
+        for (text, written) in [
+            ("030 123456", "+4930123456"),
+            ("+49 (30) 123-456", "+49 (30) 123-456"),
+            ("+1 202 555 0101", "+1 202 555 0101"),
+            ("0049 30 123456", "+4930123456"),
+        ] {
+            let phone = Phone::new(text, Region::DE).unwrap();
+            assert_eq!(phone.anywhere(), written);
+            assert_eq!(Phone::new(phone.anywhere(), Region::US).map(|read| read.key), Some(phone.key), "{text}");
+        }
+        let long = Phone::stored("030123456789012".into(), "+4930123456789012".into());
+        assert_eq!(long.anywhere(), "030123456789012", "what would not be read is left as it is");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
+use super::list::mark;
 use super::names::{self, Named};
 use super::{Email, List, Person, Phone, Sort, Status, User, UserId};
 use crate::apps::EnvironmentId;
@@ -333,10 +334,12 @@ pub(super) fn page(tx: &Tx, scope: Scope, list: &List, place: Option<Place>, lim
     Ok(users.into_iter().filter(|user| within(user, scope)).collect())
 }
 
-/// The address of the user at a place: no cursor holds one. Who was erased meanwhile has none, and the list is to be begun anew.
+/// The address of the user at a place: no cursor holds one. Who was erased meanwhile has none, and from another one everybody
+/// between the two would be passed over or listed twice: then the list is to be begun anew.
 fn address_at(tx: &Tx, place: Place) -> Result<String> {
     let row = tx.query_opt("SELECT email_key FROM users WHERE id = $1", params![place.id])?;
-    row.ok_or_else(place::unknown)?.get(0)
+    let address: String = row.ok_or_else(place::unknown)?.get(0)?;
+    if mark(&address) == place.at { Ok(address) } else { Err(place::unknown()) }
 }
 
 /// Those of some users who are deleted.

@@ -5,7 +5,8 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::cluster::{on_postgres, shared};
+use crate::cluster::{Connection, on_postgres, shared};
+use crate::doctor::finding;
 use crate::harness::{But, Folder, jane};
 use crate::load::beside;
 use crate::program::{Program, usher};
@@ -57,4 +58,45 @@ fn a_dump_beside_a_server_that_writes_has_what_was_acknowledged_before_it_and_ca
     assert_eq!((&stored["health"]["metadata"]["number"], &stored["health"]["diabetes"]), (&json!(0), &json!(1)));
     let later = jane().but("email", json!("later@doe.com")).but("phonenumber", json!("2025550188"));
     assert_eq!(second.call_as(&key, "POST", "/users/create", &later).0, 200);
+}
+
+/// Where texts compare by their bytes anyway, no column says so, nor does the dump.
+#[test]
+fn texts_that_compare_by_a_language_since_a_restore_are_a_problem_that_migrate_mends() {
+    if !on_postgres() {
+        return;
+    }
+    let (plain, restored) = (Folder::new(), Folder::new());
+    let name = format!("{}_c", plain.0.file_name().unwrap().to_string_lossy().replace('-', "_"));
+    shared().sql("postgres", &format!("CREATE DATABASE {name} TEMPLATE template0 LOCALE_PROVIDER libc LOCALE 'C'"));
+    let url = format!("{}/{name}", shared().url);
+    let people = plain.0.join("people.csv");
+    let emails = ["ann@doe.com", "anna@doe.com", "j.doe@doe.com", "j_doe@doe.com", "jdoe@eve.com"];
+    fs::write(&people, format!("email\n{}\n", emails.join("\n"))).unwrap();
+    let of_plain = |arguments: &[&str]| {
+        let output = usher(&plain).env("USHER_DATABASE", &url).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    of_plain(&["migrate"]);
+    of_plain(&["app", "create", "Acme"]);
+    of_plain(&["import", people.to_str().unwrap(), "--environment", "sandbox"]);
+    assert!(of_plain(&["doctor", "--json"]).contains("by their bytes"));
+
+    let dump = plain.0.join("usher.dump").display().to_string();
+    shared().run("pg_dump", &["-Fc", "-f", &dump, &url]);
+    let to = restored.database().unwrap();
+    shared().run("pg_restore", &["--exit-on-error", "-d", &to, &dump]);
+    fs::copy(plain.0.join("data.key"), restored.0.join("data.key")).unwrap();
+    let looks = Connection::to(&to);
+    let ordered = || looks.sql("SELECT string_agg(email_key, ' ' ORDER BY email_key) FROM users");
+    assert_ne!(ordered(), emails.join(" "), "the database has a language");
+    let (state, value) = finding(&restored, "comparison of texts");
+    assert!(state == "PROBLEM" && value.contains("`usher migrate`"), "{state} {value}");
+
+    let mended = usher(&restored).arg("migrate").output().unwrap();
+    assert!(mended.status.success(), "{}", String::from_utf8_lossy(&mended.stderr));
+    assert_eq!(finding(&restored, "comparison of texts"), ("ok".to_owned(), "by their bytes".to_owned()));
+    assert_eq!(ordered(), emails.join(" "));
+    shared().sql("postgres", &format!("DROP DATABASE {name} WITH (FORCE)"));
 }

@@ -8,13 +8,15 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use usher::admins::Role;
 use usher::apps::{self, Kind};
 use usher::caller::Caller;
 use usher::error::Error;
 use usher::imports::{self, Import, New, Outcome, Rows, Settings, State, Work};
 
 use crate::cluster;
-use crate::harness::{But, Folder, TestApp, jane};
+use crate::harness::{But, Folder, OPERATOR, TestApp, jane};
+use crate::imports_api::take_over;
 use crate::program::{Program, raw, usher};
 
 fn write(folder: &Folder, name: &str, text: &str) -> PathBuf {
@@ -290,6 +292,39 @@ fn what_is_exported_imports_back_to_the_same_records_as_csv_and_as_json_lines() 
         ["user.created", "user.health_read", "user.health_read"],
         "that health data was exported is noted"
     );
+}
+
+#[tokio::test]
+async fn a_number_of_one_region_is_the_same_number_where_the_file_is_imported_in_another() {
+    let (german, american) = (TestApp::new().await, TestApp::new().await);
+    let id = german.client_id;
+    let region = apps::Settings { region: Some("DE".parse().unwrap()), ..apps::Settings::default() };
+    german.store().write(move |tx| apps::update(tx, OPERATOR, id, None, &region)).await.unwrap();
+    let acme = german.partner("acme").await;
+    let numbers =
+        [("ann@doe.com", "030 123456"), ("bob@doe.com", "+49 30 123457"), ("cem@doe.com", "+1 (202) 555-0101")];
+    for (email, number) in numbers {
+        let body = jane().but("email", json!(email)).but("phonenumber", json!(number));
+        acme.post("/users/create", body).await.ok();
+    }
+    let people = async |app: &TestApp, format: &str| {
+        let path = format!("/admin/{}/sandbox/users/export?format={format}", app.client_id);
+        app.admin(Role::Support).await.get(&path).await.ok().text
+    };
+    let known = async |app: &TestApp| -> Vec<(String, String)> {
+        let sql = "SELECT email, phone_key FROM users ORDER BY email";
+        let rows = app.store().read(move |tx| tx.query(sql, &[])).await.unwrap();
+        rows.iter().map(|row| (row.get(0).unwrap(), row.get(1).unwrap())).collect()
+    };
+    let file = people(&german, "csv").await;
+    american.server_of("acme").await.send("POST", "/v1/imports", file).await.ok();
+    take_over(&american).await;
+    assert_eq!(known(&american).await, known(&german).await);
+    let rows = people(&american, "jsonl").await;
+    let row = |row: &str| serde_json::from_str::<Value>(row).unwrap();
+    let mut shown: Vec<Value> = rows.lines().map(|line| row(line)["phone_number"].clone()).collect();
+    shown.sort_by_key(Value::to_string);
+    assert_eq!(shown, ["+1 (202) 555-0101", "+49 30 123457", "+4930123456"]);
 }
 
 #[test]

@@ -83,7 +83,10 @@ async fn an_owner_sends_a_list_sees_the_guesses_changes_them_rehearses_imports_a
     let rehearsed = owner.get(&path).await.ok();
     let facts = ["Would be imported", "There already", "Failed", "Tenant"].map(|name| fact(&rehearsed, name));
     assert_eq!(facts, ["2", "2", "1", "Clinic North"]);
-    assert!(rehearsed.text.contains("<option selected>externalId</option>"), "what was said stays");
+    assert!(
+        rehearsed.text.contains("<option value=\"externalId\" selected>externalId</option>"),
+        "what was said stays"
+    );
     assert!(rehearsed.text.contains("--map=Number=externalId"));
     assert!(!rehearsed.text.contains("curl"), "the API cannot name a tenant that is not there");
     assert_eq!(app.count("users").await, 1, "nobody was made");
@@ -322,7 +325,7 @@ async fn the_lines_of_an_import_do_what_its_page_does_whatever_its_columns_are_c
     press(&owner, &path, form).await;
     take_over(&app).await;
     let page = owner.get(&path).await.ok();
-    assert!(page.text.contains("<option selected>externalId</option>"), "what was said stays");
+    assert!(page.text.contains("<option value=\"externalId\" selected>externalId</option>"), "what was said stays");
     std::fs::write(app.path().join("people.csv"), list).unwrap();
     let shown = lines(&page);
     let [rehearse, import, discard] = shown.as_slice() else { panic!("{shown:?}") };
@@ -360,6 +363,48 @@ async fn the_unit_of_a_field_stands_beside_it_where_it_is_chosen() {
     take_over(&app).await;
     let page = owner.get(&path).await.ok().text;
     assert!(page.contains("<option value=\"desiredWeight\" selected>desiredWeight, in pounds</option>"));
+}
+
+/// What a browser sends for the select of a column: the name with its line breaks as CRLF, and what the chosen option says.
+fn chosen(page: &str, column: &str, shown: &str) -> String {
+    let plain = |text: &str| text.replace("&#34;", "\"").replace("&#39;", "'").replace("&#38;", "&");
+    let select = page.split("<tr><th scope=\"row\"").find(|row| row.contains(column)).expect("the column's row");
+    let name = plain(select.split("<select name=\"").nth(1).unwrap().split('"').next().unwrap());
+    let option = select.split("<option").find(|option| option.contains(shown)).expect("the option");
+    let (attributes, text) = option.split_once('>').unwrap();
+    let text = text.split('<').next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    let value = attributes.split_once("value=\"").map(|(_, rest)| rest.split('"').next().unwrap());
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    form.append_pair(&name.replace('\n', "\r\n"), &value.map_or(text, plain));
+    form.finish()
+}
+
+#[tokio::test]
+async fn a_column_whose_name_a_spreadsheet_broke_into_lines_becomes_what_is_chosen_in_a_browser() {
+    let app = TestApp::new().await;
+    let owner = app.admin(Role::Owner).await;
+    let file = "email,\"Number of\nthe  card\",\"Shoe\n size\"\nann@doe.com,17,38\n";
+    let path = draft(&app, &owner, file).await;
+    let page = owner.get(&path).await.ok().text;
+    let form = format!(
+        "{}&{}&preset=&do=rehearse",
+        chosen(&page, "Number of", "externalId"),
+        chosen(&page, "Shoe", "metadata.Shoe")
+    );
+    press(&owner, &path, &form).await;
+    take_over(&app).await;
+    let rehearsed = owner.get(&path).await.ok();
+    assert_eq!(fact(&rehearsed, "Would be imported"), "1", "{form}");
+    assert!(rehearsed.text.contains("<option value=\"metadata.Shoe size\" selected>"), "what was said stays");
+    press(&owner, &path, &form.replace("rehearse", "import")).await;
+    take_over(&app).await;
+    let result = owner.get(&format!("{path}/result")).await.ok().text;
+    let ann = app.user(result.lines().nth(1).unwrap().split(',').nth(2).unwrap()).await;
+    let metadata = serde_json::to_value(ann.person.health.metadata.as_ref()).unwrap();
+    assert_eq!(
+        (ann.person.external_id.as_ref().map(|id| id.0.as_str()), metadata),
+        (Some("17"), serde_json::json!({"Shoe size": "38"}))
+    );
 }
 
 #[tokio::test]

@@ -57,6 +57,37 @@ async fn a_list_by_address_whose_place_was_erased_is_begun_anew() {
     assert!(gone.status == 400 && gone.error().contains("cursor must be"), "{}", gone.text);
 }
 
+/// The cursor has the person, not the address: read on from their new one, the list would leave out whoever stands between.
+#[tokio::test]
+async fn a_list_by_address_whose_place_has_moved_to_another_address_is_begun_anew() {
+    let (app, ids, _) = five().await;
+    let server = app.server().await;
+    for sort in ["email", "-email"] {
+        let list = format!("/v1/users?sort={sort}&limit=3");
+        let first = server.get(&list).await.ok();
+        let next = format!("{list}&cursor={}", first.body["data"]["nextCursor"].as_str().unwrap());
+        let rest = if sort == "email" { ["d", "e"] } else { ["b", "a"] };
+        let write = async |change: Value| {
+            app.advance(SECOND);
+            server.put(&format!("/v1/users/{}", ids[2]), json!({ "user": change })).await.ok();
+        };
+        assert_eq!(emails(&server.get(&next).await.ok()), rest);
+        write(json!({"email": "C@Doe.com", "nickname": sort})).await;
+        assert_eq!(emails(&server.get(&next).await.ok()), rest, "it is the same address, however it is written");
+        for elsewhere in ["z", "0"] {
+            write(json!({"email": format!("{elsewhere}@doe.com")})).await;
+            let moved = server.get(&next).await;
+            assert!(
+                moved.status == 400 && moved.error().contains("cursor must be"),
+                "{sort} {elsewhere}: {}",
+                moved.text
+            );
+        }
+        write(json!({"email": "c@doe.com"})).await;
+        assert_eq!(emails(&server.get(&next).await.ok()), rest, "it stands where it stood");
+    }
+}
+
 #[tokio::test]
 async fn a_list_is_in_order_from_end_to_end_in_either_direction_whatever_the_length_of_its_pages() {
     let (app, mut ids, tenant) = five().await;

@@ -164,6 +164,33 @@ async fn whoever_has_an_address_that_begins_so_is_found_in_whatever_order_the_da
 }
 
 #[tokio::test]
+async fn an_address_is_found_by_its_beginning_however_its_letters_are_written() {
+    let app = TestApp::new().await;
+    let partner = app.partner("acme").await;
+    for (number, email) in ["Straße@doe.com", "jürgen@bücher.example.com", "mary@doe.com"].iter().enumerate() {
+        enrol(&partner, number, email, "Mary").await;
+    }
+    let admin = app.admin(Role::Owner).await;
+    for (beginning, found) in [
+        ("straß", &["Straße@doe.com"] as &[_]),
+        ("STRASS", &["Straße@doe.com"]),
+        ("ｓｔｒａß", &["Straße@doe.com"]),
+        ("JÜR", &["jürgen@bücher.example.com"]),
+        ("ju\u{308}r", &["jürgen@bücher.example.com"]),
+        ("jürgen＠", &["jürgen@bücher.example.com"]),
+        ("Jürgen@Bücher", &["jürgen@bücher.example.com"]),
+        ("jürgen@bücher.ex", &["jürgen@bücher.example.com"]),
+        ("jürgen@xn--bch", &["jürgen@bücher.example.com"]),
+        // Of a label beyond ASCII, a part is another label.
+        ("jürgen@büch", &[]),
+    ] {
+        let query: String = url::form_urlencoded::byte_serialize(beginning.as_bytes()).collect();
+        let page = admin.get(&at(&app, &format!("users?q={query}"))).await.ok();
+        assert_eq!(listed(&page), found, "{beginning}");
+    }
+}
+
+#[tokio::test]
 async fn a_file_has_everybody_whose_address_begins_so_or_is_refused_before_it_begins() {
     let app = TestApp::new().await;
     let partner = app.partner("acme").await;

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::backup::{backed_up, database, done, done_with, errors, listing, names, run, with_key_of};
 use crate::doctor::finding;
-use crate::harness::{Folder, jane, john};
+use crate::harness::Folder;
 use crate::program::usher;
 
 #[test]

@@ -183,6 +183,49 @@ async fn of_several_tenants_that_take_one_name_at_once_one_has_it_and_the_others
     assert_eq!(directory::status(&refused), 400);
 }
 
+/// A longer one would be in an export that no import takes.
+#[tokio::test]
+async fn no_new_tenant_has_a_name_that_the_api_would_refuse() {
+    let app = TestApp::new().await;
+    let (sandbox, owner) = (sandbox(&app).await, app.admin(Role::Owner).await);
+    let named = async |name: &str| {
+        let name = name.to_owned();
+        app.store().write(move |tx| tenants::named(tx, sandbox, OPERATOR, &name)).await.map_err(|e| e.to_string())
+    };
+    let long = "ü".repeat(256);
+    let north = named(&long).await.unwrap();
+    let before = app.count("tenants").await;
+    for (name, why) in [
+        (format!("{long}x"), "a tenant's name must have at most 256 characters."),
+        ("north\u{202e}".to_owned(), "a tenant's name must not contain control characters."),
+        ("\u{200b}".to_owned(), "a tenant's name must not be empty."),
+        (" ".to_owned(), "a tenant's name must be one line with something in it."),
+    ] {
+        assert_eq!(named(&name).await, Err(why.to_owned()), "{name:?}");
+        let wanted = name.clone();
+        let rehearsed = app.store().read(move |tx| tenants::wanted(tx, sandbox, &wanted)).await;
+        assert_eq!(rehearsed.map_err(|e| e.to_string()), Err(why.to_owned()), "{name:?}: a rehearsal says it too");
+    }
+    let key = NewKey { tenant: Some(format!("{long}x")), ..a_key() };
+    let form = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs([("name", "North"), ("access", "write"), ("tenant", key.tenant.as_deref().unwrap())])
+        .finish();
+    let refused = owner.send("POST", &format!("/admin/{}/sandbox/keys", app.client_id), form).await;
+    assert!(refused.status == 400 && refused.text.contains("at most 256 characters"), "{}", refused.text);
+    let id = app.client_id;
+    let create = move |tx: &Tx| {
+        let environment = apps::environment(tx, id, Kind::Sandbox)?;
+        keys::create(tx, OPERATOR, &environment, &key).map(drop)
+    };
+    let refused = app.store().write(create).await.unwrap_err();
+    assert!(refused.to_string().contains("at most 256 characters"), "{refused}");
+    assert_eq!(app.count("tenants").await, before);
+
+    // One that was made when names had no limit stays what it is called.
+    app.tamper(&format!("UPDATE tenants SET name = '{long}x' WHERE name = '{long}'"));
+    assert_eq!(named(&format!("{long}x")).await, Ok(north));
+}
+
 async fn sandbox(app: &TestApp) -> apps::EnvironmentId {
     let id = app.client_id;
     app.store().read(move |tx| apps::environment(tx, id, Kind::Sandbox)).await.unwrap().id

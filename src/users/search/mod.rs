@@ -106,7 +106,7 @@ fn find(tx: &Tx, caller: &Caller, names: &Names, text: &str, list: Option<&List>
     first.retain(|user| wanted.has(&user.outline()) && seen.insert(user.id));
     let certain = !first.is_empty();
     let limits = (most_alike, ADDRESSES.max(i64::try_from(most_alike).unwrap_or(i64::MAX)));
-    let beginning = text.to_lowercase();
+    let beginning = Email::beginning(text);
     let (alike, more_alike) = store::with_address_like(tx, caller.scope.environment, &beginning, &wanted, limits)?;
     // Later pages have names alone, and nobody of the first page again.
     for id in alike.into_iter().filter(|id| seen.insert(*id)) {
