@@ -54,7 +54,10 @@ impl Place {
 
 /// The refusal of a cursor that leads nowhere.
 pub(crate) fn unknown() -> Error {
-    Error::bad_request("invalid_cursor", "cursor must be the nextCursor of the same list, with the same filters")
+    Error::bad_request(
+        "invalid_cursor",
+        "cursor must be the nextCursor of the same list, with the same filters; where somebody has moved since, begin again without it",
+    )
 }
 
 /// What sealed values are bound to is a row's id elsewhere; this cannot be one.

@@ -187,7 +187,7 @@ impl Metadata {
     /// Takes over what `patch` has, key by key; null removes a key (RFC 7396).
     ///
     /// # Errors
-    /// There would be more than there may.
+    /// There would be more than there may, and more than there was: what is too large already can become smaller.
     pub fn merge(&mut self, patch: &Map<String, Value>) -> std::result::Result<(), Fault> {
         fn merge(into: &mut Map<String, Value>, patch: &Map<String, Value>) {
             for (key, change) in patch {
@@ -204,14 +204,22 @@ impl Metadata {
                 }
             }
         }
+        let before = self.size();
         merge(&mut self.0, patch);
-        self.check()
+        self.check(before)
     }
 
-    fn check(&self) -> std::result::Result<(), Fault> {
+    fn size(&self) -> usize {
+        serde_json::to_string(&self.0).map_or(usize::MAX, |json| json.len())
+    }
+
+    fn check(&self, before: usize) -> std::result::Result<(), Fault> {
         Self::check_keys(&self.0, 0)?;
-        let size = serde_json::to_string(&self.0).map_or(usize::MAX, |json| json.len());
-        if size > Self::SIZE { too_long(format!("must have at most {} KiB", Self::SIZE / 1024)) } else { Ok(()) }
+        if self.size() > Self::SIZE.max(before) {
+            too_long(format!("must have at most {} KiB", Self::SIZE / 1024))
+        } else {
+            Ok(())
+        }
     }
 
     fn check_keys(map: &Map<String, Value>, level: usize) -> std::result::Result<(), Fault> {
@@ -245,7 +253,7 @@ impl Field for Metadata {
     fn parse(value: &Value, _: &Context) -> std::result::Result<Self, Fault> {
         let map = value.as_object().ok_or_else(|| Fault::kind("an object of keys and values"))?;
         let metadata = Metadata(map.clone());
-        metadata.check().map(|()| metadata)
+        metadata.check(0).map(|()| metadata)
     }
     fn schema() -> Value {
         json!({
@@ -266,5 +274,21 @@ impl<const MAX: usize> std::fmt::Debug for Line<MAX> {
 impl<const MAX: usize> std::fmt::Debug for Prose<MAX> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("[REDACTED]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_that_is_too_large_already_can_become_smaller_and_no_larger() {
+        let text = json!(vec!["x".repeat(500); 100]);
+        let mut metadata = Metadata(
+            [("a", &text), ("b", &text), ("c", &text)].map(|(k, v)| (k.to_owned(), v.clone())).into_iter().collect(),
+        );
+        let mut merge = |patch: Value| metadata.merge(patch.as_object().unwrap()).is_ok();
+        assert!(merge(json!({"a": null})), "it is too large yet");
+        assert!(!merge(json!({"d": 1})));
     }
 }

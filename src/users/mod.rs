@@ -294,7 +294,7 @@ fn update_from(tx: &Tx, caller: &Caller, before: &User, change: Change, links: &
     if moves && !caller.is(id) && !caller.is_the_app() && is_somebodys(tx, before)? {
         return Err(Error::Forbidden {
             code: "address_in_use",
-            message: "This person signs in by that address: only they and the app may change it",
+            message: "Only this person and the app may change their address",
         });
     }
     // Whose mailbox it is may have proven it since the token was judged, and ended the session with that.
@@ -320,7 +320,9 @@ fn update_from(tx: &Tx, caller: &Caller, before: &User, change: Change, links: &
 /// Whether the record is somebody's: their address is proven, they have signed in before it was changed, or it has health data,
 /// which whoever comes in by the address reads in the file of all that is held about them.
 fn is_somebodys(tx: &Tx, user: &User) -> Result<bool> {
-    Ok(user.email_verified_at.is_some() || user.person.health != Health::default() || audit::has_acted(tx, user.id)?)
+    let mut health = user.person.health.clone();
+    health.metadata.take_if(|metadata| metadata.0.is_empty());
+    Ok(user.email_verified_at.is_some() || health != Health::default() || audit::has_acted(tx, user.id)?)
 }
 
 /// How often a person may try to take an address or a number that they have not got: each time they learn whether somebody

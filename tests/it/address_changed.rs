@@ -144,7 +144,7 @@ async fn whose_record_has_health_data_is_moved_by_no_other_person_before_they_ha
             ("PUT", format!("{path}?dry_run=true")),
         ] {
             let refused = attacker.send(method, &path, mine.to_string()).await;
-            let text = "This person signs in by that address: only they and the app may change it";
+            let text = "Only this person and the app may change their address";
             assert_eq!((refused.status, refused.error()), (403, text), "{method} {path}");
         }
         attacker.put(&path, json!({"user": {"email": "JOHN@doe.com", "nickname": "J"}})).await.ok();
@@ -156,6 +156,10 @@ async fn whose_record_has_health_data_is_moved_by_no_other_person_before_they_ha
     attacker.post("/v1/users/me", json!({"email": "mray@doe.com", "language": "en"})).await.ok();
     let found = attacker.get("/v1/users?email=mray%40doe.com").await.ok();
     let mary = found.body["data"]["items"][0]["id"].as_str().unwrap().to_owned();
+    for metadata in [json!({"a": 1}), json!({"a": null})] {
+        let change = json!({"user": {"metadata": metadata}}).to_string();
+        server.send("PATCH", &format!("/v1/users/{mary}"), change).await.ok();
+    }
     attacker.put(&format!("/v1/users/{mary}"), json!({"user": {"email": "mary@doe.com"}})).await.ok();
     assert_eq!(app.user(&mary).await.email.address(), "mary@doe.com");
 

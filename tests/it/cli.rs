@@ -388,7 +388,7 @@ fn shells_complete_the_commands() {
         };
         match command.arg(&scripts).env("TERM", "dumb").output() {
             Ok(reply) => {
-                assert_eq!(String::from_utf8_lossy(&reply.stdout).trim(), "usher explain", "{shell}: {reply:?}")
+                assert_eq!(String::from_utf8_lossy(&reply.stdout).trim(), "usher explain", "{shell}: {reply:?}");
             }
             Err(why) => skip(shell, &why.to_string()),
         }

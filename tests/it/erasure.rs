@@ -231,7 +231,7 @@ async fn who_is_restored_after_they_were_counted_among_the_due_is_not_erased() {
     set_status(&app, &jane, Status::Deleted).await;
     app.advance(RESTORABLE);
     let due = app.store().read(erasure::due).await.unwrap();
-    assert_eq!(due.iter().map(ToString::to_string).collect::<Vec<_>>(), [jane.clone()]);
+    assert_eq!(due.iter().map(ToString::to_string).collect::<Vec<_>>(), std::slice::from_ref(&jane));
     set_status(&app, &jane, Status::Active).await;
     let id = due[0];
     app.store().write(move |tx| erasure::erase_by_time(tx, id)).await.unwrap();

@@ -396,7 +396,7 @@ async fn case_d8_who_is_in_charge_of_a_tenant_does_not_become_whom_they_invited_
     let refused = async |when: &str| {
         for method in ["PUT", "POST", "PATCH"] {
             let answer = attacker.send(method, &path, mine.to_string()).await;
-            let text = "This person signs in by that address: only they and the app may change it";
+            let text = "Only this person and the app may change their address";
             assert_eq!((answer.status, answer.error()), (403, text), "{when}: {method}");
         }
     };
