@@ -32,7 +32,7 @@ pub(super) async fn surround(
     let trail = Trail::new(api.store.clock().now());
     let request_id = trail.0.id.to_string();
     request.extensions_mut().insert(trail.clone());
-    let page = (surface == Surface::Pages).then(|| ui::brand::Visit::of(request.uri(), request.headers()));
+    let page = (surface == Surface::Pages).then(|| ui::brand::Visit::of(&api, request.uri(), request.headers()));
     let language = (surface == Surface::Pages).then(|| ui::language(request.uri(), request.headers())).flatten();
 
     let turned_away = request.extensions().get::<TooLate>().is_some() && surface != Surface::Service;

@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, HeaderName, Uri, header};
 use axum::response::{IntoResponse, Response};
 
 use super::reader::best;
-use super::{cookie, sign_in};
+use super::{cookies, sign_in};
 use crate::api::Api;
 use crate::api::body::Form;
 use crate::apps::{self, AppId, Color, Environment, Kind, Logo};
@@ -99,8 +99,8 @@ impl Place {
 
 impl Visit {
     /// What a request tells.
-    pub fn of(uri: &Uri, headers: &HeaderMap) -> Visit {
-        Visit { uri: uri.clone(), begun: cookie(headers, sign_in::BEGUN) }
+    pub fn of(api: &Api, uri: &Uri, headers: &HeaderMap) -> Visit {
+        Visit { uri: uri.clone(), begun: cookies::secret(api, headers, sign_in::BEGUN) }
     }
 
     /// For whom its page would have been, if that is known.

@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod assets;
 pub mod brand;
+mod cookies;
 pub mod docs;
 pub mod links;
 pub mod profile;
@@ -109,11 +110,6 @@ fn session_cookie(app: AppId, kind: Kind) -> String {
     format!("{SESSION}{}_{app}", kind.as_str())
 }
 
-/// What takes that cookie away.
-fn gone(name: &str) -> String {
-    format!("{name}=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0")
-}
-
 /// Lets a person in by `come_in`: their browser has a session from now on, and goes to the app or to their profile. The session
 /// that it had there before ends, for its cookie is all that could end it from here.
 async fn enter(
@@ -122,7 +118,7 @@ async fn enter(
     request: Uuid,
     come_in: impl Fn(&Tx) -> Result<std::result::Result<Entry, Worth>> + Send + 'static,
 ) -> Result<std::result::Result<Response, Worth>> {
-    let before: Vec<(String, Secret)> = cookies(headers)
+    let before: Vec<(String, Secret)> = cookies::secrets(api, headers)
         .filter(|(name, _)| name.starts_with(SESSION))
         .map(|(name, session)| (name.to_owned(), session))
         .collect();
@@ -141,10 +137,9 @@ async fn enter(
 
 fn welcome_in(api: &Api, entry: &Entry) -> Response {
     let (app, kind) = (entry.environment.app, entry.environment.kind);
-    let (name, session, secure) = (session_cookie(app, kind), entry.session.expose(), secure(api));
     // As long as there may be tokens of the session: it lets in for a shorter time, but signs out for as long.
-    let age = sessions::LIFETIME.as_secs();
-    let cookie = format!("{name}={session}; Path=/; HttpOnly; SameSite=Lax; Max-Age={age}{secure}");
+    let age = Some(sessions::LIFETIME);
+    let cookie = cookies::keep(api, &session_cookie(app, kind), entry.session.expose(), age);
     let to = entry.app.as_ref().map_or_else(|| profile(app, kind), ToString::to_string);
     ([(header::SET_COOKIE, cookie)], Redirect::to(&to)).into_response()
 }
@@ -154,35 +149,20 @@ fn profile(app: AppId, kind: Kind) -> String {
     format!("/profile?client_id={app}&environment={}", kind.as_str())
 }
 
-/// What a cookie ends with: nobody sends it without TLS if there is TLS.
-fn secure(api: &Api) -> &'static str {
-    if api.links.public_url.scheme() == "https" { "; Secure" } else { "" }
-}
-
-fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, Secret)> {
-    let lines = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.map(|(name, value)| (name, Secret::new(value)))
-}
-
 /// How many sessions of one browser are looked at.
 const MOST_SESSIONS: usize = 20;
 
 /// The cookies of the browser's sessions at these environments, or at all if none is named, the newest session first.
-fn session_cookies(headers: &HeaderMap, places: &[(AppId, Kind)]) -> Vec<(String, Secret)> {
+fn session_cookies(api: &Api, headers: &HeaderMap, places: &[(AppId, Kind)]) -> Vec<(String, Secret)> {
     let names: Vec<String> = places.iter().map(|(app, kind)| session_cookie(*app, *kind)).collect();
     let meant = |given: &str| {
         if names.is_empty() { given.starts_with(SESSION) } else { names.iter().any(|name| name == given) }
     };
-    let mut found: Vec<(String, Secret)> =
-        cookies(headers).filter(|(given, _)| meant(given)).map(|(name, value)| (name.to_owned(), value)).collect();
+    let sent = cookies::secrets(api, headers).filter(|(given, _)| meant(given));
+    let mut found: Vec<(String, Secret)> = sent.map(|(name, value)| (name.to_owned(), value)).collect();
     found.sort_by_key(|(_, cookie)| std::cmp::Reverse(Ticket::read(cookie).map(|ticket| ticket.id())));
     found.truncate(MOST_SESSIONS);
     found
-}
-
-fn cookie(headers: &HeaderMap, name: &str) -> Option<Secret> {
-    cookies(headers).find(|(given, _)| *given == name).map(|(_, value)| value)
 }
 
 /// An error as a page.

@@ -94,8 +94,8 @@ impl Which {
     }
 
     /// The cookies that are meant, newest session first.
-    fn cookies(&self, headers: &HeaderMap) -> Result<Vec<(String, Secret)>> {
-        Ok(session_cookies(headers, self.app()?.as_slice()))
+    fn cookies(&self, api: &Api, headers: &HeaderMap) -> Result<Vec<(String, Secret)>> {
+        Ok(session_cookies(api, headers, self.app()?.as_slice()))
     }
 }
 
@@ -158,7 +158,7 @@ async fn answer(
     saved: bool,
     refused: Option<(&Form, Error)>,
 ) -> Result<Response> {
-    let cookies = which.cookies(headers)?;
+    let cookies = which.cookies(api, headers)?;
     let found = move |tx: &Tx| {
         let Some(me) = Me::find(tx, &cookies)? else { return Ok(None) };
         let sessions = sessions::of_user(tx, me.user.id)?;
@@ -237,7 +237,7 @@ pub async fn save(
 ) -> Result<Response> {
     from_our_page(&headers)?;
     let (links, form) = (api.links.clone(), Arc::new(form));
-    let (cookies, typed) = (which.cookies(&headers)?, Arc::clone(&form));
+    let (cookies, typed) = (which.cookies(&api, &headers)?, Arc::clone(&form));
     let wanted = Arc::new(move |tx: &Tx| {
         let Some(me) = Me::find(tx, &cookies)? else { return Ok(None) };
         let caller = me.caller(&trail);
@@ -301,7 +301,7 @@ pub async fn sign_out_everywhere(
     headers: HeaderMap,
 ) -> Result<Response> {
     from_our_page(&headers)?;
-    let cookies = which.cookies(&headers)?;
+    let cookies = which.cookies(&api, &headers)?;
     let end = move |tx: &Tx| {
         let Some(me) = Me::find(tx, &cookies)? else { return Ok("/profile".to_owned()) };
         sessions::revoke_all(tx, &me.user, me.caller(&trail).origin())?;
@@ -320,7 +320,7 @@ pub async fn data(
     headers: HeaderMap,
 ) -> Result<Response> {
     from_our_page(&headers)?;
-    let cookies = which.cookies(&headers)?;
+    let cookies = which.cookies(&api, &headers)?;
     let note = move |tx: &Tx| {
         let Some(me) = Me::find(tx, &cookies)? else { return Ok(None) };
         audit::note_read(tx, me.caller(&trail).origin(), &me.user)?;

@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::links::from_our_page;
-use super::{Brand, Reader, cookie, enter, framed, gone, message, page_in, page_to_app, secure, session_cookie};
+use super::{Brand, Reader, cookies, enter, framed, message, page_in, page_to_app, session_cookie};
 use crate::api::body::Form;
-use crate::api::{Api, Peer, Trail, ascii};
+use crate::api::{Api, Peer, Trail};
 use crate::apps::Environment;
 use crate::audit::{self, Action};
 use crate::codes::{self, Asked, Door, Parameters, scope_of};
@@ -85,7 +85,7 @@ pub async fn show(
     };
     let words = reader.words(None, asked.environment.language);
     let name = session_cookie(asked.environment.app, asked.environment.kind);
-    let session = cookie(&headers, &name);
+    let session = cookies::secret(&api, &headers, &name);
     let leaves = Form::parse(query.as_bytes())?.get("logout") == Some("true");
     let has_left = match session.clone().filter(|_| leaves) {
         Some(session) => api.store.write(move |tx| sessions::sign_out(tx, &session, Some(request))).await?,
@@ -107,7 +107,7 @@ pub async fn show(
         }
     };
     if leaves && session.is_some() {
-        response.headers_mut().insert(header::SET_COOKIE, ascii(&gone(&name)));
+        response.headers_mut().insert(header::SET_COOKIE, cookies::gone(&api, &name));
     }
     Ok(response)
 }
@@ -168,7 +168,8 @@ pub async fn authorize(
     };
     let words = reader.words(None, asked.environment.language);
     if asked.silent.is_some() {
-        let session = cookie(&headers, &session_cookie(asked.environment.app, asked.environment.kind));
+        let name = session_cookie(asked.environment.app, asked.environment.kind);
+        let session = cookies::secret(&api, &headers, &name);
         let links = api.links.clone();
         let request = Some(trail.id());
         let answer = move |tx: &crate::db::Tx| codes::answer(tx, &asked, session.as_ref(), &links, request);
@@ -256,16 +257,11 @@ async fn begin_by(
         return Ok(again);
     };
     let (language, per_network) = (words.language(), api.sign_ins_per_network);
-    let browser = signin::Browser { network, earlier: cookie(headers, BEGUN) };
+    let browser = signin::Browser { network, earlier: cookies::secret(api, headers, BEGUN) };
     let begin =
         move |tx: &crate::db::Tx| signin::begin(tx, environment.id, &request, &email, language, &browser, per_network);
     let secret = api.store.write(begin).await?;
-    let cookie = format!(
-        "{BEGUN}={}; Path=/; HttpOnly; SameSite=Lax; Max-Age={}{}",
-        secret.expose(),
-        LIFETIME.as_secs(),
-        secure(api)
-    );
+    let cookie = cookies::keep(api, BEGUN, secret.expose(), Some(LIFETIME));
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/sign-in/code")).into_response())
 }
 
@@ -280,7 +276,7 @@ async fn code_page(
     headers: &HeaderMap,
     fault: impl Fn(&Words) -> String,
 ) -> Result<Response> {
-    let begun = cookie(headers, BEGUN);
+    let begun = cookies::secret(api, headers, BEGUN);
     let found =
         api.store.read(move |tx| begun.as_ref().map_or(Ok(None), |begun| signin::of_browser(tx, begun))).await?;
     let found = match found {
@@ -309,7 +305,7 @@ pub async fn type_code(
     form: Form,
 ) -> Result<Response> {
     from_our_page(&headers)?;
-    let (links, begun, request) = (api.links.clone(), cookie(&headers, BEGUN), trail.id());
+    let (links, begun, request) = (api.links.clone(), cookies::secret(&api, &headers, BEGUN), trail.id());
     let digits = Secret::new(form.get("code").unwrap_or_default());
     let typed =
         move |tx: &crate::db::Tx| signin::type_digits(tx, &links, digits.expose(), begun.as_ref(), Some(request));
@@ -335,7 +331,7 @@ pub async fn show_link(
     Path(link): Path<Secret>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let (wanted, begun) = (link.clone(), cookie(&headers, BEGUN));
+    let (wanted, begun) = (link.clone(), cookies::secret(&api, &headers, BEGUN));
     let found = api.store.read(move |tx| signin::look(tx, &wanted, begun.as_ref())).await?;
     match found {
         Some(found) if found.state == Worth::Open => {
@@ -358,7 +354,7 @@ pub async fn follow(
     headers: HeaderMap,
 ) -> Result<Response> {
     from_our_page(&headers)?;
-    let (links, begun, request) = (api.links.clone(), cookie(&headers, BEGUN), trail.id());
+    let (links, begun, request) = (api.links.clone(), cookies::secret(&api, &headers, BEGUN), trail.id());
     let wanted = link.clone();
     let follow = move |tx: &crate::db::Tx| signin::follow(tx, &links, &wanted, begun.as_ref(), Some(request));
     let state = match enter(&api, &headers, request, follow).await? {

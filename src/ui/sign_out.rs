@@ -10,9 +10,9 @@ use axum::response::{IntoResponse, Redirect, Response};
 use url::form_urlencoded::Serializer;
 
 use super::links::from_our_page;
-use super::{Brand, Reader, gone, page_in, page_to_app, profile, session_cookies};
+use super::{Brand, Reader, cookies, page_in, page_to_app, profile, session_cookies};
 use crate::api::body::{Form, Raw};
-use crate::api::{Api, Trail, ascii};
+use crate::api::{Api, Trail};
 use crate::codes::{self, Leaving};
 use crate::db::Tx;
 use crate::error::Result;
@@ -38,9 +38,10 @@ pub async fn ask(
     headers: HeaderMap,
 ) -> Result<Response> {
     let form = Form::parse(query.unwrap_or_default().as_bytes())?;
+    let here = api.clone();
     let look = move |tx: &Tx| {
         let leaving = codes::leaving(tx, &form)?;
-        let cookies = cookies_of(&leaving, &headers);
+        let cookies = cookies_of(&here, &leaving, &headers);
         let is_certain = leaving.is_certain(tx, cookies.first().map(|(_, cookie)| cookie))?;
         Ok((leaving, cookies, is_certain))
     };
@@ -65,16 +66,16 @@ pub async fn leave(
     let form = Form::parse(&[query.as_bytes(), &body].join(&b'&'))?;
     let leaving = api.store.read(move |tx| codes::leaving(tx, &form)).await?;
     if is_our_button {
-        let cookies = cookies_of(&leaving, &headers);
+        let cookies = cookies_of(&api, &leaving, &headers);
         return sign_out(&api, &trail, leaving, cookies).await;
     }
     Ok(question(&reader, &leaving))
 }
 
 /// The cookies of the sessions that are to end.
-fn cookies_of(leaving: &Leaving, headers: &HeaderMap) -> Vec<(String, Secret)> {
+fn cookies_of(api: &Api, leaving: &Leaving, headers: &HeaderMap) -> Vec<(String, Secret)> {
     let places: Vec<_> = leaving.environments.iter().map(|place| (place.app, place.kind)).collect();
-    session_cookies(headers, &places)
+    session_cookies(api, headers, &places)
 }
 
 async fn sign_out(api: &Api, trail: &Trail, leaving: Leaving, cookies: Vec<(String, Secret)>) -> Result<Response> {
@@ -85,7 +86,7 @@ async fn sign_out(api: &Api, trail: &Trail, leaving: Leaving, cookies: Vec<(Stri
     };
     let mut response = Redirect::to(&to).into_response();
     for (name, _) in &cookies {
-        response.headers_mut().append(header::SET_COOKIE, ascii(&gone(name)));
+        response.headers_mut().append(header::SET_COOKIE, cookies::gone(api, name));
     }
     let request = trail.id();
     api.store.write(move |tx| leaving.sign_out(tx, cookies.iter().map(|(_, cookie)| cookie), request)).await?;

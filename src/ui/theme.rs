@@ -3,7 +3,7 @@
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::cookie;
+use super::cookies;
 use super::links::from_our_page;
 use crate::api::body::Form;
 use crate::codes::Parameters;
@@ -30,7 +30,7 @@ words! {
 impl Theme {
     /// What the browser remembers.
     pub fn of(headers: &HeaderMap) -> Theme {
-        cookie(headers, COOKIE).and_then(|word| Theme::named(word.expose())).unwrap_or_default()
+        cookies::open(headers, COOKIE).and_then(Theme::named).unwrap_or_default()
     }
 }
 

@@ -369,7 +369,10 @@ async fn requests_are_listed_by_their_routes_without_anything_personal() {
     let refused = reader.get(&at(&app, "requests?status=409&route=create")).await.ok().text;
     assert_eq!(refused.matches("POST /users/create").count(), 1);
     let live = reader.get(&at(&app, "requests?live=1&status=4")).await.ok().text;
-    assert!(live.contains("hx-trigger=\"every 2s\"") && live.contains("Stop following"));
+    assert!(
+        live.contains(r#"hx-trigger="every 2s" hx-headers='{"Usher-By-Itself": "1"}'"#)
+            && live.contains("Stop following")
+    );
 }
 
 #[tokio::test]

@@ -78,6 +78,27 @@ impl TestApp {
 }
 
 #[tokio::test]
+async fn a_cookie_as_another_host_of_the_domain_could_set_it_lets_nobody_in() {
+    let (app, _) = app_and_jane().await;
+    let path = app.sign_in_path();
+    let is_taken = async |cookie: &str, link: &str| {
+        let browser = app.anyone().with("Cookie", cookie);
+        let profile = browser.get("/profile").await.ok();
+        (browser.send("POST", link, "").await.status == 303, !profile.text.contains("signed out"))
+    };
+    let assert_ours_alone = async |answer: &Answer, link: &str, ours| {
+        let cookie = cookies(answer).remove(0);
+        let theirs = cookie.strip_prefix("__Host-").expect("a name that no other host may set");
+        assert_eq!(is_taken(theirs, link).await, (false, false), "{theirs}");
+        assert_eq!(is_taken(&cookie, link).await, ours, "{cookie}");
+    };
+    let begun = app.anyone().send("POST", &path, "email=jane%40doe.com").await;
+    let (link, _) = app.newest_mail().await;
+    assert_ours_alone(&begun, &link, (true, false)).await;
+    assert_ours_alone(&app.enter(&path).await, &link, (false, true)).await;
+}
+
+#[tokio::test]
 async fn signing_out_of_one_app_ends_that_apps_session_and_no_other_of_the_browser() {
     let (app, _) = app_and_jane().await;
     let other = app.another_app().await;

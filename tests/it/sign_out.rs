@@ -197,12 +197,12 @@ async fn with_a_client_id_alone_they_are_asked_and_leave_both_environments_of_th
     let (app, _) = app_and_jane().await;
     let (client, other) = (app.client_id, app.another_app().await);
     let entered = app.enter(&app.sign_in_path()).await;
-    let made_up = format!("usher_session_live_{client}=x; usher_session_live_{other}=x");
+    let made_up = [client, other].map(|app| format!("__Host-usher_session_live_{app}=x")).join("; ");
     let browser = app.anyone().with("Cookie", &format!("{}; {made_up}", cookies(&entered)[0]));
     let page = browser.get(&format!("/sign-out?client_id={client}")).await;
     assert!(page.text.contains("Sign out of Acme Coaching?"), "{}", page.text);
     let left = browser.send("POST", &action(&page), "").await;
-    let gone = ["sandbox", "live"].map(|kind| format!("usher_session_{kind}_{client}="));
+    let gone = ["sandbox", "live"].map(|kind| format!("__Host-usher_session_{kind}_{client}="));
     assert_eq!((cookies(&left), app.signed_in().await), (gone.to_vec(), 0));
     let profile = format!("/profile?client_id={client}&environment=live");
     assert_eq!((left.status, left.header("location")), (303, profile.as_str()));

@@ -16,9 +16,9 @@ use crate::apps::{self, AppId, Environment, Kind};
 use crate::caller::{Actor, Caller, Origin};
 use crate::db::Tx;
 use crate::error::{Error, Result};
+use crate::ui::cookies;
 use crate::ui::links::from_our_page;
 use crate::ui::theme::Theme;
-use crate::ui::{cookie, secure};
 
 /// The page shows nothing but what every administrator may see.
 pub struct ReadOnly;
@@ -69,10 +69,11 @@ pub struct Within<N> {
     need: PhantomData<N>,
 }
 
-/// The cookie of a session. Behind TLS its name keeps other hosts of the domain from setting it.
-pub(super) fn cookie_name(api: &Api) -> &'static str {
-    if secure(api).is_empty() { "usher_admin" } else { "__Host-usher_admin" }
-}
+/// The cookie of a session.
+pub(super) const COOKIE: &str = "usher_admin";
+
+/// What a page sends along when it asks again by itself: a screen that nobody looks at keeps no session alive.
+const BY_ITSELF: &str = "usher-by-itself";
 
 fn signed_out() -> Error {
     Error::Unauthenticated { code: "admin_signed_out", message: "Sign in to go on" }
@@ -85,7 +86,7 @@ impl<N: Needs> FromRequestParts<Api> for Admin<N> {
         if !matches!(parts.method, Method::GET | Method::HEAD) {
             from_our_page(&parts.headers)?;
         }
-        let presented = cookie(&parts.headers, cookie_name(api)).ok_or_else(signed_out)?;
+        let presented = cookies::secret(api, &parts.headers, COOKIE).ok_or_else(signed_out)?;
         let look = move |tx: &Tx| Ok((admins::of_browser(tx, &presented)?, apps::environments(tx)?));
         let (session, places) = api.store.read(look).await?;
         let session = session.ok_or_else(signed_out)?;
@@ -97,7 +98,8 @@ impl<N: Needs> FromRequestParts<Api> for Admin<N> {
         if session.admin.role < N::ROLE {
             return Err(Error::Forbidden { code: "no_right", message: "Your role does not allow this" });
         }
-        if session.is_to_be_noted(api.store.clock().now()) {
+        let is_used = !parts.headers.contains_key(BY_ITSELF);
+        if is_used && session.is_to_be_noted(api.store.clock().now()) {
             let used = session.clone();
             api.store.write(move |tx| admins::note_use(tx, &used)).await?;
         }

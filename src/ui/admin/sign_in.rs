@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::access::{Admin, ReadOnly, cookie_name};
+use super::access::{Admin, COOKIE, ReadOnly};
 use super::{Card, card};
 use crate::admins::{self, Ask, By};
 use crate::api::body::Form;
@@ -17,7 +17,7 @@ use crate::db::Tx;
 use crate::error::Result;
 use crate::secret::Secret;
 use crate::ui::links::from_our_page;
-use crate::ui::{Reader, secure};
+use crate::ui::{Reader, cookies};
 use crate::users::Email;
 
 /// The form that asks for an address, or the button of a link.
@@ -151,7 +151,7 @@ pub async fn follow(
         trail.note_refused("link_over");
         return Ok(link_is_over());
     };
-    let cookie = set_cookie(&api, session.expose(), "");
+    let cookie = cookies::keep(&api, COOKIE, session.expose(), None);
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/admin")).into_response())
 }
 
@@ -164,12 +164,6 @@ fn link_is_over() -> Response {
 pub async fn sign_out(State(api): State<Api>, admin: Admin<ReadOnly>) -> Result<Response> {
     let (session, origin) = (admin.session, admin.origin);
     api.store.write(move |tx| admins::sign_out(tx, &session, origin)).await?;
-    let gone = set_cookie(&api, "", "; Max-Age=0");
+    let gone = cookies::gone(&api, COOKIE);
     Ok(([(header::SET_COOKIE, gone)], Redirect::to("/admin/sign-in")).into_response())
-}
-
-/// Lax and not strict: who follows a link to the dashboard from a mail or a chat is signed in. What changes something is
-/// guarded by [`from_our_page`].
-fn set_cookie(api: &Api, value: &str, age: &str) -> String {
-    format!("{}={value}; Path=/; HttpOnly; SameSite=Lax{age}{}", cookie_name(api), secure(api))
 }
