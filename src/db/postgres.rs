@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Config, NoTls, Statement};
 
@@ -252,9 +251,10 @@ impl Connection {
         answer.map_err(|e| self.failed(e))
     }
 
-    /// What the server's refusal means; one that may only be read from is left for the one that may be written to.
+    /// What the server's refusal means. One that may only be read from is left for the one that may be written to, and one that
+    /// no longer knows what was prepared, for a table has changed, for a new connection to it.
     fn failed(&self, e: tokio_postgres::Error) -> Error {
-        if e.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) {
+        if e.code().is_some_and(|code| OVER.contains(&code.code())) {
             self.lost.set(true);
         }
         failure(e)
@@ -484,6 +484,9 @@ fn tokio_task(connection: impl Future<Output = Answer<()>> + Send + 'static) {
 static TLS: LazyLock<tokio_postgres_rustls::MakeRustlsConnect> =
     LazyLock::new(|| tokio_postgres_rustls::MakeRustlsConnect::new(crate::tls::config()));
 
+/// After these a connection is of no more use: it leads to a standby, or to statements that were prepared for other tables.
+const OVER: [&str; 3] = ["25006", "0A000", "26000"];
+
 /// PostgreSQL's messages may quote values in their detail, which is therefore left out.
 fn failure(e: tokio_postgres::Error) -> Error {
     let Some(db) = e.as_db_error() else {
@@ -497,9 +500,10 @@ fn failure(e: tokio_postgres::Error) -> Error {
         "55P03" => Error::Locked,
         "53100" => Error::StorageFull,
         "22021" => Error::bad_request("malformed_request", "A text of the request holds a NUL"),
-        // Told to end, by a limit of the server's; a standby; too long without a word; an outcome that is not known; a disk of
-        // the server's.
-        code if ["57014", "25006", "25P03", "40003", "58030"].contains(&code)
+        // Told to end, by a limit of the server's; too long without a word; an outcome that is not known; a disk of the
+        // server's.
+        code if OVER.contains(&code)
+            || ["57014", "25P03", "40003", "58030"].contains(&code)
             || ["57P", "08", "53"].iter().any(|class| code.starts_with(class)) =>
         {
             Error::Unavailable(format!("{code}: {}", db.message()))
