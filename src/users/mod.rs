@@ -108,9 +108,10 @@ impl IfMatch {
 
 impl User {
     /// The entity tag of this version of the record (RFC 9110 8.8.3). It names the user too: an e-mail address, by which
-    /// the partner API finds users, can pass to another one.
+    /// the partner API finds users, can pass to another one. And the time: a database that was restored counts its versions
+    /// once more.
     pub fn etag(&self) -> String {
-        format!("\"{}.{}\"", self.id, self.version)
+        format!("\"{}.{}.{}\"", self.id, self.version, self.updated_at.0)
     }
 
     /// What has become of the user.

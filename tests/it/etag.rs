@@ -1,6 +1,7 @@
 //! `ETag` and `If-Match`: no change over a newer one.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -55,6 +56,17 @@ async fn following_a_link_and_every_change_of_status_change_the_tag() {
     }
     set_status(&app, &id, Status::Active).await;
     assert_eq!(app.user(&id).await.etag(), at, "who is active already does not change");
+}
+
+#[tokio::test]
+async fn a_tag_from_before_a_restore_is_that_of_no_change_since() {
+    let (app, _) = app_with_jane().await;
+    let acme = app.partner("acme").await;
+    let lost = acme.post(UPDATE, jane_with(json!({"n": 1}))).await.etag();
+    app.store().write(|tx| tx.execute("UPDATE users SET version = version - 1", &[])).await.unwrap();
+    app.advance(Duration::from_secs(1));
+    acme.post(UPDATE, jane_with(json!({"n": 2}))).await.ok();
+    assert_eq!(acme.with("If-Match", &lost).post(UPDATE, jane_with(json!({"n": 3}))).await.status, 412);
 }
 
 #[tokio::test]
