@@ -127,6 +127,11 @@ pub fn announce(tx: &Tx, action: Action, user: &User, before: &Person, test: Opt
     if !modes.contains(&mode) || !is_news {
         return Ok(());
     }
+    // A job that nobody has begun will read this change too.
+    let keeps = |job: &Job| Task::of(job).is_some_and(|task| task.mode == mode && task.customer.is_none());
+    if !is_new && outbox::not_begun(tx, user.id)?.iter().any(keeps) {
+        return Ok(());
+    }
     let task = Task { is_new, ..Task::keep(user.environment, mode) };
     outbox::enqueue(tx, user, outbox::Kind::BillingSync, &json!(task))
 }

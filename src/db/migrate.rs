@@ -10,6 +10,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0003_key_calls_so_far", include_str!("../../migrations/0003_key_calls_so_far.sql")),
     ("0004_audit_of_no_user", include_str!("../../migrations/0004_audit_of_no_user.sql")),
     ("0005_newest_tenants", include_str!("../../migrations/0005_newest_tenants.sql")),
+    ("0006_outbox_in_order", include_str!("../../migrations/0006_outbox_in_order.sql")),
 ];
 
 /// The version of the tables; those of builds before the first release have none.

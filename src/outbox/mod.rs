@@ -6,7 +6,7 @@
 mod store;
 
 pub use store::{
-    backlog, count_given_up, mails_of, newest, of_user, of_user_to_change, states_since, troubled, waiting,
+    backlog, count_given_up, mails_of, newest, not_begun, of_user, of_user_to_change, states_since, troubled, waiting,
 };
 pub mod worker;
 

@@ -40,9 +40,19 @@ pub(super) fn due(tx: &Tx, kind: Kind, limit: i64) -> Result<Vec<Job>> {
     tx.query(&sql, params![tx.now(), kind, limit])?.iter().map(|row| read(tx, row)).collect()
 }
 
-/// No older one of the same kind and user is unfinished.
-const FIRST: &str = " AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.user_id = outbox.user_id AND o.kind = outbox.kind \
+/// No older one of the same user is unfinished. It says the one kind that is done in order as its index does.
+const FIRST: &str = " AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.user_id = outbox.user_id AND o.kind = 'billing' \
      AND o.due_at IS NOT NULL AND o.id < outbox.id)";
+
+/// The jobs of the kind that is done in order, about a user, that nobody has begun and that are due, locked: nobody begins one
+/// meanwhile.
+pub fn not_begun(tx: &Tx, user: UserId) -> Result<Vec<Job>> {
+    let sql = format!(
+        "{JOB} WHERE user_id = $1 AND kind = 'billing' AND due_at <= $2 AND attempts = 0 ORDER BY id{}",
+        tx.for_update()
+    );
+    tx.query(&sql, params![user, tx.now()])?.iter().map(|row| read(tx, row)).collect()
+}
 
 /// `true` for the one worker who got it.
 pub(super) fn lease(tx: &Tx, job: &Job, until: Timestamp) -> Result<bool> {

@@ -216,17 +216,34 @@ async fn a_number_that_is_written_longer_than_stripe_takes_is_told_in_its_shorte
 }
 
 #[tokio::test]
-async fn one_users_changes_reach_stripe_one_by_one_and_tell_how_it_is_now() {
+async fn one_users_changes_reach_stripe_one_after_the_other_and_those_that_wait_as_one() {
     let (app, stripe) = (TestApp::new().await, Stripe::start().await);
     app.connect_billing(Kind::Sandbox, Mode::Test, &stripe.url()).await;
     let server = app.server().await;
     let id = app.partner("acme").await.post(CREATE, jane()).await.ok().id().to_owned();
-    for name in ["a", "b", "c", "d", "e", "f"] {
+    let rename = async |name: &str| {
         server.put(&format!("/v1/users/{id}"), json!({"user": {"name": name}})).await.ok();
+    };
+    for name in ["a", "b", "c"] {
+        rename(name).await;
     }
     app.bill();
-    app.billed(|jobs| jobs.len() == 7 && all_done(jobs)).await;
-    assert_eq!(stripe.told("name").await, ["f"; 7]);
+    app.billed(|jobs| jobs.len() == 1 && all_done(jobs)).await;
+    assert_eq!(stripe.told("name").await, ["c"]);
+
+    stripe.says("POST /v1/customers/cus_1", [answer(500, json!({})), customer(1)]).await;
+    rename("d").await;
+    app.billed(|jobs| jobs.len() == 2 && jobs[1].failure.is_some()).await;
+    // That one has begun, and may have told already who they were.
+    for name in ["e", "f"] {
+        rename(name).await;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let jobs = app.billed(|jobs| jobs.len() == 3).await;
+    assert_eq!((jobs[2].attempts, stripe.told("name").await), (0, vec!["c".to_owned(), "d".to_owned()]));
+    app.later(Duration::from_hours(1));
+    app.billed(all_done).await;
+    assert_eq!(stripe.told("name").await, ["c", "d", "f", "f"]);
     assert_eq!(stripe.asked().await.iter().filter(|line| *line == MAKE).count(), 1);
 }
 
