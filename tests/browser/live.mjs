@@ -101,6 +101,20 @@ test("whoever is on the page of an import stays where they are, hears each tenth
     assert.equal(quiet, "quiet", "what has ended is not asked for any more");
   }));
 
+test("whoever may no longer look sees nothing any more, and their page does not ask on", () =>
+  browse(
+    async (page) => {
+      await signIn(page);
+      await page.goto(`${base}/requests?live=1`);
+      await refreshed(page);
+      await page.context().clearCookies();
+      await page.getByRole("heading", { name: "Sign in to the dashboard" }).waitFor();
+      const asked = await Promise.race([page.waitForRequest(() => true), new Promise((done) => setTimeout(done, 5000))]);
+      assert.equal(asked, undefined);
+    },
+    { complaints: [/401/] },
+  ));
+
 test("of a search its count is heard, and not its rows", () =>
   browse(async (page) => {
     await signIn(page);

@@ -16,6 +16,17 @@ fn sources(below: &Path, into: &mut Vec<PathBuf>) {
     }
 }
 
+/// A page that asks again by itself keeps no session of an administrator alive.
+#[test]
+fn what_asks_again_by_itself_says_so() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ui/templates/admin");
+    let pages = std::fs::read_dir(folder).unwrap().map(|page| std::fs::read_to_string(page.unwrap().path()).unwrap());
+    let text = pages.collect::<String>();
+    let asking: Vec<&str> = text.lines().filter(|line| line.contains(r#"hx-trigger="every"#)).collect();
+    assert!(asking.len() >= 2, "they were found");
+    assert!(asking.iter().all(|line| line.contains(r#"hx-headers='{"Usher-By-Itself": "1"}'"#)), "{asking:?}");
+}
+
 /// The names of the source's files and what is in them, but for tests and for the files that may.
 fn code(may: &dyn Fn(&str) -> bool) -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

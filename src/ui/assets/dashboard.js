@@ -69,7 +69,9 @@ function trouble(words) {
 }
 for (const away of ["htmx:sendError", "htmx:timeout"])
   document.addEventListener(away, () => trouble("The server does not answer."));
-document.addEventListener("htmx:responseError", ({ detail: { xhr } }) => {
+document.addEventListener("htmx:responseError", ({ detail: { xhr, requestConfig } }) => {
+  // Whoever may no longer look sees nothing any more, and does not ask on: each time stands in the audit trail.
+  if ([401, 403].includes(xhr.status) && requestConfig.headers["Usher-By-Itself"]) return location.reload();
   const answer = new DOMParser().parseFromString(xhr.responseText, "text/html");
   const words = [...answer.querySelectorAll("main h1, main h1 + p")].map((element) => element.textContent.trim());
   trouble(`The server answered ${xhr.status}. ${words.map((text) => text.replace(/[.:]?$/, ".")).join(" ")}`.trim());
