@@ -15,10 +15,11 @@ fn bounds(api: &Api) -> (&'static str, &'static str) {
     if api.links.public_url.scheme() == "https" { ("__Host-", "; Secure") } else { ("", "") }
 }
 
-/// What the browser sent, by whole names.
+/// What the browser sent, by whole names. Another host of the domain can have it send bytes of any kind beside what is ours.
 fn sent(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
-    let lines = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='))
+    let lines = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
+    let pairs = lines.flat_map(|line| line.split(|byte| *byte == b';')).filter(|pair| pair.is_ascii());
+    pairs.filter_map(|pair| std::str::from_utf8(pair).ok()?.trim_matches([' ', '\t']).split_once('='))
 }
 
 /// A cookie that is no secret and that any host of the domain may set.
