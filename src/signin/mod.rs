@@ -299,7 +299,7 @@ pub fn type_digits(
         // The link in the mail works on: who has the mailbox does not suffer from who guesses.
         return Ok(Err(if state == State::Open { State::Superseded } else { state }));
     }
-    let typed: String = digits.chars().filter(|c| !c.is_whitespace()).collect();
+    let typed: String = digits.chars().filter_map(digit).collect();
     let right =
         aws_lc_rs::constant_time::verify_slices_are_equal(typed.as_bytes(), digits_of(tx, sign_in.id).as_bytes());
     // Without a mail there is nobody who could know the digits. What is noted takes as long for every address.
@@ -309,6 +309,12 @@ pub fn type_digits(
         return Ok(Err(State::Open));
     }
     enter(tx, links, &sign_in, request)
+}
+
+/// A digit as keyboards write it: in Latin, Arabic and Persian, and in full width.
+fn digit(typed: char) -> Option<char> {
+    let from = |zero: char| char::from_digit(u32::from(typed).checked_sub(u32::from(zero))?, 10);
+    ['0', '\u{660}', '\u{6f0}', '\u{ff10}'].into_iter().find_map(from)
 }
 
 fn enter(tx: &Tx, links: &Links, sign_in: &SignIn, request: Option<Uuid>) -> Result<std::result::Result<Entry, State>> {
@@ -361,7 +367,11 @@ pub fn forget(tx: &Tx, user: &User) -> Result<usize> {
     for id in &of_user {
         // What cannot be read cannot be kept without the address either.
         store::remove_mail_to_a_stranger(tx, *id)?;
-        let asked = store::by_id(tx, *id).ok().flatten().map(|sign_in| Asked { email: String::new(), ..sign_in.asked });
+        let found = match store::by_id(tx, *id) {
+            Err(Error::Integrity) => None,
+            found => found?,
+        };
+        let asked = found.map(|sign_in| Asked { email: String::new(), ..sign_in.asked });
         store::empty(tx, *id, asked.as_ref())?;
     }
     Ok(of_user.len())

@@ -149,9 +149,6 @@ fn profile(app: AppId, kind: Kind) -> String {
     format!("/profile?client_id={app}&environment={}", kind.as_str())
 }
 
-/// How many sessions of one browser are looked at.
-const MOST_SESSIONS: usize = 20;
-
 /// The cookies of the browser's sessions at these environments, or at all if none is named, the newest session first.
 fn session_cookies(api: &Api, headers: &HeaderMap, places: &[(AppId, Kind)]) -> Vec<(String, Secret)> {
     let names: Vec<String> = places.iter().map(|(app, kind)| session_cookie(*app, *kind)).collect();
@@ -161,7 +158,6 @@ fn session_cookies(api: &Api, headers: &HeaderMap, places: &[(AppId, Kind)]) -> 
     let sent = cookies::secrets(api, headers).filter(|(given, _)| meant(given));
     let mut found: Vec<(String, Secret)> = sent.map(|(name, value)| (name.to_owned(), value)).collect();
     found.sort_by_key(|(_, cookie)| std::cmp::Reverse(Ticket::read(cookie).map(|ticket| ticket.id())));
-    found.truncate(MOST_SESSIONS);
     found
 }
 

@@ -76,6 +76,9 @@ struct ProfilePage<'a> {
     sessions: Vec<(String, bool)>,
 }
 
+/// How many sessions of one browser are looked at.
+const MOST_SESSIONS: usize = 20;
+
 /// Which app's session is meant; of a browser that has several, the newest that works.
 #[derive(Deserialize)]
 pub struct Which {
@@ -93,9 +96,11 @@ impl Which {
         app.zip(kind).map(Some).ok_or_else(unknown)
     }
 
-    /// The cookies that are meant, newest session first.
+    /// The cookies that are meant, newest session first, as many as are looked at.
     fn cookies(&self, api: &Api, headers: &HeaderMap) -> Result<Vec<(String, Secret)>> {
-        Ok(session_cookies(api, headers, self.app()?.as_slice()))
+        let mut found = session_cookies(api, headers, self.app()?.as_slice());
+        found.truncate(MOST_SESSIONS);
+        Ok(found)
     }
 }
 
@@ -167,6 +172,8 @@ async fn answer(
     let Some((me, open)) = api.store.read(found).await? else { return signed_out(api, &reader, which).await };
     let words = me.words(&reader);
     let (form, error) = refused.unzip();
+    // Whoever is told that something else has changed the record sees it as it is now.
+    let form = form.filter(|_| !matches!(error, Some(Error::Stale)));
     let faults = error.as_ref().map_or_else(Vec::new, |error| faults(error, words));
     let general = match &error {
         None => String::new(),
@@ -184,7 +191,8 @@ async fn answer(
         brand: Brand::from(&me.environment),
         query: me.home().split_once('?').map(|(_, query)| query.to_owned()).unwrap_or_default(),
         fields: INPUTS.iter().map(shown).collect(),
-        version: me.user.etag(),
+        // What was typed was typed over that version, so that no later change is overwritten unseen.
+        version: form.and_then(|form| form.sent("version")).map_or_else(|| me.user.etag(), str::to_owned),
         saved,
         fault: general,
         sessions: open.iter().map(|one| (words.time(one.created_at), one.id == me.session.id)).collect(),
@@ -277,7 +285,8 @@ pub async fn save(
 fn read(form: &Form, me: &Me, caller: &Caller, tx: &Tx) -> Result<Change> {
     let (mut change, mut faults) = (Change::default(), Vec::new());
     for wire in fields().filter(|wire| INPUTS.iter().any(|input| input.name == wire.name)) {
-        let Some(typed) = form.sent(wire.name).map(str::trim).filter(|typed| *typed != me.value(wire.name)) else {
+        let Some(typed) = form.sent(wire.name).map(str::trim).filter(|typed| *typed != me.value(wire.name).trim())
+        else {
             continue;
         };
         if !typed.is_empty() {

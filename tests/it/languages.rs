@@ -215,6 +215,39 @@ async fn the_profile_is_in_the_language_of_its_person_and_what_is_wrong_stands_b
 }
 
 #[tokio::test]
+async fn the_digits_of_a_mail_are_taken_as_any_keyboard_writes_them() {
+    for zero in ['\u{660}', '\u{6f0}', '\u{ff10}'] {
+        let (app, _) = app_and_jane().await;
+        let (browser, _) = app.begin("jane@doe.com").await;
+        let (_, digits) = app.newest_mail().await;
+        let write = |digit: char| char::from_u32(u32::from(zero) + digit.to_digit(10).unwrap()).unwrap();
+        let typed = format!("\u{200f}{}", digits.chars().map(write).collect::<String>());
+        let code: String = url::form_urlencoded::byte_serialize(typed.as_bytes()).collect();
+        assert_eq!(browser.send("POST", "/sign-in/code", format!("code={code}")).await.status, 303, "{typed}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_changed_meanwhile_is_shown_and_not_overwritten_by_a_save_that_was_refused_before() {
+    let app = TestApp::new().await;
+    let acme = app.partner("acme").await;
+    acme.post("/users/create", jane().but("firstname", json!("Jane "))).await.ok();
+    let (browser, page) = signed_in(&app, Language::English).await;
+    let save = async |page: &Answer, birthdate: &str| {
+        let typed = format!("version={}&given_name=Jane&nickname=JJ&birthdate={birthdate}", version_of(page));
+        browser.send("POST", "/profile", typed).await
+    };
+    acme.post("/users/update", json!({"email": "jane@doe.com", "phonenumber": "2025550199"})).await.ok();
+    let refused = save(&page, "2190-01-01").await;
+    assert!(refused.text.contains(r#"value="JJ""#) && refused.text.contains("2190-01-01"), "{}", refused.text);
+    let late = save(&refused, "1990-12-23").await;
+    assert_eq!((refused.status, late.status), (400, 412));
+    assert!(late.text.contains("2025550199") && !late.text.contains(r#"value="JJ""#), "{}", late.text);
+    assert_eq!(save(&late, "1990-12-23").await.status, 303);
+    assert!(browser.get("/profile").await.text.contains(r#"value="Jane ""#), "nobody touched it");
+}
+
+#[tokio::test]
 async fn a_person_has_their_data_and_an_end_of_every_session() {
     let app = TestApp::new().await;
     let id = app.partner("acme").await.post("/users/create", jane()).await.ok().id().to_owned();
