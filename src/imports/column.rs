@@ -23,17 +23,17 @@ pub(super) enum Reading {
     Plain,
     /// Of a list, the first.
     First,
-    /// That it is there, and not what it is.
+    /// Whether it is a time, or true; not which time.
     Present,
     /// It lacks the plus before the country's code.
     Plus,
     /// Whether it names the value of this column.
     Names(&'static str),
-    /// Frozen if it is true.
+    /// Frozen if it is true, or cannot be read.
     FrozenIf,
-    /// Frozen if it is false.
+    /// Frozen if it is false, or cannot be read.
     FrozenUnless,
-    /// Frozen if the time is to come.
+    /// Frozen if the time is to come, or cannot be read.
     FrozenUntil,
     /// Deleted there if it is there.
     DeletedIf,
@@ -83,11 +83,11 @@ impl Column {
             Value::Array(list) => self.of_list(list, !row.contains_key(&self.source))?,
             value => value,
         };
-        let is_true = || truth(&value) == Some(true);
-        let frozen = |frozen: bool| frozen.then(|| "frozen".into());
+        // What cannot be read keeps somebody out rather than letting them in.
+        let frozen = |frozen: bool| (is_something(&value) && frozen).then(|| "frozen".into());
         match self.reading {
             Reading::Plain | Reading::First => Some(coerce(self.kind, value)),
-            Reading::Present => Some(is_something(&value).into()),
+            Reading::Present => Some((time(&value).is_some() || truth(&value) == Some(true)).into()),
             Reading::Plus => value
                 .as_str()
                 .filter(|text| !text.is_empty())
@@ -97,13 +97,9 @@ impl Column {
                 let listed = value.as_str()?.split([',', '|', ';', ' ']).any(|one| Some(one.trim()) == other.as_str());
                 Some(listed.into())
             }
-            Reading::FrozenIf => frozen(is_true()),
-            Reading::FrozenUnless => frozen(truth(&value) == Some(false)),
-            Reading::FrozenUntil => {
-                let until = value.as_str().and_then(|text| Timestamp::parse(&text.replacen(' ', "T", 1)));
-                // What cannot be read keeps somebody out rather than letting them in.
-                frozen(is_something(&value) && until.is_none_or(|until| until.day() >= context.today))
-            }
+            Reading::FrozenIf => frozen(truth(&value) != Some(false)),
+            Reading::FrozenUnless => frozen(truth(&value) != Some(true)),
+            Reading::FrozenUntil => frozen(time(&value).is_none_or(|until| until.day() >= context.today)),
             Reading::DeletedIf => is_something(&value).then(|| "deleted".into()),
         }
     }
@@ -136,6 +132,11 @@ fn is_something(value: &Value) -> bool {
     !matches!(value.as_str().map(str::trim), Some("" | "null" | "NULL")) && !value.is_null()
 }
 
+/// A time as RFC 3339 or a database writes it.
+fn time(value: &Value) -> Option<Timestamp> {
+    Timestamp::parse(&value.as_str()?.trim().replacen(' ', "T", 1))
+}
+
 fn truth(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(truth) => Some(*truth),
@@ -158,4 +159,61 @@ fn coerce(kind: Kind, value: Value) -> Value {
         _ => None,
     };
     better.unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use rlibphonenumber::Region;
+    use serde_json::json;
+
+    use super::*;
+
+    /// The fact that is made of a value.
+    fn read(field: &str, reading: Reading, value: &Value) -> Option<Value> {
+        let row = Map::from_iter([("column".to_owned(), value.clone())]);
+        let context = Context { region: Region::US, today: "2026-11-22".parse().unwrap() };
+        Column::new("column", field, reading).value(&row, &context)
+    }
+
+    #[test]
+    fn what_tells_whether_somebody_is_kept_out_and_cannot_be_read_keeps_them_out() {
+        let frozen = |reading, value: &Value| read("status", reading, value) == Some(json!("frozen"));
+        for value in [json!("WAHR"), json!("true"), json!(1), json!(1.0), json!("2023-01-01"), json!({})] {
+            assert!(frozen(Reading::FrozenIf, &value), "{value}");
+        }
+        for value in [json!("FALSCH"), json!("false"), json!(0), json!(0.0), json!("disabled")] {
+            assert!(frozen(Reading::FrozenUnless, &value), "{value}");
+        }
+        for value in [json!("2026-11-22"), json!("2126-01-01 10:00:00+00"), json!("soon"), json!(true)] {
+            assert!(frozen(Reading::FrozenUntil, &value), "{value}");
+        }
+        for nothing in [json!(""), json!(" "), json!("NULL"), Value::Null] {
+            for reading in [Reading::FrozenIf, Reading::FrozenUnless, Reading::FrozenUntil] {
+                assert!(!frozen(reading, &nothing), "{nothing} {reading:?}");
+            }
+        }
+        for value in [json!(false), json!("False"), json!("0"), json!(0)] {
+            assert!(!frozen(Reading::FrozenIf, &value), "{value}");
+        }
+        for value in [json!(true), json!("TRUE"), json!("1"), json!(1)] {
+            assert!(!frozen(Reading::FrozenUnless, &value), "{value}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_proven_by_a_time_or_a_yes_that_can_be_read() {
+        let proven = |value: &str| read("email_verified", Reading::Present, &json!(value)).unwrap();
+        for value in [
+            "2023-01-01 10:00:00.123456+00",
+            "2023-01-01 10:00:00+05:30",
+            "2023-01-01T10:00:00.123456Z",
+            " 2023-01-01 ",
+            "true",
+        ] {
+            assert_eq!(proven(value), true, "{value}");
+        }
+        for value in ["", "None", "NaT", "null", "false", "0", "2023-13-01"] {
+            assert_eq!(proven(value), false, "{value}");
+        }
+    }
 }
