@@ -1,7 +1,7 @@
 //! A column of a file: where its value stands in a row, and what is done with it before it is judged. Knows no file and no other
 //! column.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::entry::fact;
 use crate::clock::Timestamp;
@@ -88,10 +88,10 @@ impl Column {
         match self.reading {
             Reading::Plain | Reading::First => Some(coerce(self.kind, value)),
             Reading::Present => Some((time(&value).is_some() || truth(&value) == Some(true)).into()),
-            Reading::Plus => value
-                .as_str()
-                .filter(|text| !text.is_empty())
-                .map(|text| if text.starts_with('+') { text.into() } else { format!("+{text}").into() }),
+            Reading::Plus => Some(match coerce(self.kind, value) {
+                Value::String(text) if !text.is_empty() && !text.starts_with('+') => format!("+{text}").into(),
+                value => value,
+            }),
             Reading::Names(other) => {
                 let other = look_up(row, other)?;
                 let listed = value.as_str()?.split([',', '|', ';', ' ']).any(|one| Some(one.trim()) == other.as_str());
@@ -155,10 +155,21 @@ fn coerce(kind: Kind, value: Value) -> Value {
         (Kind::Truth, _) => truth(&value).map(Value::from),
         (Kind::Number, Value::String(text)) => text.trim().parse::<i64>().ok().map(Value::from),
         (Kind::Object, Value::String(text)) => json::parse(text.as_bytes()).ok(),
-        (Kind::Text, Value::Number(number)) => Some(number.to_string().into()),
+        (Kind::Text, Value::Number(number)) => whole(number).map(Value::from),
         _ => None,
     };
     better.unwrap_or(value)
+}
+
+/// A whole number as text, however it is written. One with a fraction is no text, and is left to the field to refuse.
+fn whole(number: &Number) -> Option<String> {
+    // From here on, several whole numbers are the same float.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if !number.is_f64() {
+        return Some(number.to_string());
+    }
+    // Without a point, behind which a zero would be one more digit of a phone number: somebody else's.
+    number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < EXACT).map(|float| float.to_string())
 }
 
 #[cfg(test)]
@@ -197,6 +208,19 @@ mod tests {
         }
         for value in [json!(true), json!("TRUE"), json!("1"), json!(1)] {
             assert!(!frozen(Reading::FrozenUnless, &value), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_whole_number_becomes_the_same_text_however_it_is_written_and_another_is_left_to_be_refused() {
+        for (number, text) in [(json!(1234), "1234"), (json!(1234.0), "1234"), (json!(1e9), "1000000000")] {
+            assert_eq!(read("externalId", Reading::Plain, &number), Some(json!(text)), "{number}");
+        }
+        for number in [json!(1234.5), json!(1e16), json!(2e300)] {
+            assert_eq!(read("externalId", Reading::Plain, &number), Some(number));
+        }
+        for phone in [json!("12025550123"), json!("+12025550123"), json!(12_025_550_123_i64), json!(12_025_550_123.0)] {
+            assert_eq!(read("phone_number", Reading::Plus, &phone), Some(json!("+12025550123")), "{phone}");
         }
     }
 
