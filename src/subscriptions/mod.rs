@@ -248,6 +248,7 @@ fn change(
 ) -> Result<User> {
     let email = ask.email.as_ref().ok_or_else(|| Error::internal("a subscription needs the e-mail address"))?;
     users::change_by_email(tx, caller, email, if_match, |user| {
+        turns::tell_due(tx, user)?;
         let (mut subscription, today) = (Subscription::of(user), tx.now().day());
         let before = (subscription.plan, subscription.start, subscription.course.clone());
         let stood = subscription.state(today);

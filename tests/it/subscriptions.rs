@@ -347,6 +347,44 @@ async fn a_pause_that_is_over_and_an_end_that_has_come_are_told_when_they_come_a
 }
 
 #[tokio::test]
+async fn what_has_come_is_told_before_a_change_that_comes_before_the_chore() {
+    let app = TestApp::new().await;
+    let (acme, id) = enrolled(&app).await;
+    acme.post(PAUSE, hers(json!({"pauseUntil": "2026-11-24"}))).await.ok();
+    days(&app, 3);
+    let end = hers(json!({"cancellationDate": "2026-11-25"}));
+    acme.post(&format!("{CANCEL}?dry_run=true"), end.clone()).await.ok();
+    let contradicts = json!({"planStartDate": "2026-12-01", "subscriptionStatus": "paused"});
+    assert_eq!(acme.post(UPDATE, hers(contradicts)).await.status, 409);
+    assert_eq!(app.audited(Action::SubscriptionResumed).await.len(), 0, "what changes nothing tells nobody");
+    acme.post(CANCEL, end).await.ok();
+    days(&app, 2);
+    let anew = json!({"subscriptionStatus": "active", "planStartDate": "2026-11-26"});
+    acme.post(UPDATE, hers(anew)).await.ok();
+    let usher = Some(Actor::Usher);
+    assert_eq!(told(&app).await, [("subscription.resumed", usher), ("subscription.ended", usher)]);
+    let user = app.user(&id).await.id;
+    let entries = app.store().read(move |tx| crate::harness::trail_of(tx, user)).await.unwrap();
+    let mut trail: Vec<_> = entries.iter().map(|entry| entry.action.as_str()).collect();
+    trail.retain(|action| action.starts_with("subscription."));
+    let happened = ["paused", "resumed", "cancelled", "ended", "resumed"].map(|what| format!("subscription.{what}"));
+    assert_eq!(trail, happened);
+}
+
+#[tokio::test]
+async fn a_pause_and_an_end_that_came_while_no_server_ran_are_told_as_the_end_before_it_begins_anew() {
+    let app = TestApp::new().await;
+    let (acme, _) = enrolled(&app).await;
+    acme.post(PAUSE, hers(json!({"pauseUntil": "2026-11-24"}))).await.ok();
+    acme.post(CANCEL, hers(json!({"cancellationDate": "2026-11-25"}))).await.ok();
+    days(&app, 10);
+    let anew = json!({"subscriptionStatus": "active", "planStartDate": "2026-12-01"});
+    acme.post(UPDATE, hers(anew)).await.ok();
+    assert_eq!(told(&app).await, [("subscription.ended", Some(Actor::Usher))]);
+    assert_eq!(app.count("subscription_turns").await, 0);
+}
+
+#[tokio::test]
 async fn what_is_taken_back_or_put_off_is_not_told_and_neither_is_what_became_of_the_deleted() {
     let app = TestApp::new().await;
     let (acme, id) = enrolled(&app).await;
