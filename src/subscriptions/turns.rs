@@ -36,8 +36,11 @@ pub fn watch(tx: &Tx, action: Action, user: &User, before: &Person) -> Result<()
     if action == Action::UserRestored {
         store::make_due(tx, user.id)?;
     }
+    let is_over = || Subscription::of(user).state(tx.now().day()) == State::Cancelled;
     match &user.person.health.subscription {
         course if *course == before.health.subscription => Ok(()),
+        // What was over before somebody came is no news.
+        Some(_) if action == Action::UserCreated && is_over() => Ok(()),
         Some(course) => expect(tx, user, course),
         None => store::forget_turn(tx, user.id),
     }

@@ -12,6 +12,7 @@ use usher::users::Status;
 
 use crate::harness::{Answer, But, Client, TestApp, a_key, jane, john};
 use crate::idempotency::{CREATE, KEY, set_status};
+use crate::imports_api::take_over;
 use crate::receiver::Receiver;
 use crate::webhooks::all_sent;
 
@@ -382,6 +383,22 @@ async fn a_pause_and_an_end_that_came_while_no_server_ran_are_told_as_the_end_be
     acme.post(UPDATE, hers(anew)).await.ok();
     assert_eq!(told(&app).await, [("subscription.ended", Some(Actor::Usher))]);
     assert_eq!(app.count("subscription_turns").await, 0);
+}
+
+#[tokio::test]
+async fn an_end_of_before_somebody_was_imported_is_not_told_and_one_that_is_to_come_is() {
+    let app = TestApp::new().await;
+    let server = app.server().await;
+    let row =
+        |email: &str, last_day: &str| json!({"email": email, "subscriptionDates": {"last_day": last_day}}).to_string();
+    let rows = [row("ann@doe.com", "2026-06-30"), row("bob@doe.com", "2026-11-20"), row("cem@doe.com", "2026-11-21")];
+    let begun = server.send("POST", "/v1/imports", rows.join("\n")).await.ok();
+    take_over(&app).await;
+    let done = server.get(&format!("/v1/imports/{}", begun.body["data"]["id"].as_str().unwrap())).await.ok();
+    assert_eq!(done.body["data"]["imported"], 3, "{}", done.text);
+    assert_eq!((told(&app).await, app.count("subscription_turns").await), (vec![], 1));
+    days(&app, 1);
+    assert_eq!(told(&app).await, [("subscription.ended", Some(Actor::Usher))]);
 }
 
 #[tokio::test]
