@@ -207,7 +207,8 @@ pub fn update(tx: &Tx, caller: &Caller, ask: &Ask, if_match: &IfMatch) -> Result
             _ if subscription.state(today) == State::Cancelled => return Err(over()),
             _ => {}
         }
-        if action != Action::SubscriptionCancelled
+        if ask.plan_start_date.is_some()
+            && action != Action::SubscriptionCancelled
             && subscription.course.last_day.is_some_and(|day| day < subscription.start)
         {
             return Err(refused("starts_after_its_end", "planStartDate is after the last day of service"));

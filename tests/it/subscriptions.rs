@@ -155,6 +155,19 @@ async fn what_cannot_be_now_is_409_with_the_reason_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_start_that_is_after_the_end_is_refused_to_who_sends_it_and_to_nobody_else() {
+    let app = TestApp::new().await;
+    let (acme, id) = enrolled(&app).await;
+    acme.post(UPDATE, hers(json!({"planStartDate": "2027-01-01"}))).await.ok();
+    acme.post(CANCEL, hers(json!({"cancellationDate": "2026-12-01"}))).await.ok();
+    acme.post(UPDATE, hers(json!({}))).await.ok();
+    acme.post(UPDATE, hers(json!({"paymentPlan": 6}))).await.ok();
+    assert_eq!(stands(&app, &id).await.1["paymentPlan"], 6);
+    let again = acme.post(UPDATE, hers(json!({"planStartDate": "2027-01-01"}))).await;
+    assert_eq!((again.status, &again.body["code"]), (409, &json!("starts_after_its_end")));
+}
+
+#[tokio::test]
 async fn a_start_that_ends_a_pause_is_told_as_a_resumption_and_another_as_a_change() {
     let app = TestApp::new().await;
     let (acme, id) = enrolled(&app).await;
