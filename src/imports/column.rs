@@ -138,14 +138,16 @@ fn time(value: &Value) -> Option<Timestamp> {
 }
 
 fn truth(value: &Value) -> Option<bool> {
-    match value {
-        Value::Bool(truth) => Some(*truth),
-        Value::Number(number) => number.as_i64().filter(|n| (0..=1).contains(n)).map(|n| n == 1),
-        Value::String(text) => match text.trim().to_ascii_lowercase().as_str() {
-            "true" | "t" | "yes" | "y" | "1" => Some(true),
-            "false" | "f" | "no" | "n" | "0" => Some(false),
-            _ => None,
-        },
+    let text = match value {
+        Value::Bool(truth) => return Some(*truth),
+        Value::Number(number) => whole(number)?,
+        Value::String(text) => text.trim().to_ascii_lowercase(),
+        _ => return None,
+    };
+    // Programs for data write a point where a column has gaps.
+    match text.as_str() {
+        "true" | "t" | "yes" | "y" | "1" | "1.0" => Some(true),
+        "false" | "f" | "no" | "n" | "0" | "0.0" => Some(false),
         _ => None,
     }
 }
@@ -203,10 +205,10 @@ mod tests {
                 assert!(!frozen(reading, &nothing), "{nothing} {reading:?}");
             }
         }
-        for value in [json!(false), json!("False"), json!("0"), json!(0)] {
+        for value in [json!(false), json!("False"), json!("0"), json!(0), json!(0.0), json!("0.0")] {
             assert!(!frozen(Reading::FrozenIf, &value), "{value}");
         }
-        for value in [json!(true), json!("TRUE"), json!("1"), json!(1)] {
+        for value in [json!(true), json!("TRUE"), json!("1"), json!(1), json!(1.0), json!("1.0")] {
             assert!(!frozen(Reading::FrozenUnless, &value), "{value}");
         }
     }
