@@ -111,6 +111,9 @@ impl Entry {
                 Some("deleted") => return Err(Fault::rule("deleted", "says that the person is deleted")),
                 _ => return Err(Fault::rule("enum", "must be one of: active, frozen")),
             },
+            "phone_number" if value.as_str().is_some_and(was_a_number) => {
+                return Err(Fault::rule("format", "must not end in .0; keep the column as text"));
+            }
             field => match fact(field) {
                 Some(wire) => (wire.read)(value, context, &mut self.person)?,
                 None => return Err(Fault::rule("unknown", "is no field")),
@@ -118,6 +121,13 @@ impl Entry {
         }
         Ok(())
     }
+}
+
+/// Whether a phone number looks as if a program had taken it for a number to count with. Whether the last zero is the program's or
+/// the phone's, nobody can tell, and one digit more is somebody else's phone.
+fn was_a_number(phone: &str) -> bool {
+    let whole = phone.trim().strip_suffix(".0").map(|text| text.strip_prefix('+').unwrap_or(text));
+    whole.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -172,6 +182,27 @@ mod tests {
         let row = json!({"email": "a@b.co", "tags": ["a", 2], "attributes": {"doctor": ["Dr. Mike"]}});
         let health = json!(read(&plan, row).unwrap().person.health);
         assert_eq!(health, json!({"doctorFullname": "Dr. Mike", "metadata": {"tags": ["a", 2]}}));
+    }
+
+    #[test]
+    fn a_phone_number_gets_no_digit_that_a_program_has_put_behind_it() {
+        let plan = plan(&["email", "phone"], &[]);
+        let read = |phone: Value| read(&plan, json!({"email": "a@b.co", "phone": phone}));
+        for phone in ["1701234567.0", "+491701234567.0", " 030123456.0 "] {
+            assert_eq!(
+                read(json!(phone)).err().as_deref(),
+                Some("phone_number must not end in .0; keep the column as text"),
+                "{phone}"
+            );
+        }
+        for (phone, number) in [
+            (json!(2_025_550_123.0), "2025550123"),
+            (json!("202.555.0120"), "202.555.0120"),
+            (json!("202 555012.0"), "202 555012.0"),
+        ] {
+            assert_eq!(json!(read(phone).unwrap().person.phone), number);
+        }
+        assert!(read(json!(202_555_012.5)).is_err());
     }
 
     #[test]

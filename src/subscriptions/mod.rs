@@ -207,7 +207,8 @@ pub fn update(tx: &Tx, caller: &Caller, ask: &Ask, if_match: &IfMatch) -> Result
             _ if subscription.state(today) == State::Cancelled => return Err(over()),
             _ => {}
         }
-        if action != Action::SubscriptionCancelled
+        if ask.plan_start_date.is_some()
+            && action != Action::SubscriptionCancelled
             && subscription.course.last_day.is_some_and(|day| day < subscription.start)
         {
             return Err(refused("starts_after_its_end", "planStartDate is after the last day of service"));
@@ -248,6 +249,7 @@ fn change(
 ) -> Result<User> {
     let email = ask.email.as_ref().ok_or_else(|| Error::internal("a subscription needs the e-mail address"))?;
     users::change_by_email(tx, caller, email, if_match, |user| {
+        turns::tell_due(tx, user)?;
         let (mut subscription, today) = (Subscription::of(user), tx.now().day());
         let before = (subscription.plan, subscription.start, subscription.course.clone());
         let stood = subscription.state(today);

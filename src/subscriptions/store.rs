@@ -20,6 +20,12 @@ pub(super) fn due_turns(tx: &Tx, limit: i64) -> Result<Vec<(UserId, Action, Time
     rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).collect()
 }
 
+/// What is due of one user.
+pub(super) fn due_turn(tx: &Tx, user: UserId) -> Result<Option<Action>> {
+    let sql = "SELECT action FROM subscription_turns WHERE user_id = $1 AND due_at <= $2";
+    tx.query_opt(sql, params![user, tx.now()])?.map(|row| row.get(0)).transpose()
+}
+
 pub(super) fn put_off(tx: &Tx, user: UserId, due_at: Timestamp) -> Result<()> {
     tx.run("UPDATE subscription_turns SET due_at = $1 WHERE user_id = $2", params![due_at, user])
 }

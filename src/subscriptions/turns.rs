@@ -36,8 +36,11 @@ pub fn watch(tx: &Tx, action: Action, user: &User, before: &Person) -> Result<()
     if action == Action::UserRestored {
         store::make_due(tx, user.id)?;
     }
+    let is_over = || Subscription::of(user).state(tx.now().day()) == State::Cancelled;
     match &user.person.health.subscription {
         course if *course == before.health.subscription => Ok(()),
+        // What was over before somebody came is no news.
+        Some(_) if action == Action::UserCreated && is_over() => Ok(()),
         Some(course) => expect(tx, user, course),
         None => store::forget_turn(tx, user.id),
     }
@@ -83,20 +86,39 @@ pub fn tell_turns(tx: &Tx) -> Result<bool> {
             continue;
         }
         let Some(user) = user else { continue };
-        let subscription = Subscription::of(&user);
-        let is_so = match subscription.state(tx.now().day()) {
-            State::Active => *action == Action::SubscriptionResumed,
-            State::Cancelled => *action == Action::SubscriptionEnded,
-            State::Scheduled | State::Paused => false,
-        };
-        if is_so {
-            audit::note(tx, Origin::of(Actor::Usher), *action, &user, &user.person)?;
-        }
-        if !is_so || *action != Action::SubscriptionEnded {
-            expect(tx, &user, &subscription.course)?;
-        }
+        tell(tx, &user, *action)?;
     }
     Ok(!due.is_empty())
+}
+
+/// Tells what has come of a user's subscription, before a change takes it away. The user is locked.
+///
+/// # Errors
+/// The database refuses.
+pub(super) fn tell_due(tx: &Tx, user: &User) -> Result<()> {
+    // A pause that is over can have been followed by the end.
+    while let Some(action) = store::due_turn(tx, user.id)? {
+        store::forget_turn(tx, user.id)?;
+        tell(tx, user, action)?;
+    }
+    Ok(())
+}
+
+/// Tells of a turn that was taken, if it has come to that, and notes the next one.
+fn tell(tx: &Tx, user: &User, action: Action) -> Result<()> {
+    let subscription = Subscription::of(user);
+    let is_so = match subscription.state(tx.now().day()) {
+        State::Active => action == Action::SubscriptionResumed,
+        State::Cancelled => action == Action::SubscriptionEnded,
+        State::Scheduled | State::Paused => false,
+    };
+    if is_so {
+        audit::note(tx, Origin::of(Actor::Usher), action, user, &user.person)?;
+    }
+    if !is_so || action != Action::SubscriptionEnded {
+        expect(tx, user, &subscription.course)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

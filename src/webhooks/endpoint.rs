@@ -27,8 +27,8 @@ impl Address {
     /// # Errors
     /// What must be changed about it.
     pub fn new(text: &str) -> std::result::Result<Address, &'static str> {
-        const RULE: &str =
-            "must be an http:// or https:// address of at most 2048 characters, without user, password and #";
+        const RULE: &str = "must be an http:// or https:// address of at most 2048 characters, percent-encoded, \
+             without user, password and #";
         let url = Url::parse(text).map_err(|_| RULE)?;
         let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
         // More is a host to the parser than can be dialled, braces for example.
@@ -36,8 +36,13 @@ impl Address {
         let sound = matches!(url.scheme(), "http" | "https")
             && url.host_str().is_some_and(can_be_a_host)
             && plain
-            && text.len() <= LONGEST;
+            && text.len().max(url.as_str().len()) <= LONGEST;
         if sound { Ok(Address(url)) } else { Err(RULE) }
+    }
+
+    /// An address as the database holds it, which a rule of today does not keep from being read, changed and removed.
+    pub(super) fn stored(text: &str) -> Result<Address> {
+        Url::parse(text).map(Address).map_err(|_| Error::Integrity)
     }
 
     /// The host, which is no secret.
@@ -194,6 +199,7 @@ mod tests {
             assert!(Address::new(good).is_ok(), "{good}");
         }
         let long = format!("https://a.example/{}", "x".repeat(2048));
+        let long_as_stored = format!("https://a.example/{}", "é".repeat(1000));
         for bad in [
             "",
             "hooks.example.com",
@@ -208,6 +214,7 @@ mod tests {
             "https://{tenant}.example.com/",
             "https://a`b.example/",
             &long,
+            &long_as_stored,
         ] {
             assert!(Address::new(bad).is_err(), "{bad}");
         }

@@ -387,7 +387,7 @@ fn read_endpoint(tx: &Tx, row: &Row) -> Result<Endpoint> {
         environment: row.get(1)?,
         tenant: row.get(2)?,
         name: row.get(3)?,
-        address: Address::new(&settings.address).map_err(|_| Error::Integrity)?,
+        address: Address::stored(&settings.address)?,
         keys: settings.keys,
         contact: settings.contact.as_deref().and_then(Email::new),
         events: kinds(&row.get::<String>(5)?),

@@ -12,6 +12,7 @@ use usher::users::Status;
 
 use crate::harness::{Answer, But, Client, TestApp, a_key, jane, john};
 use crate::idempotency::{CREATE, KEY, set_status};
+use crate::imports_api::take_over;
 use crate::receiver::Receiver;
 use crate::webhooks::all_sent;
 
@@ -151,6 +152,19 @@ async fn what_cannot_be_now_is_409_with_the_reason_and_changes_nothing() {
         (status.as_str(), &shown["paymentPlan"], &shown["cancellationDate"]),
         ("scheduled", &json!(12), &Value::Null)
     );
+}
+
+#[tokio::test]
+async fn a_start_that_is_after_the_end_is_refused_to_who_sends_it_and_to_nobody_else() {
+    let app = TestApp::new().await;
+    let (acme, id) = enrolled(&app).await;
+    acme.post(UPDATE, hers(json!({"planStartDate": "2027-01-01"}))).await.ok();
+    acme.post(CANCEL, hers(json!({"cancellationDate": "2026-12-01"}))).await.ok();
+    acme.post(UPDATE, hers(json!({}))).await.ok();
+    acme.post(UPDATE, hers(json!({"paymentPlan": 6}))).await.ok();
+    assert_eq!(stands(&app, &id).await.1["paymentPlan"], 6);
+    let again = acme.post(UPDATE, hers(json!({"planStartDate": "2027-01-01"}))).await;
+    assert_eq!((again.status, &again.body["code"]), (409, &json!("starts_after_its_end")));
 }
 
 #[tokio::test]
@@ -344,6 +358,60 @@ async fn a_pause_that_is_over_and_an_end_that_has_come_are_told_when_they_come_a
     let messages = receiver.soon(5).await;
     let last = messages.last().unwrap().json();
     assert_eq!((&last["type"], &last["data"]["userId"]), (&json!("subscription.ended"), &json!(id)));
+}
+
+#[tokio::test]
+async fn what_has_come_is_told_before_a_change_that_comes_before_the_chore() {
+    let app = TestApp::new().await;
+    let (acme, id) = enrolled(&app).await;
+    acme.post(PAUSE, hers(json!({"pauseUntil": "2026-11-24"}))).await.ok();
+    days(&app, 3);
+    let end = hers(json!({"cancellationDate": "2026-11-25"}));
+    acme.post(&format!("{CANCEL}?dry_run=true"), end.clone()).await.ok();
+    let contradicts = json!({"planStartDate": "2026-12-01", "subscriptionStatus": "paused"});
+    assert_eq!(acme.post(UPDATE, hers(contradicts)).await.status, 409);
+    assert_eq!(app.audited(Action::SubscriptionResumed).await.len(), 0, "what changes nothing tells nobody");
+    acme.post(CANCEL, end).await.ok();
+    days(&app, 2);
+    let anew = json!({"subscriptionStatus": "active", "planStartDate": "2026-11-26"});
+    acme.post(UPDATE, hers(anew)).await.ok();
+    let usher = Some(Actor::Usher);
+    assert_eq!(told(&app).await, [("subscription.resumed", usher), ("subscription.ended", usher)]);
+    let user = app.user(&id).await.id;
+    let entries = app.store().read(move |tx| crate::harness::trail_of(tx, user)).await.unwrap();
+    let mut trail: Vec<_> = entries.iter().map(|entry| entry.action.as_str()).collect();
+    trail.retain(|action| action.starts_with("subscription."));
+    let happened = ["paused", "resumed", "cancelled", "ended", "resumed"].map(|what| format!("subscription.{what}"));
+    assert_eq!(trail, happened);
+}
+
+#[tokio::test]
+async fn a_pause_and_an_end_that_came_while_no_server_ran_are_told_as_the_end_before_it_begins_anew() {
+    let app = TestApp::new().await;
+    let (acme, _) = enrolled(&app).await;
+    acme.post(PAUSE, hers(json!({"pauseUntil": "2026-11-24"}))).await.ok();
+    acme.post(CANCEL, hers(json!({"cancellationDate": "2026-11-25"}))).await.ok();
+    days(&app, 10);
+    let anew = json!({"subscriptionStatus": "active", "planStartDate": "2026-12-01"});
+    acme.post(UPDATE, hers(anew)).await.ok();
+    assert_eq!(told(&app).await, [("subscription.ended", Some(Actor::Usher))]);
+    assert_eq!(app.count("subscription_turns").await, 0);
+}
+
+#[tokio::test]
+async fn an_end_of_before_somebody_was_imported_is_not_told_and_one_that_is_to_come_is() {
+    let app = TestApp::new().await;
+    let server = app.server().await;
+    let row =
+        |email: &str, last_day: &str| json!({"email": email, "subscriptionDates": {"last_day": last_day}}).to_string();
+    let rows = [row("ann@doe.com", "2026-06-30"), row("bob@doe.com", "2026-11-20"), row("cem@doe.com", "2026-11-21")];
+    let begun = server.send("POST", "/v1/imports", rows.join("\n")).await.ok();
+    take_over(&app).await;
+    let done = server.get(&format!("/v1/imports/{}", begun.body["data"]["id"].as_str().unwrap())).await.ok();
+    assert_eq!(done.body["data"]["imported"], 3, "{}", done.text);
+    assert_eq!((told(&app).await, app.count("subscription_turns").await), (vec![], 1));
+    days(&app, 1);
+    assert_eq!(told(&app).await, [("subscription.ended", Some(Actor::Usher))]);
 }
 
 #[tokio::test]

@@ -135,3 +135,30 @@ async fn an_apps_server_manages_its_webhooks_with_a_write_key_and_sees_no_others
     server.send("DELETE", &path, "").await.ok();
     assert_eq!(server.get(&path).await.status, 404);
 }
+
+#[tokio::test]
+async fn an_address_is_measured_as_it_is_stored_and_a_longer_one_of_before_is_listed_changed_and_removed() {
+    let (app, receiver) = (TestApp::new().await, Receiver::start());
+    let server = app.server().await;
+    let refused = server.post("/v1/webhooks", json!({"url": format!("https://a.example/{}", "é".repeat(1000))})).await;
+    assert!(refused.status == 400 && refused.error().starts_with("url"), "{}", refused.text);
+    let id = app.webhook(&receiver).await.id;
+    let stored = format!("https://a.example/{}", "%C3%A9".repeat(1000));
+    let address = stored.clone();
+    let lengthen = move |tx: &usher::db::Tx| {
+        let row = tx.query_opt("SELECT settings FROM endpoints WHERE id = $1", &[id.into()])?.expect("the webhook");
+        let settings = tx.vault().open(id.0.as_bytes(), &row.get::<Vec<u8>>(0)?)?;
+        let mut settings: Value = serde_json::from_slice(&settings).expect("settings");
+        settings["address"] = json!(address);
+        let settings = tx.vault().seal(id.0.as_bytes(), settings.to_string().as_bytes());
+        tx.execute("UPDATE endpoints SET settings = $1 WHERE id = $2", &[settings.into(), id.into()])
+    };
+    assert_eq!(app.store().write(lengthen).await.unwrap(), 1);
+    let listed = server.get("/v1/webhooks").await.ok().body["data"]["items"][0]["url"].clone();
+    assert_eq!(listed, stored);
+    let path = format!("/v1/webhooks/{id}");
+    server.put(&path, json!({"name": "old"})).await.ok();
+    server.put(&path, json!({"url": receiver.url()})).await.ok();
+    server.send("DELETE", &path, "").await.ok();
+    assert_eq!(app.count("endpoints").await, 0);
+}
