@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::Resettable;
 use clap::{ArgMatches, Command};
+use url::Url;
 
 use crate::error::{Error, Result};
 use crate::secret::Secret;
@@ -15,17 +16,22 @@ use crate::secret::Secret;
 /// The file that is read when none is named and it is there.
 const FILE: &str = "usher.toml";
 
-/// Reads the command line with everything it falls back on.
+/// Reads the command line with everything it falls back on: as it was given, for a file can be called by bytes that are no text,
+/// and as text, to look for options.
 ///
 /// # Errors
 /// The file cannot be read, or has an entry that no option is called like; the text suggests the nearest.
-pub fn matches(command: Command, arguments: &[String]) -> Result<std::result::Result<ArgMatches, clap::Error>> {
+pub fn matches(
+    command: Command,
+    given: &[OsString],
+    arguments: &[String],
+) -> Result<std::result::Result<ArgMatches, clap::Error>> {
     let defaults = match file(arguments) {
         None => Vec::new(),
         Some(path) => entries(&path, &command)?,
     };
     let command = give(command, &without_overruled(defaults, arguments));
-    Ok(command.try_get_matches_from(arguments))
+    Ok(command.try_get_matches_from(given))
 }
 
 /// A secret and its `-file` form exclude each other, so one of them on the command line or in a variable takes the
@@ -141,6 +147,18 @@ pub fn secret(option: &str, value: Option<Secret>, file: Option<&Path>) -> Resul
             Ok(Some(Secret::new(text.trim())))
         }
     }
+}
+
+/// Where people reach a server: nothing stands behind the host and the port, for the pages live at the root.
+///
+/// # Errors
+/// It is no such address.
+pub fn origin(text: &str) -> std::result::Result<Url, String> {
+    let is_origin = |url: &Url| {
+        matches!(url.scheme(), "http" | "https") && format!("{}/", url.origin().ascii_serialization()) == url.as_str()
+    };
+    let url = Url::parse(text).ok().filter(is_origin);
+    url.ok_or_else(|| "must be an http:// or https:// address with nothing after the host and port".to_owned())
 }
 
 /// A span of time as people write it: `90d`, `24h`, `15m`, `30s`.

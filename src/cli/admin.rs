@@ -7,6 +7,7 @@ use url::Url;
 use super::{Common, for_people, here, or_dash};
 use crate::admins::{self, Admin as Person, By, Role, Way};
 use crate::caller::{Actor, Origin};
+use crate::config::origin;
 use crate::db::{IfMissing, Tx};
 use crate::error::{Error, Result};
 use crate::links::Links;
@@ -60,7 +61,7 @@ pub enum Admin {
 #[derive(clap::Args)]
 pub struct Server {
     /// Where people reach the server [default: http://127.0.0.1:8080, for what is printed here]
-    #[arg(long, value_name = "URL", env = "USHER_PUBLIC_URL")]
+    #[arg(long, value_name = "URL", env = "USHER_PUBLIC_URL", value_parser = origin)]
     public_url: Option<Url>,
 }
 

@@ -1,7 +1,6 @@
 //! `usher audit`
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,6 +9,7 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
+use super::exports::new_file;
 use super::users::environments;
 use super::{Common, Place, or_dash, print, told};
 use crate::apps::{AppId, Environment, EnvironmentId};
@@ -114,8 +114,13 @@ impl Audit {
             }
             Audit::Export { wanted, out } => {
                 let (filter, places) = store.prepare(wanted.find()).await?;
+                // What cannot be written is no export that somebody has taken.
+                let into: Box<dyn Write> = match &out {
+                    Some(file) => Box::new(BufWriter::new(new_file(file)?)),
+                    None => Box::new(std::io::stdout().lock()),
+                };
                 note_export(&store, &filter, &places).await?;
-                let count = export(&store, filter, &places, out.as_ref()).await?;
+                let count = export(&store, filter, &places, into).await?;
                 if let Some(out) = out {
                     common.say(
                         &json!({"entries": count, "file": out}),
@@ -238,13 +243,9 @@ async fn export(
     store: &Store,
     filter: Filter,
     places: &HashMap<EnvironmentId, Environment>,
-    out: Option<&PathBuf>,
+    mut into: Box<dyn Write>,
 ) -> Result<u64> {
     let fail = |e: std::io::Error| Error::operator(format!("the entries cannot be written: {e}"));
-    let mut writer: Box<dyn Write> = match out {
-        Some(file) => Box::new(BufWriter::new(File::create_new(file).map_err(fail)?)),
-        None => Box::new(std::io::stdout().lock()),
-    };
     let bar = ProgressBar::new_spinner();
     bar.set_style(ProgressStyle::with_template("{human_pos} entries  {per_sec}").map_err(Error::internal)?);
     let (mut last, mut count) = (None, 0);
@@ -252,9 +253,9 @@ async fn export(
         let wanted = filter.clone();
         let page = store.scan(move |tx| audit::find(tx, &wanted, Order::After(last), PAGE)).await?;
         for entry in &page {
-            match writeln!(writer, "{}", entry.export(places.get(&entry.environment))) {
+            match writeln!(into, "{}", entry.export(places.get(&entry.environment))) {
                 // A reader that has gone away (`usher … | head`) is no failure.
-                Err(e) if out.is_none() && e.kind() == std::io::ErrorKind::BrokenPipe => return Ok(count),
+                Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => return Ok(count),
                 written => written.map_err(fail)?,
             }
             count += 1;
@@ -265,7 +266,7 @@ async fn export(
             None => break,
         }
     }
-    writer.flush().map_err(fail)?;
+    into.flush().map_err(fail)?;
     bar.finish_and_clear();
     Ok(count)
 }

@@ -11,13 +11,16 @@ use crate::db::{IfMissing, Tx};
 use crate::error::Result;
 use crate::story::{self, Event, Story};
 
+/// How much of each kind can be told at the most.
+const MOST: i64 = 100_000;
+
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  usher explain jane@doe.com --environment live")]
 pub struct Explain {
     /// E-mail address or id
     user: String,
     /// How much of each kind is told, the newest
-    #[arg(long, default_value_t = story::USUAL, value_parser = clap::value_parser!(i64).range(1..=100_000))]
+    #[arg(long, default_value_t = story::USUAL, value_parser = clap::value_parser!(i64).range(1..=MOST))]
     limit: i64,
     #[command(flatten)]
     place: Place,
@@ -41,7 +44,8 @@ impl Explain {
         let head = ["TIME", "KIND", "WHAT", "WHO", "RESULT", "DETAIL"];
         common.show(&json!(events), &head, events.iter().map(row).collect(), "Nothing happened to them yet.");
         if is_cut {
-            let hint = format!("There is more, which is older: --limit {} tells it.", self.limit.saturating_mul(10));
+            let more = self.limit.saturating_mul(10).min(MOST);
+            let hint = format!("There is more, which is older: --limit {more} tells it.");
             // Beside what is told, which a program may read.
             let _ = writeln!(std::io::stderr(), "{hint}");
         }

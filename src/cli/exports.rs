@@ -154,7 +154,8 @@ impl Export {
     }
 }
 
-fn new_file(file: &Path) -> Result<File> {
+/// A new file for what was exported, for its owner only.
+pub(super) fn new_file(file: &Path) -> Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).map_err(|e| {
         Error::operator(match e.kind() {
             std::io::ErrorKind::AlreadyExists => {

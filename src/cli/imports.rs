@@ -16,7 +16,7 @@ use super::audited::AuditedStore;
 use super::{Common, for_people, or_dash};
 use crate::apps::{self, AppId, Environment, Kind};
 use crate::caller::{Caller, Scope};
-use crate::config::span;
+use crate::config::{origin, span};
 use crate::db::{IfMissing, Store, Tx};
 use crate::error::{Error, Result};
 use crate::imports::{self, Format, Import, ImportId, New, Outcome, Preset, Rehearsal, Settings, State, Status, Work};
@@ -77,7 +77,7 @@ pub struct Take {
     #[arg(long, value_name = "FILE")]
     result: Option<PathBuf>,
     /// Where people reach the server; their links are built from it
-    #[arg(long, value_name = "URL", env = "USHER_PUBLIC_URL")]
+    #[arg(long, value_name = "URL", env = "USHER_PUBLIC_URL", value_parser = origin)]
     public_url: Option<Url>,
     /// How long their links work
     #[arg(long, value_name = "SPAN", env = "USHER_LINK_LIFETIME", default_value = "24h", value_parser = span)]
@@ -237,7 +237,13 @@ impl Take {
     }
 
     fn open(&self) -> Result<File> {
-        File::open(&self.file).map_err(|e| Error::operator(format!("{} cannot be read: {e}", self.file.display())))
+        let name = self.file.display();
+        let unreadable = |e| Error::operator(format!("{name} cannot be read: {e}"));
+        // Before it is opened: a pipe would be waited for.
+        if !std::fs::metadata(&self.file).map_err(unreadable)?.is_file() {
+            return Err(Error::operator(format!("{name} is read more than once, so it must be a file and no pipe.")));
+        }
+        File::open(&self.file).map_err(unreadable)
     }
 
     /// A new file beside the one that is imported, or the one that is named, for its owner only.

@@ -10,6 +10,7 @@ use super::users::environments;
 use super::{Common, Place, or_dash};
 use crate::audit::INSTALLATION;
 use crate::caller::{Actor, Origin};
+use crate::config::origin;
 use crate::db::{IfMissing, Tx};
 use crate::error::{Error, Result};
 use crate::links;
@@ -47,7 +48,7 @@ pub enum Mail {
         /// Where it goes
         address: String,
         /// Where people reach the server: mail comes from no-reply@ its host, unless --mail-from says otherwise
-        #[arg(long, value_name = "URL", env = "USHER_PUBLIC_URL", default_value = "http://localhost")]
+        #[arg(long, value_name = "URL", env = "USHER_PUBLIC_URL", default_value = "http://localhost", value_parser = origin)]
         public_url: Url,
         #[command(flatten)]
         server: MailServer,

@@ -29,9 +29,11 @@ mod tokens;
 mod users;
 mod webhooks;
 
-use std::io::Write;
+use std::ffi::OsString;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -166,8 +168,9 @@ const LAST: Duration = Duration::from_secs(1);
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
-    let cli = match config::matches(Cli::command(), &arguments) {
+    let given: Vec<OsString> = std::env::args_os().collect();
+    let arguments: Vec<String> = given.iter().map(|a| a.to_string_lossy().into_owned()).collect();
+    let cli = match config::matches(Cli::command(), &given, &arguments) {
         Ok(Ok(matches)) => Cli::from_arg_matches(&matches).map(|Cli { common, command }| {
             let attempt = Attempt::of(&matches, &arguments);
             Cli { common: Common { attempt, ..common }, command }
@@ -184,9 +187,10 @@ pub fn main() -> ExitCode {
         }
     };
     let json = cli.common.json;
-    let mut builder = match cli.command {
-        Command::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
-        _ => tokio::runtime::Builder::new_current_thread(),
+    let serves = matches!(cli.command, Command::Serve(_));
+    let mut builder = match serves {
+        true => tokio::runtime::Builder::new_multi_thread(),
+        false => tokio::runtime::Builder::new_current_thread(),
     };
     let outcome = builder.enable_all().build().map_err(Error::internal).and_then(|runtime| {
         let outcome = runtime.block_on(run(cli));
@@ -195,6 +199,9 @@ pub fn main() -> ExitCode {
         outcome
     });
     match outcome {
+        Ok(_) if !serves && UNWRITTEN.load(Ordering::Relaxed) => {
+            failed(&Error::operator("it is done, but the answer could not be written to its end."), json)
+        }
         Ok(code) => code,
         Err(e) => failed(&e, json),
     }
@@ -294,9 +301,14 @@ impl Common {
     }
 }
 
+/// Whether something that was to be printed could not be written.
+static UNWRITTEN: AtomicBool = AtomicBool::new(false);
+
 /// Prints a line; a reader that has gone away (`usher … | head`) is no failure.
 fn print(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    if writeln!(std::io::stdout(), "{text}").is_err_and(|e| e.kind() != ErrorKind::BrokenPipe) {
+        UNWRITTEN.store(true, Ordering::Relaxed);
+    }
 }
 
 /// How this program was called, with its data, for lines to copy.
@@ -307,7 +319,11 @@ fn program(common: &Common) -> String {
     }
     let files = common.database.iter().filter_map(Location::without_password);
     words.extend(files.flat_map(|url| ["--database".to_owned(), url.to_owned()]));
-    words.extend(common.key_file.iter().flat_map(|file| ["--key-file".to_owned(), file.display().to_string()]));
+    let named =
+        [("--database-file", &common.database_file), ("--key-file", &common.key_file), ("--config", &common.config)];
+    for (option, file) in named.into_iter().filter_map(|(option, file)| Some((option, file.as_ref()?))) {
+        words.extend([option.to_owned(), file.display().to_string()]);
+    }
     let plain = |word: &str| word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=".contains(c));
     let quote = |word: &String| if plain(word) { word.clone() } else { format!("'{}'", word.replace('\'', r"'\''")) };
     words.iter().map(quote).collect::<Vec<_>>().join(" ")

@@ -14,7 +14,7 @@ use crate::admins;
 use crate::app::{self, App};
 use crate::apps::{self, Kind, Settings};
 use crate::caller::{Actor, Origin};
-use crate::config::{span, wants_colour};
+use crate::config::{origin, span, wants_colour};
 use crate::db::{IfMissing, Store};
 use crate::error::{Error, Result};
 use crate::keys::{self, Access, NewKey};
@@ -33,7 +33,7 @@ pub struct Serve {
     #[arg(long, value_name = "ADDRESS", env = "USHER_LISTEN", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
     /// Where people reach this server; links in mails are built from it [default: http://ADDRESS]
-    #[arg(long, value_name = "URL", env = "USHER_PUBLIC_URL")]
+    #[arg(long, value_name = "URL", env = "USHER_PUBLIC_URL", value_parser = origin)]
     public_url: Option<Url>,
     #[command(flatten)]
     mail: MailServer,
@@ -74,15 +74,6 @@ enum LogLevel {
 impl Serve {
     pub async fn run(self, common: &Common) -> Result<()> {
         start_log(self.log_format, self.log_level);
-        let is_origin = |url: &Url| {
-            matches!(url.scheme(), "http" | "https")
-                && format!("{}/", url.origin().ascii_serialization()) == url.as_str()
-        };
-        if self.public_url.as_ref().is_some_and(|url| !is_origin(url)) {
-            return Err(Error::operator(
-                "--public-url must be an http:// or https:// address with nothing after the host and port.",
-            ));
-        }
         let nowhere = Url::parse("http://localhost").map_err(Error::internal)?;
         let smtp = self.mail.open(self.public_url.as_ref().unwrap_or(&nowhere))?;
         if smtp.is_some() && self.public_url.is_none() {
@@ -203,7 +194,9 @@ fn start_log(format: Option<LogFormat>, level: LogLevel) {
     };
     // Libraries' own lines may quote what they were given, so only Usher's pass.
     let ours = tracing_subscriber::filter::filter_fn(|metadata| metadata.target().starts_with("usher"));
-    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).with_target(false);
+    // Of a line that cannot be written it would complain where it cannot be written either, and panic.
+    let builder = tracing_subscriber::fmt().log_internal_errors(false).with_writer(std::io::stderr);
+    let builder = builder.with_max_level(level).with_target(false);
     match format.unwrap_or(at_terminal) {
         LogFormat::Text => {
             builder.with_ansi(std::io::stderr().is_terminal() && wants_colour()).finish().with(ours).init();

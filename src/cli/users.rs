@@ -15,7 +15,7 @@ use super::{Common, Place, for_people, here, or_dash};
 use crate::apps::{self, Environment, Kind};
 use crate::audit;
 use crate::caller::{Actor, Caller, Origin, Target};
-use crate::config::span;
+use crate::config::{origin, span};
 use crate::db::{IfMissing, Store, Tx};
 use crate::erasure::{self, Part, Receipt};
 use crate::error::{Error, Result};
@@ -52,7 +52,7 @@ pub enum User {
         #[command(flatten)]
         named: Named,
         /// Where people reach the server [default in the sandbox, where mail stays: http://127.0.0.1:8080]
-        #[arg(long, value_name = "URL", env = "USHER_PUBLIC_URL")]
+        #[arg(long, value_name = "URL", env = "USHER_PUBLIC_URL", value_parser = origin)]
         public_url: Option<Url>,
         /// How long the link works
         #[arg(long, value_name = "SPAN", env = "USHER_LINK_LIFETIME", default_value = "24h", value_parser = span)]

@@ -163,6 +163,15 @@ fn complaint(door: Door, from: &impl Parameters, request: &Request) -> Option<Co
         (None, _) => {}
     }
     if door == Door::Standard {
+        // OpenID Connect Core 6 and 7.2.1: who does not know these says so.
+        let unknown = [
+            ("request", "request_not_supported"),
+            ("request_uri", "request_uri_not_supported"),
+            ("registration", "registration_not_supported"),
+        ];
+        if let Some((_, error)) = unknown.into_iter().find(|(name, _)| from.get(name).is_some()) {
+            return say(error, "This server does not take request, request_uri or registration");
+        }
         if from.get("response_type") != Some("code") {
             return say("unsupported_response_type", "response_type must be code");
         }

@@ -1,5 +1,6 @@
 //! The SQL of sign-ins.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -96,15 +97,19 @@ pub(super) fn void_by_address(tx: &Tx, address: &[u8]) -> Result<()> {
     tx.run(sql, params![tx.now(), address])
 }
 
+/// How many addresses are asked for at once: a statement takes no number of them.
+const AT_ONCE: usize = 250;
+
 /// Every sign-in that names a user or one of their addresses.
 pub(super) fn of_user(tx: &Tx, user: UserId, addresses: Vec<Vec<u8>>) -> Result<Vec<Uuid>> {
-    let places: Vec<String> = (2..addresses.len() + 2).map(|place| format!("${place}")).collect();
-    let sql = format!(
-        "SELECT id FROM sign_ins WHERE user_id = $1 UNION SELECT id FROM sign_ins WHERE address IN ({})",
-        places.join(", ")
-    );
-    let values: Vec<Value> = std::iter::once(user.into()).chain(addresses.into_iter().map(Value::from)).collect();
-    tx.query(&sql, &values)?.iter().map(|row| row.get(0)).collect()
+    let mut rows = tx.query("SELECT id FROM sign_ins WHERE user_id = $1", params![user])?;
+    for some in addresses.chunks(AT_ONCE) {
+        let places: Vec<String> = (1..=some.len()).map(|place| format!("${place}")).collect();
+        let sql = format!("SELECT id FROM sign_ins WHERE address IN ({})", places.join(", "));
+        rows.extend(tx.query(&sql, &some.iter().cloned().map(Value::from).collect::<Vec<_>>())?);
+    }
+    let ids: BTreeSet<Uuid> = rows.iter().map(|row| row.get(0)).collect::<Result<_>>()?;
+    Ok(ids.into_iter().collect())
 }
 
 /// Leaves of a sign-in that there was one; what was asked, if it is known, without the address. It is decided, for nobody is

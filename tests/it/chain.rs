@@ -1,9 +1,11 @@
 //! The chain of the audit trail: whatever somebody changes in it is found.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
 use usher::apps;
 use usher::audit::chain::{self, Anchor, Fault, Reach, Report};
@@ -43,6 +45,31 @@ async fn sealed() -> TestApp {
         assert!(seal(&app).await >= 3);
     }
     app
+}
+
+#[tokio::test]
+async fn who_is_erased_while_the_trail_is_verified_is_no_finding() {
+    let app = TestApp::new().await;
+    let acme = app.partner("acme").await;
+    let mut ids = Vec::new();
+    for n in 0..30 {
+        ids.push(acme.post(CREATE, somebody(n)).await.ok().id().to_owned());
+    }
+    assert!(verify(app.store(), None).await.findings.is_empty());
+    let is_done = Cell::new(false);
+    let erasing = async {
+        for id in ids {
+            app.erased(&id).await;
+        }
+        is_done.set(true);
+    };
+    let verifying = async {
+        while !is_done.get() {
+            let findings = verify(app.store(), None).await.findings;
+            assert!(findings.is_empty(), "{findings:?}");
+        }
+    };
+    join(erasing, verifying).await;
 }
 
 /// Numbers that look random, the same for one seed.
@@ -464,6 +491,8 @@ fn the_commands_list_export_anchor_and_verify() {
     );
     let again = server.run(&["audit", "export", "--out", out.to_str().unwrap()]);
     assert!(!again.status.success(), "a file that is there is not overwritten");
+    assert_eq!(list(&["--action", "audit.exported"]).len(), 1, "and nothing was exported");
+    assert_eq!(std::fs::metadata(&out).unwrap().permissions().mode() & 0o777, 0o600, "for its owner only");
     let printed = server.run(&["audit", "export", "--result", "refused"]);
     assert_eq!(String::from_utf8(printed.stdout).unwrap().lines().count(), 1);
 

@@ -230,6 +230,9 @@ fn what_goes_wrong_is_said_with_what_to_do_and_the_right_exit_code() {
         (&folder, vec!["user", "list", "--database", "postgres://127.0.0.1:1/usher"], 1, "does not answer"),
         (&folder, vec!["serve", "--smtp-timeout", "2m", "--smtp-url", "smtp://x"], 2, "45 s"),
         (&folder, vec!["serve", "--smtp-url", "smtp://mail.example.com"], 1, "--public-url"),
+        (&folder, vec!["serve", "--public-url", "https://u.example.com/app"], 2, "nothing after the host"),
+        (&start, vec!["user", "send-link", "a@b.co", "--public-url", "u.example.com:8443"], 2, "https://"),
+        (&start, vec!["admin", "setup", "--public-url", "https://u.example.com/?x=1"], 2, "nothing after the host"),
         (
             &folder,
             vec!["serve", "--smtp-url", "http://mail.example.com", "--public-url", "https://u.example.com"],

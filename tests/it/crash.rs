@@ -1,20 +1,40 @@
 //! What survives, and what refuses to start: SIGKILL, the data key, a newer schema, another process.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use usher::clock::Clock;
 use usher::db::{IfMissing, Store, Tx};
 
 use crate::before_the_first::AS_THEN;
 use crate::cluster::{Connection, on_postgres, shared};
 use crate::harness::{But, Folder, jane};
-use crate::program::{Program, usher};
+use crate::program::{Program, call, usher};
 
 /// An address that is no machine's: a server that ought not to get so far ends there.
 const NOWHERE: &str = "192.0.2.1:1";
+
+#[test]
+fn whoever_asks_is_answered_also_when_the_log_cannot_be_written() {
+    let folder = Folder::new();
+    folder.database();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut serve = usher(&folder);
+    serve.args(["serve", "--json", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(full);
+    let mut server = serve.spawn().unwrap();
+    let mut banner = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut banner).unwrap();
+    let banner: Value = serde_json::from_str(&banner).unwrap();
+    let (url, key) = (banner["url"].as_str().unwrap(), banner["key"].as_str().unwrap());
+    let answers = [200, 409].map(|_| call(url, key, "POST", "/users/create", &jane()).0);
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert_eq!(answers, [200, 409]);
+}
 
 #[test]
 fn what_was_acknowledged_is_there_after_a_kill() {

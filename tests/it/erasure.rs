@@ -494,9 +494,12 @@ fn the_operator_exports_erases_and_repeats_erasures_from_the_command_line() {
     let enrol = || program.enrol(&jane()).1["identifier"].as_str().unwrap().to_owned();
     let id = enrol();
     assert_eq!(program.json(&["user", "export", &id])["user"]["email"], "jane@doe.com");
-    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let cut_off = usher(&program.folder).args(["user", "export", &id]).stdout(full).output().unwrap();
-    assert!(!cut_off.status.success() && String::from_utf8_lossy(&cut_off.stderr).contains("to its end"));
+    for command in [&["user", "export", &id][..], &["user", "erasures", "--json"], &["audit", "anchor"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let cut_off = usher(&program.folder).args(command).stdout(full).output().unwrap();
+        let said = String::from_utf8_lossy(&cut_off.stderr);
+        assert!(!cut_off.status.success() && said.contains("to its end"), "{command:?}: {said}");
+    }
     assert_eq!(program.json(&["user", "erase", "jane@doe.com"])[0]["userId"], json!(id));
     let receipts = program.json(&["user", "erasures"]);
     assert_eq!((receipts.as_array().unwrap().len(), &receipts[0]["userId"]), (1, &json!(id)));

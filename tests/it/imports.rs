@@ -124,6 +124,20 @@ fn an_import_is_undone_by_its_batch_but_for_who_has_changed_since() {
 }
 
 #[test]
+fn a_pipe_is_not_taken_for_an_empty_file() {
+    let server = Program::start(&[]);
+    let mut command = usher(&server.folder);
+    command.args(["import", "/dev/stdin", "--format", "csv", "--environment", "sandbox", "--result"]);
+    command.arg(server.folder.0.join("result.csv")).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut import = command.spawn().unwrap();
+    // It may be gone before it has read anything.
+    let _ = std::io::Write::write_all(&mut import.stdin.take().unwrap(), b"email\nann@doe.com\n");
+    let refused = import.wait_with_output().unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(1) && said.contains("no pipe"), "{said}");
+}
+
+#[test]
 fn links_are_mailed_only_when_that_is_asked_for_and_to_nobody_who_is_frozen() {
     let server = Program::start(&[]);
     let people = "{\"email\":\"ann@doe.com\",\"status\":\"frozen\"}\n{\"email\":\"bob@doe.com\"}\n";

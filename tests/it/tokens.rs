@@ -221,6 +221,9 @@ async fn the_standard_door_wants_pkce_and_says_what_is_wrong_where_rfc_6749_has_
     let whole = format!("{base}&response_type=code&code_challenge={challenge}&code_challenge_method=S256");
     for (path, error) in [
         (format!("{base}&response_type=code"), "invalid_request"),
+        (format!("{whole}&request=e30"), "request_not_supported"),
+        (format!("{whole}&request_uri=https%3A%2F%2Fapp.example.com%2Frequest"), "request_uri_not_supported"),
+        (format!("{whole}&registration=%7B%7D"), "registration_not_supported"),
         (whole.replace("S256", "plain"), "invalid_request"),
         (whole.replace("response_type=code&", "response_type=token&"), "unsupported_response_type"),
         (format!("{whole}&prompt=none"), "login_required"),

@@ -163,12 +163,12 @@ impl<'a> Walk<'a> {
             let known = anchor.iter().flat_map(|anchor| &anchor.chains).find(|link| link.environment == environment.0);
             self.chain(tx, environment, known)?;
         }
-        let erased = std::mem::take(&mut self.erased);
-        let emptied = std::mem::take(&mut self.emptied).into_iter();
-        let without = emptied.filter(|(_, user)| user.is_none_or(|user| !erased.contains(&user)));
-        self.report.findings.extend(without.map(|(finding, _)| finding));
+        // Of who was erased a moment ago, no seal lists that yet.
         self.unlisted(tx)?;
-        Ok(self.report)
+        let Walk { mut report, emptied, erased, .. } = self;
+        let without = emptied.into_iter().filter(|(_, user)| user.is_none_or(|user| !erased.contains(&user)));
+        report.findings.extend(without.map(|(finding, _)| finding));
+        Ok(report)
     }
 
     fn chain(&mut self, tx: &Tx, environment: EnvironmentId, known: Option<&Link>) -> Result<()> {
@@ -248,41 +248,51 @@ impl<'a> Walk<'a> {
             return Ok(Some(Fault::Changed));
         }
         let id = id_of(row)?;
-        let user = match &row[7] {
-            Value::Bytes(user) => Uuid::from_slice(user).ok(),
-            _ => None,
-        };
         match (&row[COVERED - 1], &row[COVERED]) {
             (Value::Bytes(hash), Value::Bytes(changes)) if sha256(changes)[..] != hash[..] => {
                 return Ok(Some(Fault::Changed));
             }
             (Value::Bytes(_), Value::Null) => {
-                self.emptied.push((at(Fault::Emptied, Some(environment), id.0, None), user));
+                self.emptied.push((at(Fault::Emptied, Some(environment), id.0, None), user_of(row)));
             }
             (Value::Null, Value::Bytes(_)) => return Ok(Some(Fault::Changed)),
             _ => {}
         }
-        let is = |place: usize, word: &str| matches!(&row[place], Value::Text(text) if text == word);
-        if is(3, Action::UserErased.as_str()) && is(9, "done") {
-            self.erased.extend(user);
-        }
+        self.erased.extend(erased_in(row));
         Ok(None)
     }
 
     /// Finds entries that no seal lists, and ids that two do.
     fn unlisted(&mut self, tx: &Tx) -> Result<()> {
-        let report = &mut self.report;
+        let Walk { report, erased, .. } = self;
         store::unsealed(tx, EntryId(Uuid::nil()), |found| {
             report.findings.extend(found.twice.into_iter().map(|id| at(Fault::SealChanged, None, id, None)));
             for row in found.entries.iter().map(Row::values) {
                 match sound(tx, row) {
-                    Some(_) => report.waiting += 1,
+                    Some(_) => {
+                        report.waiting += 1;
+                        erased.extend(erased_in(row));
+                    }
                     None => report.findings.push(at(Fault::Inserted, environment_of(row).ok(), id_of(row)?.0, None)),
                 }
             }
             Ok(ControlFlow::Continue(()))
         })
     }
+}
+
+/// Whom an entry is about.
+fn user_of(row: &[Value]) -> Option<Uuid> {
+    match &row[7] {
+        Value::Bytes(user) => Uuid::from_slice(user).ok(),
+        _ => None,
+    }
+}
+
+/// Who was erased, if that is what an entry says.
+fn erased_in(row: &[Value]) -> Option<Uuid> {
+    let is = |place: usize, word: &str| matches!(&row[place], Value::Text(text) if text == word);
+    user_of(row).filter(|_| is(3, Action::UserErased.as_str()) && is(9, "done"))
 }
 
 fn at(fault: Fault, environment: Option<EnvironmentId>, entry: Uuid, seal: Option<i64>) -> Finding {
