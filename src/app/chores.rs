@@ -288,13 +288,13 @@ pub(super) async fn flush_refusals(api: &Api) {
 
 /// Seals the audit trail, for as long as the server runs.
 pub(super) async fn seal(api: Api) {
-    // Of a pass that failed, some environments may be done and others not.
+    // Of a pass that failed, some environments may be done and others not, whose entries may be older than the newest seal.
     let (mut unsound, mut more, mut failed) = (0, false, false);
     for pass in 0_u64.. {
         let watch = Stopwatch::start();
-        let reach = if pass.is_multiple_of(PURGE) {
+        let reach = if failed || pass.is_multiple_of(PURGE) {
             chain::Reach::Far
-        } else if more || failed {
+        } else if more {
             chain::Reach::Rest
         } else {
             chain::Reach::Usual
