@@ -7,6 +7,7 @@ pub const AS_THEN: &[&str] = &[
     "INSERT INTO migrations (version, name, applied_at) VALUES (23, '0023_replaced_keys', 0)",
     "DROP INDEX tenants_organisations",
     "DROP INDEX tenants_newest",
+    "DROP INDEX outbox_in_order",
     "DROP INDEX outbox_waits",
     "CREATE INDEX sign_ins_sent ON sign_ins (environment_id, sent_at) WHERE sent_at IS NOT NULL",
     "DROP TABLE import_erased",

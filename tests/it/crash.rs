@@ -307,7 +307,7 @@ async fn a_database_of_a_build_before_the_first_release_is_taken_over() {
     assert_eq!(count("key_calls WHERE api_date = '2023-08-22' AND called_at = 1").await, count("keys").await);
     let still_read = "SELECT older_version, older_version_at FROM keys";
     assert!(store.read(|tx| tx.query(still_read, &[])).await.is_ok(), "servers of the version before ask for them");
-    for index in ["tenants_organisations", "tenants_newest", "outbox_waits", "audit_of_no_user"] {
+    for index in ["tenants_organisations", "tenants_newest", "outbox_in_order", "outbox_waits", "audit_of_no_user"] {
         store.write(move |tx| tx.execute(&format!("DROP INDEX {index}"), &[])).await.expect("the index is there");
     }
     assert!(store.read(|tx| tx.query("SELECT erased FROM imports", &[])).await.is_err(), "the column is gone");

@@ -230,14 +230,15 @@ async fn the_digits_of_a_mail_are_taken_as_any_keyboard_writes_them() {
 #[tokio::test]
 async fn what_was_changed_meanwhile_is_shown_and_not_overwritten_by_a_save_that_was_refused_before() {
     let app = TestApp::new().await;
-    let acme = app.partner("acme").await;
-    acme.post("/users/create", jane().but("firstname", json!("Jane "))).await.ok();
+    let id = app.partner("acme").await.post("/users/create", jane().but("firstname", json!("Jane "))).await.ok();
+    let id = id.id().to_owned();
     let (browser, page) = signed_in(&app, Language::English).await;
     let save = async |page: &Answer, birthdate: &str| {
         let typed = format!("version={}&given_name=Jane&nickname=JJ&birthdate={birthdate}", version_of(page));
         browser.send("POST", "/profile", typed).await
     };
-    acme.post("/users/update", json!({"email": "jane@doe.com", "phonenumber": "2025550199"})).await.ok();
+    let corrected = json!({"user": {"phone_number": "+12025550199"}});
+    app.server().await.put(&format!("/v1/users/{id}"), corrected).await.ok();
     let refused = save(&page, "2190-01-01").await;
     assert!(refused.text.contains(r#"value="JJ""#) && refused.text.contains("2190-01-01"), "{}", refused.text);
     let late = save(&refused, "1990-12-23").await;
