@@ -188,9 +188,10 @@ pub fn main() -> ExitCode {
     };
     let json = cli.common.json;
     let serves = matches!(cli.command, Command::Serve(_));
-    let mut builder = match serves {
-        true => tokio::runtime::Builder::new_multi_thread(),
-        false => tokio::runtime::Builder::new_current_thread(),
+    let mut builder = if serves {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
     };
     let outcome = builder.enable_all().build().map_err(Error::internal).and_then(|runtime| {
         let outcome = runtime.block_on(run(cli));

@@ -375,8 +375,8 @@ async fn what_has_come_is_told_before_a_change_that_comes_before_the_chore() {
     days(&app, 2);
     let anew = json!({"subscriptionStatus": "active", "planStartDate": "2026-11-26"});
     acme.post(UPDATE, hers(anew)).await.ok();
-    let usher = Some(Actor::Usher);
-    assert_eq!(told(&app).await, [("subscription.resumed", usher), ("subscription.ended", usher)]);
+    let by_itself = Some(Actor::Usher);
+    assert_eq!(told(&app).await, [("subscription.resumed", by_itself), ("subscription.ended", by_itself)]);
     let user = app.user(&id).await.id;
     let entries = app.store().read(move |tx| crate::harness::trail_of(tx, user)).await.unwrap();
     let mut trail: Vec<_> = entries.iter().map(|entry| entry.action.as_str()).collect();
