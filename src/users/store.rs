@@ -299,12 +299,22 @@ pub(super) fn page(tx: &Tx, scope: Scope, list: &List, place: Option<Place>, lim
             and(&format!("{column} = ?"), vec![value.into()]);
         }
     }
-    for (column, range) in [("u.created_at", list.created), ("u.updated_at", list.updated)] {
-        if let Some(from) = range.from {
-            and(&format!("{column} >= ?"), vec![from.into()]);
+    let (column, further, order) = match list.sort {
+        Sort::Newest => ("u.created_at", "<", "DESC"),
+        Sort::Oldest => ("u.created_at", ">", "ASC"),
+        Sort::LastChanged => ("u.updated_at", "<", "DESC"),
+        Sort::FirstChanged => ("u.updated_at", ">", "ASC"),
+        Sort::Address => ("u.email_key", ">", "ASC"),
+        Sort::LastAddress => ("u.email_key", "<", "DESC"),
+    };
+    for (time, range) in [("u.created_at", list.created), ("u.updated_at", list.updated)] {
+        // The place where a page begins leaves out more than the end where the list does, and SQLite would walk from either.
+        let is_passed = |end: &str| place.is_some() && time == column && end == order;
+        if let Some(from) = range.from.filter(|_| !is_passed("ASC")) {
+            and(&format!("{time} >= ?"), vec![from.into()]);
         }
-        if let Some(to) = range.to {
-            and(&format!("{column} < ?"), vec![to.into()]);
+        if let Some(to) = range.to.filter(|_| !is_passed("DESC")) {
+            and(&format!("{time} < ?"), vec![to.into()]);
         }
     }
     and(
@@ -316,14 +326,6 @@ pub(super) fn page(tx: &Tx, scope: Scope, list: &List, place: Option<Place>, lim
         },
         Vec::new(),
     );
-    let (column, further, order) = match list.sort {
-        Sort::Newest => ("u.created_at", "<", "DESC"),
-        Sort::Oldest => ("u.created_at", ">", "ASC"),
-        Sort::LastChanged => ("u.updated_at", "<", "DESC"),
-        Sort::FirstChanged => ("u.updated_at", ">", "ASC"),
-        Sort::Address => ("u.email_key", ">", "ASC"),
-        Sort::LastAddress => ("u.email_key", "<", "DESC"),
-    };
     if let Some(place) = place {
         let at = if list.is_by_address() { address_at(tx, place)?.into() } else { place.at.into() };
         and(&format!("({column}, u.id) {further} (?, ?)"), vec![at, place.id.into()]);

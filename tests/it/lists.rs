@@ -136,6 +136,27 @@ async fn a_list_is_in_order_from_end_to_end_in_either_direction_whatever_the_len
 }
 
 #[tokio::test]
+async fn a_list_between_two_times_has_the_same_people_in_pages() {
+    let (app, ids, _) = five().await;
+    let server = app.server().await;
+    app.advance(SECOND);
+    server.put(&format!("/v1/users/{}", ids[1]), json!({"user": {"nickname": "B"}})).await.ok();
+    // Made at 12:00:01 to 12:00:05, and the second changed at 12:00:06.
+    let at = |second: u8| format!("2026-11-21T12:00:0{second}Z");
+    let between = format!("created_from={}&created_to={}&updated_from={}&updated_to={}", at(2), at(5), at(3), at(7));
+    for (sort, expected) in [("created", "bcd"), ("-created", "dcb"), ("updated", "cdb"), ("-updated", "bdc")] {
+        let (mut all, mut cursor) = (String::new(), String::new());
+        loop {
+            let page = server.get(&format!("/v1/users?sort={sort}&limit=1&{between}{cursor}")).await.ok();
+            all.extend(emails(&page));
+            let Some(next) = page.body["data"]["nextCursor"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!(all, expected, "{sort}");
+    }
+}
+
+#[tokio::test]
 async fn filters_find_who_they_name_and_go_together() {
     let (app, ids, tenant) = five().await;
     let server = app.server().await;

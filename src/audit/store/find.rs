@@ -66,7 +66,7 @@ pub fn find(tx: &Tx, filter: &Filter, order: Order, limit: i64) -> Result<Vec<En
 }
 
 /// How many entries [`newest`] looks through, for no index has those of an environment, an action or a key.
-const LOOKED_THROUGH: i64 = 1000;
+const LOOKED_THROUGH: i64 = 10_000;
 
 /// At most `limit` of the newest entries that are wanted, from before one on, among so many that looking is quick. Where to go
 /// on, if there may be more.
@@ -89,6 +89,21 @@ pub fn newest(tx: &Tx, filter: &Filter, before: Option<EntryId>, limit: i64) -> 
     }
     let is_within = |from: &EntryId| filter.since.is_none_or(|since| from.0 > EntryId::first(since).0);
     Ok((entries, from.filter(is_within)))
+}
+
+/// Between which ids entries are wanted, for ids begin with the time: one bound at each end. Of two, SQLite would take one to walk
+/// from, whichever, and compare every entry on the way with the other.
+fn bounds(filter: &Filter, order: Order, from: Option<EntryId>) -> impl Iterator<Item = (&'static str, EntryId)> {
+    let (after, before) = match order {
+        Order::After(last) => (last, None),
+        Order::Before(next) => (None, Some(next)),
+        Order::NewestFirst => (None, None),
+    };
+    let from = [filter.since.map(EntryId::first), from].into_iter().flatten().map(|id| ("id >=", id));
+    let until = [filter.until.map(EntryId::first), before].into_iter().flatten().map(|id| ("id <", id));
+    // Of two at the same place, the one that leaves out more.
+    let lowest = from.chain(after.map(|id| ("id >", id))).max_by_key(|(_, id)| id.0);
+    lowest.into_iter().chain(until.min_by_key(|(_, id)| id.0))
 }
 
 fn find_from(tx: &Tx, filter: &Filter, order: Order, from: Option<EntryId>, limit: i64) -> Result<Vec<Entry>> {
@@ -116,21 +131,8 @@ fn find_from(tx: &Tx, filter: &Filter, order: Order, from: Option<EntryId>, limi
         Some(Outcome::Code(code)) => demand("result =", code.clone().into()),
         None => {}
     }
-    // Ids begin with the time.
-    if let Some(since) = filter.since {
-        demand("id >=", EntryId::first(since).into());
-    }
-    if let Some(until) = filter.until {
-        demand("id <", EntryId::first(until).into());
-    }
-    if let Some(from) = from {
-        demand("id >=", from.into());
-    }
-    if let Order::After(Some(last)) = order {
-        demand("id >", last.into());
-    }
-    if let Order::Before(next) = order {
-        demand("id <", next.into());
+    for (condition, id) in bounds(filter, order, from) {
+        demand(condition, id.into());
     }
     if !filter.environments.is_empty() {
         let places: Vec<String> =
@@ -198,4 +200,24 @@ pub fn of_target(tx: &Tx, action: Action, target: Uuid, at: Timestamp) -> Result
     );
     let span = params![EntryId::first(at), EntryId::first(at + Duration::from_millis(1)), action, target];
     tx.query_opt(&sql, span)?.as_ref().map(|row| read(tx, row)).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_bounds_at_one_end_the_narrower_is_asked_for() {
+        let (one, two) = (Timestamp(1_795_262_400_000), Timestamp(1_795_262_401_000));
+        let (early, late) = (EntryId::first(one), EntryId::first(two));
+        let span = |filter: &Filter, order, from| bounds(filter, order, from).collect::<Vec<_>>();
+        let between = Filter { since: Some(one), until: Some(two), ..Filter::default() };
+        assert_eq!(span(&between, Order::NewestFirst, None), [("id >=", early), ("id <", late)]);
+        assert_eq!(span(&between, Order::Before(early), Some(late)), [("id >=", late), ("id <", early)]);
+        assert_eq!(span(&between, Order::After(Some(early)), None), [("id >", early), ("id <", late)]);
+        assert_eq!(span(&between, Order::After(Some(late)), None), [("id >", late), ("id <", late)]);
+        let (since, all) = (Filter { since: Some(two), ..Filter::default() }, Filter::default());
+        assert_eq!(span(&since, Order::After(Some(early)), Some(early)), [("id >=", late)]);
+        assert_eq!(span(&all, Order::After(None), None), []);
+    }
 }
