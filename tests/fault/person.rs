@@ -56,7 +56,7 @@ pub fn changes(case: &mut Case) {
 #[track_caller]
 fn version(answer: &Answer) -> u64 {
     assert_eq!(answer.status, 200, "{answer:?}");
-    answer.header("etag").unwrap().trim_matches('"').rsplit('.').next().unwrap().parse().unwrap()
+    answer.header("etag").unwrap().split('.').nth(1).unwrap().parse().unwrap()
 }
 
 /// Everybody presses the button of one link at once.
