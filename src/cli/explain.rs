@@ -44,8 +44,10 @@ impl Explain {
         let head = ["TIME", "KIND", "WHAT", "WHO", "RESULT", "DETAIL"];
         common.show(&json!(events), &head, events.iter().map(row).collect(), "Nothing happened to them yet.");
         if is_cut {
-            let more = self.limit.saturating_mul(10).min(MOST);
-            let hint = format!("There is more, which is older: --limit {more} tells it.");
+            let hint = match self.limit.saturating_mul(10).min(MOST) {
+                more if more > self.limit => format!("There is more, which is older: --limit {more} tells it."),
+                _ => "There is more, which is older.".to_owned(),
+            };
             // Beside what is told, which a program may read.
             let _ = writeln!(std::io::stderr(), "{hint}");
         }

@@ -47,11 +47,14 @@ const FIRST: &str = " AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.user_id = o
 /// The jobs of the kind that is done in order, about a user, that nobody has begun and that are due, locked: nobody begins one
 /// meanwhile.
 pub fn not_begun(tx: &Tx, user: UserId) -> Result<Vec<Job>> {
+    // When it is due is asked of what was found: a planner would take the index of all that is.
     let sql = format!(
-        "{JOB} WHERE user_id = $1 AND kind = 'billing' AND due_at <= $2 AND attempts = 0 ORDER BY id{}",
+        "{JOB} WHERE user_id = $1 AND kind = 'billing' AND due_at IS NOT NULL AND attempts = 0 ORDER BY id{}",
         tx.for_update()
     );
-    tx.query(&sql, params![user, tx.now()])?.iter().map(|row| read(tx, row)).collect()
+    let mut jobs: Vec<Job> = tx.query(&sql, params![user])?.iter().map(|row| read(tx, row)).collect::<Result<_>>()?;
+    jobs.retain(|job| job.due_at <= Some(tx.now()));
+    Ok(jobs)
 }
 
 /// `true` for the one worker who got it.

@@ -308,7 +308,7 @@ pub(super) fn page(tx: &Tx, scope: Scope, list: &List, place: Option<Place>, lim
         Sort::LastAddress => ("u.email_key", "<", "DESC"),
     };
     for (time, range) in [("u.created_at", list.created), ("u.updated_at", list.updated)] {
-        // The place where a page begins leaves out more than the end where the list does, and SQLite would walk from either.
+        // The place where a page begins leaves out more than the end where the list does, and a planner may walk from either.
         let is_passed = |end: &str| place.is_some() && time == column && end == order;
         if let Some(from) = range.from.filter(|_| !is_passed("ASC")) {
             and(&format!("{time} >= ?"), vec![from.into()]);

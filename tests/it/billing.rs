@@ -15,6 +15,7 @@ use usher::outbox::{self, Job, Outcome, State};
 use usher::secret::Secret;
 use usher::users::{self, UserId};
 
+use crate::cluster::on_postgres;
 use crate::harness::{But, OPERATOR, TestApp, jane, john};
 use crate::idempotency::{CREATE, UPDATE};
 use crate::stripe::{Answer, MAKE, SEARCH, Stripe, answer, customer, deleted, form, found, refused};
@@ -245,6 +246,19 @@ async fn one_users_changes_reach_stripe_one_after_the_other_and_those_that_wait_
     app.billed(all_done).await;
     assert_eq!(stripe.told("name").await, ["c", "d", "f", "f"]);
     assert_eq!(stripe.asked().await.iter().filter(|line| *line == MAKE).count(), 1);
+}
+
+#[tokio::test]
+async fn what_of_a_user_waits_is_found_by_an_index_and_not_among_all_that_is_due() {
+    if on_postgres() {
+        // It reads small tables whole, whatever indexes there are.
+        return;
+    }
+    let plan = "EXPLAIN QUERY PLAN SELECT id FROM outbox WHERE user_id = x'00' AND kind = 'billing' \
+                AND due_at IS NOT NULL AND attempts = 0 ORDER BY id";
+    let rows = TestApp::new().await.store().read(|tx| tx.query(plan, &[])).await.unwrap();
+    let steps: Vec<String> = rows.iter().map(|row| row.get(3).unwrap()).collect();
+    assert_eq!(steps, ["SEARCH outbox USING INDEX outbox_in_order (user_id=?)"]);
 }
 
 #[tokio::test]

@@ -91,8 +91,8 @@ pub fn newest(tx: &Tx, filter: &Filter, before: Option<EntryId>, limit: i64) -> 
     Ok((entries, from.filter(is_within)))
 }
 
-/// Between which ids entries are wanted, for ids begin with the time: one bound at each end. Of two, SQLite would take one to walk
-/// from, whichever, and compare every entry on the way with the other.
+/// Between which ids entries are wanted, for ids begin with the time: one bound at each end. Of two, a planner may take the
+/// wider to walk from, and compare every entry on the way with the other.
 fn bounds(filter: &Filter, order: Order, from: Option<EntryId>) -> impl Iterator<Item = (&'static str, EntryId)> {
     let (after, before) = match order {
         Order::After(last) => (last, None),
