@@ -275,6 +275,7 @@ async fn the_mode_is_what_the_change_says_and_the_sandbox_never_reaches_live() {
     assert!(app.store().write(forbidden).await.is_err());
     app.bill();
     let sandbox = app.partner("acme").await.post(CREATE, jane()).await.ok().id().to_owned();
+    app.billed(all_done).await;
     let body = json!({"user": {"name": "x"}, "test": false});
     app.server().await.put(&format!("/v1/users/{sandbox}"), body).await.ok();
     app.billed(|jobs| jobs.len() == 2 && all_done(jobs)).await;
